@@ -1,0 +1,272 @@
+//! `consumer-restriction`: once it is known who calls, decides whether they may.
+//!
+//! ```toml
+//! plugins = [
+//!     { use = "consumer-restriction", allow = [
+//!         { groups = ["partners"], methods = ["GET"] },
+//!         { consumers = ["acme"], scopes = ["orders:write"] },
+//!     ], deny = [{ labels = { status = "suspended" } }] },
+//! ]
+//! ```
+//!
+//! The fields of an entry hold together, the entries are alternatives, and `deny` wins. A request that `allow` does not
+//! name is refused.
+//!
+//! Where several credentials came together, names (consumer, group, role, tenant, credential, label) may come from any
+//! of them, but the scopes of an entry must all come from one: two tokens that each may do half of a thing may not do
+//! it together.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use portcullis_plugin::{
+    Admit, Answer, BuildCx, BuildError, Consumer, Hooks, Identity, NoCredential, Plugin, PluginError, Reason, Refusal,
+    RequestCx, Verdict, http::Method,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The plugin `consumer-restriction`.
+pub struct ConsumerRestriction;
+
+impl Plugin for ConsumerRestriction {
+    const NAME: &'static str = "consumer-restriction";
+    type Config = Config;
+    type Credential = NoCredential;
+
+    fn build(config: Config, _: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
+        let mut problems = Vec::new();
+        if config.allow.is_none() && config.deny.is_none() {
+            problems.push((String::new(), "restricts nothing: it needs `allow`, `deny` or both".to_owned()));
+        }
+        let mut list = |field, entries| rules(field, entries, &mut problems);
+        let allow = config.allow.map(|entries| list("allow", entries));
+        let deny = config.deny.map(|entries| list("deny", entries)).unwrap_or_default();
+        if !problems.is_empty() {
+            return Err(BuildError { problems });
+        }
+        Ok(Hooks::new().admit(Restriction { allow, deny }))
+    }
+}
+
+/// What a policy says: at least one of the two.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who may; everyone else may not.
+    pub allow: Option<Vec<Entry>>,
+    /// Who may not, even if they are allowed.
+    pub deny: Option<Vec<Entry>>,
+}
+
+/// Whom it is about: all the fields that are there have to fit. In a list one fitting item is enough, but for `scopes`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Names of consumers.
+    pub consumers: Option<Vec<String>>,
+    /// Groups of the consumer.
+    pub groups: Option<Vec<String>>,
+    /// Roles of the subject or of the consumer.
+    pub roles: Option<Vec<String>>,
+    /// Tenants.
+    pub tenants: Option<Vec<String>>,
+    /// Ids of credentials.
+    pub credentials: Option<Vec<String>>,
+    /// Scopes, all of which one credential must have.
+    pub scopes: Option<Vec<String>>,
+    /// Labels of the consumer, all of which must be equal.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// The methods for which this entry counts; `GET` includes `HEAD`.
+    pub methods: Option<Vec<String>>,
+}
+
+/// What is wrong: fields and messages.
+type Problems = Vec<(String, String)>;
+
+/// Compiles a list of entries. An empty one is a mistake either way: `allow` would refuse everyone, `deny` no one.
+fn rules(field: &str, entries: Vec<Entry>, problems: &mut Problems) -> Vec<Rule> {
+    if entries.is_empty() {
+        problems.push((field.to_owned(), "is empty: name whom it is about, or leave it out".to_owned()));
+    }
+    let entries = entries.into_iter().enumerate();
+    entries.map(|(index, entry)| Rule::new(&format!("{field}[{index}]"), entry, problems)).collect()
+}
+
+/// Names to be found in; a list in the file may have thousands.
+type Names = HashSet<String>;
+
+/// An entry, ready to be held against a request. A field that the file leaves out always fits.
+struct Rule {
+    consumers: Option<Names>,
+    groups: Option<Names>,
+    roles: Option<Names>,
+    tenants: Option<Names>,
+    credentials: Option<Names>,
+    scopes: Option<Names>,
+    labels: Option<BTreeMap<String, String>>,
+    methods: Option<Vec<Method>>,
+}
+
+/// How a rule and a request go together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Match {
+    /// Every field fits.
+    Full,
+    /// Every field fits but for the scopes.
+    AllButScopes,
+    /// Some other field does not fit.
+    No,
+}
+
+impl Rule {
+    fn new(path: &str, entry: Entry, problems: &mut Problems) -> Self {
+        let mut names = |field: &str, list: Option<Vec<String>>| names(&format!("{path}.{field}"), list, problems);
+        let rule = Self {
+            consumers: names("consumers", entry.consumers),
+            groups: names("groups", entry.groups),
+            roles: names("roles", entry.roles),
+            tenants: names("tenants", entry.tenants),
+            credentials: names("credentials", entry.credentials),
+            scopes: names("scopes", entry.scopes),
+            labels: entry.labels,
+            methods: methods(&format!("{path}.methods"), entry.methods, problems),
+        };
+        if rule.labels.as_ref().is_some_and(BTreeMap::is_empty) {
+            problems.push((format!("{path}.labels"), EMPTY.to_owned()));
+        }
+        for scope in rule.scopes.iter().flatten().filter(|scope| scope.contains(char::is_whitespace)) {
+            // RFC 6749 section 3.3: a space stands between scopes and never in one.
+            let why = format!("`{}` is not one scope: write them as a list", scope.escape_debug());
+            problems.push((format!("{path}.scopes"), why));
+        }
+        if rule.is_empty() {
+            problems.push((path.to_owned(), "has no field, and would be about every request".to_owned()));
+        }
+        rule
+    }
+
+    fn is_empty(&self) -> bool {
+        let lists = [&self.consumers, &self.groups, &self.roles, &self.tenants, &self.credentials, &self.scopes];
+        lists.iter().all(|list| list.is_none()) && self.labels.is_none() && self.methods.is_none()
+    }
+
+    fn matches(&self, method: &Method, identity: &Identity) -> Match {
+        if !self.fits_method(method) || !self.fits_names(identity) {
+            Match::No
+        } else if self.scopes.as_ref().is_none_or(|scopes| identity.each().any(|part| has_all(part, scopes))) {
+            Match::Full
+        } else {
+            Match::AllButScopes
+        }
+    }
+
+    fn fits_method(&self, method: &Method) -> bool {
+        let has = |method: &Method| self.methods.as_ref().is_none_or(|methods| methods.contains(method));
+        has(method) || (method == Method::HEAD && has(&Method::GET))
+    }
+
+    fn fits_names(&self, identity: &Identity) -> bool {
+        fits(self.consumers.as_ref(), identity, |part, names| consumer(part).is_some_and(|of| names.contains(&of.name)))
+            && fits(self.groups.as_ref(), identity, |part, names| {
+                consumer(part).is_some_and(|of| any(&of.groups, names))
+            })
+            && fits(self.roles.as_ref(), identity, |part, names| any(&part.roles, names))
+            && fits(self.tenants.as_ref(), identity, |part, names| any(&part.tenant, names))
+            && fits(self.credentials.as_ref(), identity, |part, names| {
+                part.credentials.iter().any(|credential| names.contains(&*credential.id))
+            })
+            && fits(self.labels.as_ref(), identity, |part, labels| {
+                consumer(part).is_some_and(|of| labels.iter().all(|(name, value)| of.labels.get(name) == Some(value)))
+            })
+    }
+}
+
+/// Whether a field is left out, or fits the identity or any of the parts it was put together from.
+fn fits<T>(field: Option<&T>, identity: &Identity, test: impl Fn(&Identity, &T) -> bool) -> bool {
+    field.is_none_or(|wanted| test(identity, wanted) || identity.parts.iter().any(|part| test(part, wanted)))
+}
+
+fn consumer(part: &Identity) -> Option<&Consumer> {
+    part.consumer.as_deref()
+}
+
+fn any<'n>(of: impl IntoIterator<Item = &'n String>, names: &Names) -> bool {
+    of.into_iter().any(|name| names.contains(name))
+}
+
+/// Walks the wanted scopes, whose number is the operator's; a token brings as many as it likes.
+fn has_all(part: &Identity, scopes: &Names) -> bool {
+    scopes.iter().all(|scope| part.scopes.contains(scope))
+}
+
+const EMPTY: &str = "is empty: nothing could fit, so leave it out or fill it";
+
+/// Compiles a list of names.
+fn names(field: &str, list: Option<Vec<String>>, problems: &mut Problems) -> Option<Names> {
+    let list = list?;
+    if list.is_empty() {
+        problems.push((field.to_owned(), EMPTY.to_owned()));
+    }
+    if list.iter().any(String::is_empty) {
+        problems.push((field.to_owned(), "has an empty name in it".to_owned()));
+    }
+    Some(list.into_iter().collect())
+}
+
+/// Compiles a list of methods. They are case-sensitive (RFC 9110 section 9.1): `get` would never fit.
+fn methods(field: &str, list: Option<Vec<String>>, problems: &mut Problems) -> Option<Vec<Method>> {
+    let list = list?;
+    if list.is_empty() {
+        problems.push((field.to_owned(), EMPTY.to_owned()));
+    }
+    let mut methods = Vec::with_capacity(list.len());
+    for name in list {
+        match Method::from_bytes(name.as_bytes()) {
+            Ok(method) if !name.contains(|letter: char| letter.is_ascii_lowercase()) => methods.push(method),
+            Ok(method) => problems.push((field.to_owned(), format!("`{method}` has to be written in capitals"))),
+            Err(_) => problems.push((field.to_owned(), format!("`{}` is not a method", name.escape_debug()))),
+        }
+    }
+    Some(methods)
+}
+
+/// One policy, ready to judge requests.
+struct Restriction {
+    allow: Option<Vec<Rule>>,
+    deny: Vec<Rule>,
+}
+
+impl Restriction {
+    /// Why the request may not go on, if it may not.
+    fn objection(&self, method: &Method, identity: &Identity) -> Option<Reason> {
+        if self.deny.iter().any(|rule| rule.matches(method, identity) == Match::Full) {
+            return Some(Reason::ConsumerNotAllowed);
+        }
+        let mut reason = Reason::ConsumerNotAllowed;
+        for rule in self.allow.as_ref()? {
+            match rule.matches(method, identity) {
+                Match::Full => return None,
+                Match::AllButScopes => reason = Reason::ScopeMissing,
+                Match::No => {}
+            }
+        }
+        Some(reason)
+    }
+}
+
+impl Admit for Restriction {
+    fn admit<'a>(
+        &'a self,
+        cx: &'a mut RequestCx<'_>,
+        identity: &'a Arc<Identity>,
+    ) -> Answer<'a, Result<Verdict, PluginError>> {
+        let refuse = |reason| Verdict::Refuse(Refusal::forbidden(reason));
+        Answer::Now(Ok(self.objection(cx.method(), identity).map_or(Verdict::Allow, refuse)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

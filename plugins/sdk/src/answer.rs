@@ -1,0 +1,31 @@
+use std::{future::Future, pin::Pin};
+
+/// A boxed future that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a hook returns: the answer itself, or a future that will have it.
+///
+/// Most hooks know at once (a map was asked, a list was walked), and `Now` allocates nothing. A hook that has to wait
+/// returns [`Answer::later`].
+pub enum Answer<'a, T> {
+    /// The answer is there.
+    Now(T),
+    /// The answer has to be waited for.
+    Later(BoxFuture<'a, T>),
+}
+
+impl<'a, T> Answer<'a, T> {
+    /// Boxes a future.
+    pub fn later(future: impl Future<Output = T> + Send + 'a) -> Self {
+        Self::Later(Box::pin(future))
+    }
+
+    /// Waits for the answer, if it has to be waited for.
+    #[inline]
+    pub async fn get(self) -> T {
+        match self {
+            Self::Now(answer) => answer,
+            Self::Later(future) => future.await,
+        }
+    }
+}

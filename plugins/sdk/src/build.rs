@@ -1,0 +1,136 @@
+use std::{
+    any::{Any, TypeId},
+    future::Future,
+    path::Path,
+    sync::Arc,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{BoxFuture, Credential, Hooks, Secret, SecretSource};
+
+/// A kind of policy: a name, a typed configuration, and the hooks it takes part in.
+pub trait Plugin: 'static {
+    /// As in `use = "..."`, in kebab-case.
+    const NAME: &'static str;
+    /// What the policy says in the file. `#[serde(deny_unknown_fields)]`, and types that carry their constraints.
+    type Config: DeserializeOwned + JsonSchema;
+    /// What a consumer's entry holds beside the fields all kinds have; [`NoCredential`] where there is none.
+    type Credential: DeserializeOwned + JsonSchema + Send + Sync;
+
+    /// Makes the hooks. It may read files through `cx`; it does not connect, bind or spawn.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration and its credentials, each with the field it is about.
+    fn build(config: Self::Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError>;
+}
+
+/// The credential of plugins that have none: `use = "..."` in a consumer's entry is an error for them.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub enum NoCredential {}
+
+/// What is wrong with a policy: one or more messages, each with the field it is about.
+#[derive(Debug, Default)]
+pub struct BuildError {
+    /// The field (`"allow[1].groups"`; empty: the whole policy) and what is wrong with it.
+    pub problems: Vec<(String, String)>,
+}
+
+impl BuildError {
+    /// One problem. `field` is the path inside the policy; empty means the policy as a whole.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { problems: vec![(field.into(), message.into())] }
+    }
+}
+
+/// A consumer's entry for this policy, decoded.
+pub struct CredentialEntry {
+    /// What every kind has.
+    pub common: Arc<Credential>,
+    /// The plugin's own part: its `Plugin::Credential`.
+    pub own: Arc<dyn Any + Send + Sync>,
+}
+
+/// Background work: it is polled by the engine once the configuration is published, and dropped with it.
+pub type Background = BoxFuture<'static, ()>;
+
+/// What the engine gives a plugin while it is built. Tests have [`testing::Build`](crate::testing::Build).
+pub trait BuildEnv {
+    /// The policy's name in the file; for an inline one, the route's name and its place.
+    fn policy(&self) -> &str;
+    /// The credentials that open this policy.
+    fn credentials(&self) -> &[CredentialEntry];
+    /// Reports what is wrong with one credential.
+    fn credential_problem(&mut self, index: usize, field: &str, message: String);
+    /// Reads a file and remembers that the policy depends on it.
+    fn read_file(&mut self, path: &Path) -> Result<Vec<u8>, String>;
+    /// Reads a secret and remembers that the policy depends on it.
+    fn secret(&mut self, source: &SecretSource) -> Result<Secret, String>;
+    /// A value that outlives reloads, by its type and key.
+    fn shared(
+        &mut self,
+        of: TypeId,
+        key: &str,
+        make: &mut dyn FnMut() -> Arc<dyn Any + Send + Sync>,
+    ) -> Arc<dyn Any + Send + Sync>;
+    /// Work to start after publishing.
+    fn background(&mut self, work: Background);
+}
+
+/// What a plugin sees while it is built.
+pub struct BuildCx<'b> {
+    env: &'b mut dyn BuildEnv,
+}
+
+impl<'b> BuildCx<'b> {
+    /// Wraps the engine's side.
+    pub fn new(env: &'b mut dyn BuildEnv) -> Self {
+        Self { env }
+    }
+
+    /// The policy's name.
+    pub fn policy(&self) -> &str {
+        self.env.policy()
+    }
+
+    /// The credentials that open this policy, each with its index for [`BuildCx::credential_problem`].
+    pub fn credentials<C: Send + Sync + 'static>(&self) -> Vec<(usize, Arc<Credential>, Arc<C>)> {
+        let entries = self.env.credentials().iter().enumerate();
+        entries
+            .filter_map(|(index, entry)| Some((index, entry.common.clone(), entry.own.clone().downcast::<C>().ok()?)))
+            .collect()
+    }
+
+    /// Says what is wrong with the credential at `index`; the configuration is refused.
+    pub fn credential_problem(&mut self, index: usize, field: &str, message: impl Into<String>) {
+        self.env.credential_problem(index, field, message.into());
+    }
+
+    /// Reads a file. A path that is not absolute starts at the configuration's folder.
+    ///
+    /// # Errors
+    /// Why `field` does not name a file that can be read.
+    pub fn read_file(&mut self, field: &str, path: &Path) -> Result<Vec<u8>, BuildError> {
+        self.env.read_file(path).map_err(|why| BuildError::new(field, why))
+    }
+
+    /// Reads a secret.
+    ///
+    /// # Errors
+    /// Why the secret that `field` names is not to be had. An empty one is not to be had either.
+    pub fn secret(&mut self, field: &str, source: &SecretSource) -> Result<Secret, BuildError> {
+        self.env.secret(source).map_err(|why| BuildError::new(field, why))
+    }
+
+    /// A value that outlives reloads: caches, counters, key sets. `key` says what it is about.
+    pub fn shared<T: Send + Sync + 'static>(&mut self, key: &str, make: impl Fn() -> T) -> Arc<T> {
+        let any = self.env.shared(TypeId::of::<T>(), key, &mut || Arc::new(make()));
+        any.downcast().expect("shared values are kept by their type")
+    }
+
+    /// Hands over work that starts after the configuration is published and ends with the policy.
+    pub fn background(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.env.background(Box::pin(work));
+    }
+}

@@ -1,0 +1,266 @@
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{Answer, Identity, Places, Reason, RequestCx, RequestHead, ResponseHead};
+
+/// A hook could not decide: a server did not answer, a file is gone. The request is refused with 503.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PluginError(String);
+
+impl PluginError {
+    /// Says what failed. The text goes to the log, not to the client; it must not hold a secret.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+/// The answer to a request that a hook refuses. How it looks is the engine's: one table makes every response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which answer the client gets.
+    pub status: RefusalStatus,
+    /// Why, for log and metric.
+    pub reason: Reason,
+    /// When it is worth trying again.
+    pub retry_after: Option<Duration>,
+}
+
+/// Which answer a refused client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalStatus {
+    /// 400: the request makes no sense.
+    BadRequest,
+    /// 403: we know who you are, and you may not.
+    Forbidden,
+    /// 413: the body is too large.
+    BodyTooLarge,
+    /// 429: too often.
+    TooManyRequests,
+    /// 503: it cannot be decided now.
+    Unavailable,
+}
+
+impl Refusal {
+    /// 403.
+    pub fn forbidden(reason: Reason) -> Self {
+        Self { status: RefusalStatus::Forbidden, reason, retry_after: None }
+    }
+
+    /// 400.
+    pub fn bad_request(reason: Reason) -> Self {
+        Self { status: RefusalStatus::BadRequest, reason, retry_after: None }
+    }
+
+    /// 413.
+    pub fn body_too_large() -> Self {
+        Self { status: RefusalStatus::BodyTooLarge, reason: Reason::BodyTooLarge, retry_after: None }
+    }
+
+    /// 429, with the time after which it is worth trying again.
+    pub fn too_many_requests(reason: Reason, retry_after: Duration) -> Self {
+        Self { status: RefusalStatus::TooManyRequests, reason, retry_after: Some(retry_after) }
+    }
+}
+
+/// What a guard or a restriction says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Allow,
+    /// End here.
+    Refuse(Refusal),
+}
+
+/// Why a credential was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// For log and metric.
+    pub reason: Reason,
+    /// The credential is known but may not be used here: 403 in place of 401.
+    pub forbidden: bool,
+}
+
+impl Denial {
+    /// 401: this proves nothing.
+    pub fn unauthorized(reason: Reason) -> Self {
+        Self { reason, forbidden: false }
+    }
+
+    /// 403: this is known, and not allowed here.
+    pub fn forbidden(reason: Reason) -> Self {
+        Self { reason, forbidden: true }
+    }
+}
+
+/// What an authenticator found.
+#[derive(Clone, Debug)]
+pub enum Authentication {
+    /// The request proves this identity.
+    Granted(Arc<Identity>),
+    /// Nothing in any of the places this authenticator looks at.
+    Absent,
+    /// Something is there, and it is wrong.
+    Denied(Denial),
+}
+
+/// What the client sent, when it is told what it could have sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Attempt {
+    /// Nothing for this authenticator.
+    Absent,
+    /// Something that was not taken.
+    Denied(Reason),
+}
+
+/// A challenge for `WWW-Authenticate` (RFC 9110 section 11.3), without its realm: the engine adds the route's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// The authentication scheme, such as `Bearer`.
+    pub scheme: Cow<'static, str>,
+    /// Its parameters; values are quoted by the engine.
+    pub parameters: Vec<(&'static str, String)>,
+}
+
+/// Runs before anyone is known.
+pub trait Guard: Send + Sync {
+    /// Whether the request may go on.
+    fn guard<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>>;
+}
+
+/// Finds out who is calling.
+pub trait Authenticate: Send + Sync {
+    /// Looks for a credential and judges it.
+    fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>>;
+
+    /// What a client that failed could have sent.
+    fn challenge(&self, attempt: Attempt) -> Option<Challenge>;
+
+    /// The places whose content must not reach the upstream. Empty where the configuration says to keep it.
+    fn hidden(&self) -> Places {
+        Places::default()
+    }
+}
+
+/// Runs when it is known who is calling, and decides whether they may.
+pub trait Admit: Send + Sync {
+    /// Whether this identity may make this request.
+    fn admit<'a>(
+        &'a self,
+        cx: &'a mut RequestCx<'_>,
+        identity: &'a Arc<Identity>,
+    ) -> Answer<'a, Result<Verdict, PluginError>>;
+}
+
+/// Changes the request before it is forwarded.
+pub trait EditRequest: Send + Sync {
+    /// Changes the head that goes to the upstream. It may run again when a request is tried on another target.
+    fn edit_request(&self, cx: &RequestCx<'_>, head: &mut dyn RequestHead) -> Result<(), PluginError>;
+}
+
+/// Changes the response before the client gets it. The last plugin of a route comes first.
+pub trait EditResponse: Send + Sync {
+    /// Changes the head that goes to the client.
+    fn edit_response(&self, cx: &RequestCx<'_>, head: &mut dyn ResponseHead) -> Result<(), PluginError>;
+}
+
+/// Looks at bodies as they pass.
+pub trait Body: Send + Sync {
+    /// A filter for this request's bodies, or `None` where they are of no interest.
+    fn begin(&self, cx: &RequestCx<'_>) -> Option<Box<dyn BodyFilter>>;
+}
+
+/// One request's bodies, piece by piece.
+pub trait BodyFilter: Send + Sync {
+    /// A piece on its way to the upstream; it may be changed. `end` is true for the last one.
+    fn request(&mut self, piece: &mut Option<Bytes>, end: bool) -> Result<(), Refusal> {
+        let _ = (piece, end);
+        Ok(())
+    }
+
+    /// A piece on its way to the client; it may be changed. `end` is true for the last one.
+    fn response(&mut self, piece: &mut Option<Bytes>, end: bool) -> Result<(), PluginError> {
+        let _ = (piece, end);
+        Ok(())
+    }
+}
+
+/// Sees how a request ended.
+pub trait Observe: Send + Sync {
+    /// Called once, when the response was written or the connection is gone.
+    fn observe(&self, outcome: &Outcome<'_>);
+}
+
+/// How a request ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Outcome<'a> {
+    /// The request's id.
+    pub request_id: &'a str,
+    /// The matched route.
+    pub route: &'a str,
+    /// The status that was sent; 0 where none was.
+    pub status: u16,
+    /// Who called.
+    pub identity: Option<&'a Arc<Identity>>,
+    /// Why it was refused, if it was.
+    pub reason: Option<Reason>,
+    /// From the first byte of the request to the last of the response.
+    pub duration: Duration,
+}
+
+impl<'a> Outcome<'a> {
+    /// Only the engine, and tests, make one.
+    pub fn new(
+        request_id: &'a str,
+        route: &'a str,
+        status: u16,
+        identity: Option<&'a Arc<Identity>>,
+        reason: Option<Reason>,
+        duration: Duration,
+    ) -> Self {
+        Self { request_id, route, status, identity, reason, duration }
+    }
+}
+
+/// The hooks a plugin takes part in: a phase not used costs nothing.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    /// See [`Guard`].
+    pub guard: Option<Arc<dyn Guard>>,
+    /// See [`Authenticate`].
+    pub authenticate: Option<Arc<dyn Authenticate>>,
+    /// See [`Admit`].
+    pub admit: Option<Arc<dyn Admit>>,
+    /// See [`EditRequest`].
+    pub edit_request: Option<Arc<dyn EditRequest>>,
+    /// See [`EditResponse`].
+    pub edit_response: Option<Arc<dyn EditResponse>>,
+    /// See [`Body`].
+    pub body: Option<Arc<dyn Body>>,
+    /// See [`Observe`].
+    pub observe: Option<Arc<dyn Observe>>,
+}
+
+/// One setter a hook, each taking the implementor by value.
+macro_rules! setters {
+    ($($name:ident: $hook:ident),+) => {
+        impl Hooks {
+            /// No hooks yet.
+            pub fn new() -> Self {
+                Self::default()
+            }
+            $(
+                #[doc = concat!("Takes part in [`", stringify!($hook), "`].")]
+                #[must_use]
+                pub fn $name(mut self, hook: impl $hook + 'static) -> Self {
+                    self.$name = Some(Arc::new(hook));
+                    self
+                }
+            )+
+        }
+    };
+}
+
+setters!(guard: Guard, authenticate: Authenticate, admit: Admit, edit_request: EditRequest, edit_response: EditResponse, body: Body, observe: Observe);

@@ -1,0 +1,194 @@
+//! A plugin's tests need no socket and no engine: a request is a plain struct, and so is the engine's side of `build`.
+//!
+//! ```
+//! use portcullis_plugin::{testing, *};
+//!
+//! let mut request = testing::Request::get("/orders/7").header("x-api-key", "sk_1");
+//! let cx = request.cx();
+//! assert_eq!(cx.path(), "/orders/7");
+//! ```
+
+use std::{
+    any::{Any, TypeId},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, request::Parts};
+
+use crate::{
+    Answer, Background, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert, Consumer, Credential,
+    CredentialEntry, CredentialLimits, Exchange, Hooks, Identity, Plugin, RequestCx, Secret, SecretSource, UnixTime,
+    Usage,
+};
+
+/// A request made by hand.
+pub struct Request {
+    /// Its head.
+    pub head: Parts,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// The name of the matched route; `"test"` unless changed.
+    pub route: String,
+    /// Who is calling.
+    pub identity: Option<Arc<Identity>>,
+    /// Its body.
+    pub body: Bytes,
+    /// The time.
+    pub now: UnixTime,
+}
+
+impl Request {
+    /// A request of this method for this path, with or without a query.
+    pub fn new(method: &str, path: &str) -> Self {
+        let request = http::Request::builder().method(method).uri(path).body(()).expect("a method and a path");
+        Self {
+            head: request.into_parts().0,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            route: "test".to_owned(),
+            identity: None,
+            body: Bytes::new(),
+            now: UnixTime(1_800_000_000),
+        }
+    }
+
+    /// `GET` for this path.
+    pub fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    /// Adds a header line.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let name: HeaderName = name.parse().expect("a header name");
+        self.head.headers.append(name, HeaderValue::from_bytes(value.as_ref()).expect("a header value"));
+        self
+    }
+
+    /// What a hook gets.
+    pub fn cx(&mut self) -> RequestCx<'_> {
+        RequestCx::new(self)
+    }
+}
+
+impl Exchange for Request {
+    fn head(&self) -> &Parts {
+        &self.head
+    }
+    fn address(&self) -> IpAddr {
+        self.address
+    }
+    fn peer(&self) -> SocketAddr {
+        SocketAddr::new(self.address, 40_000)
+    }
+    fn certificate(&self) -> Option<&ClientCert> {
+        None
+    }
+    fn route(&self) -> &str {
+        &self.route
+    }
+    fn request_id(&self) -> &'static str {
+        "test-request"
+    }
+    fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+    fn now(&self) -> UnixTime {
+        self.now
+    }
+    fn body(&mut self, limit: usize) -> BoxFuture<'_, Result<Bytes, BodyError>> {
+        let body = if self.body.len() > limit { Err(BodyError::TooLarge) } else { Ok(self.body.clone()) };
+        Box::pin(async { body })
+    }
+}
+
+/// The answer of a hook that answers at once.
+///
+/// # Panics
+/// The hook wants to wait.
+pub fn now<T>(answer: Answer<'_, T>) -> T {
+    match answer {
+        Answer::Now(answer) => answer,
+        Answer::Later(_) => panic!("the hook did not answer at once"),
+    }
+}
+
+/// The engine's side of `build`, made by hand.
+#[derive(Default)]
+pub struct Build {
+    credentials: Vec<CredentialEntry>,
+    /// What was said to be wrong with credentials: index, field, message.
+    pub problems: Vec<(usize, String, String)>,
+}
+
+impl Build {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a credential of the plugin `P` with what it has of its own, for a consumer of this name; `change` sets what
+    /// is common to all kinds.
+    #[must_use]
+    pub fn credential<P: Plugin>(
+        mut self,
+        consumer: &str,
+        id: &str,
+        own: P::Credential,
+        change: impl FnOnce(&mut Credential),
+    ) -> Self {
+        let mut common = Credential {
+            kind: P::NAME,
+            id: id.into(),
+            consumer: Arc::new(Consumer { name: consumer.to_owned(), ..Consumer::default() }),
+            scopes: Vec::new(),
+            owner: None,
+            tier: None,
+            limits: CredentialLimits::default(),
+            usage: Arc::new(Usage::default()),
+        };
+        change(&mut common);
+        self.credentials.push(CredentialEntry { common: Arc::new(common), own: Arc::new(own) });
+        self
+    }
+
+    /// Builds the plugin from a configuration.
+    ///
+    /// # Errors
+    /// As the plugin's own `build`.
+    pub fn plugin<P: Plugin>(&mut self, config: P::Config) -> Result<Hooks, BuildError> {
+        P::build(config, &mut BuildCx::new(self))
+    }
+}
+
+impl BuildEnv for Build {
+    fn policy(&self) -> &'static str {
+        "test"
+    }
+    fn credentials(&self) -> &[CredentialEntry] {
+        &self.credentials
+    }
+    fn credential_problem(&mut self, index: usize, field: &str, message: String) {
+        self.problems.push((index, field.to_owned(), message));
+    }
+    fn read_file(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        std::fs::read(path).map_err(|error| error.to_string())
+    }
+    fn secret(&mut self, source: &SecretSource) -> Result<Secret, String> {
+        match source {
+            SecretSource::Value(secret) => Ok(secret.clone()),
+            _ => Err("tests have secrets by value alone".to_owned()),
+        }
+    }
+    fn shared(
+        &mut self,
+        _: TypeId,
+        _: &str,
+        make: &mut dyn FnMut() -> Arc<dyn Any + Send + Sync>,
+    ) -> Arc<dyn Any + Send + Sync> {
+        make()
+    }
+    fn background(&mut self, _: Background) {}
+}

@@ -1,0 +1,123 @@
+//! The command line. One file a subcommand.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | it failed: a port is taken, no gateway listens, input is wrong |
+//! | 2 | the configuration is wrong, or the command line is |
+
+mod check;
+mod completions;
+#[cfg(feature = "key-auth")]
+mod key;
+mod plugins;
+mod reload;
+mod run;
+
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::{config::Report, registry::Registry, signals};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong.
+
+A first look: portcullis run -c conf/portcullis.toml";
+
+/// An API gateway that proves who is calling before it lets a request through.
+#[derive(Parser)]
+#[command(name = "portcullis", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway in the foreground.
+    ///
+    /// SIGHUP takes the configuration as it is now; SIGTERM finishes what is in flight and ends, at most after
+    /// `server.drain_timeout`; SIGINT does the same, sooner. Lines of JSON go to standard output.
+    Run(ConfigArgument),
+    /// Say everything that is wrong with a configuration; change nothing.
+    Check(check::Arguments),
+    /// Ask the running gateway to take its configuration as it is now, and say what changed or what is wrong.
+    Reload(reload::Arguments),
+    /// Make API keys.
+    #[cfg(feature = "key-auth")]
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// List the plugins of this gateway, or show the configuration of one.
+    Plugins(plugins::Arguments),
+    /// Print a completion script for a shell.
+    Completions(completions::Arguments),
+}
+
+/// Where the configuration is.
+#[derive(clap::Args)]
+pub(crate) struct ConfigArgument {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/portcullis/portcullis.toml")]
+    config: PathBuf,
+}
+
+/// Why a command failed.
+pub(crate) enum Failure {
+    /// The configuration is wrong: exit code 2.
+    Configuration(Report),
+    /// Anything else: exit code 1.
+    Other(String),
+}
+
+impl From<Report> for Failure {
+    fn from(report: Report) -> Self {
+        Self::Configuration(report)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// Runs the command line of this process with these plugins.
+pub(crate) fn main(registry: Registry) -> ExitCode {
+    let cli = Cli::parse();
+    if !matches!(cli.command, Command::Run(_)) {
+        signals::unblock();
+    }
+    let done = match cli.command {
+        Command::Run(config) => run::run(&config, registry),
+        Command::Check(arguments) => check::run(&arguments, &registry),
+        Command::Reload(arguments) => reload::run(&arguments),
+        #[cfg(feature = "key-auth")]
+        Command::Key(command) => key::run(command, &mut io::stdout(), &mut io::stdin()).map_err(Failure::Other),
+        Command::Plugins(arguments) => plugins::run(&arguments, &registry),
+        Command::Completions(arguments) => completions::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Other(why)) if why.contains("Broken pipe") => ExitCode::FAILURE,
+        Err(Failure::Other(why)) => {
+            eprintln!("{} {why}", error_label());
+            ExitCode::FAILURE
+        }
+        Err(Failure::Configuration(report)) => {
+            eprint!("{report}");
+            eprintln!("{} the configuration has {} problems", error_label(), report.0.len());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Red on a terminal, plain elsewhere and where `NO_COLOR` asks for it.
+fn error_label() -> &'static str {
+    let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if is_coloured { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" }
+}

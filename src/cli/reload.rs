@@ -1,0 +1,44 @@
+use std::{io::Write, path::PathBuf};
+
+use super::{ConfigArgument, Failure};
+use crate::{
+    config::{Problems, Report, Source, file, node::Node},
+    control,
+};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// The gateway's control socket; absent: as the configuration has it, else in the runtime directory.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// `portcullis reload`.
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let socket = arguments.socket.clone().or_else(|| configured(arguments)).or_else(control::default_path);
+    let socket = socket.ok_or_else(|| Failure::Other("there is no runtime directory to find a gateway in; say --socket".into()))?;
+    let reloaded = control::ask(&socket).map_err(|error| {
+        Failure::Other(format!("no gateway answers at {}: {error}", socket.display()))
+    })?;
+    let Some(changes) = reloaded.changes else {
+        return Err(Failure::Configuration(Report(reloaded.errors)));
+    };
+    let mut out = std::io::stdout();
+    writeln!(out, "generation {} serves, {} routes", reloaded.generation, reloaded.routes)?;
+    for (sign, names) in [('+', &changes.added), ('~', &changes.changed), ('-', &changes.removed)] {
+        for name in names {
+            writeln!(out, "{sign} {name}")?;
+        }
+    }
+    Ok(())
+}
+
+/// `server.control` of the file. What else is wrong with it is the gateway's to say.
+fn configured(arguments: &Arguments) -> Option<PathBuf> {
+    let source = Source::read(&arguments.config.config).ok()?;
+    let mut ignored = Problems::default();
+    let server = Node::parse(0, &source.text, &mut ignored)?.take("server")?;
+    server.decode::<file::Server>(&mut ignored)?.control
+}

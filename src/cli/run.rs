@@ -1,0 +1,13 @@
+use super::{ConfigArgument, Failure};
+use crate::{
+    gateway::{self, StartError},
+    registry::Registry,
+};
+
+/// `portcullis run`.
+pub(super) fn run(arguments: &ConfigArgument, registry: Registry) -> Result<(), Failure> {
+    gateway::run(&arguments.config, registry).map_err(|error| match error {
+        StartError::Configuration(report) => Failure::Configuration(report),
+        StartError::System(..) => Failure::Other(error.to_string()),
+    })
+}

@@ -1,0 +1,25 @@
+//! What a file may say, what it means, and what is wrong with it.
+//!
+//! The way of a configuration: [`source`] reads the file and what it includes, [`node`] walks the tables and decodes
+//! their leaves so that every error of a run has its file, line and column, [`file`](self::file) holds the shapes, and
+//! [`load`] puts them together into a [`Configuration`]. Plugins are built from it in [`crate::snapshot`]; nothing here
+//! connects, binds or publishes.
+
+mod credentials;
+pub mod file;
+mod fingerprint;
+mod include;
+mod load;
+pub mod node;
+pub mod problem;
+mod routes;
+pub mod secrets;
+mod source;
+
+pub use credentials::{CredentialDraft, Opens, SAMPLE_KEY_SHA256};
+pub use fingerprint::Fingerprint;
+pub use load::{Configuration, PolicyDraft, UpstreamDraft, load};
+pub use problem::{Located, Problems, Report};
+pub use routes::{Alternative, Ending, PluginUse, PolicyRef, RouteDraft};
+pub use secrets::Secrets;
+pub use source::{Source, Sources};

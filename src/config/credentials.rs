@@ -1,0 +1,233 @@
+use std::{any::Any, collections::HashMap, sync::Arc};
+
+use portcullis_plugin::{Consumer, CredentialLimits, UnixTime};
+use toml::{Spanned, de::DeValue, value::Datetime};
+
+use super::{
+    file,
+    fingerprint::Fingerprint,
+    node::{Name, Node},
+    problem::{Problems, suggestion},
+};
+use crate::registry::Registry;
+
+/// The SHA-256 of the key that samples show. The loader refuses it wherever a listener is not loopback: no sample
+/// credential opens anything.
+pub const SAMPLE_KEY_SHA256: &str = "78b40ee681873584e97aba6a4d322d16397d8022036c07feb4d3909798013902";
+
+/// A consumer's entry, before it is known which policies it opens.
+pub struct CredentialDraft {
+    /// The plugin it belongs to.
+    pub kind: &'static str,
+    /// Its name.
+    pub id: Name,
+    /// Whose it is.
+    pub consumer: Arc<Consumer>,
+    /// Scopes that go with it.
+    pub scopes: Vec<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// A class of service.
+    pub tier: Option<String>,
+    /// When and where it can be used.
+    pub limits: CredentialLimits,
+    /// The plugin's own part, decoded.
+    pub own: Arc<dyn Any + Send + Sync>,
+    /// The policies it opens.
+    pub opens: Opens,
+    /// The routes it names, for looking them up.
+    pub routes: Vec<Name>,
+    /// Of everything it says and of its consumer.
+    pub fingerprint: Fingerprint,
+    /// Of the plugin's own part alone.
+    own_fingerprint: Fingerprint,
+    /// Where its fields stand: the whole entry.
+    pub location: Location,
+}
+
+/// Where an entry of a file stands, for messages about it that come later.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// The file.
+    pub file: usize,
+    /// The bytes.
+    pub span: std::ops::Range<usize>,
+    /// The way to it in words.
+    pub path: String,
+}
+
+impl Location {
+    pub(super) fn of(node: &Node<'_>) -> Self {
+        Self { file: node.file, span: node.span(), path: node.path.clone() }
+    }
+
+    /// Says what is wrong with a field of the entry.
+    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+        let path = if field.is_empty() { self.path.clone() } else { format!("{}.{field}", self.path) };
+        problems.add(self.file, self.span.clone(), path, text);
+    }
+}
+
+/// Which policies a credential opens.
+#[derive(Clone, Debug)]
+pub enum Opens {
+    /// The only one of its kind.
+    Only,
+    /// All of its kind.
+    Any,
+    /// These.
+    Named(Vec<Name>),
+}
+
+/// `[consumers]`: who is known, and by what.
+pub(super) fn read(
+    nodes: Vec<(Name, Node<'_>)>,
+    registry: &Registry,
+    has_public_listener: bool,
+    problems: &mut Problems,
+) -> (HashMap<String, Arc<Consumer>>, Vec<CredentialDraft>) {
+    let mut consumers = HashMap::with_capacity(nodes.len());
+    let mut credentials = Vec::with_capacity(nodes.len());
+    let mut seen = Seen::default();
+    for (name, mut node) in nodes {
+        let entries = node.take("credentials");
+        let about = Fingerprint::of(&node);
+        let Some(consumer) = node.decode::<file::Consumer>(problems) else { continue };
+        let consumer = Arc::new(Consumer {
+            name: name.text.clone(),
+            groups: consumer.groups,
+            roles: consumer.roles,
+            labels: consumer.labels,
+            tenant: consumer.tenant,
+            client_id: consumer.client_id,
+        });
+        consumers.insert(name.text.clone(), consumer.clone());
+        let about = Fingerprint::all([about, Fingerprint::of_bytes(name.text.as_bytes())]);
+        for entry in entries.map(|entries| entries.items(problems)).unwrap_or_default() {
+            if has_public_listener && holds_sample(entry.value()) {
+                entry.problem(problems, "this is the sample key, which everybody knows: it works on loopback listeners alone");
+            }
+            if let Some(draft) = draft(entry, &consumer, about, registry, problems) {
+                seen.check(&draft, problems);
+                credentials.push(draft);
+            }
+        }
+    }
+    (consumers, credentials)
+}
+
+fn draft(
+    mut entry: Node<'_>,
+    consumer: &Arc<Consumer>,
+    about: Fingerprint,
+    registry: &Registry,
+    problems: &mut Problems,
+) -> Option<CredentialDraft> {
+    let location = Location::of(&entry);
+    let fingerprint = Fingerprint::all([about, Fingerprint::of(&entry)]);
+    let kind = registry.plugin_of(&mut entry, problems);
+    // What every kind has is taken out and decoded by itself; the rest is the plugin's own.
+    let mut common = entry.shell();
+    for field in COMMON {
+        common.move_from(&mut entry, field);
+    }
+    let id = common.entry("id").and_then(|id| id.name());
+    let own_fingerprint = Fingerprint::of(&entry);
+    let common = common.decode::<file::CredentialCommon>(problems);
+    let kind = kind?;
+    let own = (kind.credential)(entry, problems);
+    let (common, own) = (common?, own?);
+    if common.id.is_empty() || common.id.len() > 128 || !common.id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        location.problem(problems, "id", "an id is 1 to 128 visible ASCII characters: it stands in logs and headers");
+    }
+    if common.enabled && matches!(&common.routes, Some(routes) if routes.is_empty()) {
+        location.problem(problems, "routes", "an empty list opens nothing; leave `routes` out to open all");
+    }
+    let name_at = |name: &Spanned<String>, field: &str| Name {
+        text: name.get_ref().clone(),
+        file: location.file,
+        span: name.span(),
+        path: format!("{}.{field}", location.path),
+    };
+    let routes: Vec<Name> = common.routes.iter().flatten().map(|route| name_at(route, "routes")).collect();
+    let opens = match &common.policies {
+        None => Opens::Only,
+        Some(file::Policies::Any) => Opens::Any,
+        Some(file::Policies::Named(names)) => Opens::Named(names.iter().map(|name| name_at(name, "policies")).collect()),
+    };
+    let mut time = |time: &Option<Spanned<Datetime>>, field: &str| {
+        let time = time.as_ref()?;
+        moment(time.get_ref()).map_err(|why| problems.add(location.file, time.span(), format!("{}.{field}", location.path), why)).ok()
+    };
+    let limits = CredentialLimits {
+        disabled: !common.enabled,
+        not_before: time(&common.not_before, "not_before"),
+        expires: time(&common.expires, "expires"),
+        created: time(&common.created, "created"),
+        routes: common.routes.map(|routes| routes.into_iter().map(Spanned::into_inner).collect()),
+        addresses: common.addresses.map(|networks| networks.into_iter().map(|network| network.0.0).collect()),
+    };
+    Some(CredentialDraft {
+        kind: kind.name,
+        id: id?,
+        consumer: consumer.clone(),
+        scopes: common.scopes,
+        owner: common.owner,
+        tier: common.tier,
+        limits,
+        own,
+        opens,
+        routes,
+        fingerprint,
+        own_fingerprint,
+        location,
+    })
+}
+
+const COMMON: [&str; 11] = [
+    "id", "enabled", "not_before", "expires", "created", "scopes", "routes", "addresses", "policies", "owner", "tier",
+];
+
+/// A TOML date and time with its offset; anything less is not a moment.
+fn moment(time: &Datetime) -> Result<UnixTime, String> {
+    let text = time.to_string();
+    if time.date.is_none() || time.time.is_none() || time.offset.is_none() {
+        return Err(format!("`{text}` is not a moment: write date, time and offset, such as 2027-01-01T00:00:00Z"));
+    }
+    text.parse::<jiff::Timestamp>().map(|time| UnixTime(time.as_second())).map_err(|error| error.to_string())
+}
+
+/// The same id twice is an error; the same secret twice too.
+#[derive(Default)]
+struct Seen {
+    ids: HashMap<(&'static str, String), String>,
+    secrets: HashMap<(&'static str, Fingerprint), String>,
+}
+
+impl Seen {
+    fn check(&mut self, draft: &CredentialDraft, problems: &mut Problems) {
+        let key = (draft.kind, draft.id.text.clone());
+        if let Some(first) = self.ids.insert(key, draft.location.path.clone()) {
+            draft.id.problem(problems, format!("`{}` is the id of {first} already", draft.id.text));
+        }
+        let key = (draft.kind, draft.own_fingerprint);
+        if let Some(first) = self.secrets.insert(key, draft.location.path.clone()) {
+            draft.location.problem(problems, "", format!("this is the same secret as that of {first}"));
+        }
+    }
+}
+
+fn holds_sample(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::String(text) => text.eq_ignore_ascii_case(SAMPLE_KEY_SHA256),
+        DeValue::Array(items) => items.iter().any(|item| holds_sample(item.get_ref())),
+        DeValue::Table(table) => table.values().any(|value| holds_sample(value.get_ref())),
+        _ => false,
+    }
+}
+
+/// Looks a name up among known ones, and says which is near where it is not.
+pub(super) fn unknown<'a>(name: &Name, what: &str, known: impl IntoIterator<Item = &'a str>, problems: &mut Problems) {
+    let near = suggestion(&name.text, known);
+    name.problem(problems, format!("there is no {what} `{}`{near}", name.text));
+}

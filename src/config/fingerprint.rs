@@ -1,0 +1,58 @@
+use sha2::{Digest, Sha256};
+use toml::de::DeValue;
+
+use super::node::Node;
+
+/// Tells whether two pieces of configuration say the same, whatever their white space, order and file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// Of a value in a file.
+    pub fn of(node: &Node<'_>) -> Self {
+        let mut hasher = Sha256::new();
+        feed(node.value(), &mut hasher);
+        Self(hasher.finalize().into())
+    }
+
+    /// Of bytes, such as a file that a policy read.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Of several, in their order.
+    pub fn all(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut hasher = Sha256::new();
+        parts.into_iter().for_each(|part| hasher.update(part.0));
+        Self(hasher.finalize().into())
+    }
+}
+
+/// Each value with its kind and length in front, so that no two different trees feed the same bytes.
+fn feed(value: &DeValue<'_>, hasher: &mut Sha256) {
+    let mut leaf = |kind: u8, bytes: &[u8]| {
+        hasher.update([kind]);
+        hasher.update(bytes.len().to_le_bytes());
+        hasher.update(bytes);
+    };
+    match value {
+        DeValue::String(text) => leaf(b's', text.as_bytes()),
+        DeValue::Integer(number) => leaf(b'i', number.to_string().as_bytes()),
+        DeValue::Float(number) => leaf(b'f', number.as_str().as_bytes()),
+        DeValue::Boolean(truth) => leaf(b'b', &[u8::from(*truth)]),
+        DeValue::Datetime(time) => leaf(b'd', time.to_string().as_bytes()),
+        DeValue::Array(items) => {
+            leaf(b'a', &items.len().to_le_bytes());
+            items.iter().for_each(|item| feed(item.get_ref(), hasher));
+        }
+        DeValue::Table(table) => {
+            leaf(b't', &table.len().to_le_bytes());
+            let mut entries: Vec<_> = table.iter().collect();
+            entries.sort_by(|a, b| a.0.get_ref().cmp(b.0.get_ref()));
+            for (key, value) in entries {
+                feed(&DeValue::String(key.get_ref().clone()), hasher);
+                feed(value.get_ref(), hasher);
+            }
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! From files to a [`Configuration`]: every table read, every name looked up, nothing built.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use portcullis_plugin::{Consumer, Secret};
+
+use super::{
+    credentials::{self, CredentialDraft, Location, Opens, unknown},
+    file,
+    fingerprint::Fingerprint,
+    node::{Name, Node},
+    problem::{Problems, suggestion},
+    routes::{Defaults, Known, RouteDraft},
+    secrets::Secrets,
+    source::Sources,
+};
+use crate::registry::{Decoded, Kind, Registry};
+
+/// A configuration whose files are read and whose names are known, before plugins are built.
+pub struct Configuration<'i> {
+    /// `[server]`.
+    pub server: file::Server,
+    /// `[admin]`: its address and token.
+    pub admin: Option<(file::AdminAddress, Option<Secret>)>,
+    /// `[[listeners]]`.
+    pub listeners: Vec<file::Listener>,
+    /// `[client_address]`.
+    pub client_address: file::ClientAddress,
+    /// `[identity]`.
+    pub identity: file::Identity,
+    /// `[log]`.
+    pub log: file::Log,
+    /// `[audit]`.
+    pub audit: file::Audit,
+    /// `[upstreams]`, each with where it stands.
+    pub upstreams: BTreeMap<String, UpstreamDraft>,
+    /// `[policies]`, and those that stand inline.
+    pub policies: Vec<PolicyDraft<'i>>,
+    /// `[routes]`.
+    pub routes: Vec<RouteDraft>,
+    /// `[consumers]`.
+    pub consumers: HashMap<String, Arc<Consumer>>,
+    /// Their credentials.
+    pub credentials: Vec<CredentialDraft>,
+    /// Where secrets come from in this run.
+    pub secrets: Secrets,
+}
+
+/// An upstream before its names are resolved.
+pub struct UpstreamDraft {
+    /// What it says.
+    pub file: file::Upstream,
+    /// Of what it says.
+    pub fingerprint: Fingerprint,
+    /// Where it stands.
+    pub location: Location,
+}
+
+/// A policy before its plugin is built.
+pub struct PolicyDraft<'i> {
+    /// Unique: the name, or `route/id` of an inline one.
+    pub key: String,
+    /// The route it belongs to, where it stands inline; a named one stands in `[policies]`.
+    pub route: Option<String>,
+    /// Its plugin.
+    pub kind: Kind,
+    /// Its configuration; absent where that is wrong.
+    pub config: Option<Decoded>,
+    /// Of its plugin and configuration.
+    pub fingerprint: Fingerprint,
+    /// Where it stands.
+    pub location: Location,
+    node: Node<'i>,
+}
+
+impl<'i> PolicyDraft<'i> {
+    pub(super) fn read(
+        key: String,
+        route: Option<String>,
+        kind: Kind,
+        fingerprint: Fingerprint,
+        node: Node<'i>,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut location = Location::of(&node);
+        location.path = format!("{} ({})", location.path, kind.name);
+        let mut shown = node.clone();
+        shown.path.clone_from(&location.path);
+        let config = (kind.config)(shown, problems);
+        Self { key, route, kind, config, fingerprint, location, node }
+    }
+
+    /// Says what is wrong with a field of it.
+    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+        let path = if field.is_empty() { self.location.path.clone() } else { format!("{}.{field}", self.location.path) };
+        problems.add(self.location.file, self.node.span_of(field), path, text);
+    }
+
+    /// Whether both stand in the same place: `[defaults] auth` is read once for each route.
+    pub(super) fn is_default_of(&self, location: &Location) -> bool {
+        self.location.file == location.file && self.location.span == location.span
+    }
+}
+
+const TABLES: [&str; 13] = [
+    "server", "admin", "listeners", "client_address", "identity", "log", "audit", "defaults", "upstreams", "policies",
+    "routes", "consumers", "include",
+];
+
+/// Reads a configuration. What is wrong with it is added to `problems`; `None` where nothing more can be said.
+pub fn load<'i>(
+    sources: &'i Sources,
+    registry: &Registry,
+    secrets: Secrets,
+    problems: &mut Problems,
+) -> Option<Configuration<'i>> {
+    let roots = sources.0.iter().enumerate().map(|(file, source)| Node::parse(file, &source.text, problems));
+    let roots: Vec<_> = roots.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
+    let mut tables = Tables::merge(roots, problems);
+
+    let server = tables.one::<file::Server>("server", problems).unwrap_or_default();
+    let listeners = tables.lists("listeners", problems).into_iter();
+    let listeners: Vec<(file::Listener, Location)> =
+        listeners.filter_map(|node| Some((Location::of(&node), node)).and_then(|(at, node)| Some((node.decode(problems)?, at)))).collect();
+    check_listeners(&listeners, problems);
+    let admin = tables.single.remove("admin").and_then(|node| admin(node, &secrets, problems));
+    let has_public_listener = listeners.iter().any(|(listener, _)| !listener.address.ip().is_loopback());
+
+    let upstreams: BTreeMap<_, _> = tables
+        .named("upstreams", problems)
+        .into_iter()
+        .filter_map(|(name, node)| {
+            let location = Location { span: name.span.clone(), ..Location::of(&node) };
+            let fingerprint = Fingerprint::of(&node);
+            let file = node.decode::<file::Upstream>(problems)?;
+            if file.targets.is_empty() {
+                location.problem(problems, "targets", "an upstream needs at least one target");
+            }
+            Some((name.text, UpstreamDraft { file, fingerprint, location }))
+        })
+        .collect();
+
+    let mut policies = Vec::new();
+    let mut named = HashMap::new();
+    for (name, mut node) in tables.named("policies", problems) {
+        let fingerprint = Fingerprint::of(&node);
+        let Some(kind) = registry.plugin_of(&mut node, problems).copied() else { continue };
+        if name.text.contains('/') {
+            name.problem(problems, "a policy's name has no `/`");
+        }
+        named.insert(name.text.clone(), policies.len());
+        policies.push(PolicyDraft::read(name.text, None, kind, fingerprint, node, problems));
+    }
+
+    let consumer_nodes = tables.named("consumers", problems);
+    let consumer_names: HashSet<String> = consumer_nodes.iter().map(|(name, _)| name.text.clone()).collect();
+    let (consumers, credentials) = credentials::read(consumer_nodes, registry, has_public_listener, problems);
+
+    let defaults = defaults(tables.single.remove("defaults"), &named, problems);
+    let upstream_names: HashSet<String> = tables.names.get("upstreams").cloned().unwrap_or_default();
+    let mut known = Known {
+        registry,
+        upstreams: &upstream_names,
+        consumers: &consumer_names,
+        named: &named,
+        policies: &mut policies,
+        inline: HashMap::new(),
+        defaults: &defaults,
+    };
+    let route_nodes = tables.named("routes", problems);
+    let route_names: HashSet<String> = route_nodes.iter().map(|(name, _)| name.text.clone()).collect();
+    let routes = route_nodes.into_iter().filter_map(|(name, node)| known.route(name, node, problems)).collect();
+
+    check_references(&credentials, &policies, &named, &route_names, problems);
+    Some(Configuration {
+        server,
+        admin,
+        listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
+        client_address: tables.one("client_address", problems).unwrap_or_default(),
+        identity: tables.one("identity", problems).unwrap_or_default(),
+        log: tables.one("log", problems).unwrap_or_default(),
+        audit: tables.one("audit", problems).unwrap_or_default(),
+        upstreams,
+        policies,
+        routes,
+        consumers,
+        credentials,
+        secrets,
+    })
+}
+
+/// The tables of all files, put together.
+#[derive(Default)]
+struct Tables<'i> {
+    single: HashMap<&'static str, Node<'i>>,
+    listed: Vec<(&'static str, Node<'i>)>,
+    names: HashMap<&'static str, HashSet<String>>,
+}
+
+impl<'i> Tables<'i> {
+    fn merge(roots: Vec<Node<'i>>, problems: &mut Problems) -> Self {
+        let mut tables = Self::default();
+        for root in roots {
+            let file = root.file;
+            for (name, node) in root.entries(problems) {
+                let Some(table) = TABLES.iter().copied().find(|table| *table == name.text) else {
+                    let near = suggestion(&name.text, TABLES);
+                    name.problem(problems, format!("unknown table `{}`{near}", name.text));
+                    continue;
+                };
+                match table {
+                    "include" if file == 0 => {}
+                    "include" => name.problem(problems, "an included file includes no others"),
+                    "listeners" | "upstreams" | "policies" | "routes" | "consumers" => tables.listed.push((table, node)),
+                    _ => {
+                        if tables.single.insert(table, node).is_some() {
+                            name.problem(problems, format!("`{table}` stands in another file already"));
+                        }
+                    }
+                }
+            }
+        }
+        tables
+    }
+
+    fn one<T: serde::de::DeserializeOwned>(&mut self, table: &str, problems: &mut Problems) -> Option<T> {
+        self.single.remove(table)?.decode(problems)
+    }
+
+    fn all(&mut self, table: &str) -> Vec<Node<'i>> {
+        self.listed.extract_if(.., |(name, _)| *name == table).map(|(_, node)| node).collect()
+    }
+
+    fn lists(&mut self, table: &str, problems: &mut Problems) -> Vec<Node<'i>> {
+        self.all(table).into_iter().flat_map(|node| node.items(problems)).collect()
+    }
+
+    /// The entries of a table over all files; the same name twice is an error.
+    fn named(&mut self, table: &'static str, problems: &mut Problems) -> Vec<(Name, Node<'i>)> {
+        let nodes: Vec<_> = self.all(table).into_iter().flat_map(|node| node.entries(problems)).collect();
+        let seen = self.names.entry(table).or_default();
+        for (name, _) in &nodes {
+            if !seen.insert(name.text.clone()) {
+                name.problem(problems, format!("`{}` stands in another file already", name.text));
+            }
+        }
+        nodes
+    }
+}
+
+fn check_listeners(listeners: &[(file::Listener, Location)], problems: &mut Problems) {
+    let mut seen: BTreeMap<SocketAddr, &Location> = BTreeMap::new();
+    if listeners.is_empty() {
+        problems.add(0, 0..0, "listeners", "there is no `[[listeners]]`: the gateway would accept nothing");
+    }
+    for (listener, location) in listeners {
+        if listener.address.port() == 0 {
+            continue; // each takes a port of its own
+        }
+        match seen.entry(listener.address) {
+            Entry::Vacant(free) => _ = free.insert(location),
+            Entry::Occupied(taken) => location.problem(problems, "address", format!("{} listens there already", taken.get().path)),
+        }
+    }
+}
+
+fn admin(node: Node<'_>, secrets: &Secrets, problems: &mut Problems) -> Option<(file::AdminAddress, Option<Secret>)> {
+    let location = Location::of(&node);
+    let token_at = node.span_of("token");
+    let admin = node.decode::<file::Admin>(problems)?;
+    let token = match admin.token.as_ref().map(|source| secrets.read(source)) {
+        Some(Err(why)) => {
+            problems.add(location.file, token_at, "admin.token", why);
+            return None;
+        }
+        Some(Ok(secret)) => Some(secret),
+        None => None,
+    };
+    let span = admin.listen.span();
+    let listen = admin.listen.into_inner().0;
+    if let (file::AdminAddress::Tcp(address), None) = (&listen, &token) && !address.ip().is_loopback() {
+        problems.add(location.file, span, "admin.listen", "an admin listener that is not loopback needs a `token`");
+    }
+    Some((listen, token))
+}
+
+fn defaults<'i>(node: Option<Node<'i>>, named: &HashMap<String, usize>, problems: &mut Problems) -> Defaults<'i> {
+    let Some(mut node) = node else { return Defaults::default() };
+    let auth = node.take("auth");
+    let mut plugins: Vec<Name> = Vec::new();
+    for item in node.take("plugins").map(|list| list.items(problems)).unwrap_or_default() {
+        match item.name() {
+            None => item.problem(problems, "default plugins are named policies: write the name of one"),
+            Some(name) if !named.contains_key(&name.text) => unknown(&name, "policy", named.keys().map(String::as_str), problems),
+            Some(name) => match plugins.iter().find(|other| other.text == name.text) {
+                Some(first) => name.problem(problems, format!("the same policy stands at {} already", first.path)),
+                None => plugins.push(name),
+            },
+        }
+    }
+    #[derive(Default, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Rest {
+        max_body_bytes: Option<u64>,
+    }
+    let max_body_bytes = node.decode::<Rest>(problems).unwrap_or_default().max_body_bytes;
+    Defaults { auth, plugins, max_body_bytes }
+}
+
+/// The routes and policies that credentials name.
+fn check_references(
+    credentials: &[CredentialDraft],
+    policies: &[PolicyDraft<'_>],
+    named: &HashMap<String, usize>,
+    routes: &HashSet<String>,
+    problems: &mut Problems,
+) {
+    let mut of_kind: HashMap<&str, Vec<&str>> = HashMap::new();
+    for policy in policies.iter().filter(|policy| policy.route.is_none()) {
+        of_kind.entry(policy.kind.name).or_default().push(&policy.key);
+    }
+    for credential in credentials {
+        for route in credential.routes.iter().filter(|route| !routes.contains(&route.text)) {
+            unknown(route, "route", routes.iter().map(String::as_str), problems);
+        }
+        let of_its_kind = of_kind.get(credential.kind).map(Vec::as_slice).unwrap_or_default();
+        match &credential.opens {
+            Opens::Any => {}
+            Opens::Only if of_its_kind.len() > 1 => {
+                let which = of_its_kind.join("`, `");
+                let text = format!("there are several {} policies (`{which}`): say which with `policies`, or \"any\"", credential.kind);
+                credential.location.problem(problems, "", text);
+            }
+            Opens::Only => {}
+            Opens::Named(names) => {
+                for name in names {
+                    match named.get(&name.text) {
+                        None => unknown(name, "policy", of_its_kind.iter().copied(), problems),
+                        Some(policy) if policies[*policy].kind.name != credential.kind => {
+                            name.problem(problems, format!("`{}` is a policy of {}", name.text, policies[*policy].kind.name));
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Everything that is wrong with a configuration, collected in one run.
+
+use std::{fmt, ops::Range};
+
+use super::source::Sources;
+
+/// One thing that is wrong, and where.
+#[derive(Debug)]
+pub struct Problem {
+    file: usize,
+    span: Range<usize>,
+    path: String,
+    text: String,
+}
+
+/// The problems of one run.
+#[derive(Debug, Default)]
+pub struct Problems {
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Adds one. `path` is the way to the field in words, such as `routes.orders.plugins[0]`.
+    pub fn add(&mut self, file: usize, span: Range<usize>, path: impl Into<String>, text: impl Into<String>) {
+        self.list.push(Problem { file, span, path: path.into(), text: text.into() });
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many there are so far.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Puts them in the order of the files and turns offsets into lines and columns.
+    pub fn locate(mut self, sources: &Sources) -> Report {
+        self.list.sort_by(|a, b| (a.file, a.span.start).cmp(&(b.file, b.span.start)));
+        let located = self.list.into_iter().map(|problem| {
+            let (line, column) = sources.position(problem.file, problem.span.start);
+            let file = sources.0.get(problem.file).map_or_else(String::new, |source| source.path.display().to_string());
+            Located { file, line, column, path: problem.path, text: problem.text }
+        });
+        Report(located.collect())
+    }
+}
+
+/// One thing that is wrong, as people read it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Located {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// The way to the field in words.
+    pub path: String,
+    /// What is wrong.
+    pub text: String,
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+/// All that is wrong with a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Report(pub Vec<Located>);
+
+impl Report {
+    /// A report with one entry about a file as a whole.
+    pub fn of_file(file: &std::path::Path, text: impl Into<String>) -> Self {
+        Self(vec![Located { file: file.display().to_string(), line: 1, column: 1, path: String::new(), text: text.into() }])
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|problem| writeln!(f, "{problem}"))
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// The name nearest to a misspelt one, if any is near.
+pub fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = among.into_iter().map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate));
+    near.filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4).min().map(|(_, candidate)| candidate)
+}
+
+/// `, did you mean ...?`, or nothing.
+pub fn suggestion<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, among).map_or_else(String::new, |candidate| format!(", did you mean `{candidate}`?"))
+}

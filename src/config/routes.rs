@@ -1,0 +1,321 @@
+//! `[routes]`: what each of them refers to, with every reference looked up.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use toml::Spanned;
+
+use super::{
+    credentials::{Location, unknown},
+    file,
+    fingerprint::Fingerprint,
+    load::PolicyDraft,
+    node::{Name, Node},
+    problem::Problems,
+};
+use crate::{
+    registry::Registry,
+    snapshot::router::{HeaderCondition, HostPattern, MethodSet, PathPattern, Pattern},
+};
+
+/// An index into the configuration's policies.
+pub type PolicyRef = usize;
+
+/// One entry of `auth`: policies that have to grant together.
+pub type Alternative = Vec<PluginUse>;
+
+/// A policy where a route uses it.
+#[derive(Clone, Debug)]
+pub struct PluginUse {
+    /// Which.
+    pub policy: PolicyRef,
+    /// Where it is used.
+    pub location: Location,
+}
+
+/// What a route does with a request that it lets through.
+#[derive(Clone, Debug)]
+pub enum Ending {
+    /// Forwards it to the upstream of this name.
+    Forward(String),
+    /// Answers by itself.
+    Respond {
+        /// The status.
+        status: StatusCode,
+        /// The body.
+        body: Bytes,
+        /// The body's media type.
+        content_type: HeaderValue,
+    },
+    /// Answers with what would have been forwarded.
+    Echo,
+}
+
+/// A route whose references are looked up.
+#[derive(Debug)]
+pub struct RouteDraft {
+    /// Its name.
+    pub name: Name,
+    /// What it matches.
+    pub pattern: Pattern,
+    /// What it does.
+    pub ending: Ending,
+    /// How it authenticates: alternatives, in order. Empty: it is public.
+    pub auth: Vec<Alternative>,
+    /// The consumer of a request without any credential.
+    pub anonymous: Option<Name>,
+    /// Its plugins, the defaults first.
+    pub plugins: Vec<PluginUse>,
+    /// This open catch-all is meant to stand beside protected routes.
+    pub is_overlap_accepted: bool,
+    /// Lets `%2F` pass as data.
+    pub allows_encoded_slash: bool,
+    /// The largest request body.
+    pub max_body_bytes: Option<u64>,
+    /// The realm of challenges.
+    pub realm: String,
+    /// Of everything it says.
+    pub fingerprint: Fingerprint,
+    /// Where it stands.
+    pub location: Location,
+}
+
+/// The largest request body where a route does not say.
+const DEFAULT_MAX_BODY_BYTES: u64 = 100 << 20;
+
+/// `[defaults]`: what every route starts with.
+#[derive(Default)]
+pub(super) struct Defaults<'i> {
+    /// Used where a route says neither `auth` nor `public`.
+    pub(super) auth: Option<Node<'i>>,
+    /// Named policies, before every route's own.
+    pub(super) plugins: Vec<Name>,
+    /// Where a route does not say.
+    pub(super) max_body_bytes: Option<u64>,
+}
+
+/// What routes may refer to.
+pub(super) struct Known<'k, 'i> {
+    pub(super) registry: &'k Registry,
+    pub(super) upstreams: &'k HashSet<String>,
+    pub(super) consumers: &'k HashSet<String>,
+    pub(super) named: &'k HashMap<String, PolicyRef>,
+    pub(super) policies: &'k mut Vec<PolicyDraft<'i>>,
+    /// Inline policies by their key.
+    pub(super) inline: HashMap<String, PolicyRef>,
+    pub(super) defaults: &'k Defaults<'i>,
+}
+
+impl<'i> Known<'_, 'i> {
+    /// Reads one route.
+    pub(super) fn route(&mut self, name: Name, mut node: Node<'i>, problems: &mut Problems) -> Option<RouteDraft> {
+        let fingerprint = Fingerprint::of(&node);
+        let location = Location { span: name.span.clone(), ..Location::of(&node) };
+        let is_named_ill = name.text.is_empty() || name.text.len() > 128 || !name.text.bytes().all(|b| b.is_ascii_graphic());
+        if is_named_ill {
+            name.problem(problems, "a route's name is 1 to 128 visible ASCII characters: it stands in logs and metrics");
+        }
+        let (own_auth, own_plugins) = (node.take("auth"), node.take("plugins"));
+        let says_public = node.entry("public").is_some_and(|public| !matches!(public.decode(&mut Problems::default()), Some(false)));
+        let auth_node = own_auth.or_else(|| if says_public { None } else { self.defaults.auth.clone() });
+        let auth = auth_node.as_ref().map(|auth| self.auth(auth, &name.text, problems)).unwrap_or_default();
+        let file = node.decode::<file::Route>(problems);
+        let without = file.as_ref().map(|file| file.without.as_slice()).unwrap_or_default();
+        let plugins = self.plugins(without, own_plugins, &name, &location, problems);
+        let file = file?;
+
+        match (auth_node.is_some(), file.public) {
+            (false, false) => name.problem(problems, "there is no `auth`: say how this route authenticates, or `public = true`"),
+            (true, true) => name.problem(problems, "`auth` and `public = true` contradict each other"),
+            _ => {}
+        }
+        let anonymous = file.anonymous.as_ref().map(|who| located(who, &location, "anonymous"));
+        if let Some(who) = &anonymous {
+            if auth_node.is_none() {
+                who.problem(problems, "`anonymous` needs `auth`: without it nobody is asked for a credential");
+            }
+            if !self.consumers.contains(&who.text) {
+                unknown(who, "consumer", self.consumers.iter().map(String::as_str), problems);
+            }
+        }
+        let methods = match &file.methods {
+            None => Ok(MethodSet::default()),
+            Some(list) => MethodSet::from_list(list.get_ref())
+                .map_err(|why| problems.add(location.file, list.span(), format!("{}.methods", location.path), why)),
+        };
+        if file.paths.get_ref().is_empty() {
+            problems.add(location.file, file.paths.span(), format!("{}.paths", location.path), "a route needs at least one path");
+        }
+        let ending = self.ending(&file, &location, problems);
+        let max_body_bytes = file.max_body_bytes.or(self.defaults.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY_BYTES);
+        Some(RouteDraft {
+            pattern: Pattern {
+                hosts: file.hosts.into_iter().map(|host| host.0).collect::<Vec<HostPattern>>(),
+                paths: file.paths.into_inner().into_iter().map(|path| path.0).collect::<Vec<PathPattern>>(),
+                methods: methods.ok()?,
+                headers: file.headers.into_iter().map(condition).collect(),
+            },
+            ending: ending?,
+            auth,
+            anonymous,
+            plugins,
+            is_overlap_accepted: file.overlap.is_some(),
+            allows_encoded_slash: file.allow_encoded_slash,
+            max_body_bytes: (max_body_bytes > 0).then_some(max_body_bytes),
+            realm: file.realm.unwrap_or_else(|| name.text.clone()),
+            fingerprint,
+            location,
+            name,
+        })
+    }
+
+    fn ending(&self, file: &file::Route, location: &Location, problems: &mut Problems) -> Option<Ending> {
+        match (&file.upstream, &file.respond) {
+            (Some(_), Some(_)) => {
+                location.problem(problems, "", "`upstream` and `respond` exclude each other");
+                None
+            }
+            (None, None) => {
+                location.problem(problems, "", "a route ends in an `upstream` or in `respond`");
+                None
+            }
+            (Some(upstream), None) => {
+                let name = located(upstream, location, "upstream");
+                if !self.upstreams.contains(&name.text) {
+                    unknown(&name, "upstream", self.upstreams.iter().map(String::as_str), problems);
+                }
+                Some(Ending::Forward(name.text))
+            }
+            (None, Some(respond)) => answer(respond, location, problems),
+        }
+    }
+
+    /// `auth`: a list of alternatives; a string names a policy, a table is one of its own, a list means all of them.
+    fn auth(&mut self, node: &Node<'i>, route: &str, problems: &mut Problems) -> Vec<Alternative> {
+        let items = node.clone().items(problems);
+        if items.is_empty() {
+            node.problem(problems, "an empty `auth` lets nobody in; say `public = true` to let everybody in");
+        }
+        let mut alternatives = Vec::new();
+        for item in items {
+            let together = match item.value() {
+                toml::de::DeValue::Array(_) => item.clone().items(problems),
+                _ => vec![item.clone()],
+            };
+            if together.is_empty() {
+                item.problem(problems, "an empty list proves nothing");
+            }
+            alternatives.push(together.into_iter().filter_map(|item| self.plugin_use(item, route, problems)).collect());
+        }
+        alternatives
+    }
+
+    fn plugins(
+        &mut self,
+        without: &[Spanned<String>],
+        own: Option<Node<'i>>,
+        name: &Name,
+        location: &Location,
+        problems: &mut Problems,
+    ) -> Vec<PluginUse> {
+        let mut uses = Vec::new();
+        for left_out in without {
+            let left_out = located(left_out, location, "without");
+            if !self.defaults.plugins.iter().any(|default| default.text == left_out.text) {
+                unknown(&left_out, "default plugin", self.defaults.plugins.iter().map(|name| name.text.as_str()), problems);
+            }
+        }
+        for default in &self.defaults.plugins {
+            let is_left_out = without.iter().any(|left_out| *left_out.get_ref() == default.text);
+            if let (false, Some(policy)) = (is_left_out, self.named.get(&default.text)) {
+                uses.push(PluginUse { policy: *policy, location: location.clone() });
+            }
+        }
+        for item in own.map(|own| own.items(problems)).unwrap_or_default() {
+            let Some(plugin) = self.plugin_use(item.clone(), &name.text, problems) else { continue };
+            if let Some(first) = uses.iter().find(|other| other.policy == plugin.policy) {
+                item.problem(problems, format!("the same policy stands at {} already", first.location.path));
+                continue;
+            }
+            uses.push(plugin);
+        }
+        uses
+    }
+
+    /// A name or a table in `auth` or `plugins`.
+    fn plugin_use(&mut self, mut item: Node<'i>, route: &str, problems: &mut Problems) -> Option<PluginUse> {
+        let location = Location::of(&item);
+        if let Some(name) = item.name() {
+            let found = self.named.get(&name.text).copied();
+            if found.is_none() {
+                let is_plugin = self.registry.kind(&name.text).is_some();
+                if is_plugin {
+                    name.problem(problems, format!("a string names a policy; write {{ use = \"{}\" }} for the plugin", name.text));
+                } else {
+                    unknown(&name, "policy", self.named.keys().map(String::as_str), problems);
+                }
+            }
+            return found.map(|policy| PluginUse { policy, location });
+        }
+        if !item.is_table() {
+            item.problem(problems, "write the name of a policy, or a table with `use`");
+            return None;
+        }
+        let fingerprint = Fingerprint::of(&item);
+        let kind = *self.registry.plugin_of(&mut item, problems)?;
+        let id = match item.take("id") {
+            None => kind.name.to_owned(),
+            Some(id) => id.as_str().map(str::to_owned).or_else(|| {
+                id.problem(problems, "an id is a string");
+                None
+            })?,
+        };
+        // An inline policy belongs to its route and its id, never to its position: it keeps its state when others move.
+        let key = format!("{route}/{id}");
+        if let Some(twin) = self.inline.get(&key).copied() {
+            if self.policies[twin].fingerprint == fingerprint && self.policies[twin].is_default_of(&location) {
+                return Some(PluginUse { policy: twin, location });
+            }
+            let first = &self.policies[twin].location.path;
+            location.problem(problems, "", format!("`{id}` stands at {first} already; give one of them an `id` of its own"));
+            return None;
+        }
+        let policy = self.policies.len();
+        self.inline.insert(key.clone(), policy);
+        self.policies.push(PolicyDraft::read(key, Some(route.to_owned()), kind, fingerprint, item, problems));
+        Some(PluginUse { policy, location })
+    }
+}
+
+fn located(name: &Spanned<String>, location: &Location, field: &str) -> Name {
+    Name {
+        text: name.get_ref().clone(),
+        file: location.file,
+        span: name.span(),
+        path: format!("{}.{field}", location.path),
+    }
+}
+
+fn condition((name, rule): (file::Parsed<HeaderName>, file::HeaderRule)) -> HeaderCondition {
+    HeaderCondition { name: name.0, value: rule.0 }
+}
+
+fn answer(respond: &file::Respond, location: &Location, problems: &mut Problems) -> Option<Ending> {
+    if respond.echo {
+        if respond.status.is_some() || respond.body.is_some() || respond.content_type.is_some() {
+            location.problem(problems, "respond", "`echo` makes the whole answer: it goes with no other field");
+        }
+        return Some(Ending::Echo);
+    }
+    let status = respond.status.as_ref().map_or(Ok(StatusCode::OK), |status| match StatusCode::from_u16(*status.get_ref()) {
+        Ok(code) if code.as_u16() >= 200 => Ok(code),
+        _ => Err(problems.add(location.file, status.span(), format!("{}.respond.status", location.path), "a status is between 200 and 999")),
+    });
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    Some(Ending::Respond {
+        status: status.ok()?,
+        body: Bytes::from(respond.body.clone().unwrap_or_default()),
+        content_type: respond.content_type.clone().map_or(text, |media_type| media_type.0),
+    })
+}

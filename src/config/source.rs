@@ -1,0 +1,78 @@
+use std::path::{Path, PathBuf};
+
+use super::{
+    include,
+    node::Node,
+    problem::{Problems, Report},
+};
+
+/// The largest file that is read as configuration.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// One file of a configuration.
+#[derive(Debug)]
+pub struct Source {
+    /// As it is shown in messages.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+}
+
+impl Source {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words: absent, too large, not UTF-8.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+        if length > MAX_FILE_BYTES {
+            return Err(format!("the file has {length} bytes, more than {MAX_FILE_BYTES}"));
+        }
+        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        let text = String::from_utf8(bytes)
+            .map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))?;
+        Ok(Self { path: path.to_owned(), text })
+    }
+}
+
+/// All files of a configuration; the first is the one that was named.
+#[derive(Debug, Default)]
+pub struct Sources(pub Vec<Source>);
+
+impl Sources {
+    /// Reads the file and those it includes.
+    ///
+    /// # Errors
+    /// Every file that cannot be read, and every pattern that names none.
+    pub fn read(main: &Path) -> Result<Self, Report> {
+        let mut sources = Self(vec![Source::read(main).map_err(|why| Report::of_file(main, why))?]);
+        let mut problems = Problems::default();
+        // Syntax errors are told by the parse that counts; this one looks for `include` alone.
+        let mut ignored = Problems::default();
+        let text = sources.0[0].text.clone();
+        let list = text.contains("include").then(|| Node::parse(0, &text, &mut ignored)).flatten();
+        let list = list.and_then(|mut root| root.take("include"));
+        for file in include::files(list.as_ref(), main, &mut problems) {
+            match Source::read(&file) {
+                Ok(source) => sources.0.push(source),
+                Err(why) => {
+                    let span = list.as_ref().map_or(0..0, Node::span);
+                    problems.add(0, span, "include", format!("`{}`: {why}", file.display()));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(sources) } else { Err(problems.locate(&sources)) }
+    }
+
+    /// Line and column, both from 1, the column in characters.
+    pub(super) fn position(&self, file: usize, offset: usize) -> (usize, usize) {
+        let text = self.0.get(file).map_or("", |source| source.text.as_str());
+        let mut end = offset.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let before = &text[..end];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.bytes().filter(|byte| *byte == b'\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}

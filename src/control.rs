@@ -1,0 +1,134 @@
+//! The private socket over which `portcullis reload` asks a running gateway, and is told what came of it.
+//!
+//! One line each way: `reload`, and a JSON object ([`Reloaded`]). Only root and the gateway's own user are listened to.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::Duration,
+};
+
+use crate::reload::{Reloaded, Wish};
+
+/// The longest request.
+const MAX_REQUEST_BYTES: u64 = 64;
+/// How long a caller may take to say what it wants, or to take the answer.
+const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for a reload.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The gateway's end.
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// Where the socket is when the configuration does not say: in the runtime directory that systemd made, in root's, or
+/// in the user's. Never in a directory that everybody can write to.
+pub fn default_path() -> Option<PathBuf> {
+    // SAFETY: `geteuid` only reads.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let systemd = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+    let root = is_root.then(|| PathBuf::from("/run/portcullis"));
+    let user = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("portcullis"));
+    systemd.or(root).or(user).map(|folder| folder.join("control.sock"))
+}
+
+impl Control {
+    /// Binds the socket; one that a dead gateway left behind is replaced, one of a living gateway is not.
+    ///
+    /// # Errors
+    /// Another gateway has it, or its folder cannot be written to.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        if path.exists() {
+            if UnixStream::connect(path).is_ok() {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another gateway listens there"));
+            }
+            fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        // Between the two calls others could connect, and be turned away by their user id.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Serves callers, one at a time, until the process ends.
+    pub fn serve(self, wishes: &mpsc::Sender<Wish>) {
+        for caller in self.listener.incoming() {
+            let served = caller.and_then(|caller| serve(&caller, wishes));
+            if let Err(error) = served {
+                log::warn!("control socket: {error}");
+            }
+        }
+    }
+
+    /// Where it is, to be removed at the end.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>) -> io::Result<()> {
+    caller.set_read_timeout(Some(CALLER_TIMEOUT))?;
+    caller.set_write_timeout(Some(CALLER_TIMEOUT))?;
+    let theirs = user_of(caller)?;
+    // SAFETY: `geteuid` only reads.
+    if theirs != 0 && theirs != unsafe { libc::geteuid() } {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {theirs} may not ask for anything")));
+    }
+    let mut line = String::new();
+    BufReader::new(caller.take(MAX_REQUEST_BYTES)).read_line(&mut line)?;
+    if line.trim_end() != "reload" {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted something other than `reload`"));
+    }
+    let (answer, waits) = mpsc::channel();
+    wishes.send(Some(answer)).map_err(io::Error::other)?;
+    let reloaded = waits.recv_timeout(RELOAD_TIMEOUT).map_err(io::Error::other)?;
+    let mut answer = serde_json::to_vec(&reloaded)?;
+    answer.push(b'\n');
+    let mut caller = caller;
+    caller.write_all(&answer)
+}
+
+/// The user at the other end (`SO_PEERCRED`, unix(7)).
+fn user_of(caller: &UnixStream) -> io::Result<libc::uid_t> {
+    use std::os::fd::AsRawFd;
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or_default();
+    // SAFETY: the kernel writes at most `length` bytes into `credentials`, which has as many.
+    let result = unsafe {
+        libc::getsockopt(
+            caller.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(credentials.uid) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Asks the gateway behind this socket to reload, and waits for what comes of it.
+///
+/// # Errors
+/// Nobody listens there, or no answer came.
+pub fn ask(path: &Path) -> io::Result<Reloaded> {
+    let mut gateway = UnixStream::connect(path)?;
+    gateway.set_read_timeout(Some(RELOAD_TIMEOUT))?;
+    gateway.write_all(b"reload\n")?;
+    let mut answer = String::new();
+    gateway.read_to_string(&mut answer)?;
+    if answer.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway gave no answer; its log says why"));
+    }
+    Ok(serde_json::from_str(&answer)?)
+}

@@ -1,0 +1,256 @@
+//! A connection before Pingora: counted and limited, its HTTP/1 heads read under a deadline and checked strictly, every
+//! request given an end.
+//!
+//! [`Front`] wraps an HTTP application (the proxy) and is what the listening service runs. It exists because a bare
+//! Pingora lets through what it should not: a head that drips for hours, connections that stay idle for ever, two
+//! lengths in one request, lines that end in a bare LF. What passes here is well formed and unambiguous, and Pingora
+//! gets it as bytes already read, so that it has nothing left to mend or to refuse.
+//!
+//! The danger: whatever this module reads and Pingora would read differently is a way to smuggle a request. That is why
+//! the check refuses what it does not know, and why the bytes that were checked are the bytes that are handed over.
+//!
+//! - `head`: the check, pure.
+//! - `connection`: the first bytes of a request, with all that can end the wait for them.
+//! - `replayed`: a stream with bytes put back, for HTTP/2.
+//! - `life`: how long a request may last.
+//! - `open`: what is open and in flight, for limits and for the end of the process.
+
+mod connection;
+mod head;
+mod life;
+mod open;
+mod replayed;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use pingora_core::{
+    apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
+    protocols::{
+        ALPN, Stream,
+        http::{ServerSession, v2::server::H2Options},
+    },
+    server::ShutdownWatch,
+};
+
+use self::{
+    connection::{End, Expected, Opening, Waits},
+    life::Timer,
+    replayed::Replayed,
+};
+
+pub use self::{
+    life::{StreamEnd, StreamLife, current_life},
+    open::Open,
+};
+
+/// The limits of a listener's connections.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The longest head of an HTTP/1 request, request line and all.
+    pub head_bytes: usize,
+    /// The most header lines of an HTTP/1 request.
+    pub head_lines: usize,
+    /// From the first byte of an HTTP/1 head, or of an HTTP/2 connection, to its last.
+    pub head_timeout: Duration,
+    /// How long a connection stays open without a request.
+    pub idle_timeout: Duration,
+    /// How long to wait for the next piece of an HTTP/1 request's body.
+    pub body_timeout: Duration,
+    /// The longest that a request, an upgraded connection or an HTTP/2 stream may last.
+    pub max_stream_age: Duration,
+    /// How many connections may be open at once, over all listeners that share an [`Open`].
+    pub max_connections: usize,
+}
+
+/// Why a request ended before Pingora saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Malformed or ambiguous; the words say in what way, for the log only.
+    BadRequest(&'static str),
+    /// TRACE or CONNECT, which no route can allow.
+    MethodNotAllowed,
+    /// More bytes or lines than [`Limits`] allow; the words say which.
+    HeadTooLarge(&'static str),
+    /// The head was not complete in time.
+    HeadTimeout,
+}
+
+impl Fault {
+    /// The status of the answer (RFC 9110 section 15.5, RFC 6585 section 5).
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::MethodNotAllowed => 405,
+            Self::HeadTimeout => 408,
+            Self::HeadTooLarge(_) => 431,
+        }
+    }
+
+    /// What was wrong, for the log. The answer does not say it.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::BadRequest(why) | Self::HeadTooLarge(why) => why,
+            Self::MethodNotAllowed => "method TRACE or CONNECT",
+            Self::HeadTimeout => "head took too long",
+        }
+    }
+}
+
+/// Makes the whole HTTP/1 response to a request that ends here: status line, headers, body. The engine's one table
+/// makes it, and logs and counts it as well. A peer without an internet address (a Unix socket) is `0.0.0.0:0`.
+pub type Refuse = Arc<dyn Fn(Fault, SocketAddr) -> Bytes + Send + Sync>;
+
+/// What a listening service runs: see the module.
+pub struct Front<A> {
+    app: Arc<App<A>>,
+    limits: Limits,
+    refuse: Refuse,
+    h2c: bool,
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
+    /// Puts itself in front of `app`. With `h2c` a plain connection that begins with the HTTP/2 preface speaks HTTP/2
+    /// (RFC 9113 section 3.3); without it the preface is a bad request. On TLS the handshake decides.
+    pub fn new(app: Arc<A>, limits: Limits, open: Arc<Open>, refuse: Refuse, h2c: bool) -> Self {
+        let mut options = app.server_options().cloned().unwrap_or_default();
+        // Pingora is handed connections only once they have proven to be HTTP/2.
+        options.h2c = true;
+        options.h2_idle_timeout = Some(limits.idle_timeout);
+        let app = Arc::new(App { inner: app, options, open, max_age: limits.max_stream_age });
+        Self { app, limits, refuse, h2c }
+    }
+
+    /// What the first bytes of this connection can be.
+    fn expected(&self, stream: &Stream) -> Expected {
+        match stream.selected_alpn_proto() {
+            Some(ALPN::H2) => Expected::Http2,
+            _ if self.h2c && stream.get_ssl_digest().is_none() => Expected::Either,
+            _ => Expected::Http1,
+        }
+    }
+
+    /// One connection, to its end.
+    async fn connection(&self, mut stream: Stream, closing: &ShutdownWatch) {
+        let mut expected = self.expected(&stream);
+        let mut waits = Waits::new(closing);
+        let life = Arc::new(StreamLife::default());
+        let mut pulse = Timer::default();
+        let mut settings = None;
+        loop {
+            let head = match connection::read_head(&mut stream, &mut waits, &self.limits, expected).await {
+                Ok(Opening::Head(head)) => head,
+                Ok(Opening::Preface(read)) => return self.http2(Replayed::new(read, stream), closing).await,
+                Err(End::Refuse(fault)) if expected != Expected::Http2 => {
+                    let answer = (self.refuse)(fault, connection::peer(&stream));
+                    return connection::refuse(stream, &answer).await;
+                }
+                Err(_) => return,
+            };
+            // Only the first bytes of a connection can be the preface (RFC 9113 section 3.4).
+            expected = Expected::Http1;
+            let session = self.session(stream, head, settings.take(), closing);
+            life.reset();
+            let Some(reused) = self.app.serve(session, closing, &life, &mut pulse).await else { return };
+            if *closing.borrow() {
+                return;
+            }
+            (stream, settings) = reused.consume();
+        }
+    }
+
+    /// An HTTP/1 session whose head has been read. Pipelining stays off: bytes read past the request close the
+    /// connection after the answer.
+    fn session(
+        &self,
+        stream: Stream,
+        head: BytesMut,
+        settings: Option<HttpPersistentSettings>,
+        closing: &ShutdownWatch,
+    ) -> ServerSession {
+        let mut session = ServerSession::new_http1(stream);
+        if let Some(settings) = settings {
+            settings.apply_to_session(&mut session);
+        } else {
+            session.set_keepalive_reuses_remaining(self.app.options.keepalive_request_limit);
+        }
+        // Pingora takes zero for "no limit".
+        let idle_s = self.limits.idle_timeout.as_secs().max(1);
+        session.set_keepalive((!*closing.borrow()).then_some(idle_s));
+        session.set_read_timeout(Some(self.limits.body_timeout));
+        session.set_total_drain_timeout(Some(self.limits.body_timeout));
+        session.set_pipelined_prefix(head);
+        session
+    }
+
+    /// An HTTP/2 connection; each of its streams comes back through [`App::process_new_http`].
+    async fn http2(&self, stream: Replayed, closing: &ShutdownWatch) {
+        self.app.process_new(Box::new(stream), closing).await;
+    }
+}
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, closing: &ShutdownWatch) -> Option<Stream> {
+        // Over the limit the connection is closed without an answer: writing one could be made to wait.
+        let _connection = self.app.open.connection(self.limits.max_connections)?;
+        self.connection(stream, closing).await;
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.app.inner.http_cleanup().await;
+    }
+}
+
+/// The wrapped application, each of whose requests is counted and has an end.
+struct App<A> {
+    inner: Arc<A>,
+    options: HttpServerOptions,
+    open: Arc<Open>,
+    max_age: Duration,
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
+    /// One request. When its life is over it is dropped where it stands: an HTTP/1 connection closes, an HTTP/2 stream
+    /// is reset. Whoever must see the end of it (the log line) does so in `Drop`.
+    async fn serve(
+        &self,
+        session: ServerSession,
+        closing: &ShutdownWatch,
+        life: &Arc<StreamLife>,
+        pulse: &mut Timer,
+    ) -> Option<ReusedHttpStream> {
+        let _request = self.open.request();
+        let served = life::within(life, self.inner.process_new_http(session, closing));
+        tokio::select! {
+            biased;
+            reused = served => reused,
+            () = life.over(self.max_age, pulse) => None,
+        }
+    }
+}
+
+/// For HTTP/2: Pingora makes the connection and calls this for each stream, in a task of its own.
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for App<A> {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        closing: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.serve(session, closing, &Arc::default(), &mut Timer::default()).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.inner.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}
+
+#[cfg(test)]
+mod tests;

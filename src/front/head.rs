@@ -1,0 +1,333 @@
+//! The strict check of an HTTP/1 head, pure: bytes in, verdict out.
+//!
+//! Pingora's parser forwards or mends in silence much that another server reads differently: two lengths, a missing
+//! Host, bare line feeds, a target that is no path. Each of these has been a way past a gateway. What passes here has
+//! one reading only (RFC 9112), and what comes out of [`Head::hand_over`] has its target in origin form without a raw
+//! space, so that Pingora's own mending never runs.
+//!
+//! One pass with tables: 245 bytes with eight header lines take about 160 ns.
+
+use std::{net::Ipv6Addr, ops::Range};
+
+use bytes::{Buf, BufMut, BytesMut};
+use memchr::{memchr, memchr_iter};
+
+use super::Fault;
+
+/// Why a head of too many bytes is refused.
+pub(super) const TOO_MANY_BYTES: &str = "head of too many bytes";
+const TOO_MANY_LINES: &str = "head of too many lines";
+/// Below the largest `u64` and `i64` by an order: no reader of a length this short overflows.
+const CONTENT_LENGTH_DIGITS: usize = 18;
+
+/// A head that passed: where its parts are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Behind a leading empty line, if there was one.
+    start: usize,
+    method: Range<usize>,
+    target: Range<usize>,
+    /// Where in the target the path begins: later than the target in absolute form.
+    path: usize,
+    has_spaces: bool,
+    /// Behind the empty line.
+    end: usize,
+}
+
+/// Checks the head that `buf` begins with. `None`: so far nothing is wrong, but its end is missing.
+pub(super) fn check(buf: &[u8], max_bytes: usize, max_lines: usize) -> Result<Option<Head>, Fault> {
+    let start = leading_empty_line(buf);
+    let mut lines = Lines { buf, at: start };
+    let Some(first) = lines.next()? else { return incomplete(buf, max_bytes) };
+    let mut request = RequestLine::parse(first, start)?;
+    let mut fields = Fields { is_http_11: request.is_http_11, ..Fields::default() };
+    let mut left = max_lines;
+    loop {
+        let Some(line) = lines.next()? else { return incomplete(buf, max_bytes) };
+        if lines.at > max_bytes {
+            return Err(Fault::HeadTooLarge(TOO_MANY_BYTES));
+        }
+        if line.is_empty() {
+            break;
+        }
+        left = left.checked_sub(1).ok_or(Fault::HeadTooLarge(TOO_MANY_LINES))?;
+        fields.take(line).map_err(Fault::BadRequest)?;
+    }
+    fields.agree().map_err(Fault::BadRequest)?;
+    request.settle_target(buf, fields.host).map_err(Fault::BadRequest)?;
+    let RequestLine { method, target, path, has_spaces, .. } = request;
+    Ok(Some(Head { start, method, target, path, has_spaces, end: lines.at }))
+}
+
+/// Whether a head ends in `buf`, in the strict spelling or a lax one, not looking again at what was `seen` to have none.
+pub(super) fn has_end(buf: &[u8], seen: usize) -> bool {
+    // The last three bytes may be the beginning of an end.
+    let from = seen.saturating_sub(3);
+    memchr_iter(b'\n', &buf[from..]).any(|at| matches!(&buf[from + at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+}
+
+impl Head {
+    /// The bytes for Pingora: the same, unless the target has to be written anew. A raw space becomes `%20`, which is
+    /// what Pingora would make of it, and absolute form becomes origin form; its authority is the Host's already.
+    pub(super) fn hand_over(&self, mut buf: BytesMut) -> BytesMut {
+        if !self.has_spaces && self.path == self.target.start {
+            buf.advance(self.start);
+            return buf;
+        }
+        let mut anew = BytesMut::with_capacity(buf.len() + 64);
+        anew.put_slice(&buf[self.method.clone()]);
+        anew.put_u8(b' ');
+        let path = &buf[self.path..self.target.end];
+        if path.first() != Some(&b'/') {
+            anew.put_u8(b'/');
+        }
+        for piece in path.split_inclusive(|byte| *byte == b' ') {
+            match piece.split_last() {
+                Some((b' ', piece)) => {
+                    anew.put_slice(piece);
+                    anew.put_slice(b"%20");
+                }
+                _ => anew.put_slice(piece),
+            }
+        }
+        anew.put_slice(&buf[self.target.end..]);
+        anew
+    }
+}
+
+/// One empty line before the request line is skipped: old clients send it after a body (RFC 9112 section 2.2).
+fn leading_empty_line(buf: &[u8]) -> usize {
+    if buf.starts_with(b"\r\n") { 2 } else { 0 }
+}
+
+fn incomplete(buf: &[u8], max_bytes: usize) -> Result<Option<Head>, Fault> {
+    if buf.len() > max_bytes { Err(Fault::HeadTooLarge(TOO_MANY_BYTES)) } else { Ok(None) }
+}
+
+/// The lines of a head, each ended by CRLF and by nothing else.
+struct Lines<'a> {
+    buf: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn next(&mut self) -> Result<Option<&'a [u8]>, Fault> {
+        let rest = &self.buf[self.at..];
+        let Some(length) = memchr(b'\n', rest) else { return Ok(None) };
+        // A bare LF ends the line for some servers and not for others (RFC 9112 section 2.2).
+        let line = rest[..length].strip_suffix(b"\r").ok_or(Fault::BadRequest("bare line feed"))?;
+        self.at += length + 1;
+        Ok(Some(line))
+    }
+}
+
+/// `METHOD SP target SP HTTP/1.1`.
+struct RequestLine {
+    method: Range<usize>,
+    target: Range<usize>,
+    path: usize,
+    has_spaces: bool,
+    is_http_11: bool,
+}
+
+impl RequestLine {
+    /// The method ends at the first space, the version begins after the last: what lies between is the target, in which
+    /// a raw space stands for `%20`.
+    fn parse(line: &[u8], at: usize) -> Result<Self, Fault> {
+        let (rest, is_http_11) = match line {
+            [rest @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'] => (rest, true),
+            [rest @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'] => (rest, false),
+            _ => return Err(Fault::BadRequest("request line without HTTP/1.1 or HTTP/1.0")),
+        };
+        let length = rest.iter().position(|byte| !METHOD[usize::from(*byte)]).unwrap_or(rest.len());
+        let method = &rest[..length];
+        let Some((b' ', target)) = rest[length..].split_first().filter(|_| !method.is_empty()) else {
+            return Err(Fault::BadRequest("method"));
+        };
+        if matches!(method, b"TRACE" | b"CONNECT") {
+            return Err(Fault::MethodNotAllowed);
+        }
+        let seen = target.iter().fold(0, |seen, byte| seen | TARGET[usize::from(*byte)]);
+        if seen & FORBIDDEN != 0 {
+            return Err(Fault::BadRequest("byte in the target"));
+        }
+        let target_at = at + length + 1;
+        Ok(Self {
+            method: at..at + length,
+            target: target_at..target_at + target.len(),
+            path: target_at,
+            has_spaces: seen & SPACE != 0,
+            is_http_11,
+        })
+    }
+
+    /// Origin form, or absolute form with the authority that Host names (RFC 9112 section 3.2). Anything else has a
+    /// path for one server and none for the next.
+    fn settle_target(&mut self, buf: &[u8], host: Option<&[u8]>) -> Result<(), &'static str> {
+        let target = &buf[self.target.clone()];
+        if target.first() == Some(&b'/') {
+            return Ok(());
+        }
+        let scheme = [b"http://".as_slice(), b"https://"]
+            .into_iter()
+            .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+            .ok_or("target in neither origin nor absolute form")?;
+        let rest = &target[scheme.len()..];
+        let length = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+        if !host.is_some_and(|host| host.eq_ignore_ascii_case(&rest[..length])) {
+            return Err("target's authority is not the Host");
+        }
+        // Without a path it would be `OPTIONS *` (RFC 9112 section 3.2.4), which is about a server and about no route.
+        if length == rest.len() && &buf[self.method.clone()] == b"OPTIONS" {
+            return Err("OPTIONS without a path");
+        }
+        self.path += scheme.len() + length;
+        Ok(())
+    }
+}
+
+/// What the header lines say about the head itself.
+#[derive(Default)]
+struct Fields<'a> {
+    is_http_11: bool,
+    host: Option<&'a [u8]>,
+    has_length: bool,
+    is_chunked: bool,
+    has_authorization: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, line: &'a [u8]) -> Result<(), &'static str> {
+        let length = line.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(line.len());
+        let (name, rest) = line.split_at(length);
+        let Some((b':', value)) = rest.split_first().filter(|_| !name.is_empty()) else {
+            let is_folded = matches!(line.first(), Some(b' ' | b'\t'));
+            return Err(if is_folded { "folded header line" } else { "header name" });
+        };
+        if !value.iter().fold(true, |ok, byte| ok & is_value_byte(*byte)) {
+            return Err("byte in a header value");
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.take_host(value.trim_ascii()),
+            13 if name.eq_ignore_ascii_case(b"authorization") => {
+                once(&mut self.has_authorization, "two Authorization lines")
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.take_length(value.trim_ascii()),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.take_coding(value.trim_ascii()),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_host(&mut self, value: &'a [u8]) -> Result<(), &'static str> {
+        if self.host.replace(value).is_some() {
+            return Err("two Host lines");
+        }
+        if is_authority(value) { Ok(()) } else { Err("Host") }
+    }
+
+    fn take_length(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        once(&mut self.has_length, "two Content-Length lines")?;
+        let is_number = (1..=CONTENT_LENGTH_DIGITS).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+        if is_number { Ok(()) } else { Err("Content-Length") }
+    }
+
+    fn take_coding(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        once(&mut self.is_chunked, "two Transfer-Encoding lines")?;
+        if value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err("Transfer-Encoding other than chunked") }
+    }
+
+    fn agree(&self) -> Result<(), &'static str> {
+        if self.is_http_11 && self.host.is_none() {
+            return Err("no Host");
+        }
+        if self.is_chunked && self.has_length {
+            return Err("Content-Length with Transfer-Encoding");
+        }
+        // RFC 9112 section 6.1: faulty framing.
+        if self.is_chunked && !self.is_http_11 {
+            return Err("Transfer-Encoding in HTTP/1.0");
+        }
+        Ok(())
+    }
+}
+
+/// Notes that a header line was there, unless it was there already.
+fn once(has: &mut bool, twice: &'static str) -> Result<(), &'static str> {
+    if std::mem::replace(has, true) { Err(twice) } else { Ok(()) }
+}
+
+/// A host name or address with or without a port. RFC 3986 section 3.2.2 allows more in a name (escapes, commas,
+/// brackets elsewhere); nothing that is ever called so has it, and each of them is read in two ways by someone.
+fn is_authority(value: &[u8]) -> bool {
+    if let Some(rest) = value.strip_prefix(b"[") {
+        let Some(length) = memchr(b']', rest) else { return false };
+        let is_address = str::from_utf8(&rest[..length]).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok());
+        return is_address && is_port(&rest[length + 1..]);
+    }
+    let length = value.iter().position(|byte| !HOST[usize::from(*byte)]).unwrap_or(value.len());
+    let (name, port) = value.split_at(length);
+    !name.is_empty() && !name.starts_with(b".") && !name.windows(2).any(|two| two == b"..") && is_port(port)
+}
+
+/// Nothing, or a colon and a port.
+fn is_port(rest: &[u8]) -> bool {
+    let [b':', digits @ ..] = rest else { return rest.is_empty() };
+    (1..=5).contains(&digits.len())
+        && digits.iter().all(u8::is_ascii_digit)
+        && digits.iter().fold(0, |port, digit| port * 10 + u32::from(digit - b'0')) <= u32::from(u16::MAX)
+}
+
+/// Text, white space, and bytes that RFC 9110 section 5.5 leaves opaque. Written so that the compiler makes it a
+/// comparison of 16 bytes at once.
+const fn is_value_byte(byte: u8) -> bool {
+    (byte >= b' ' && byte != 0x7f) | (byte == b'\t')
+}
+
+/// Characters of a header name (RFC 9110 section 5.6.2).
+const TOKEN: [bool; 256] = with_letters_and_digits(b"abcdefghijklmnopqrstuvwxyz!#$%&'*+-.^_`|~");
+/// Characters of a method. It is case-sensitive, every registered one is upper case, and servers that fold `get` into
+/// `GET` are how a rule for `GET` is passed by.
+const METHOD: [bool; 256] = with_letters_and_digits(b"-");
+/// Characters of a host name.
+const HOST: [bool; 256] = with_letters_and_digits(b"abcdefghijklmnopqrstuvwxyz-._");
+
+const fn with_letters_and_digits(more: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        table[byte as usize] = byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < more.len() {
+        table[more[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
+/// Marks of a byte in a target.
+const SPACE: u8 = 1;
+const FORBIDDEN: u8 = 2;
+/// Controls, bytes that are not ASCII, and `#`, behind which no server sees anything, are forbidden. So are four
+/// characters that no URI holds and browsers escape: the `http` crate cannot hold them in either path or query, and
+/// Pingora would answer by itself.
+const TARGET: [u8; 256] = {
+    let mut table = [FORBIDDEN; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        table[byte as usize] = 0;
+        byte += 1;
+    }
+    let forbidden = b"#\"<>`";
+    let mut at = 0;
+    while at < forbidden.len() {
+        table[forbidden[at] as usize] = FORBIDDEN;
+        at += 1;
+    }
+    table[b' ' as usize] = SPACE;
+    table
+};
+
+#[cfg(test)]
+mod tests;

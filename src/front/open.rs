@@ -1,0 +1,135 @@
+//! What is open: connections, for the limit and for the end of the process, and requests in flight.
+//!
+//! Connections are what a drain waits for, because HTTP/2 frames are still being written when a request's context is
+//! gone. An idle HTTP/2 peer may keep its connection long after GOAWAY, so a drain also ends when no request has been
+//! in flight for a while.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+/// How often a drain looks at requests in flight.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Counters of requests are spread over this many cache lines, so that cores do not fight for one.
+const SHARDS: usize = 16;
+
+/// Counts open connections and requests in flight. Listeners that share a limit share one of these.
+#[derive(Debug, Default)]
+pub struct Open {
+    connections: AtomicUsize,
+    turned_away: AtomicU64,
+    none_left: Notify,
+    requests: [Shard; SHARDS],
+}
+
+/// Requests begun and ended on some of the threads. A request that moved to another thread ends in another shard: only
+/// the sums mean something.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Open {
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.connections.load(SeqCst)
+    }
+
+    /// How many connections were closed at once because there were too many.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(SeqCst)
+    }
+
+    /// How many requests and HTTP/2 streams are being served.
+    pub fn in_flight(&self) -> u64 {
+        // Those ended are read first: a request that ends in between counts as in flight rather than as a negative one.
+        let ended = self.sum(|shard| &shard.ended);
+        self.sum(|shard| &shard.begun).saturating_sub(ended)
+    }
+
+    /// Ends when no connection is open and no request in flight.
+    pub async fn drained(&self) {
+        loop {
+            let notified = self.none_left.notified();
+            if self.connections() == 0 {
+                break;
+            }
+            notified.await;
+        }
+        // HTTP/2 streams are tasks of their own and may outlive their connection by their last words.
+        while self.in_flight() > 0 {
+            pingora_timeout::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Ends when no request was in flight for `span`: what is still open then are idle peers.
+    pub async fn idle_for(&self, span: Duration) {
+        let (mut since, mut begun) = (Instant::now(), None);
+        while since.elapsed() < span || begun.is_none() {
+            let now_begun = Some(self.sum(|shard| &shard.begun));
+            if begun != now_begun || self.in_flight() > 0 {
+                (since, begun) = (Instant::now(), now_begun);
+            }
+            pingora_timeout::sleep(LOOK_EVERY.min(span)).await;
+        }
+    }
+
+    /// One connection more, unless there are `max` already. It counts until the guard is dropped.
+    pub(super) fn connection(self: &Arc<Self>, max: usize) -> Option<Connection> {
+        let connection = Connection(self.clone());
+        if self.connections.fetch_add(1, SeqCst) < max {
+            return Some(connection);
+        }
+        self.turned_away.fetch_add(1, SeqCst);
+        None
+    }
+
+    /// One request more, until the guard is dropped.
+    pub(super) fn request(&self) -> Request<'_> {
+        self.shard().begun.fetch_add(1, SeqCst);
+        Request(self)
+    }
+
+    fn shard(&self) -> &Shard {
+        thread_local! {
+            static MINE: usize = {
+                static NEXT: AtomicUsize = AtomicUsize::new(0);
+                NEXT.fetch_add(1, SeqCst) % SHARDS
+            };
+        }
+        // While a thread ends its locals are gone; any shard will do.
+        &self.requests[MINE.try_with(|mine| *mine).unwrap_or(0)]
+    }
+
+    fn sum(&self, which: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+        self.requests.iter().map(|shard| which(shard).load(SeqCst)).sum()
+    }
+}
+
+/// A connection that is open.
+pub(super) struct Connection(Arc<Open>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.0.connections.fetch_sub(1, SeqCst) == 1 {
+            self.0.none_left.notify_waiters();
+        }
+    }
+}
+
+/// A request in flight.
+pub(super) struct Request<'a>(&'a Open);
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        self.0.shard().ended.fetch_add(1, SeqCst);
+    }
+}

@@ -1,0 +1,330 @@
+//! The one [`ProxyHttp`] implementation, and what its phases call.
+//!
+//! A request's way: [`check`] makes its head unambiguous, the router finds its route, [`pipeline`] runs guards,
+//! authentication and restrictions, and then the route's ending answers or forwards. Whatever refuses goes through
+//! [`refusal`], and whatever happens ends in one log line, written by [`state`].
+
+mod audit;
+pub mod authenticate;
+pub mod check;
+pub mod client_address;
+pub mod edit;
+pub mod exchange;
+pub mod failure;
+pub mod forward;
+pub mod identity_headers;
+mod pipeline;
+pub mod refusal;
+pub mod request_id;
+mod respond;
+pub mod state;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{StatusCode, Version, header};
+use pingora_core::{Error, ErrorType, Result, modules::http::HttpModules, upstreams::peer::HttpPeer};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use portcullis_plugin::{Reason, Refusal, RequestCx};
+use tokio::sync::watch;
+
+use self::{
+    edit::ClientEdit,
+    exchange::SessionExchange,
+    refusal::{Answer, Problem},
+    state::RequestState,
+};
+use crate::{
+    services::Services,
+    snapshot::{Snapshot, route::Ending},
+    telemetry::metrics::Phase,
+};
+
+/// Everything between Pingora and the snapshot.
+pub struct Proxy {
+    services: Arc<Services>,
+    current: Arc<ArcSwap<Snapshot>>,
+    closing: watch::Receiver<bool>,
+    write_timeout: Duration,
+}
+
+impl Proxy {
+    /// Serves whatever snapshot is current. Connections are told to close once `closing` is true. A client that does
+    /// not take a piece of a response within `write_timeout` is given up.
+    pub fn new(
+        services: Arc<Services>,
+        current: Arc<ArcSwap<Snapshot>>,
+        closing: watch::Receiver<bool>,
+        write_timeout: Duration,
+    ) -> Self {
+        Self { services, current, closing, write_timeout }
+    }
+
+    /// From the head to an answer, or to `None`: forward it.
+    async fn decide(&self, session: &mut Session, state: &mut RequestState) -> Result<Option<Answer>> {
+        let route = {
+            // The guard keeps the snapshot without counting; the route that is taken out of it holds all that it needs.
+            let snapshot = self.current.load();
+            match check::matched(&snapshot, session, state) {
+                Ok(route) => route,
+                Err(answer) => return Ok(Some(answer)),
+            }
+        };
+        state.matched(&route);
+        let mut body = None;
+        if let Some(answer) = pipeline::run(&route, session, state, &mut body).await {
+            return Ok(Some(answer));
+        }
+        self.services.metrics.observe(Phase::Policy, state.started.elapsed());
+        let hidden = route.auth.as_ref().map(|auth| &auth.hidden);
+        forward::strip(session.req_header_mut(), &route.settings, hidden)?;
+        if let Some(life) = &state.life
+            && let Some(identity) = &state.identity
+        {
+            identity.deadline().into_iter().for_each(|deadline| life.set_deadline(deadline));
+            identity.credentials.iter().for_each(|credential| life.watch(credential.usage.clone()));
+        }
+        Ok(None)
+    }
+
+    /// Sends an answer of the gateway's own.
+    async fn refuse(&self, session: &mut Session, state: &mut RequestState, answer: &Answer) -> Result<()> {
+        let is_grpc = session.get_header_bytes(header::CONTENT_TYPE).starts_with(b"application/grpc");
+        let (head, body) = answer.response(state.id.as_str(), is_grpc);
+        if matches!(answer.problem, Problem::BadRequest | Problem::BadPath | Problem::RequestTimeout) {
+            session.set_keepalive(None);
+        }
+        respond::send(session, state, head, body).await
+    }
+}
+
+/// Runs `f` with the request as plugins see it.
+fn with_cx<T>(session: &mut Session, state: &RequestState, route: &str, f: impl FnOnce(&RequestCx<'_>) -> T) -> T {
+    let mut body = None;
+    let mut exchange = SessionExchange { session, state, route, body: &mut body };
+    f(&RequestCx::new(&mut exchange))
+}
+
+/// Ends a request that is under way with an answer of the gateway's own; [`ProxyHttp::fail_to_proxy`] sends it.
+/// `new_down`, because an error of any other source is swallowed on the way to an HTTP/2 upstream.
+fn refused(state: &mut RequestState, refusal: Refusal) -> Box<Error> {
+    state.reason = Some(refusal.reason);
+    Error::new_down(ErrorType::HTTPStatus(Problem::from(refusal.status).status().as_u16()))
+}
+
+fn plugin_failed(state: &mut RequestState, why: impl std::fmt::Display) -> Box<Error> {
+    state.reason = Some(Reason::PluginFailed);
+    state.failed(why.to_string());
+    Error::new_down(ErrorType::HTTPStatus(503))
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = RequestState;
+
+    fn new_ctx(&self) -> RequestState {
+        RequestState::new(self.services.clone())
+    }
+
+    /// None: what Pingora would add compresses nothing and costs a little on each request.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
+        state.begin(session);
+        session.set_write_timeout(Some(self.write_timeout));
+        if let Some(answer) = self.decide(session, state).await? {
+            self.refuse(session, state, &answer).await?;
+            return Ok(true);
+        }
+        let Some(route) = state.route.clone() else {
+            return Error::e_explain(ErrorType::InternalError, "a request without a route got through");
+        };
+        let (head, body) = match &route.ending {
+            Ending::Forward(_) => return Ok(false),
+            Ending::Respond { status, body, content_type } => respond::fixed(*status, body, content_type)?,
+            Ending::Echo => {
+                let mut head = session.req_header().clone();
+                let completed = with_cx(session, state, &route.record.name, |cx| forward::complete(&mut head, &route, state, cx));
+                completed.map_err(|error| plugin_failed(state, error))?;
+                respond::echo(&head)?
+            }
+        };
+        let mut head = head;
+        self.edit_response(session, state, &mut head)?;
+        respond::send(session, state, head, body).await?;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, state: &mut RequestState) -> Result<Box<HttpPeer>> {
+        let Some(route) = &state.route else {
+            return Error::e_explain(ErrorType::InternalError, "a request without a route was forwarded");
+        };
+        let Ending::Forward(upstream) = &route.ending else {
+            return Error::e_explain(ErrorType::InternalError, "a route without an upstream was forwarded");
+        };
+        let target = upstream.next();
+        let peer = target.peer();
+        state.upstream = Some((upstream.clone(), target.address.clone()));
+        state.attempts += 1;
+        state.forwarded.get_or_insert_with(std::time::Instant::now);
+        Ok(peer)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        head: &mut RequestHeader,
+        state: &mut RequestState,
+    ) -> Result<()> {
+        let Some(route) = state.route.clone() else {
+            return Error::e_explain(ErrorType::InternalError, "a request without a route was forwarded");
+        };
+        let completed = with_cx(session, state, &route.record.name, |cx| {
+            forward::complete(head, &route, state, cx)?;
+            // A body filter may change the length, so it is not said beforehand. Made anew when a request is tried again.
+            let filters = route.pipeline.body.iter().filter_map(|step| step.hook.begin(cx));
+            Ok::<_, portcullis_plugin::PluginError>(filters.collect::<Vec<_>>())
+        });
+        state.bodies = completed.map_err(|error| plugin_failed(state, error))?;
+        if !state.bodies.is_empty() && head.remove_header(&header::CONTENT_LENGTH).is_some() && head.version != Version::HTTP_2 {
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        state: &mut RequestState,
+    ) -> Result<()> {
+        if session.was_upgraded() {
+            return Ok(());
+        }
+        state.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
+        let limit = state.route.as_ref().and_then(|route| route.max_body_bytes);
+        if limit.is_some_and(|limit| state.body_bytes > limit) {
+            return Err(refused(state, Refusal::body_too_large()));
+        }
+        let mut filters = std::mem::take(&mut state.bodies);
+        let outcome = filters.iter_mut().try_for_each(|filter| filter.request(body, end_of_stream));
+        state.bodies = filters;
+        outcome.map_err(|refusal| refused(state, refusal))
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        state: &mut RequestState,
+    ) -> Result<()> {
+        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        if let Some(asked) = state.forwarded {
+            self.services.metrics.observe(Phase::Upstream, asked.elapsed());
+        }
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Frames come when they come: what holds for a request's body does not hold for them.
+            let silence = state.upstream.as_ref().map(|(upstream, _)| upstream.read_timeout);
+            session.set_read_timeout(silence);
+        }
+        self.edit_response(session, state, head)?;
+        if !state.bodies.is_empty() && head.remove_header(&header::CONTENT_LENGTH).is_some() && session.req_header().version == Version::HTTP_11 {
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        if *self.closing.borrow() {
+            session.set_keepalive(None);
+        }
+        state.answered(head.status.as_u16());
+        // From here on a slim record is enough: a stream of an hour holds on to no configuration.
+        if session.is_body_done() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            state.route = None;
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        state: &mut RequestState,
+    ) -> Result<Option<Duration>> {
+        let mut filters = std::mem::take(&mut state.bodies);
+        let outcome = filters.iter_mut().rev().try_for_each(|filter| filter.response(body, end_of_stream));
+        state.bodies = filters;
+        outcome.map_err(|error| plugin_failed(state, error))?;
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        state: &mut RequestState,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        failure::count(state, &error);
+        // Nothing was sent yet, so another target can be asked, whatever the method.
+        let targets = state.upstream.as_ref().map_or(1, |(upstream, _)| upstream.len());
+        error.set_retry(state.attempts < targets.min(failure::MAX_ATTEMPTS));
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, state: &mut RequestState) -> FailToProxy {
+        let problem = failure::problem(state, error);
+        let has_begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let error_code = match problem {
+            // The client is gone, or has half an answer already: there is nobody to tell.
+            None => 0,
+            Some(_) if has_begun => 0,
+            Some(problem) => {
+                session.set_keepalive(None);
+                let sent = self.refuse(session, state, &problem.into()).await;
+                if sent.is_ok() { problem.status().as_u16() } else { 0 }
+            }
+        };
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, state: &mut RequestState) {
+        state.end(Some(session));
+    }
+
+    /// Ours are in the access line, without the query that Pingora would print.
+    fn suppress_error_log(&self, _: &Session, _: &RequestState, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &RequestState,
+        _: &Error,
+        _: pingora_proxy::ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, state: &RequestState) -> String {
+        format!("{} {}, request {}", state.method(), state.path(), state.id.as_str())
+    }
+}
+
+impl Proxy {
+    fn edit_response(&self, session: &mut Session, state: &mut RequestState, head: &mut ResponseHeader) -> Result<()> {
+        let Some(route) = state.route.clone().filter(|route| !route.pipeline.edit_response.is_empty()) else {
+            return Ok(());
+        };
+        let edited = with_cx(session, state, &route.record.name, |cx| {
+            let mut edit = ClientEdit(head);
+            route.pipeline.edit_response.iter().rev().try_for_each(|step| step.hook.edit_response(cx, &mut edit))
+        });
+        edited.map_err(|error| plugin_failed(state, error))
+    }
+}

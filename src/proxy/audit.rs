@@ -1,0 +1,172 @@
+//! The audit trail of one request: who tried to be whom, and what came of it. It has the reasons that the answers do
+//! not give, and never a secret.
+//!
+//! What alternatives of authentication say is gathered and written when the outcome is known: a key that one policy
+//! does not know is no failure when the next one knows it.
+
+use std::{cell::Cell, net::IpAddr, sync::Arc};
+
+use portcullis_plugin::{Identity, Reason};
+
+use super::state::RequestState;
+use crate::{
+    config::file::{self, OnFull},
+    services::Services,
+    snapshot::route::Authenticator,
+    telemetry::{Audit, AuditEvent, AuditResult, output},
+};
+
+/// What came of one attempt at proving an identity.
+pub struct Attempted {
+    /// The policy that judged it.
+    pub policy: Option<Arc<str>>,
+    /// How it was judged.
+    pub result: AuditResult,
+    /// Why.
+    pub reason: Reason,
+    /// Who it is about, where a credential is known but cannot be used.
+    pub identity: Option<Arc<Identity>>,
+}
+
+impl Attempted {
+    /// It proved nothing.
+    pub fn denied(policy: Option<&Arc<str>>, reason: Reason) -> Self {
+        Self { policy: policy.cloned(), result: AuditResult::Denied, reason, identity: None }
+    }
+
+    /// It could not be judged.
+    pub fn failed(policy: Option<&Arc<str>>) -> Self {
+        Self { result: AuditResult::Failed, ..Self::denied(policy, Reason::PluginFailed) }
+    }
+}
+
+/// Writes the events of one request.
+pub struct Trail<'t> {
+    services: &'t Services,
+    settings: &'t file::Audit,
+    route: &'t str,
+    request_id: &'t str,
+    address: IpAddr,
+    method: &'t str,
+    path: &'t str,
+    attempts: Vec<Attempted>,
+    failure: Option<String>,
+    /// Events that found no room, to be tried again.
+    is_incomplete: bool,
+}
+
+impl<'t> Trail<'t> {
+    /// Of this request.
+    pub fn of(state: &'t RequestState, settings: &'t file::Audit, route: &'t str) -> Self {
+        Self {
+            services: &state.services,
+            settings,
+            route,
+            request_id: state.id.as_str(),
+            address: state.client,
+            method: state.method().as_str(),
+            path: state.path(),
+            attempts: Vec::new(),
+            failure: None,
+            is_incomplete: false,
+        }
+    }
+
+    /// Notes an attempt; it is written if nothing else grants.
+    pub fn attempted(&mut self, attempt: Attempted) {
+        self.attempts.push(attempt);
+    }
+
+    /// Nothing granted: writes the attempts.
+    pub fn refused(&mut self) {
+        for attempt in std::mem::take(&mut self.attempts) {
+            let Attempted { policy, result, reason, identity } = attempt;
+            self.write(AuditEvent::Authentication, result, Some(reason), policy.as_deref(), identity.as_deref());
+        }
+    }
+
+    /// An alternative granted: one success in so many is written.
+    pub fn granted(&mut self, alternative: &[Authenticator], identity: &Identity) {
+        thread_local! {
+            static SEEN: Cell<u32> = const { Cell::new(0) };
+        }
+        let is_due = match self.settings.sample_successes {
+            0 => false,
+            1 => true,
+            every => {
+                SEEN.set(SEEN.get().wrapping_add(1));
+                SEEN.get() % every == 0
+            }
+        };
+        if !is_due {
+            return;
+        }
+        let write = |trail: &mut Self, policy: &str| {
+            trail.write(AuditEvent::Authentication, AuditResult::Granted, None, Some(policy), Some(identity));
+        };
+        match alternative {
+            [only] => write(self, &only.policy),
+            together => write(self, &together.iter().map(|one| &*one.policy).collect::<Vec<_>>().join("+")),
+        }
+    }
+
+    /// A guard or a restriction refused.
+    pub fn forbidden(&mut self, policy: &str, reason: Reason, identity: Option<&Identity>) {
+        self.write(AuditEvent::Authorization, AuditResult::Denied, Some(reason), Some(policy), identity);
+    }
+
+    /// Notes why it could not be decided, for the access line.
+    pub fn failed(&mut self, why: String) {
+        self.failure.get_or_insert(why);
+    }
+
+    /// Why it could not be decided, and whether the request has to be refused because its trail could not be written.
+    pub fn finish(self) -> (Option<String>, bool) {
+        let must_refuse = self.is_incomplete && self.settings.on_full == OnFull::Refuse;
+        (self.failure, must_refuse)
+    }
+
+    fn write(
+        &mut self,
+        event: AuditEvent,
+        result: AuditResult,
+        reason: Option<Reason>,
+        policy: Option<&str>,
+        identity: Option<&Identity>,
+    ) {
+        let consumer = identity.and_then(|identity| identity.consumer.as_ref());
+        let line = Audit {
+            event,
+            result,
+            reason: reason.map(Reason::code),
+            request_id: self.request_id,
+            route: Some(self.route),
+            policy,
+            consumer: consumer.map(|consumer| consumer.name.as_str()),
+            subject: identity.and_then(|identity| identity.subject.as_deref()),
+            tenant: identity.and_then(|identity| identity.tenant.as_deref()),
+            issuer: identity.and_then(|identity| identity.issuer.as_deref()),
+            credentials: identity.map(|identity| identity.credentials.as_slice()).unwrap_or_default(),
+            address: self.address,
+            method: self.method,
+            path: self.path,
+        };
+        if !written(&self.services.output, &line) {
+            self.is_incomplete = true;
+        }
+    }
+}
+
+/// Queues the event, waiting a little where there is no room. The queue is full only while whoever reads it stands
+/// still: a worker that waits then, for at most [`output::AUDIT_WAIT`], slows the flood down rather than losing events.
+fn written(output: &output::Output, line: &Audit<'_>) -> bool {
+    let deadline = std::time::Instant::now();
+    while output.try_audit(line).is_err() {
+        if deadline.elapsed() >= output::AUDIT_WAIT {
+            output.count_dropped();
+            return false;
+        }
+        std::thread::park_timeout(output::AUDIT_RETRY);
+    }
+    true
+}

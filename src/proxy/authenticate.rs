@@ -1,0 +1,211 @@
+//! Who is calling: the alternatives of a route's `auth`, and what comes of them together.
+//!
+//! All alternatives are tried until one grants, also after one that denied or failed: a key and a token may share
+//! `Bearer`. None granted: one that failed makes 503; else one that knew the credential but not here makes 403; else
+//! one that denied makes 401; else nothing was sent at all, and that is the route's `anonymous` consumer or 401.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use portcullis_plugin::{Attempt, Authentication, Denial, Identity, Reason, RequestCx};
+
+use super::{
+    audit::{Attempted, Trail},
+    refusal::{Answer, Problem, challenge},
+};
+use crate::{
+    snapshot::route::{Auth, Authenticator},
+    telemetry::metrics::AuthOutcome,
+};
+
+/// Who is calling, or the answer to a request that does not prove it.
+pub enum Decision {
+    /// Somebody.
+    Granted(Arc<Identity>),
+    /// Nobody.
+    Refused(Answer, Reason),
+}
+
+/// What one authenticator, or all of an alternative, found.
+enum Found {
+    Granted(Arc<Identity>),
+    Absent,
+    Denied(Denial),
+    Failed(String),
+}
+
+/// Tries the alternatives in order.
+pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trail: &mut Trail<'_>) -> Decision {
+    let mut failure = None;
+    let mut forbidden = None;
+    let mut denied = None;
+    let mut attempts: Vec<Attempt> = Vec::new();
+    for alternative in &auth.alternatives {
+        let found = match &**alternative {
+            [only] => one(only, cx, trail).await,
+            together => all(together, cx, trail).await,
+        };
+        match found {
+            Found::Granted(identity) => {
+                let (now, address) = (cx.now(), cx.address());
+                identity.credentials.iter().for_each(|credential| credential.usage.record(now, address));
+                trail.granted(alternative, &identity);
+                return Decision::Granted(identity);
+            }
+            Found::Absent => attempts.push(Attempt::Absent),
+            Found::Denied(denial) => {
+                attempts.push(Attempt::Denied(denial.reason));
+                let slot = if denial.forbidden { &mut forbidden } else { &mut denied };
+                slot.get_or_insert(denial.reason);
+            }
+            Found::Failed(why) => {
+                attempts.push(Attempt::Absent);
+                failure.get_or_insert(why);
+            }
+        }
+    }
+    if failure.is_none() && forbidden.is_none() && denied.is_none() {
+        if let Some(anonymous) = &auth.anonymous {
+            return Decision::Granted(anonymous.clone());
+        }
+        trail.attempted(Attempted::denied(None, Reason::CredentialAbsent));
+    }
+    trail.refused();
+    if let Some(why) = failure {
+        trail.failed(why);
+        return Decision::Refused(Problem::Unavailable.into(), Reason::PluginFailed);
+    }
+    if let Some(reason) = forbidden {
+        return Decision::Refused(Problem::Forbidden.into(), reason);
+    }
+    let challenges = challenges(auth, &attempts, realm);
+    let answer = Answer { challenges, ..Problem::Unauthenticated.into() };
+    Decision::Refused(answer, denied.unwrap_or(Reason::CredentialAbsent))
+}
+
+/// One `WWW-Authenticate` for each way in; the same way twice is told once.
+fn challenges(auth: &Auth, attempts: &[Attempt], realm: &str) -> Vec<HeaderValue> {
+    let mut challenges: Vec<HeaderValue> = Vec::new();
+    for (alternative, attempt) in auth.alternatives.iter().zip(attempts) {
+        for authenticator in alternative {
+            let value = authenticator.hook.challenge(*attempt).and_then(|wanted| challenge(&wanted, realm));
+            if let Some(value) = value.filter(|value| !challenges.contains(value)) {
+                challenges.push(value);
+            }
+        }
+    }
+    challenges
+}
+
+/// Asks one authenticator, and checks what holds for credentials of every kind.
+async fn one(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
+    let answer = authenticator.hook.authenticate(cx).get().await;
+    let policy = Some(&authenticator.policy);
+    let count = |outcome, reason| authenticator.metrics.decided(outcome, reason);
+    let denied = |denial: Denial, identity: Option<Arc<Identity>>, trail: &mut Trail<'_>| {
+        count(AuthOutcome::Denied, Some(denial.reason));
+        trail.attempted(Attempted { identity, ..Attempted::denied(policy, denial.reason) });
+        Found::Denied(denial)
+    };
+    match answer {
+        Ok(Authentication::Granted(identity)) => match objection(&identity, cx) {
+            None => {
+                count(AuthOutcome::Granted, None);
+                Found::Granted(identity)
+            }
+            Some(denial) => denied(denial, Some(identity), trail),
+        },
+        Ok(Authentication::Absent) => {
+            count(AuthOutcome::Absent, None);
+            Found::Absent
+        }
+        Ok(Authentication::Denied(denial)) => denied(denial, None, trail),
+        Err(error) => {
+            count(AuthOutcome::Failed, Some(Reason::PluginFailed));
+            trail.attempted(Attempted::failed(policy));
+            Found::Failed(format!("{}: {error}", authenticator.policy))
+        }
+    }
+}
+
+/// What stands against this identity here and now, by what its credentials say of themselves.
+fn objection(identity: &Identity, cx: &RequestCx<'_>) -> Option<Denial> {
+    let now = cx.now();
+    if identity.expires.is_some_and(|until| now >= until) {
+        return Some(Denial::unauthorized(Reason::KeyExpired));
+    }
+    identity.credentials.iter().find_map(|credential| credential.objection(now, cx.route(), cx.address()))
+}
+
+/// All of several methods: each has to grant, and they have to agree on who it is.
+async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
+    let mut parts: Vec<Arc<Identity>> = Vec::with_capacity(together.len());
+    let mut absent = 0;
+    let mut denied: Option<Denial> = None;
+    let mut failed = None;
+    for authenticator in together {
+        match one(authenticator, cx, trail).await {
+            Found::Granted(identity) => parts.push(identity),
+            Found::Absent => absent += 1,
+            Found::Denied(denial) => _ = denied.get_or_insert(denial),
+            Found::Failed(why) => _ = failed.get_or_insert(why),
+        }
+    }
+    if let Some(why) = failed {
+        return Found::Failed(why);
+    }
+    if let Some(denial) = denied {
+        return Found::Denied(denial);
+    }
+    if absent == together.len() {
+        return Found::Absent;
+    }
+    if absent > 0 {
+        // One was sent and the other was not: something was tried, so it is not the anonymous consumer's request.
+        trail.attempted(Attempted::denied(None, Reason::CredentialAbsent));
+        return Found::Denied(Denial::unauthorized(Reason::CredentialAbsent));
+    }
+    match merge(&parts) {
+        Some(identity) => Found::Granted(Arc::new(identity)),
+        None => {
+            trail.attempted(Attempted::denied(None, Reason::IdentityConflict));
+            Found::Denied(Denial::forbidden(Reason::IdentityConflict))
+        }
+    }
+}
+
+/// One identity out of several that were proven together; `None` where they do not agree.
+///
+/// Whatever names a subject (a token) gives subject, e-mail, issuer, roles and scopes; the client comes from the first
+/// that names one (a certificate, a key). Scopes are never added up.
+fn merge(parts: &[Arc<Identity>]) -> Option<Identity> {
+    let consumer = agreed(parts.iter().filter_map(|part| part.consumer.as_ref()), |a, b| a.name == b.name)?;
+    let tenant = agreed(parts.iter().filter_map(|part| part.tenant.as_ref()), |a, b| a == b)?;
+    let speaker = parts.iter().find(|part| part.subject.is_some()).or(parts.first())?;
+    let machine = parts.iter().find(|part| part.subject.is_none() && part.client.is_some()).unwrap_or(speaker);
+    Some(Identity {
+        method: parts.iter().map(|part| part.method.as_str()).collect::<Vec<_>>().join("+"),
+        consumer: consumer.cloned(),
+        subject: speaker.subject.clone(),
+        client: machine.client.clone(),
+        tenant: tenant.cloned(),
+        email: speaker.email.clone(),
+        issuer: speaker.issuer.clone(),
+        roles: speaker.roles.clone(),
+        scopes: speaker.scopes.clone(),
+        credentials: parts.iter().flat_map(|part| part.credentials.iter().cloned()).collect(),
+        expires: parts.iter().filter_map(|part| part.expires).min(),
+        parts: parts.to_vec(),
+        ..Identity::default()
+    })
+}
+
+/// The one value that all agree on, if any has one; the outer `None`: they differ.
+#[expect(clippy::option_option, reason = "the outer one is disagreement, the inner one nothing to agree on")]
+fn agreed<'a, T>(mut values: impl Iterator<Item = &'a T>, same: impl Fn(&T, &T) -> bool) -> Option<Option<&'a T>> {
+    let Some(first) = values.next() else { return Some(None) };
+    values.all(|other| same(first, other)).then_some(Some(first))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! From a head to a route: what is ambiguous ends here, and what goes on has one path, one host and no tricks left.
+//!
+//! HTTP/1 heads have passed the check of [`crate::front`] already; HTTP/2 heads have passed the codec's.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Version, header, uri::PathAndQuery};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::{
+    refusal::{Answer, Problem},
+    request_id::RequestId,
+    state::RequestState,
+};
+use crate::{
+    canonical::canonical,
+    snapshot::{
+        Route, Snapshot,
+        router::{Find, host_key},
+    },
+};
+
+/// Finds the route, with the head made unambiguous on the way.
+pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestState) -> Result<Arc<Route>, Answer> {
+    identify(snapshot, session, state);
+    let head = session.req_header_mut();
+    if head.version == Version::HTTP_2 {
+        http2(head)?;
+    }
+    let has_encoded_slash = make_canonical(head)?;
+    hop_by_hop(head)?;
+    state.remember(session);
+
+    let head = session.req_header();
+    let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    let host = if host.is_empty() { Some("".into()) } else { host_key(host) };
+    let host = host.ok_or(Problem::BadRequest)?;
+    let route = match snapshot.router.find(&host, head.uri.path(), &head.method, &head.headers) {
+        Find::Route(index) => &snapshot.routes[index],
+        Find::NotFound => return Err(Problem::RouteNotFound.into()),
+        Find::MethodNotAllowed { allow } => {
+            return Err(Answer { allow: Some(allow.clone()), ..Problem::MethodNotAllowed.into() });
+        }
+    };
+    if has_encoded_slash && !route.allows_encoded_slash {
+        return Err(Problem::BadPath.into());
+    }
+    Ok(route.clone())
+}
+
+/// Who calls, by address, and the request's id: a peer that is believed may have given it one.
+fn identify(snapshot: &Snapshot, session: &Session, state: &mut RequestState) {
+    let settings = &snapshot.settings;
+    let headers = &session.req_header().headers;
+    let is_believed = settings.client_address.trusts(state.client);
+    if is_believed {
+        (state.client, state.hops) = settings.client_address.of(state.peer, headers);
+        state.proto_is_https = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
+    }
+    let name = settings.identity.request_id().filter(|_| is_believed);
+    let given = name.and_then(|name| RequestId::accepted(headers.get(name)?.as_bytes()));
+    state.id = given.unwrap_or_else(RequestId::random);
+}
+
+/// What the HTTP/2 codec lets through and HTTP/1 upstreams would trip over.
+fn http2(head: &mut RequestHeader) -> Result<(), Problem> {
+    if head.method == Method::TRACE || head.method == Method::CONNECT {
+        return Err(Problem::MethodNotAllowed);
+    }
+    if head.headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+        return Err(Problem::BadRequest);
+    }
+    if !head.method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte.is_ascii_digit()) {
+        return Err(Problem::BadRequest);
+    }
+    if let Some(authority) = head.uri.authority() {
+        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Problem::BadRequest)?;
+        head.insert_header(header::HOST, value).map_err(|_| Problem::BadRequest)?;
+    }
+    // RFC 9113 section 8.2.3: crumbs become one line before anything else reads them.
+    if head.headers.get_all(header::COOKIE).iter().nth(1).is_some() {
+        let crumbs: Vec<&[u8]> = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        let whole = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).map_err(|_| Problem::BadRequest)?;
+        while head.remove_header(&header::COOKIE).is_some() {}
+        head.insert_header(header::COOKIE, whole).map_err(|_| Problem::BadRequest)?;
+    }
+    Ok(())
+}
+
+/// Leaves the target in origin form with the canonical path; says whether the path holds `%2F`.
+fn make_canonical(head: &mut RequestHeader) -> Result<bool, Problem> {
+    // HTTP/2 has its target in parts, and HTTP/1 as the bytes that came; those may be in absolute form.
+    let has_authority = head.uri.authority().is_some();
+    let raw = head.raw_path();
+    let target = if raw.starts_with(b"/") { raw } else { absolute(raw)? };
+    let (path, query) = match memchr::memchr(b'?', target) {
+        Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
+        None => (target, None),
+    };
+    let path = if path.is_empty() { &b"/"[..] } else { path };
+    let made = canonical(path).map_err(|_| Problem::BadPath)?;
+    let is_as_it_came = matches!(made.path, std::borrow::Cow::Borrowed(_)) && !has_authority && raw.starts_with(b"/");
+    let parses = query.is_none_or(|query| query.iter().all(|byte| is_query_byte(*byte)));
+    if !parses {
+        return Err(Problem::BadRequest);
+    }
+    if is_as_it_came && head.raw_path_is_utf8() {
+        return Ok(made.has_encoded_slash);
+    }
+    let mut whole = made.path.into_owned().into_bytes();
+    if let Some(query) = query {
+        whole.push(b'?');
+        whole.extend_from_slice(query);
+    }
+    let has_encoded_slash = made.has_encoded_slash;
+    let target = PathAndQuery::try_from(whole).map_err(|_| Problem::BadRequest)?;
+    head.set_uri(target.into());
+    Ok(has_encoded_slash)
+}
+
+/// The query is opaque, but it is no place for bytes that end a line or a target.
+fn is_query_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'#'
+}
+
+/// `http://host/path` (RFC 9112 section 3.2.2); that its authority is the `Host` has been checked.
+fn absolute(raw: &[u8]) -> Result<&[u8], Problem> {
+    let after_scheme = memchr::memmem::find(raw, b"://").ok_or(Problem::BadRequest)? + 3;
+    let authority_end = raw[after_scheme..].iter().position(|byte| matches!(byte, b'/' | b'?'));
+    Ok(authority_end.map_or(&b"/"[..], |end| &raw[after_scheme + end..]))
+}
+
+/// Reduces `Connection` to what the gateway itself does with the connection, so that it names no header that would be
+/// removed from what the upstream gets (pitfalls 11 and 64), and lets no upgrade pass but WebSocket (pitfall 4).
+fn hop_by_hop(head: &mut RequestHeader) -> Result<(), Problem> {
+    let upgrade = head.headers.get(header::UPGRADE);
+    let is_websocket = upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && head.headers.get_all(header::UPGRADE).iter().nth(1).is_none()
+        && head.version == Version::HTTP_11
+        && head.method == Method::GET
+        && names_upgrade(head);
+    let has_upgrade = upgrade.is_some();
+    let has_connection = head.headers.contains_key(header::CONNECTION);
+    if has_upgrade && !is_websocket {
+        while head.remove_header(&header::UPGRADE).is_some() {}
+        while head.remove_header("http2-settings").is_some() {}
+    }
+    if has_connection {
+        while head.remove_header(&header::CONNECTION).is_some() {}
+    }
+    if is_websocket {
+        head.insert_header(header::CONNECTION, "Upgrade").map_err(|_| Problem::BadRequest)?;
+    }
+    for name in ["keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "trailer"] {
+        if head.headers.contains_key(name) {
+            while head.remove_header(name).is_some() {}
+        }
+    }
+    Ok(())
+}
+
+fn names_upgrade(head: &RequestHeader) -> bool {
+    let tokens = head.headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+}

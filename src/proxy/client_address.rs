@@ -1,0 +1,100 @@
+//! Who is calling, by address: the peer, or what the hops that the configuration trusts say of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, header};
+use ipnet::IpNet;
+
+use crate::config::file::{self, Forwarding, Trust};
+
+/// `[client_address]`, compiled.
+#[derive(Debug, Default)]
+pub struct ClientAddress {
+    trust: Option<Trust>,
+    header: Option<HeaderName>,
+    sends_x_forwarded: bool,
+    sends_forwarded: bool,
+}
+
+/// The most entries of the header that are looked at, from the right.
+const MAX_HOPS: usize = 32;
+
+impl ClientAddress {
+    /// From the file.
+    pub fn compile(file: &file::ClientAddress) -> Self {
+        Self {
+            trust: file.trust.clone(),
+            header: Some(file.header.0.clone()),
+            sends_x_forwarded: file.send.contains(&Forwarding::XForwarded),
+            sends_forwarded: file.send.contains(&Forwarding::Forwarded),
+        }
+    }
+
+    /// Whether `X-Forwarded-For`, `-Proto` and `-Host` are sent.
+    pub fn sends_x_forwarded(&self) -> bool {
+        self.sends_x_forwarded
+    }
+
+    /// Whether `Forwarded` (RFC 7239) is sent.
+    pub fn sends_forwarded(&self) -> bool {
+        self.sends_forwarded
+    }
+
+    /// Whether this peer is believed about its client.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        match &self.trust {
+            None => false,
+            Some(Trust::Hops(_)) => true,
+            Some(Trust::Networks(networks)) => contains(networks, peer),
+        }
+    }
+
+    /// The client's address, and the hops between it and the peer, the farthest first.
+    ///
+    /// The header is walked from the right, where the nearest hop wrote. An entry that is no address ends the walk at
+    /// the last good hop: what lies beyond was written by somebody nobody vouches for.
+    pub fn of(&self, peer: SocketAddr, headers: &HeaderMap) -> (IpAddr, Vec<IpAddr>) {
+        let peer = peer.ip().to_canonical();
+        let mut client = peer;
+        let mut hops = Vec::new();
+        let (true, Some(header)) = (self.trusts(peer), &self.header) else { return (client, hops) };
+        let lines: Vec<&[u8]> = headers.get_all(header).iter().map(http::HeaderValue::as_bytes).collect();
+        let entries = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+        for (number, entry) in entries.take(MAX_HOPS).enumerate() {
+            let believes = match &self.trust {
+                Some(Trust::Hops(hops)) => number < usize::from(*hops),
+                Some(Trust::Networks(networks)) => contains(networks, client),
+                None => false,
+            };
+            let entry = if *header == header::FORWARDED { forwarded_for(entry) } else { std::str::from_utf8(entry).ok() };
+            let (true, Some(address)) = (believes, entry.and_then(address)) else { break };
+            hops.insert(0, client);
+            client = address;
+        }
+        (client, hops)
+    }
+}
+
+fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// The `for` parameter of one element of `Forwarded` (RFC 7239 section 4).
+fn forwarded_for(element: &[u8]) -> Option<&str> {
+    let element = std::str::from_utf8(element).ok()?;
+    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    Some(value.trim().trim_matches('"'))
+}
+
+/// An address, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let parsed = text.parse::<IpAddr>().ok();
+    let parsed = parsed.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    parsed.or_else(|| bracketed?.parse().ok()).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests;

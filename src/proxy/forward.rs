@@ -1,0 +1,184 @@
+//! The request as the upstream gets it. One function makes it, for the upstream and for `echo` alike.
+//!
+//! The order matters: first everything that only the gateway may say is removed, in every spelling, then the route's
+//! plugins edit, and last the gateway says it, so that neither the client nor a plugin has the last word. It runs after
+//! Pingora has taken out hop-by-hop headers: `Connection: X-User-ID` removes nothing that is set here.
+
+use std::{
+    fmt::Write,
+    net::IpAddr,
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Uri, header};
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::RequestHeader;
+use portcullis_plugin::{PluginError, Places, RequestCx};
+
+use super::{
+    client_address::ClientAddress,
+    edit::UpstreamEdit,
+    state::RequestState,
+};
+use crate::snapshot::{
+    Route,
+    route::{Ending, Settings},
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Takes out of the client's request what must not be forwarded: headers that only the gateway may set, and the places
+/// in which credentials stand. Done once, before Pingora copies the head.
+pub fn strip(head: &mut RequestHeader, settings: &Settings, hidden: Option<&Places>) -> Result<()> {
+    // Names are gathered first because a header map cannot be walked and changed at once; mostly there are none.
+    let foreign: Vec<HeaderName> = settings.identity.foreign(&head.headers).cloned().collect();
+    for name in &foreign {
+        remove_all(head, name);
+    }
+    if let Some(hidden) = hidden.filter(|hidden| !hidden.0.is_empty()) {
+        hide(head, hidden)?;
+    }
+    Ok(())
+}
+
+fn remove_all(head: &mut RequestHeader, name: &HeaderName) {
+    while head.remove_header(name).is_some() {}
+}
+
+fn hide(head: &mut RequestHeader, hidden: &Places) -> Result<()> {
+    for (name, scheme) in hidden.headers() {
+        let is_there = |value: &HeaderValue| scheme.is_none_or(|scheme| has_scheme(value, scheme));
+        if head.headers.get_all(name).iter().any(is_there) {
+            remove_all(head, name);
+        }
+    }
+    if hidden.has_query()
+        && let Some(query) = head.uri.query()
+        && let Some(kept) = hidden.strip_query(query)
+    {
+        let path = head.uri.path();
+        let target = if kept.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
+        set_target(head, &target)?;
+    }
+    if hidden.has_cookie() {
+        let lines: Vec<HeaderValue> = head.headers.get_all(header::COOKIE).iter().cloned().collect();
+        if lines.iter().any(|line| hidden.strip_cookies(line.as_bytes()).is_some()) {
+            remove_all(head, &header::COOKIE);
+            for line in lines {
+                let kept = hidden.strip_cookies(line.as_bytes()).map_or(Ok(line), |kept| HeaderValue::from_bytes(&kept));
+                let kept = kept.map_err(|_| internal("a cookie that was kept is not a header value"))?;
+                if !kept.is_empty() {
+                    head.append_header(header::COOKIE, kept)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_scheme(value: &HeaderValue, scheme: &str) -> bool {
+    let value = value.as_bytes();
+    let rest = value.get(scheme.len()..);
+    value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+        && rest.is_some_and(|rest| rest.is_empty() || rest[0] == b' ')
+}
+
+/// Asks for another path and query, in origin form.
+pub fn set_target(head: &mut RequestHeader, target: &str) -> Result<()> {
+    let uri = Uri::try_from(target).map_err(|_| internal("the path that was made is not one"))?;
+    head.set_uri(uri);
+    Ok(())
+}
+
+fn internal(why: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InternalError, why)
+}
+
+/// Makes the upstream's request out of the stripped one: plugins' edits, then what only the gateway says.
+pub fn complete(
+    head: &mut RequestHeader,
+    route: &Route,
+    state: &RequestState,
+    cx: &RequestCx<'_>,
+) -> Result<(), PluginError> {
+    if let Ending::Forward(upstream) = &route.ending
+        && let Some(host) = &upstream.host
+    {
+        set(head, &header::HOST, host.clone());
+    }
+    if !route.pipeline.edit_request.is_empty() {
+        let mut edit = UpstreamEdit::new(head, &route.settings.identity);
+        for step in &route.pipeline.edit_request {
+            step.hook.edit_request(cx, &mut edit).map_err(|error| PluginError::new(format!("{}: {error}", step.policy)))?;
+        }
+    }
+    if let Some(identity) = &state.identity {
+        for (name, value) in route.settings.identity.of(identity) {
+            set(head, name, value.clone());
+        }
+    }
+    if let Some(name) = route.settings.identity.request_id()
+        && let Ok(id) = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(state.id.as_str().as_bytes()))
+    {
+        set(head, name, id);
+    }
+    forwarded(head, &route.settings.client_address, state, cx);
+    Ok(())
+}
+
+fn set(head: &mut RequestHeader, name: &HeaderName, value: HeaderValue) {
+    // A header map holds 32,768 entries; the front lets a hundred through.
+    head.insert_header(name, value).expect("a request has room for a few more headers");
+}
+
+/// Tells the upstream about the client: every hop that is believed, and the one that sent this.
+fn forwarded(head: &mut RequestHeader, rule: &ClientAddress, state: &RequestState, cx: &RequestCx<'_>) {
+    let original = cx.headers();
+    let host = original.get(header::HOST).or(head.headers.get(header::HOST)).cloned();
+    // Plain HTTP until a listener has TLS; a believed peer may say that it ended TLS.
+    let proto = if state.proto_is_https { "https" } else { "http" };
+    if rule.sends_x_forwarded() {
+        if let Ok(value) = HeaderValue::from_maybe_shared(addresses(state)) {
+            set(head, &X_FORWARDED_FOR, value);
+        }
+        set(head, &X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+        if let Some(host) = &host {
+            set(head, &X_FORWARDED_HOST, host.clone());
+        }
+    }
+    if rule.sends_forwarded() {
+        let host = host.as_ref().and_then(|host| host.to_str().ok());
+        if let Ok(value) = HeaderValue::try_from(forwarded_value(state, host, proto)) {
+            set(head, &header::FORWARDED, value);
+        }
+    }
+}
+
+/// The client and the hops behind it, as `X-Forwarded-For` has them.
+fn addresses(state: &RequestState) -> Bytes {
+    let mut text = String::with_capacity(40);
+    let _ = write!(text, "{}", state.client);
+    for hop in &state.hops {
+        let _ = write!(text, ", {hop}");
+    }
+    text.into()
+}
+
+/// RFC 7239 section 4: one element a hop; IPv6 addresses in brackets and quotes.
+fn forwarded_value(state: &RequestState, host: Option<&str>, proto: &str) -> String {
+    let node = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => format!("for={v4}"),
+        IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
+    };
+    let mut text = node(&state.client);
+    for hop in &state.hops {
+        let _ = write!(text, ", {}", node(hop));
+    }
+    if let Some(host) = host {
+        let _ = write!(text, ";host=\"{}\"", host.replace(['"', '\\'], ""));
+    }
+    let _ = write!(text, ";proto={proto}");
+    text
+}

@@ -1,0 +1,156 @@
+//! Which headers carry the identity to the upstream, and which are removed from what comes in.
+//!
+//! Removing is decided by the *folded* name: lower case, with `_` and `.` read as `-`, because upstreams fold them too
+//! (`X_User_Id` and `X-User-ID` are one variable to CGI, WSGI and PHP). Whatever has a `_` in its name goes by default:
+//! nothing else tells `X_User_Id` from an innocent name on every upstream there may be.
+
+use std::collections::HashSet;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_plugin::{Identity, IdentityField};
+
+use crate::config::file::{self, HeaderChoice};
+
+/// The most that identity headers may add to a request where the file does not say.
+const DEFAULT_MAX_BYTES: usize = 8192;
+
+/// Names that some application somewhere trusts: who the user is, where a request comes from, what it really asks for.
+const FOREIGN: &[&str] = &[
+    "remote-user", "x-remote-user", "x-remote-groups", "x-userinfo", "x-access-token", "x-id-token",
+    "x-user-id", "x-user-email", "x-user-roles", "x-user-name", "x-user", "x-username", "x-email", "x-roles", "x-groups",
+    "x-consumer", "x-client-id", "x-tenant-id", "x-scopes", "x-auth-method", "x-auth-request-user",
+    "x-auth-request-email", "x-auth-request-groups", "x-forwarded-user", "x-forwarded-email", "x-forwarded-groups",
+    "x-client-dn", "x-client-verify", "x-client-serial", "x-client-fingerprint", "x-client-subject", "x-client-issuer",
+    "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "forwarded",
+    "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url",
+    "x-original-method", "x-original-uri", "x-request-id",
+];
+
+/// Names that begin like this are removed too.
+const FOREIGN_PREFIXES: &[&str] = &[
+    "x-consumer-", "x-credential-", "x-authenticated-", "x-anonymous-", "x-forwarded-", "client-cert", "x-client-cert",
+    "ssl-client-", "x-ssl-client-", "x-ssl-cert",
+];
+
+/// `[identity]`, compiled.
+#[derive(Debug)]
+pub struct IdentityHeaders {
+    fields: Vec<(IdentityField, HeaderName)>,
+    request_id: Option<HeaderName>,
+    max_bytes: usize,
+    removed: HashSet<Box<str>, foldhash::fast::RandomState>,
+    /// Which first letters a removed name can have: most names are let through by one look at this.
+    first: [bool; 256],
+}
+
+impl Default for IdentityHeaders {
+    fn default() -> Self {
+        Self::compile(&file::Identity::default()).expect("the usual names do not repeat")
+    }
+}
+
+impl IdentityHeaders {
+    /// From the file.
+    ///
+    /// # Errors
+    /// Two fields have the same header.
+    pub fn compile(file: &file::Identity) -> Result<Self, String> {
+        use IdentityField::{Client, Consumer, Credential, Email, Groups, Method, Roles, Scopes, Tenant, User};
+        let names = &file.headers;
+        let chosen = [
+            (User, &names.user, Some("x-user-id")),
+            (Consumer, &names.consumer, Some("x-consumer")),
+            (Groups, &names.groups, Some("x-consumer-groups")),
+            (Credential, &names.credential, Some("x-credential-id")),
+            (Client, &names.client, Some("x-client-id")),
+            (Tenant, &names.tenant, Some("x-tenant-id")),
+            // Personal data: not handed on until it is asked for.
+            (Email, &names.email, None),
+            (Roles, &names.roles, Some("x-user-roles")),
+            (Scopes, &names.scopes, Some("x-scopes")),
+            (Method, &names.method, Some("x-auth-method")),
+        ];
+        let fields = chosen.into_iter().filter_map(|(field, choice, usual)| Some((field, choose(choice.as_ref(), usual)?)));
+        let fields: Vec<_> = fields.collect();
+        let request_id = choose(names.request_id.as_ref(), Some("x-request-id"));
+        let ours: Vec<&HeaderName> = fields.iter().map(|(_, name)| name).chain(&request_id).collect();
+        if let Some(twice) = ours.iter().enumerate().find(|(i, name)| ours[..*i].contains(name)) {
+            return Err(format!("two fields have the header `{}`", twice.1));
+        }
+        if let Some(reserved) = ours.iter().find(|name| is_framing(name)) {
+            return Err(format!("`{reserved}` cannot carry an identity"));
+        }
+        let strip = file.strip.iter().map(|name| &name.0);
+        let configured = ours.into_iter().chain(strip).map(|name| folded(name.as_str()).into_boxed_str());
+        let removed: HashSet<Box<str>, _> = configured.chain(FOREIGN.iter().map(|name| Box::from(*name))).collect();
+        let mut first = [false; 256];
+        let starts = removed.iter().map(|name| &**name).chain(FOREIGN_PREFIXES.iter().copied());
+        starts.filter_map(|name| name.bytes().next()).for_each(|byte| first[usize::from(byte)] = true);
+        Ok(Self { fields, request_id, max_bytes: file.max_bytes.unwrap_or(DEFAULT_MAX_BYTES), removed, first })
+    }
+
+    /// Whether a header that comes in under this name is removed.
+    pub fn removes(&self, name: &HeaderName) -> bool {
+        let name = name.as_str();
+        if name.contains('_') {
+            return true;
+        }
+        if !name.bytes().next().is_some_and(|byte| self.first[usize::from(byte)]) {
+            return false;
+        }
+        if name.contains('.') { self.is_removed(&folded(name)) } else { self.is_removed(name) }
+    }
+
+    fn is_removed(&self, folded: &str) -> bool {
+        self.removed.contains(folded) || FOREIGN_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
+    }
+
+    /// The names in `headers` that are removed.
+    pub fn foreign<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h HeaderName> {
+        headers.keys().filter(|name| self.removes(name))
+    }
+
+    /// The header that carries the request's id.
+    pub fn request_id(&self) -> Option<&HeaderName> {
+        self.request_id.as_ref()
+    }
+
+    /// The identity's headers.
+    pub fn of<'i>(&'i self, identity: &'i Identity) -> impl Iterator<Item = (&'i HeaderName, &'i HeaderValue)> {
+        let values = identity.values();
+        self.fields.iter().filter_map(move |(field, name)| {
+            let (_, value) = values.iter().find(|(of, _)| of == field)?;
+            Some((name, value))
+        })
+    }
+
+    /// Whether the identity's headers together stay within the limit.
+    pub fn fits(&self, identity: &Identity) -> bool {
+        let bytes: usize = self.of(identity).map(|(name, value)| name.as_str().len() + value.len()).sum();
+        bytes <= self.max_bytes
+    }
+}
+
+fn choose(choice: Option<&HeaderChoice>, usual: Option<&'static str>) -> Option<HeaderName> {
+    match choice {
+        Some(HeaderChoice(chosen)) => chosen.clone(),
+        None => usual.map(HeaderName::from_static),
+    }
+}
+
+/// As an upstream may read the name.
+fn folded(name: &str) -> String {
+    name.chars().map(|c| if matches!(c, '_' | '.') { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// Headers that frame a message or choose where it goes: nothing but the engine writes them.
+pub fn is_framing(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "host" | "content-length" | "transfer-encoding" | "connection" | "upgrade" | "te" | "trailer" | "keep-alive"
+            | "proxy-connection" | "expect"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use std::sync::Arc;
+
+use portcullis_plugin::Consumer;
+
+use super::*;
+
+fn named(name: &str) -> HeaderName {
+    HeaderName::from_bytes(name.as_bytes()).expect("a name")
+}
+
+#[test]
+fn pitfall_10_pitfall_12_every_spelling_of_a_managed_name_is_removed() {
+    let headers = IdentityHeaders::default();
+    for name in [
+        "X-User-ID", "x-user-id", "X_User_Id", "x_user.id", "X.User.Id", "X-Consumer", "X-Consumer-Username",
+        "X-Consumer-Groups", "x.consumer.groups", "X-Credential-ID", "X-Credential-Identifier", "X-Client-ID",
+        "X-Tenant-ID", "X-User-Email", "X-User-Roles", "X-Scopes", "X-Auth-Method", "X-Request-ID",
+        "X-Authenticated-Userid", "X-Anonymous-Consumer", "Remote-User", "X-Userinfo", "X-Access-Token", "X-ID-Token",
+    ] {
+        assert!(headers.removes(&named(name)), "{name}");
+    }
+}
+
+#[test]
+fn pitfall_14_pitfall_68_what_speaks_for_a_certificate_or_a_hop_is_removed() {
+    let headers = IdentityHeaders::default();
+    for name in [
+        "Client-Cert", "Client-Cert-Chain", "X-Client-Cert", "X-Client-DN", "X-Client-Verify", "X-Forwarded-Client-Cert",
+        "SSL-Client-Verify", "X-SSL-Client-Cert", "Forwarded", "X-Forwarded-For", "X-Forwarded-User", "X-Real-IP",
+        "X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL",
+    ] {
+        assert!(headers.removes(&named(name)), "{name}");
+    }
+}
+
+#[test]
+fn what_is_nobodys_business_stays() {
+    let headers = IdentityHeaders::default();
+    for name in [
+        "accept", "authorization", "cookie", "content-type", "user-agent", "x-custom", "x-api-version", "x-userland",
+        "client-hints", "x-scopes-extra", "if-none-match", "range", "x-correlation-id", "traceparent",
+    ] {
+        assert!(!headers.removes(&named(name)), "{name}");
+    }
+}
+
+#[test]
+fn pitfall_65_any_name_with_an_underscore_is_removed() {
+    assert!(IdentityHeaders::default().removes(&named("my_app_header")));
+}
+
+#[test]
+fn a_header_that_is_renamed_or_turned_off_is_removed_all_the_same() {
+    let file: file::Identity = toml::from_str(
+        "strip = [\"X-Legacy-User\"]\n[headers]\nuser = \"X-Subject\"\ngroups = false\nemail = \"X-User-Email\"",
+    )
+    .expect("a table");
+    let headers = IdentityHeaders::compile(&file).expect("no name twice");
+    for name in ["X-Subject", "X-User-ID", "X-Consumer-Groups", "X-Legacy-User", "x_legacy.user"] {
+        assert!(headers.removes(&named(name)), "{name}");
+    }
+    let consumer = Consumer { name: "acme".into(), groups: vec!["partners".into()], ..Consumer::default() };
+    let identity = Identity {
+        subject: Some("alice".into()),
+        email: Some("a@example.com".into()),
+        consumer: Some(Arc::new(consumer)),
+        method: "jwt".into(),
+        ..Identity::default()
+    };
+    let set: Vec<_> = headers.of(&identity).map(|(name, value)| format!("{name}={}", value.to_str().expect("text"))).collect();
+    assert_eq!(set, ["x-subject=alice", "x-consumer=acme", "x-user-email=a@example.com", "x-auth-method=jwt"]);
+}
+
+#[test]
+fn pitfall_70_values_are_visible_ascii_whatever_the_identity_holds() {
+    let identity = Identity {
+        subject: Some("a\r\nX-Admin: 1, b%c \u{e9}".into()),
+        roles: vec!["one,two".into(), String::new(), "three".into()],
+        scopes: vec!["orders:read".into(), "a b".into()],
+        ..Identity::default()
+    };
+    let headers = IdentityHeaders::default();
+    let value = |field: &str| {
+        let mut all = headers.of(&identity);
+        all.find(|(name, _)| *name == field).map(|(_, value)| value.to_str().expect("text").to_owned())
+    };
+    assert_eq!(value("x-user-id").as_deref(), Some("a%0D%0AX-Admin:%201%2C%20b%25c%20%C3%A9"));
+    assert_eq!(value("x-user-roles").as_deref(), Some("one%2Ctwo,three"), "an item cannot become two");
+    assert_eq!(value("x-scopes").as_deref(), Some("orders:read a%20b"));
+    assert_eq!(value("x-consumer"), None, "what is empty is left out");
+}
+
+#[test]
+fn identities_that_do_not_fit_are_told() {
+    let headers = IdentityHeaders::compile(&file::Identity { max_bytes: Some(40), ..file::Identity::default() }).expect("names");
+    assert!(headers.fits(&Identity { subject: Some("alice".into()), ..Identity::default() }));
+    assert!(!headers.fits(&Identity { subject: Some("a".repeat(40)), ..Identity::default() }));
+}
+
+#[test]
+fn names_that_clash_or_frame_are_refused() {
+    let clash: file::Identity = toml::from_str("[headers]\nuser = \"X-Consumer\"").expect("a table");
+    assert!(IdentityHeaders::compile(&clash).is_err());
+    let framing: file::Identity = toml::from_str("[headers]\nuser = \"Content-Length\"").expect("a table");
+    assert!(IdentityHeaders::compile(&framing).is_err());
+}

@@ -1,0 +1,248 @@
+//! THE table: every response that the gateway makes on its own account.
+//!
+//! An answer is problem JSON (RFC 9457) with a stable `code` and the request's id. It never says which part of a
+//! credential was wrong: all that fails to prove who is calling gets the same words, and the audit log has the reason.
+//! gRPC calls get the same in their own form: status 200, no body, `grpc-status` in the head ("trailers-only").
+
+use std::{fmt::Write, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use pingora_http::ResponseHeader;
+use portcullis_plugin::{Challenge, RefusalStatus};
+
+/// An answer of the gateway's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is a row of the table below")]
+pub enum Problem {
+    BadRequest,
+    BadPath,
+    Unauthenticated,
+    Forbidden,
+    RouteNotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    BodyTooLarge,
+    HeadTooLarge,
+    TooManyRequests,
+    Internal,
+    UpstreamUnreachable,
+    UpstreamBroken,
+    Unavailable,
+    UpstreamTimeout,
+}
+
+/// Status, code, title, detail, and the gRPC status (see the list in gRPC's `statuscodes.md`).
+type Row = (u16, &'static str, &'static str, &'static str, u8);
+
+impl Problem {
+    /// Every row, for documentation and tests.
+    pub const ALL: [Self; 15] = [
+        Self::BadRequest,
+        Self::BadPath,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::RouteNotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::HeadTooLarge,
+        Self::TooManyRequests,
+        Self::Internal,
+        Self::UpstreamUnreachable,
+        Self::UpstreamBroken,
+        Self::Unavailable,
+        Self::UpstreamTimeout,
+    ];
+
+    const fn row(self) -> Row {
+        match self {
+            Self::BadRequest => (400, "bad_request", "Bad Request", "The request is malformed or ambiguous.", 3),
+            Self::BadPath => (400, "bad_path", "Bad Request", "The path is malformed or ambiguous.", 3),
+            Self::Unauthenticated => (401, "unauthenticated", "Unauthorized", "A valid credential is required.", 16),
+            Self::Forbidden => (403, "forbidden", "Forbidden", "The caller may not make this request.", 7),
+            Self::RouteNotFound => (404, "route_not_found", "Not Found", "Nothing is served here.", 12),
+            Self::MethodNotAllowed => {
+                (405, "method_not_allowed", "Method Not Allowed", "The method is not allowed here.", 12)
+            }
+            Self::RequestTimeout => (408, "request_timeout", "Request Timeout", "The request took too long to arrive.", 4),
+            Self::BodyTooLarge => (413, "body_too_large", "Content Too Large", "The request body is too large.", 8),
+            Self::HeadTooLarge => {
+                (431, "head_too_large", "Request Header Fields Too Large", "The request head is too large.", 8)
+            }
+            Self::TooManyRequests => (429, "too_many_requests", "Too Many Requests", "Too many requests; try later.", 8),
+            Self::Internal => (500, "internal_error", "Internal Server Error", "The gateway failed.", 13),
+            Self::UpstreamUnreachable => {
+                (502, "upstream_unreachable", "Bad Gateway", "The service behind the gateway cannot be reached.", 14)
+            }
+            Self::UpstreamBroken => {
+                (502, "upstream_broken", "Bad Gateway", "The service behind the gateway gave no valid answer.", 14)
+            }
+            Self::Unavailable => (503, "unavailable", "Service Unavailable", "This cannot be decided now; try later.", 14),
+            Self::UpstreamTimeout => {
+                (504, "upstream_timeout", "Gateway Timeout", "The service behind the gateway took too long.", 4)
+            }
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.row().0).expect("the table has valid statuses")
+    }
+
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        self.row().1
+    }
+}
+
+impl From<RefusalStatus> for Problem {
+    fn from(status: RefusalStatus) -> Self {
+        match status {
+            RefusalStatus::BadRequest => Self::BadRequest,
+            RefusalStatus::Forbidden => Self::Forbidden,
+            RefusalStatus::BodyTooLarge => Self::BodyTooLarge,
+            RefusalStatus::TooManyRequests => Self::TooManyRequests,
+            RefusalStatus::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+/// A row of the table with what belongs to one request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The row.
+    pub problem: Problem,
+    /// For `WWW-Authenticate`, one line each.
+    pub challenges: Vec<HeaderValue>,
+    /// For `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// For `Allow`.
+    pub allow: Option<HeaderValue>,
+}
+
+impl From<Problem> for Answer {
+    fn from(problem: Problem) -> Self {
+        Self { problem, challenges: Vec::new(), retry_after: None, allow: None }
+    }
+}
+
+impl Answer {
+    /// The head and the body of the response.
+    pub fn response(&self, request_id: &str, is_grpc: bool) -> (ResponseHeader, Bytes) {
+        let (status, code, title, detail, grpc) = self.problem.row();
+        let status = if is_grpc { StatusCode::OK } else { StatusCode::from_u16(status).expect("a valid status") };
+        let mut head = ResponseHeader::build(status, Some(8)).expect("a valid status");
+        let mut set = |name: header::HeaderName, value: HeaderValue| {
+            head.append_header(name, value).expect("few and short headers");
+        };
+        let body = if is_grpc {
+            set(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            set(header::HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(grpc)));
+            set(header::HeaderName::from_static("grpc-message"), HeaderValue::from_static(code));
+            Bytes::new()
+        } else {
+            set(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+            let mut body = String::with_capacity(256);
+            let _ = write!(
+                body,
+                "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{},\"code\":\"{code}\",\"detail\":\"{detail}\",\
+                 \"request_id\":\"{request_id}\"}}\n",
+                status.as_u16(),
+            );
+            set(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            Bytes::from(body)
+        };
+        set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            set(header::HeaderName::from_static("x-request-id"), id);
+        }
+        self.challenges.iter().for_each(|challenge| set(header::WWW_AUTHENTICATE, challenge.clone()));
+        if let Some(allow) = &self.allow {
+            set(header::ALLOW, allow.clone());
+        }
+        if let Some(after) = self.retry_after {
+            // Whole seconds, rounded up: a client that waits as told must not be early (RFC 9110 section 10.2.3).
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            set(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        (head, body)
+    }
+
+    /// The whole response as HTTP/1.1 bytes, for a connection that Pingora has not seen; the connection closes.
+    pub fn bytes(&self, request_id: &str) -> Bytes {
+        let (head, body) = self.response(request_id, false);
+        let mut bytes = Vec::with_capacity(512);
+        let reason = head.status.canonical_reason().unwrap_or("Error");
+        bytes.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", head.status.as_u16()).as_bytes());
+        head.header_to_h1_wire(&mut bytes);
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&body);
+        bytes.into()
+    }
+}
+
+/// A challenge as `WWW-Authenticate` has it (RFC 9110 section 11.6.1).
+pub fn challenge(challenge: &Challenge, realm: &str) -> Option<HeaderValue> {
+    let mut text = format!("{} realm=\"{realm}\"", challenge.scheme);
+    for (name, value) in &challenge.parameters {
+        let _ = write!(text, ", {name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
+    }
+    HeaderValue::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_stable_and_unique() {
+        let codes: Vec<_> = Problem::ALL.iter().map(|problem| problem.code()).collect();
+        let unique: std::collections::HashSet<_> = codes.iter().collect();
+        assert_eq!(unique.len(), codes.len());
+    }
+
+    #[test]
+    fn an_answer_is_problem_json_with_its_code_and_request_id() {
+        for problem in Problem::ALL {
+            let (head, body) = Answer::from(problem).response("r-1", false);
+            let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!(body["status"], head.status.as_u16());
+            assert_eq!(body["code"], problem.code());
+            assert_eq!(body["request_id"], "r-1");
+            assert_eq!(head.headers["content-type"], "application/problem+json");
+            assert_eq!(head.headers["cache-control"], "no-store");
+        }
+    }
+
+    #[test]
+    fn grpc_statuses_follow_the_rules() {
+        for (problem, status) in [
+            (Problem::Unauthenticated, "16"),
+            (Problem::Forbidden, "7"),
+            (Problem::TooManyRequests, "8"),
+            (Problem::RouteNotFound, "12"),
+            (Problem::UpstreamUnreachable, "14"),
+            (Problem::UpstreamBroken, "14"),
+            (Problem::Unavailable, "14"),
+            (Problem::UpstreamTimeout, "4"),
+        ] {
+            let (head, body) = Answer::from(problem).response("r-1", true);
+            assert_eq!((head.status, &head.headers["grpc-status"]), (StatusCode::OK, &HeaderValue::from_static(status)));
+            assert!(body.is_empty());
+        }
+    }
+
+    #[test]
+    fn pitfall_49_a_limit_says_when_to_come_back() {
+        let answer = Answer { retry_after: Some(Duration::from_millis(1200)), ..Problem::TooManyRequests.into() };
+        let (head, _) = answer.response("r-1", false);
+        assert_eq!((head.status.as_u16(), &head.headers["retry-after"]), (429, &HeaderValue::from_static("2")));
+    }
+
+    #[test]
+    fn a_challenge_is_quoted() {
+        let value = challenge(&Challenge { scheme: "ApiKey".into(), parameters: vec![("header", "a\"b".into())] }, "orders");
+        assert_eq!(value.expect("a header"), "ApiKey realm=\"orders\", header=\"a\\\"b\"");
+    }
+}

@@ -1,0 +1,50 @@
+//! Answers of a route's own: fixed ones, and `echo`.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora_core::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+use serde_json::{Map, Value, json};
+
+use super::state::RequestState;
+
+/// A fixed answer.
+pub fn fixed(status: StatusCode, body: &Bytes, content_type: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
+    let mut head = ResponseHeader::build(status, Some(4))?;
+    if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if !body.is_empty() {
+            head.insert_header(header::CONTENT_TYPE, content_type)?;
+        }
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    Ok((head, body.clone()))
+}
+
+/// What would have been forwarded, as JSON: method, target and headers. A header that occurs several times is a list.
+pub fn echo(request: &RequestHeader) -> Result<(ResponseHeader, Bytes)> {
+    let mut headers = Map::new();
+    for name in request.headers.keys() {
+        let values = request.headers.get_all(name).iter();
+        let mut values: Vec<Value> = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into()).collect();
+        let value = if values.len() == 1 { values.remove(0) } else { Value::Array(values) };
+        headers.insert(name.as_str().to_owned(), value);
+    }
+    let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let shown = json!({ "method": request.method.as_str(), "target": target, "headers": headers });
+    let body = Bytes::from(format!("{shown:#}\n"));
+    fixed(StatusCode::OK, &body, &HeaderValue::from_static("application/json"))
+}
+
+/// Sends a response of the gateway's own.
+pub async fn send(session: &mut Session, state: &mut RequestState, head: ResponseHeader, body: Bytes) -> Result<()> {
+    state.answered(head.status.as_u16());
+    let has_body = !body.is_empty()
+        && session.req_header().method != Method::HEAD
+        && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    session.write_response_header(Box::new(head), !has_body).await?;
+    if has_body {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}

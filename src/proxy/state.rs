@@ -1,0 +1,233 @@
+//! One request, from its first hook to its log line.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Method, Uri, Version};
+use pingora_proxy::Session;
+use portcullis_plugin::{BodyFilter, Identity, Outcome, Reason, UnixTime};
+
+use super::request_id::RequestId;
+use crate::{
+    front::{StreamEnd, StreamLife, current_life},
+    services::Services,
+    snapshot::{Route, route::RouteRecord},
+    telemetry::{Access, metrics::{NO_ROUTE, Phase}},
+    upstream::Upstream,
+};
+
+/// Pingora's `CTX`. It writes the request's log line when it is dropped, so that a request which was cut off by its
+/// deadline, by a client that left or by a panic leaves one as well.
+pub struct RequestState {
+    /// What outlives reloads.
+    pub services: Arc<Services>,
+    /// When the request began.
+    pub started: Instant,
+    /// The same, by the clock.
+    pub now: UnixTime,
+    /// Its id.
+    pub id: RequestId,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Who calls, by address.
+    pub client: IpAddr,
+    /// The hops between both, the farthest first.
+    pub hops: Vec<IpAddr>,
+    /// Whether a peer that is believed says that the client spoke TLS.
+    pub proto_is_https: bool,
+    /// The matched route, until the response has begun.
+    pub route: Option<Arc<Route>>,
+    /// What is left of the route afterwards.
+    pub record: Option<Arc<RouteRecord>>,
+    /// Who is calling.
+    pub identity: Option<Arc<Identity>>,
+    /// Why the request was refused.
+    pub reason: Option<Reason>,
+    /// What failed, for the log.
+    pub error: Option<String>,
+    /// Body filters of this request.
+    pub bodies: Vec<Box<dyn BodyFilter>>,
+    /// Request body bytes seen so far.
+    pub body_bytes: u64,
+    /// Connections tried so far.
+    pub attempts: usize,
+    /// The upstream that was chosen, and the target tried last.
+    pub upstream: Option<(Arc<Upstream>, Arc<str>)>,
+    /// When the upstream was asked.
+    pub forwarded: Option<Instant>,
+    /// How long the request may last.
+    pub life: Option<Arc<StreamLife>>,
+    line: Line,
+}
+
+/// What the log line needs and the session will not tell once it is gone.
+#[derive(Default)]
+struct Line {
+    method: Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    version: Option<Version>,
+    status: u16,
+    sent: u64,
+    is_written: bool,
+    has_begun: bool,
+}
+
+impl RequestState {
+    /// Before anything is known.
+    pub fn new(services: Arc<Services>) -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Self {
+            services,
+            started: Instant::now(),
+            now: UnixTime(0),
+            id: RequestId::default(),
+            peer: nowhere,
+            client: nowhere.ip(),
+            hops: Vec::new(),
+            proto_is_https: false,
+            route: None,
+            record: None,
+            identity: None,
+            reason: None,
+            error: None,
+            bodies: Vec::new(),
+            body_bytes: 0,
+            attempts: 0,
+            upstream: None,
+            forwarded: None,
+            life: current_life(),
+            line: Line::default(),
+        }
+    }
+
+    /// A request has come: the time starts now, not when its connection was opened.
+    pub fn begin(&mut self, session: &Session) {
+        self.started = Instant::now();
+        self.now = UnixTime::now();
+        self.peer = session.client_addr().and_then(|address| address.as_inet()).copied().unwrap_or(self.peer);
+        self.client = self.peer.ip().to_canonical();
+        self.line.version = Some(session.req_header().version);
+        self.line.has_begun = true;
+        self.remember(session);
+    }
+
+    /// The head is as it will be matched and logged.
+    pub fn remember(&mut self, session: &Session) {
+        let head = session.req_header();
+        self.line.method = head.method.clone();
+        self.line.uri = head.uri.clone();
+        self.line.host = head.headers.get(http::header::HOST).cloned();
+        self.line.user_agent = head.headers.get(http::header::USER_AGENT).cloned();
+    }
+
+    /// The route was found.
+    pub fn matched(&mut self, route: &Arc<Route>) {
+        self.record = Some(route.record.clone());
+        self.route = Some(route.clone());
+    }
+
+    /// The status that goes to the client.
+    pub fn answered(&mut self, status: u16) {
+        self.line.status = status;
+    }
+
+    /// The path for logs: canonical where the request came that far, and never with its query.
+    pub fn path(&self) -> &str {
+        self.line.uri.path()
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.line.method
+    }
+
+    /// Notes what failed, for the log; the first failure is the one that counts.
+    pub fn failed(&mut self, error: impl Into<String>) {
+        self.error.get_or_insert_with(|| error.into());
+    }
+
+    /// Writes the request's line and counts it, once.
+    pub fn end(&mut self, session: Option<&Session>) {
+        if std::mem::replace(&mut self.line.is_written, true) || !self.line.has_begun {
+            return;
+        }
+        if let Some(session) = session {
+            self.line.sent = session.body_bytes_sent() as u64;
+            self.body_bytes = session.body_bytes_read() as u64;
+        }
+        if let Some(end) = self.life.as_ref().and_then(|life| life.ended()) {
+            self.failed(match end {
+                StreamEnd::TooOld => "the request lasted longer than max_stream_age",
+                StreamEnd::Expired => "the credential expired while the request lasted",
+                StreamEnd::Revoked => "the credential was revoked while the request lasted",
+            });
+        }
+        let duration = self.started.elapsed();
+        let metrics = &self.services.metrics;
+        metrics.observe(Phase::Total, duration);
+        match &self.record {
+            Some(record) => record.metrics.answered(self.line.status),
+            None => metrics.route(NO_ROUTE).answered(self.line.status),
+        }
+        self.observe(duration);
+        if self.record.as_ref().is_none_or(|record| record.is_logged) {
+            self.write(duration);
+        }
+    }
+
+    fn observe(&self, duration: Duration) {
+        let Some(record) = &self.record else { return };
+        for step in &record.observe {
+            step.hook.observe(&Outcome::new(
+                self.id.as_str(),
+                &record.name,
+                self.line.status,
+                self.identity.as_ref(),
+                self.reason,
+                duration,
+            ));
+        }
+    }
+
+    fn write(&self, duration: Duration) {
+        let consumer = self.identity.as_ref().and_then(|identity| identity.consumer.as_ref());
+        self.services.output.access(&Access {
+            request_id: self.id.as_str(),
+            method: self.line.method.as_str(),
+            host: self.line.host.as_ref().and_then(|host| host.to_str().ok()).or(self.line.uri.host()),
+            path: self.path(),
+            protocol: protocol(self.line.version),
+            status: self.line.status,
+            bytes_sent: self.line.sent,
+            bytes_received: self.body_bytes,
+            duration,
+            upstream: self.upstream.as_ref().map(|(upstream, _)| &*upstream.name),
+            target: self.upstream.as_ref().map(|(_, target)| &**target),
+            route: self.record.as_ref().map(|record| &*record.name),
+            consumer: consumer.map(|consumer| consumer.name.as_str()),
+            address: self.client,
+            reason: self.reason.map(Reason::code),
+            error: self.error.as_deref(),
+            user_agent: self.line.user_agent.as_ref().map(HeaderValue::as_bytes),
+        });
+    }
+}
+
+impl Drop for RequestState {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+fn protocol(version: Option<Version>) -> &'static str {
+    match version {
+        Some(Version::HTTP_10) => "HTTP/1.0",
+        Some(Version::HTTP_2) => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}

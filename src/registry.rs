@@ -1,0 +1,97 @@
+//! Which plugins there are. A plugin is added by its type; everything the engine does with it afterwards goes through
+//! the functions kept here, so that the engine names no plugin outside [`builtin`](crate::builtin).
+
+use std::{any::Any, collections::BTreeMap, sync::Arc};
+
+use portcullis_plugin::{
+    BuildCx, BuildError, Hooks, Plugin,
+    schemars::{Schema, schema_for},
+};
+
+use crate::config::{
+    node::Node,
+    problem::{Problems, suggestion},
+};
+
+/// A policy's configuration, decoded, before its plugin is built.
+pub type Decoded = Box<dyn Any>;
+
+/// A consumer's entry, decoded.
+pub type Own = Arc<dyn Any + Send + Sync>;
+
+/// One plugin.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// As in `use = "..."`.
+    pub name: &'static str,
+    /// Decodes a policy's configuration.
+    pub config: fn(Node<'_>, &mut Problems) -> Option<Decoded>,
+    /// Decodes a consumer's entry.
+    pub credential: fn(Node<'_>, &mut Problems) -> Option<Own>,
+    /// Builds the hooks of a policy.
+    pub build: fn(Decoded, &mut BuildCx<'_>) -> Result<Hooks, BuildError>,
+    /// The configuration's JSON Schema.
+    pub config_schema: fn() -> Schema,
+    /// The JSON Schema of a consumer's entry.
+    pub credential_schema: fn() -> Schema,
+}
+
+/// All plugins that a configuration may use.
+#[derive(Default)]
+pub struct Registry {
+    kinds: BTreeMap<&'static str, Kind>,
+}
+
+impl Registry {
+    /// No plugins.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a plugin.
+    ///
+    /// # Panics
+    /// Another plugin has the same name: a mistake in the program, found at its first start.
+    pub fn add<P: Plugin>(&mut self) {
+        let kind = Kind {
+            name: P::NAME,
+            config: |node, problems| node.decode::<P::Config>(problems).map(|config| Box::new(config) as Decoded),
+            credential: |node, problems| node.decode::<P::Credential>(problems).map(|own| Arc::new(own) as Own),
+            build: |config, cx| {
+                let config = config.downcast::<P::Config>().expect("a kind builds what it decoded");
+                P::build(*config, cx)
+            },
+            config_schema: || schema_for!(P::Config),
+            credential_schema: || schema_for!(P::Credential),
+        };
+        assert!(self.kinds.insert(P::NAME, kind).is_none(), "two plugins are named `{}`", P::NAME);
+    }
+
+    /// All plugins, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.kinds.values()
+    }
+
+    /// The plugin of this name.
+    pub fn kind(&self, name: &str) -> Option<&Kind> {
+        self.kinds.get(name)
+    }
+
+    /// Takes `use` out of a table and looks the plugin up.
+    pub fn plugin_of(&self, node: &mut Node<'_>, problems: &mut Problems) -> Option<&Kind> {
+        let Some(named) = node.take("use") else {
+            node.problem(problems, "`use` is missing: it names the plugin");
+            return None;
+        };
+        let Some(name) = named.as_str() else {
+            named.problem(problems, "this has to be the name of a plugin");
+            return None;
+        };
+        let kind = self.kind(name);
+        if kind.is_none() {
+            let near = suggestion(name, self.kinds.keys().copied());
+            named.problem(problems, format!("there is no plugin `{name}`{near}"));
+        }
+        kind
+    }
+}

@@ -1,0 +1,177 @@
+//! signal -> load -> check -> build -> publish. Starting is a reload from nothing: one path, exercised daily.
+//!
+//! A configuration is taken whole or not at all. Loading runs on a thread of its own, off the workers; publishing is
+//! one atomic store; requests in flight keep what they began with.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    time::{Duration, Instant, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use log::Level;
+use tokio::runtime::Handle;
+
+use crate::{
+    config::{self, Located, Problems, Report, Secrets, Sources},
+    registry::Registry,
+    services::Services,
+    snapshot::{Changes, Snapshot, compile},
+    systemd,
+    telemetry::{
+        Note, Value,
+        metrics::{Kind, Metrics},
+    },
+};
+
+/// Reads and compiles a configuration, after which nothing is different yet.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(
+    path: &Path,
+    registry: &Registry,
+    services: &Services,
+    before: Option<&Snapshot>,
+    is_without_secrets: bool,
+) -> Result<Snapshot, Report> {
+    let sources = Sources::read(path)?;
+    let secrets = Secrets::new(path.parent().unwrap_or(Path::new("")), is_without_secrets);
+    let mut problems = Problems::default();
+    let configuration = config::load(&sources, registry, secrets, &mut problems);
+    let snapshot = configuration.and_then(|configuration| compile(configuration, services, before, &mut problems));
+    match snapshot {
+        Some(snapshot) if problems.is_empty() => Ok(snapshot),
+        _ => Err(problems.locate(&sources)),
+    }
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Reloaded {
+    /// The generation that serves now.
+    pub generation: u64,
+    /// How many routes it has.
+    pub routes: usize,
+    /// What is different, where it was taken.
+    pub changes: Option<Changes>,
+    /// What is wrong, where it was not.
+    pub errors: Vec<Located>,
+}
+
+/// Somebody wants a reload; whoever waits for it is told what came of it.
+pub type Wish = Option<mpsc::Sender<Reloaded>>;
+
+/// Carries out reloads, one at a time.
+pub struct Reloader {
+    /// The file.
+    pub path: PathBuf,
+    /// The plugins.
+    pub registry: Registry,
+    /// What outlives reloads.
+    pub services: Arc<Services>,
+    /// What is current.
+    pub current: Arc<ArcSwap<Snapshot>>,
+    /// Where background work runs.
+    pub runtime: Handle,
+}
+
+impl Reloader {
+    /// Serves wishes until nobody can have any. Wishes that came while one was carried out are carried out together:
+    /// the file is read after the last of them.
+    pub fn run(self, wishes: &mpsc::Receiver<Wish>) {
+        while let Ok(wish) = wishes.recv() {
+            let waiting: Vec<_> = std::iter::once(wish).chain(wishes.try_iter()).flatten().collect();
+            let reloaded = self.reload();
+            // Who stopped waiting needs no answer.
+            waiting.into_iter().for_each(|waits| drop(waits.send(reloaded.clone())));
+        }
+    }
+
+    /// Takes the file as it is now, or leaves everything as it was.
+    fn reload(&self) -> Reloaded {
+        systemd::reloading();
+        let started = Instant::now();
+        let before = self.current.load_full();
+        let loaded = load(&self.path, &self.registry, &self.services, Some(&before), false);
+        let loaded = loaded.and_then(|snapshot| {
+            let fixed = before.fixed.differences(&snapshot.fixed);
+            if fixed.is_empty() { Ok(snapshot) } else { Err(Report::of_file(&self.path, needs_restart(&fixed))) }
+        });
+        let reloaded = match loaded {
+            Ok(snapshot) => self.publish(snapshot, &before, started.elapsed()),
+            Err(report) => self.refuse(&before, report),
+        };
+        systemd::ready(&reloaded);
+        reloaded
+    }
+
+    fn publish(&self, snapshot: Snapshot, before: &Snapshot, took: Duration) -> Reloaded {
+        let changes = snapshot.changes_since(before);
+        let snapshot = Arc::new(snapshot);
+        self.current.store(snapshot.clone());
+        adopt(&snapshot, &self.services, &self.runtime);
+        let counts = [changes.added.len(), changes.changed.len(), changes.removed.len()];
+        let [added, changed, removed] = counts.map(|count| Value::Number(count as u64));
+        self.services.output.note(&Note {
+            level: Level::Info,
+            event: "reload",
+            message: "the configuration was taken",
+            fields: &[
+                ("generation", Value::Number(snapshot.generation)),
+                ("routes", Value::Number(snapshot.routes.len() as u64)),
+                ("added", added),
+                ("changed", changed),
+                ("removed", removed),
+                ("took_ms", Value::Number(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))),
+            ],
+        });
+        Reloaded {
+            generation: snapshot.generation,
+            routes: snapshot.routes.len(),
+            changes: Some(changes),
+            errors: Vec::new(),
+        }
+    }
+
+    fn refuse(&self, before: &Snapshot, report: Report) -> Reloaded {
+        self.services.metrics.reload_failed();
+        retain(&self.services.metrics, before);
+        let text = report.to_string();
+        self.services.output.note(&Note {
+            level: Level::Error,
+            event: "reload",
+            message: "the configuration was refused; the one before goes on serving",
+            fields: &[
+                ("generation", Value::Number(before.generation)),
+                ("problems", Value::Number(report.0.len() as u64)),
+                ("errors", Value::Text(text.trim_end())),
+            ],
+        });
+        Reloaded { generation: before.generation, routes: before.routes.len(), changes: None, errors: report.0 }
+    }
+}
+
+fn needs_restart(fixed: &[&str]) -> String {
+    format!("`{}` cannot change while the gateway runs: restart it", fixed.join("`, `"))
+}
+
+/// A snapshot is the current one now: what belongs to others ends, and its background work starts.
+pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
+    services.adopt(snapshot.credentials.iter());
+    retain(&services.metrics, snapshot);
+    services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());
+    log::set_max_level(snapshot.settings.log.level.0);
+    snapshot.instances.values().for_each(|instance| instance.start(runtime));
+}
+
+/// Forgets the series of names that the serving configuration does not have.
+fn retain(metrics: &Metrics, snapshot: &Snapshot) {
+    let upstreams: std::collections::HashSet<&str> = snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect();
+    metrics.retain(|kind, name| match kind {
+        Kind::Route => snapshot.fingerprints.contains_key(name),
+        Kind::Policy => snapshot.instances.contains_key(name),
+        Kind::Upstream => upstreams.contains(name),
+    });
+}

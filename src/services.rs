@@ -1,0 +1,68 @@
+//! What outlives a reload: metrics, the use of credentials, and whatever plugins share.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use portcullis_plugin::Usage;
+
+use crate::telemetry::{Output, metrics::Metrics};
+
+type Shared = HashMap<(TypeId, String), Weak<dyn Any + Send + Sync>>;
+
+/// Shared by all snapshots of a process.
+pub struct Services {
+    /// Counters and histograms.
+    pub metrics: Arc<Metrics>,
+    /// Where lines go.
+    pub output: Output,
+    usage: Mutex<HashMap<(&'static str, String), Arc<Usage>>>,
+    shared: Mutex<Shared>,
+}
+
+impl Services {
+    /// Nothing counted yet.
+    pub fn new(metrics: Arc<Metrics>, output: Output) -> Self {
+        Self { metrics, output, usage: Mutex::default(), shared: Mutex::default() }
+    }
+
+    /// How a credential has been used, by its kind and id.
+    pub fn usage(&self, kind: &'static str, id: &str) -> Arc<Usage> {
+        let known = self.usage.lock().get(&(kind, id.to_owned())).cloned();
+        // Not entered yet: a configuration that is only checked, or refused, leaves nothing behind.
+        known.unwrap_or_default()
+    }
+
+    /// Takes the credentials of a published snapshot as those there are: the use of others is forgotten, and what they
+    /// opened ends.
+    pub fn adopt<'a>(&self, credentials: impl Iterator<Item = &'a Arc<portcullis_plugin::Credential>>) {
+        let current = credentials.map(|credential| {
+            credential.usage.set_revoked(credential.limits.disabled);
+            ((credential.kind, credential.id.to_string()), credential.usage.clone())
+        });
+        let current: HashMap<_, _> = current.collect();
+        let before = std::mem::replace(&mut *self.usage.lock(), current);
+        let usage = self.usage.lock();
+        before.iter().filter(|(key, _)| !usage.contains_key(*key)).for_each(|(_, gone)| gone.set_revoked(true));
+        self.shared.lock().retain(|_, value| value.strong_count() > 0);
+    }
+
+    /// A value that plugins share, by its type and key; it lives as long as a policy holds it.
+    pub fn shared(
+        &self,
+        of: TypeId,
+        key: &str,
+        make: &mut dyn FnMut() -> Arc<dyn Any + Send + Sync>,
+    ) -> Arc<dyn Any + Send + Sync> {
+        let mut shared = self.shared.lock();
+        let kept = shared.get(&(of, key.to_owned())).and_then(Weak::upgrade);
+        kept.unwrap_or_else(|| {
+            let made = make();
+            shared.insert((of, key.to_owned()), Arc::downgrade(&made));
+            made
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! Signals, from the first moment on: SIGHUP kills a process that has not said otherwise.
+
+use std::{io, sync::OnceLock};
+
+use tokio::sync::mpsc;
+
+/// What the process is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGHUP: take the configuration as it is now.
+    Reload,
+    /// SIGTERM: finish what is in flight, then end.
+    Stop,
+    /// SIGINT: the same, sooner.
+    Interrupt,
+}
+
+const HANDLED: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT];
+
+/// Blocks the signals, so that they wait rather than kill. Every thread started later inherits this; it has to be the
+/// first thing a process does. The mask before is kept for [`unblock`].
+pub fn block() {
+    BEFORE.get_or_init(|| {
+        let mut before = empty();
+        // SAFETY: both sets are valid for the length of the call; the call changes this thread's mask alone.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const *handled(), &raw mut before) };
+        before
+    });
+}
+
+/// Takes [`block`] back, for commands that are not the daemon: Ctrl-C ends them.
+pub fn unblock() {
+    if let Some(before) = BEFORE.get() {
+        // SAFETY: as in `block`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const *before, std::ptr::null_mut()) };
+    }
+}
+
+/// Waits for the signals on a thread of their own.
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn receive() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let wait = move || {
+        loop {
+            let mut number = 0;
+            // SAFETY: the set and the number are valid for the length of the call.
+            if unsafe { libc::sigwait(&raw const *handled(), &raw mut number) } != 0 {
+                continue;
+            }
+            let signal = match number {
+                libc::SIGHUP => Signal::Reload,
+                libc::SIGTERM => Signal::Stop,
+                _ => Signal::Interrupt,
+            };
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(receiver)
+}
+
+static BEFORE: OnceLock<libc::sigset_t> = OnceLock::new();
+
+fn handled() -> &'static libc::sigset_t {
+    static SET: OnceLock<libc::sigset_t> = OnceLock::new();
+    SET.get_or_init(|| {
+        let mut set = empty();
+        // SAFETY: the set is initialised, and the numbers are signals.
+        HANDLED.into_iter().for_each(|number| unsafe { _ = libc::sigaddset(&raw mut set, number) });
+        set
+    })
+}
+
+fn empty() -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: `sigemptyset` initialises the set it is given.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}

@@ -1,0 +1,92 @@
+//! A configuration, compiled: routes, router and pipelines. A snapshot never changes; exactly one is current, and a
+//! request keeps the [`Route`] it was matched to (which holds all that it needs) to its end.
+
+mod compile;
+pub mod instance;
+pub mod route;
+pub mod router;
+
+use std::{collections::HashMap, sync::Arc};
+
+use portcullis_plugin::Credential;
+
+pub use compile::compile;
+pub use route::Route;
+
+use self::{instance::Instance, route::Settings, router::Router};
+use crate::{
+    config::{Fingerprint, file},
+    upstream::Upstream,
+};
+
+/// One configuration, compiled.
+pub struct Snapshot {
+    /// Counts publications, from 1.
+    pub generation: u64,
+    /// The routes; the router's answers are indexes into them.
+    pub routes: Vec<Arc<Route>>,
+    /// From a request to a route.
+    pub router: Router,
+    /// What holds on every route.
+    pub settings: Arc<Settings>,
+    /// What only a restart can change.
+    pub fixed: Fixed,
+    /// Every credential, for the admin listener.
+    pub credentials: Vec<Arc<Credential>>,
+    /// The upstreams, used or not.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// What each route says, to tell which changed.
+    pub fingerprints: HashMap<String, Fingerprint>,
+    /// The built policies, to keep those that do not change.
+    pub instances: HashMap<String, Arc<Instance>>,
+}
+
+/// The part of a configuration that a running process cannot change: a reload that changes it is refused by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    /// `[server]`.
+    pub server: file::Server,
+    /// `[admin] listen`.
+    pub admin: Option<file::AdminAddress>,
+    /// `[[listeners]]`.
+    pub listeners: Vec<file::Listener>,
+}
+
+impl Fixed {
+    /// What differs, in the words of the file.
+    pub fn differences(&self, new: &Self) -> Vec<&'static str> {
+        let differs = [
+            (self.server != new.server, "server"),
+            (self.admin != new.admin, "admin.listen"),
+            (self.listeners != new.listeners, "listeners"),
+        ];
+        differs.into_iter().filter_map(|(differs, name)| differs.then_some(name)).collect()
+    }
+}
+
+/// Which routes a reload added, changed and removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Changes {
+    pub added: Vec<String>,
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+}
+
+impl Snapshot {
+    /// What is different from the one before. A route counts as changed when what it says, a policy it uses or the
+    /// upstream it forwards to says something else.
+    pub fn changes_since(&self, before: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for (name, fingerprint) in &self.fingerprints {
+            match before.fingerprints.get(name) {
+                None => changes.added.push(name.clone()),
+                Some(old) if old != fingerprint => changes.changed.push(name.clone()),
+                Some(_) => {}
+            }
+        }
+        changes.removed.extend(before.fingerprints.keys().filter(|name| !self.fingerprints.contains_key(*name)).cloned());
+        [&mut changes.added, &mut changes.changed, &mut changes.removed].into_iter().for_each(|names| names.sort());
+        changes
+    }
+}

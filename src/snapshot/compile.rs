@@ -1,0 +1,310 @@
+//! From a configuration to a snapshot: plugins built, routes put together, ties and overlaps refused.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
+
+use super::{
+    Fixed, Snapshot,
+    instance::Instance,
+    route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
+    router::{self, Pattern, Router},
+};
+use crate::{
+    config::{Configuration, Ending, Fingerprint, Opens, PluginUse, PolicyDraft, Problems, RouteDraft, UpstreamDraft},
+    proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
+    services::Services,
+    upstream::Upstream,
+};
+
+/// Compiles a configuration; what is wrong with it is added to `problems`. Policies that do not change are taken over
+/// from the snapshot before.
+pub fn compile(
+    mut configuration: Configuration<'_>,
+    services: &Services,
+    before: Option<&Snapshot>,
+    problems: &mut Problems,
+) -> Option<Snapshot> {
+    let credentials = credentials(&configuration, services);
+    let upstreams = upstreams(&configuration, services, problems);
+    let instances = instances(&mut configuration, &credentials, services, before, problems);
+    let patterns: Vec<(&str, &Pattern)> =
+        configuration.routes.iter().map(|route| (route.name.text.as_str(), &route.pattern)).collect();
+    let router = match Router::build(&patterns) {
+        Ok(router) => Some(router),
+        Err(ties) => {
+            for tie in ties {
+                let (first, second) = (&configuration.routes[tie.first], &configuration.routes[tie.second]);
+                let text = format!("this ties with {}: {}", first.location.path, tie.what);
+                second.location.problem(problems, "", text);
+            }
+            None
+        }
+    };
+    refuse_overlaps(&configuration.routes, problems);
+    let settings = Arc::new(settings(&configuration, problems));
+    let built = Built { configuration: &configuration, instances: &instances, upstreams: &upstreams, services };
+    let routes: Vec<_> = configuration.routes.iter().map(|route| built.route(route, &settings, problems)).collect();
+    if !problems.is_empty() {
+        return None;
+    }
+    let fingerprints = configuration.routes.iter().map(|route| (route.name.text.clone(), built.fingerprint(route)));
+    let fingerprints = fingerprints.collect();
+    let keys = configuration.policies.iter().map(|policy| policy.key.clone());
+    Some(Snapshot {
+        generation: before.map_or(1, |before| before.generation + 1),
+        routes: routes.into_iter().collect::<Option<_>>()?,
+        router: router?,
+        settings,
+        fixed: Fixed {
+            server: configuration.server,
+            admin: configuration.admin.map(|(listen, _)| listen),
+            listeners: configuration.listeners,
+        },
+        credentials,
+        upstreams: upstreams.into_values().collect(),
+        fingerprints,
+        instances: keys.zip(instances).filter_map(|(key, instance)| Some((key, instance?))).collect(),
+    })
+}
+
+/// What every credential has, in the order of the configuration.
+fn credentials(configuration: &Configuration<'_>, services: &Services) -> Vec<Arc<Credential>> {
+    let drafts = configuration.credentials.iter().map(|draft| {
+        Arc::new(Credential {
+            kind: draft.kind,
+            id: draft.id.text.as_str().into(),
+            consumer: draft.consumer.clone(),
+            scopes: draft.scopes.clone(),
+            owner: draft.owner.clone(),
+            tier: draft.tier.clone(),
+            limits: draft.limits.clone(),
+            usage: services.usage(draft.kind, &draft.id.text),
+        })
+    });
+    drafts.collect()
+}
+
+fn upstreams(
+    configuration: &Configuration<'_>,
+    services: &Services,
+    problems: &mut Problems,
+) -> BTreeMap<String, Arc<Upstream>> {
+    let may_resolve = !configuration.secrets.is_absent_fine();
+    let mut upstreams = BTreeMap::new();
+    for (name, UpstreamDraft { file, location, .. }) in &configuration.upstreams {
+        match Upstream::compile(name, file, may_resolve, services.metrics.upstream(name)) {
+            Ok(upstream) => _ = upstreams.insert(name.clone(), Arc::new(upstream)),
+            Err(wrong) => {
+                for (index, why) in wrong {
+                    let path = format!("{}.targets[{index}]", location.path);
+                    problems.add(location.file, file.targets[index].span(), path, why);
+                }
+            }
+        }
+    }
+    upstreams
+}
+
+/// Which credentials open which policies, as indexes into both lists.
+fn opened(configuration: &Configuration<'_>) -> Vec<Vec<usize>> {
+    let mut of_kind: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut on_route: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for (index, credential) in configuration.credentials.iter().enumerate() {
+        of_kind.entry(credential.kind).or_default().push(index);
+        if matches!(credential.opens, Opens::Named(_)) {
+            continue;
+        }
+        for route in &credential.routes {
+            on_route.entry((credential.kind, &route.text)).or_default().push(index);
+        }
+    }
+    let opens = |policy: &PolicyDraft<'_>| match &policy.route {
+        Some(route) => on_route.get(&(policy.kind.name, route)).cloned().unwrap_or_default(),
+        None => {
+            let all = of_kind.get(policy.kind.name).map(Vec::as_slice).unwrap_or_default().iter().copied();
+            all.filter(|index| match &configuration.credentials[*index].opens {
+                Opens::Only | Opens::Any => true,
+                Opens::Named(names) => names.iter().any(|name| name.text == policy.key),
+            })
+            .collect()
+        }
+    };
+    configuration.policies.iter().map(opens).collect()
+}
+
+fn instances(
+    configuration: &mut Configuration<'_>,
+    credentials: &[Arc<Credential>],
+    services: &Services,
+    before: Option<&Snapshot>,
+    problems: &mut Problems,
+) -> Vec<Option<Arc<Instance>>> {
+    let opened = opened(configuration);
+    let Configuration { policies, credentials: drafts, secrets, .. } = configuration;
+    let built = policies.iter_mut().zip(opened).map(|(policy, opened)| {
+        let of_credentials = opened.iter().map(|index| drafts[*index].fingerprint);
+        let fingerprint = Fingerprint::all(std::iter::once(policy.fingerprint).chain(of_credentials));
+        let kept = before.and_then(|before| before.instances.get(&policy.key)).filter(|kept| {
+            kept.fingerprint == fingerprint && policy.config.is_some() && kept.is_current(secrets)
+        });
+        if let Some(kept) = kept {
+            return Some(kept.clone());
+        }
+        let entries: Vec<_> = opened
+            .iter()
+            .map(|index| CredentialEntry { common: credentials[*index].clone(), own: drafts[*index].own.clone() })
+            .collect();
+        let mut report = |entry: usize, field: &str, text: String, problems: &mut Problems| {
+            drafts[opened[entry]].location.problem(problems, field, text);
+        };
+        Instance::build(policy, fingerprint, &entries, &mut report, secrets, services, problems).map(Arc::new)
+    });
+    built.collect()
+}
+
+fn settings(configuration: &Configuration<'_>, problems: &mut Problems) -> Settings {
+    let identity = IdentityHeaders::compile(&configuration.identity).unwrap_or_else(|why| {
+        problems.add(0, 0..0, "identity.headers", why);
+        IdentityHeaders::default()
+    });
+    Settings {
+        identity,
+        client_address: ClientAddress::compile(&configuration.client_address),
+        log: configuration.log.clone(),
+        audit: configuration.audit.clone(),
+        admin_token: configuration.admin.as_ref().and_then(|(_, token)| token.clone()),
+    }
+}
+
+/// An open catch-all beside a protected route of the same upstream is a way around it: any path that one forgot to
+/// protect, or that the upstream reads differently, goes through the open one.
+fn refuse_overlaps(routes: &[RouteDraft], problems: &mut Problems) {
+    let mut by_upstream: HashMap<&str, (Vec<&RouteDraft>, Vec<&RouteDraft>)> = HashMap::new();
+    for route in routes {
+        if let Ending::Forward(upstream) = &route.ending {
+            let (open, protected) = by_upstream.entry(upstream).or_default();
+            let is_open = route.auth.is_empty();
+            if is_open && !route.is_overlap_accepted {
+                open.push(route);
+            } else if !is_open {
+                protected.push(route);
+            }
+        }
+    }
+    for (open, protected) in by_upstream.into_values() {
+        for open in open {
+            if let Some(beside) = protected.iter().find(|route| router::covers(&open.pattern, &route.pattern)) {
+                let text = format!(
+                    "this open catch-all reaches the upstream of {}, which asks who is calling; narrow its paths, or say \
+                     `overlap = \"accepted\"`",
+                    beside.location.path
+                );
+                open.location.problem(problems, "paths", text);
+            }
+        }
+    }
+}
+
+/// What routes are put together from.
+struct Built<'b, 'i> {
+    configuration: &'b Configuration<'i>,
+    instances: &'b [Option<Arc<Instance>>],
+    upstreams: &'b BTreeMap<String, Arc<Upstream>>,
+    services: &'b Services,
+}
+
+impl Built<'_, '_> {
+    /// `None` where a part of it is wrong, which has been said: a route has its whole pipeline or there is none.
+    fn route(&self, draft: &RouteDraft, settings: &Arc<Settings>, problems: &mut Problems) -> Option<Arc<Route>> {
+        let mut pipeline = Pipeline::default();
+        let auth = self.auth(draft, &mut pipeline, problems);
+        for plugin in &draft.plugins {
+            let policy = &self.configuration.policies[plugin.policy];
+            let Some(instance) = &self.instances[plugin.policy] else { continue };
+            let hooks = &instance.hooks;
+            if hooks.authenticate.is_some() {
+                plugin.location.problem(problems, "", format!("`{}` finds out who is calling: it belongs into `auth`", policy.key));
+            }
+            if hooks.admit.is_some() && draft.auth.is_empty() {
+                let text = format!("`{}` needs to know who is calling, and this route has no `auth`", policy.key);
+                plugin.location.problem(problems, "", text);
+            }
+            pipeline.add(&policy.key.as_str().into(), hooks);
+        }
+        let ending = match &draft.ending {
+            Ending::Forward(upstream) => route::Ending::Forward(self.upstreams.get(upstream)?.clone()),
+            Ending::Respond { status, body, content_type } => {
+                route::Ending::Respond { status: *status, body: body.clone(), content_type: content_type.clone() }
+            }
+            Ending::Echo => route::Ending::Echo,
+        };
+        let record = RouteRecord {
+            name: draft.name.text.as_str().into(),
+            metrics: self.services.metrics.route(&draft.name.text),
+            is_logged: settings.log.access,
+            observe: std::mem::take(&mut pipeline.observe),
+        };
+        Some(Arc::new(Route {
+            record: Arc::new(record),
+            settings: settings.clone(),
+            auth: auth?,
+            pipeline,
+            ending,
+            allows_encoded_slash: draft.allows_encoded_slash,
+            max_body_bytes: draft.max_body_bytes,
+            realm: draft.realm.replace(['"', '\\'], "'"),
+        }))
+    }
+
+    /// The outer `None`: a part is wrong.
+    #[expect(clippy::option_option, reason = "the outer one is failure, the inner one a public route")]
+    fn auth(&self, draft: &RouteDraft, pipeline: &mut Pipeline, problems: &mut Problems) -> Option<Option<Auth>> {
+        if draft.auth.is_empty() {
+            return Some(None);
+        }
+        let mut hidden = Places::default();
+        let mut is_whole = true;
+        let mut added: Vec<usize> = Vec::new();
+        let mut authenticator = |plugin: &PluginUse, problems: &mut Problems| {
+            let policy = &self.configuration.policies[plugin.policy];
+            let instance = self.instances[plugin.policy].as_ref()?;
+            let Some(hook) = &instance.hooks.authenticate else {
+                plugin.location.problem(problems, "", format!("`{}` does not find out who is calling: it belongs into `plugins`", policy.key));
+                return None;
+            };
+            let name: Arc<str> = policy.key.as_str().into();
+            if !added.contains(&plugin.policy) {
+                added.push(plugin.policy);
+                hidden.merge(hook.hidden());
+                pipeline.add(&name, &instance.hooks);
+            }
+            Some(Authenticator { metrics: self.services.metrics.policy(&policy.key), policy: name, hook: hook.clone() })
+        };
+        let mut alternatives: Vec<Box<[Authenticator]>> = Vec::new();
+        for together in &draft.auth {
+            let together: Vec<_> = together.iter().map(|plugin| authenticator(plugin, problems)).collect();
+            is_whole &= together.iter().all(Option::is_some) && !together.is_empty();
+            alternatives.push(together.into_iter().flatten().collect());
+        }
+        let anonymous = match &draft.anonymous {
+            None => None,
+            Some(name) => Some(Arc::new(Identity::anonymous(self.configuration.consumers.get(&name.text)?))),
+        };
+        is_whole.then(|| Some(Auth { alternatives: alternatives.into(), anonymous, hidden }))
+    }
+
+    /// Of a route with all that it uses.
+    fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
+        let uses = draft.auth.iter().flatten().chain(&draft.plugins);
+        let policies = uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.fingerprint));
+        let upstream = match &draft.ending {
+            Ending::Forward(name) => self.configuration.upstreams.get(name).map(|upstream| upstream.fingerprint),
+            _ => None,
+        };
+        Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies).chain(upstream))
+    }
+}

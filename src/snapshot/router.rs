@@ -1,0 +1,179 @@
+//! From host, path, method and headers to the route that owns the request.
+//!
+//! Order of preference, the first difference deciding:
+//!
+//! 1. Host: the exact name, then the longest wildcard, then routes without a host. When no path of a host fits, the
+//!    next host is asked.
+//! 2. Path, segment by segment: a literal, then a parameter, then a rest. A way that leads nowhere is walked back.
+//! 3. More header conditions before fewer.
+//!
+//! Once a path has matched, and the header conditions of at least one route there are met, the answer is settled: one
+//! of the routes there, or 405. A wrong method never leads on to a weaker route. The order in the file decides nothing:
+//! two routes that would need it are a [`Tie`], and an error.
+//!
+//! ```
+//! use http::{HeaderMap, Method};
+//! use portcullis::snapshot::router::{Find, Pattern, Router};
+//!
+//! let orders = Pattern { paths: vec!["/orders/{id}".parse().expect("a good path")], ..Pattern::default() };
+//! let router = Router::build(&[("orders", &orders)]).expect("no ties");
+//! let found = router.find("api.example.com", "/orders/7", &Method::GET, &HeaderMap::new());
+//! assert!(matches!(found, Find::Route(0)));
+//! ```
+//!
+//! Danger: [`Router::find`] believes its caller. The path must come from [`crate::canonical`] and the host from
+//! [`host_key`]; a raw spelling of either walks around the routes that protect it.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+
+mod host;
+mod method;
+mod overlap;
+mod path;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use host::{HostFault, HostPattern, MAX_HOST_BYTES, host_key};
+pub use method::{MethodFault, MethodFaults, MethodSet};
+pub use overlap::{Tie, covers};
+pub use path::{MAX_PATH_SEGMENTS, PathPattern, PathPatternFault};
+
+use overlap::TieFinder;
+use tree::{Entry, Forest, NodeIndex, Wanted};
+
+/// What a route matches: any of the hosts, any of the paths, any of the methods, and all of the headers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pattern {
+    /// Empty: any host.
+    pub hosts: Vec<HostPattern>,
+    /// Empty: the route matches nothing.
+    pub paths: Vec<PathPattern>,
+    /// The methods that the route takes.
+    pub methods: MethodSet,
+    /// All of them have to be met.
+    pub headers: Vec<HeaderCondition>,
+}
+
+/// What a route asks of a request header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderCondition {
+    /// The header.
+    pub name: HeaderName,
+    /// Its whole value, case and all; `None`: it is there, with any value. A header in two lines has the value
+    /// `one, two` (RFC 9110 section 5.3), so it equals neither: the same request cannot be two exclusive routes'.
+    pub value: Option<String>,
+}
+
+impl HeaderCondition {
+    fn is_met(&self, headers: &HeaderMap) -> bool {
+        let mut lines = headers.get_all(&self.name).iter();
+        match (&self.value, lines.next(), lines.next()) {
+            (_, None, _) => false,
+            (None, Some(_), _) => true,
+            (Some(value), Some(line), None) => line.as_bytes() == value.as_bytes(),
+            (Some(_), Some(_), Some(_)) => false,
+        }
+    }
+
+    /// No request meets both.
+    fn excludes(&self, other: &Self) -> bool {
+        self.name == other.name && self.value.is_some() && other.value.is_some() && self.value != other.value
+    }
+}
+
+/// What [`Router::find`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Find<'r> {
+    /// The route at this place in the list that the router was built from.
+    Route(usize),
+    /// The path has routes, and none of them takes the method: 405.
+    MethodNotAllowed {
+        /// For the `Allow` header: every method that some route takes on this path.
+        allow: &'r HeaderValue,
+    },
+    /// No route: 404.
+    NotFound,
+}
+
+/// All routes of a snapshot, compiled. A look-up costs one hash a segment, however many routes there are, and allocates
+/// nothing.
+#[derive(Debug)]
+pub struct Router {
+    exact: Hosts,
+    /// By what follows `*.`.
+    wildcards: Hosts,
+    /// The longest key of `wildcards`: a request's host may have a hundred labels, and nearly all need no look-up.
+    wildcard_bytes_max: usize,
+    any: Option<NodeIndex>,
+    forest: Forest,
+}
+
+/// The keys are the configuration's; a client can look up, but not insert, so a fixed seed endangers nothing.
+type Hosts = HashMap<Box<str>, NodeIndex, FixedState>;
+
+impl Router {
+    /// Compiles the patterns, each with the name of its route for the words of a [`Tie`].
+    ///
+    /// All ties are reported, though of several routes that tie with each other only each with the first.
+    pub fn build(patterns: &[(&str, &Pattern)]) -> Result<Self, Vec<Tie>> {
+        let mut router = Self {
+            exact: Hosts::default(),
+            wildcards: Hosts::default(),
+            wildcard_bytes_max: 0,
+            any: None,
+            forest: Forest::default(),
+        };
+        for (route, (_, pattern)) in patterns.iter().enumerate() {
+            router.add(route, pattern);
+        }
+        let mut ties = TieFinder::new(patterns);
+        router.forest.finish(|place, entries| ties.look_at(place, entries));
+        ties.verdict().map(|()| router)
+    }
+
+    fn add(&mut self, route: usize, pattern: &Pattern) {
+        let entry = Entry::new(route, pattern);
+        let any_host = pattern.hosts.is_empty().then_some(None);
+        for host in any_host.into_iter().chain(pattern.hosts.iter().map(Some)) {
+            let root = self.root(host);
+            for path in &pattern.paths {
+                self.forest.insert(root, host, path, &entry);
+            }
+        }
+    }
+
+    /// Where the paths of `host` begin.
+    fn root(&mut self, host: Option<&HostPattern>) -> NodeIndex {
+        let forest = &mut self.forest;
+        let Some(host) = host else { return *self.any.get_or_insert_with(|| forest.plant()) };
+        if let Some(name) = host.exact() {
+            return *self.exact.entry(name.into()).or_insert_with(|| forest.plant());
+        }
+        self.wildcard_bytes_max = self.wildcard_bytes_max.max(host.name().len());
+        *self.wildcards.entry(host.name().into()).or_insert_with(|| forest.plant())
+    }
+
+    /// The route that owns a request: `host` as [`host_key`] gives it (empty where a request has none), `path` as
+    /// [`crate::canonical::canonical`] gives it.
+    pub fn find(&self, host: &str, path: &str, method: &Method, headers: &HeaderMap) -> Find<'_> {
+        let Some(rest) = path.strip_prefix('/') else { return Find::NotFound };
+        let wanted = Wanted { method, headers };
+        self.roots(host).find_map(|root| self.forest.search(root, Some(rest), &wanted)).unwrap_or(Find::NotFound)
+    }
+
+    /// The trees that may own `host`, the strongest first.
+    fn roots(&self, host: &str) -> impl Iterator<Item = NodeIndex> {
+        let wildcards = if self.wildcards.is_empty() { "" } else { host };
+        let wildcards = wildcards
+            .match_indices('.')
+            .map(move |(dot, _)| &wildcards[dot + 1..])
+            .filter(|suffix| suffix.len() <= self.wildcard_bytes_max)
+            .filter_map(|suffix| self.wildcards.get(suffix));
+        self.exact.get(host).into_iter().chain(wildcards).chain(&self.any).copied()
+    }
+}

@@ -1,0 +1,176 @@
+//! Path patterns: `/orders`, `/orders/{id}/items`, `/files/{*rest}`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::canonical::{PathFault, canonical};
+
+/// The most segments of a pattern. A search goes one call deeper with each, so this bounds its stack as well.
+pub const MAX_PATH_SEGMENTS: usize = 64;
+
+/// A pattern for whole paths.
+///
+/// Segments are literals or parameters (`{id}`, one segment that is not empty); the last may be a rest (`{*rest}`, all
+/// that follows, even nothing). `/admin` is `/admin/` too, in the pattern as in the request; `/orders/{*rest}` takes
+/// `/orders/`, but not `/orders`. Literals are kept as [`canonical`] makes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    text: Box<str>,
+    segments: Box<[Segment]>,
+    has_rest: bool,
+}
+
+/// A segment that is not the rest. Parameters have no name here: it does not matter for what they match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Segment {
+    Literal(Box<str>),
+    Parameter,
+}
+
+impl PathPattern {
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Whether the pattern ends in a rest: a catch-all below its other segments.
+    pub fn has_rest(&self) -> bool {
+        self.has_rest
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for PathPattern {
+    type Err = PathPatternFault;
+
+    fn from_str(text: &str) -> Result<Self, PathPatternFault> {
+        let body = text.strip_prefix('/').ok_or(PathPatternFault::NotAbsolute)?;
+        if text.contains("//") {
+            return Err(PathPatternFault::EmptySegment);
+        }
+        let mut reader = Reader::default();
+        for segment in body.split_terminator('/') {
+            reader.take(segment)?;
+        }
+        let has_rest = match reader.rest {
+            Some(rest) if body.ends_with('/') => return Err(PathPatternFault::RestNotLast(rest.into())),
+            rest => rest.is_some(),
+        };
+        Ok(Self { text: text.into(), segments: reader.segments.into(), has_rest })
+    }
+}
+
+/// What of a pattern has been read.
+#[derive(Default)]
+struct Reader<'t> {
+    segments: Vec<Segment>,
+    names: Vec<&'t str>,
+    /// The segment that is the rest.
+    rest: Option<&'t str>,
+}
+
+impl<'t> Reader<'t> {
+    fn take(&mut self, segment: &'t str) -> Result<(), PathPatternFault> {
+        if let Some(rest) = self.rest {
+            return Err(PathPatternFault::RestNotLast(rest.into()));
+        }
+        if self.segments.len() == MAX_PATH_SEGMENTS {
+            return Err(PathPatternFault::TooManySegments);
+        }
+        let Some(inside) = braced(segment)? else {
+            self.segments.push(Segment::Literal(literal(segment)?));
+            return Ok(());
+        };
+        match inside.strip_prefix('*') {
+            Some(name) => {
+                self.name(segment, name)?;
+                self.rest = Some(segment);
+            }
+            None => {
+                self.name(segment, inside)?;
+                self.segments.push(Segment::Parameter);
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, segment: &str, name: &'t str) -> Result<(), PathPatternFault> {
+        let is_name = !name.is_empty()
+            && !name.starts_with(|first: char| first.is_ascii_digit())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !is_name {
+            return Err(PathPatternFault::Name(segment.into()));
+        }
+        if self.names.contains(&name) {
+            return Err(PathPatternFault::DuplicateName(name.into()));
+        }
+        self.names.push(name);
+        Ok(())
+    }
+}
+
+/// What stands between the braces of a whole segment; `None` for a segment without braces.
+fn braced(segment: &str) -> Result<Option<&str>, PathPatternFault> {
+    if !segment.contains(['{', '}']) {
+        return Ok(None);
+    }
+    let inside = segment.strip_prefix('{').and_then(|inside| inside.strip_suffix('}'));
+    match inside {
+        Some(inside) if !inside.contains(['{', '}']) => Ok(Some(inside)),
+        _ => Err(PathPatternFault::PartOfSegment(segment.into())),
+    }
+}
+
+fn literal(segment: &str) -> Result<Box<str>, PathPatternFault> {
+    if matches!(segment, "*" | "**") {
+        return Err(PathPatternFault::Star(segment.into()));
+    }
+    let path = format!("/{segment}");
+    let path = canonical(path.as_bytes()).map_err(|fault| PathPatternFault::Literal(segment.into(), fault))?;
+    Ok(path.path[1..].into())
+}
+
+/// Why a path pattern is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PathPatternFault {
+    /// No `/` in front.
+    #[error("a path begins with `/`")]
+    NotAbsolute,
+    /// `//`.
+    #[error("`//` is in no request that is let through; write one `/`")]
+    EmptySegment,
+    /// A literal that no request can have.
+    #[error("no request that is let through has the segment `{0}`: {1}")]
+    Literal(String, #[source] PathFault),
+    /// `{id}.json` and the like.
+    #[error(
+        "`{0}`: a parameter takes a whole segment, as in `/orders/{{id}}`; a literal brace is written `%7B` or `%7D`"
+    )]
+    PartOfSegment(String),
+    /// `{}`, `{*}`, `{1st}`, `{a-b}`.
+    #[error("`{0}`: a parameter has a name of letters, digits and `_`, as in `{{id}}` or `{{*rest}}`")]
+    Name(String),
+    /// The same name twice.
+    #[error("two parameters have the name `{0}`")]
+    DuplicateName(String),
+    /// A rest with something behind it.
+    #[error("`{0}` takes all that follows, so it has to be the end of the path")]
+    RestNotLast(String),
+    /// `*`, which means something in other gateways.
+    #[error("`{0}` would be taken literally; write `{{name}}` for one segment, `{{*rest}}` for all that follow")]
+    Star(String),
+    /// More than [`MAX_PATH_SEGMENTS`].
+    #[error("a path has at most {MAX_PATH_SEGMENTS} segments")]
+    TooManySegments,
+}

@@ -1,0 +1,26 @@
+//! What the gateway tells about itself: lines on standard output, and metrics.
+//!
+//! - [`output`]: a bounded queue of JSON lines in front of a writer thread. A request never waits for whoever reads the
+//!   log.
+//! - [`events`]: what is worth a line: a request (`access`), a decision (`authentication`, `authorization`), and what
+//!   happens to the process itself.
+//! - [`logger`]: everything that libraries say through the `log` crate, on the same output.
+//! - [`metrics`]: counters by core, resolved by name when a configuration is built, and their text for Prometheus.
+//! - [`json`] and [`clock`]: how a line is put together without allocating.
+//!
+//! # The danger
+//! A log is read by more people than a secret is meant for, and a line or a label that a client can shape is a way in.
+//! So: no query strings, no header values but a cut `User-Agent`, every text escaped and cut, and no label that does
+//! not come from the configuration or from a written list (pitfalls 56 and 57).
+
+pub mod clock;
+pub mod events;
+pub mod json;
+pub mod logger;
+pub mod metrics;
+pub mod output;
+
+pub use events::{Access, Audit, AuditEvent, AuditResult, Note, Value};
+pub use logger::Logger;
+pub use metrics::Metrics;
+pub use output::{Full, Output};

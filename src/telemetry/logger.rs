@@ -1,0 +1,147 @@
+//! What libraries say through the `log` crate, as lines of the same output.
+//!
+//! # The danger
+//! Pingora writes whole request heads at debug and trace, and so does `h2`: whatever level is asked for, those targets
+//! never go below info (pitfall 56). At warn and error Pingora writes lines that a client causes, one for each
+//! connection that it breaks: of each target so many a second are shown, and then how many were not.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
+
+use super::{
+    clock,
+    events::{MAX_MESSAGE_BYTES, level_name},
+    json::{Object, cut},
+    output::{Output, Urgency},
+};
+
+/// The most lines of one Pingora target that are shown in a second, at warn and error.
+pub const MAX_LINES_PER_SECOND: u32 = 10;
+
+/// How long [`Log::flush`] waits.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Targets are counted in so many places; two that fall on the same one share its lines.
+const PLACES: usize = 64;
+
+/// The logger of the process.
+pub struct Logger {
+    output: Output,
+    level: LevelFilter,
+    started: Instant,
+    places: [Place; PLACES],
+}
+
+/// What one target, or those that share its place, said in a second.
+#[derive(Default)]
+struct Place {
+    /// The second in the upper half, how many lines it had in the lower one.
+    shown: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+impl Logger {
+    /// A logger of lines at `level` and above.
+    pub fn new(output: Output, level: LevelFilter) -> Self {
+        Self { output, level, started: Instant::now(), places: std::array::from_fn(|_| Place::default()) }
+    }
+
+    /// Makes it the logger of the process. That works once.
+    pub fn install(self) -> Result<(), SetLoggerError> {
+        let level = self.level;
+        log::set_boxed_logger(Box::new(self))?;
+        log::set_max_level(level);
+        Ok(())
+    }
+
+    fn write(&self, record: &Record<'_>, suppressed: u64) {
+        // Formatted before it is queued: a `Display` that logs would wait for a lock that its own thread holds.
+        let formatted;
+        let message = match record.args().as_str() {
+            Some(message) => message,
+            None => {
+                formatted = record.args().to_string();
+                &formatted
+            }
+        };
+        let queued = self.output.try_line(Urgency::High, |line| {
+            let object = Object::begin(line)
+                .plain("time", clock::now)
+                .str("level", level_name(record.level()))
+                .str("event", "log")
+                .str("target", cut(record.target(), 256))
+                .str("message", cut(message, MAX_MESSAGE_BYTES));
+            let object = if suppressed > 0 { object.num("suppressed", suppressed) } else { object };
+            object.end();
+        });
+        if queued.is_err() {
+            self.output.count_dropped();
+        }
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let limit = if shows_heads(metadata.target()) { self.level.min(LevelFilter::Info) } else { self.level };
+        metadata.level() <= limit
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        if record.level() > Level::Warn || !record.target().starts_with("pingora") {
+            return self.write(record, 0);
+        }
+        let place = &self.places[place_of(record.target())];
+        if let Some(suppressed) = place.admit(self.started.elapsed().as_secs()) {
+            self.write(record, suppressed);
+        }
+    }
+
+    fn flush(&self) {
+        self.output.flush(FLUSH_TIMEOUT);
+    }
+}
+
+impl fmt::Debug for Logger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logger").field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
+impl Place {
+    /// Whether one more line may be shown in this second, and if so how many were suppressed since the last.
+    fn admit(&self, second: u64) -> Option<u64> {
+        let count = |shown: u64| {
+            let so_far = if shown >> 32 == second { shown & u64::from(u32::MAX) } else { 0 };
+            (so_far < u64::from(MAX_LINES_PER_SECOND)).then_some((second << 32) | (so_far + 1))
+        };
+        if self.shown.fetch_update(Relaxed, Relaxed, count).is_ok() {
+            return Some(self.suppressed.swap(0, Relaxed));
+        }
+        self.suppressed.fetch_add(1, Relaxed);
+        None
+    }
+}
+
+/// Targets that write request heads below info.
+fn shows_heads(target: &str) -> bool {
+    target.starts_with("pingora") || target == "h2" || target.starts_with("h2::")
+}
+
+/// FNV-1a: targets are a few constants of the code, nobody outside chooses them.
+fn place_of(target: &str) -> usize {
+    let hash = target
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (hash % PLACES as u64) as usize
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Metrics, under names that are fixed from the start, in the text format of Prometheus.
+//!
+//! Who counts resolves its counters once, when a configuration is built, and keeps the [`Arc`]: a request looks nothing
+//! up. The same name gives the same counters, also over a reload; [`Metrics::retain`] forgets what no configuration
+//! names any more.
+//!
+//! # The danger
+//! A label that a client can choose is a way to fill the memory of the gateway and of everything that scrapes it
+//! (pitfall 57). Labels come from the configuration or from constants of the code. There is no label for a path, a
+//! consumer, an address or a user agent.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+
+mod counter;
+mod render;
+mod series;
+
+use series::Labelled;
+
+pub use counter::{Counter, Histogram, MAX_SHARDS, Observed, Sharded};
+pub use series::{AuthMetrics, AuthOutcome, RouteMetrics, UpstreamError, UpstreamMetrics};
+
+/// The `Content-Type` of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// The label `route` of a request that no route matched. No configuration forgets it.
+pub const NO_ROUTE: &str = "(none)";
+
+/// A part of a request that is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Everything that policies and plugins did before the request went on.
+    Policy,
+    /// From the choice of an upstream to the end of its answer.
+    Upstream,
+    /// From the head to the last byte.
+    Total,
+}
+
+impl Phase {
+    const ALL: [Self; 3] = [Self::Policy, Self::Upstream, Self::Total];
+
+    /// The label `phase`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Upstream => "upstream",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// What a name in the configuration names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `[routes.NAME]`
+    Route,
+    /// `[policies.NAME]`
+    Policy,
+    /// `[upstreams.NAME]`
+    Upstream,
+}
+
+/// A number that somebody else keeps; it is asked for when the metrics are.
+pub type Source = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// Everything that is counted.
+pub struct Metrics {
+    version: String,
+    connections: Source,
+    log_lines_dropped: Source,
+    durations: [Histogram; Phase::ALL.len()],
+    refused: Labelled<1>,
+    reloads_good: Counter,
+    reloads_bad: Counter,
+    last_reload_millis: AtomicU64,
+    generation: AtomicU64,
+    routes: Named<RouteMetrics>,
+    policies: Named<AuthMetrics>,
+    upstreams: Named<UpstreamMetrics>,
+}
+
+/// Counters by the name of what they are about. The lock is for building and exporting; requests hold the `Arc`s.
+type Named<T> = Mutex<BTreeMap<String, Arc<T>>>;
+
+impl Metrics {
+    /// Nothing counted yet. `version` is that of the gateway, `connections` the number that are open, and
+    /// `log_lines_dropped` what [`Output::dropped`](super::Output::dropped) says.
+    pub fn new(version: impl Into<String>, connections: Source, log_lines_dropped: Source) -> Self {
+        let metrics = Self {
+            version: version.into(),
+            connections,
+            log_lines_dropped,
+            durations: Default::default(),
+            refused: Labelled::default(),
+            reloads_good: Counter::default(),
+            reloads_bad: Counter::default(),
+            last_reload_millis: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            routes: Named::default(),
+            policies: Named::default(),
+            upstreams: Named::default(),
+        };
+        metrics.route(NO_ROUTE);
+        metrics
+    }
+
+    /// The counters of a route. The same name gives the same counters.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        resolve(&self.routes, name)
+    }
+
+    /// The counters of a policy.
+    pub fn policy(&self, name: &str) -> Arc<AuthMetrics> {
+        resolve(&self.policies, name)
+    }
+
+    /// The counters of an upstream.
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        resolve(&self.upstreams, name)
+    }
+
+    /// Forgets the names for which `is_named` says no. To be called after each reload, also after one that failed:
+    /// building may have resolved names that the configuration which goes on serving does not have. Requests that are
+    /// still under way on a forgotten name count on, unseen.
+    pub fn retain(&self, is_named: impl Fn(Kind, &str) -> bool) {
+        self.routes.lock().retain(|name, _| name == NO_ROUTE || is_named(Kind::Route, name));
+        self.policies.lock().retain(|name, _| is_named(Kind::Policy, name));
+        self.upstreams.lock().retain(|name, _| is_named(Kind::Upstream, name));
+    }
+
+    /// How long a phase of a request took.
+    #[inline]
+    pub fn observe(&self, phase: Phase, took: Duration) {
+        self.durations[phase as usize].observe(took);
+    }
+
+    /// Counts a request that was refused before it was matched: its head is malformed, too long or too late. `code` is
+    /// the one of the answer.
+    pub fn refused_before_routing(&self, code: &'static str) {
+        self.refused.add([code]);
+    }
+
+    /// Counts a reload after which `generation` serves.
+    pub fn reload_succeeded(&self, generation: u64, at: SystemTime) {
+        let millis = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.last_reload_millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+        self.generation.store(generation, Relaxed);
+        self.reloads_good.add(1);
+    }
+
+    /// Counts a reload that was refused as a whole.
+    pub fn reload_failed(&self) {
+        self.reloads_bad.add(1);
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn resolve<T: Default>(named: &Named<T>, name: &str) -> Arc<T> {
+    let mut named = named.lock();
+    if let Some(known) = named.get(name) {
+        return known.clone();
+    }
+    named.entry(name.to_owned()).or_default().clone()
+}
+
+#[cfg(test)]
+mod tests;

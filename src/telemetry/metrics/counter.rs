@@ -1,0 +1,167 @@
+//! Counters that cores do not share.
+//!
+//! A counter that all workers add to moves its cache line from core to core with each request: some 100 ns under load
+//! at 32 cores, against 2 ns for a line that stays. So each counter is an array of cells, one for each core, two cache
+//! lines wide (processors fetch lines in pairs), and a thread adds to the cell of its number. Reading sums up the cells.
+
+use std::{
+    cell::Cell,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// The most cells a counter has. With more threads than this, some share.
+pub const MAX_SHARDS: usize = 32;
+
+/// `N` counters that are counted together: one allocation, on the first use.
+///
+/// A configuration may have a hundred thousand routes, of which most are quiet: those cost a pointer.
+#[derive(Debug, Default)]
+pub struct Sharded<const N: usize> {
+    cells: OnceLock<Box<[Counts<N>]>>,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
+struct Counts<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Sharded<N> {
+    /// Adds to one of the counters. One relaxed addition, on a cache line that belongs to this thread.
+    #[inline]
+    pub fn add(&self, which: usize, amount: u64) {
+        self.here()[which].fetch_add(amount, Relaxed);
+    }
+
+    /// One of the counters, over all threads. Additions that happen meanwhile are in it or not.
+    pub fn sum(&self, which: usize) -> u64 {
+        let cells = self.cells.get().map_or(&[][..], |cells| cells);
+        cells.iter().fold(0, |sum, cell| sum.wrapping_add(cell.0[which].load(Relaxed)))
+    }
+
+    /// Whether anything was ever counted.
+    pub fn is_used(&self) -> bool {
+        self.cells.get().is_some()
+    }
+
+    #[inline]
+    fn here(&self) -> &[AtomicU64; N] {
+        let cells = self.cells.get_or_init(|| {
+            std::iter::repeat_with(|| Counts(std::array::from_fn(|_| AtomicU64::new(0)))).take(shards()).collect()
+        });
+        // The number of cells is a power of two.
+        &cells[thread_number() & (cells.len() - 1)].0
+    }
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub struct Counter(Sharded<1>);
+
+impl Counter {
+    /// Adds to it.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        self.0.add(0, amount);
+    }
+
+    /// What was added so far.
+    pub fn sum(&self) -> u64 {
+        self.0.sum(0)
+    }
+}
+
+/// The upper bounds of the buckets in nanoseconds: 0.5 ms to 10 s.
+const BOUNDS_NANOS: [u64; 14] = [
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+];
+
+/// The sum is kept in units of 100 ns: in nanoseconds 100,000 streams that are open at once would overflow it in two
+/// days, in microseconds a policy that takes 0.9 of one would cost nothing.
+const TICK_NANOS: u64 = 100;
+const TICKS_PER_SECOND: f64 = 1e7;
+
+/// The counter behind the buckets: the sum.
+const SUM: usize = BOUNDS_NANOS.len() + 1;
+
+/// How long something took, in buckets. A shard's buckets and their sum fill one cell exactly.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    cells: Sharded<{ SUM + 1 }>,
+}
+
+/// What a histogram holds at one moment.
+#[derive(Debug, PartialEq)]
+pub struct Observed {
+    /// Upper bound in seconds, and how many took no longer than that.
+    pub buckets: Vec<(f64, u64)>,
+    /// How many there were.
+    pub count: u64,
+    /// How long they took together, in seconds.
+    pub sum: f64,
+}
+
+impl Histogram {
+    /// Counts one.
+    #[inline]
+    pub fn observe(&self, took: Duration) {
+        let nanos = took.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(took.subsec_nanos()));
+        let bucket = BOUNDS_NANOS.iter().map(|&bound| usize::from(nanos > bound)).sum::<usize>();
+        let here = self.cells.here();
+        here[bucket].fetch_add(1, Relaxed);
+        here[SUM].fetch_add(nanos / TICK_NANOS, Relaxed);
+    }
+
+    /// Sums it up.
+    pub fn observed(&self) -> Observed {
+        let mut count = 0;
+        let buckets = BOUNDS_NANOS.iter().enumerate().map(|(bucket, &bound)| {
+            count += self.cells.sum(bucket);
+            (bound as f64 / 1e9, count)
+        });
+        let buckets = buckets.collect();
+        count += self.cells.sum(BOUNDS_NANOS.len());
+        Observed { buckets, count, sum: self.cells.sum(SUM) as f64 / TICKS_PER_SECOND }
+    }
+}
+
+/// How many cells a counter has: the cores, rounded up to a power of two.
+fn shards() -> usize {
+    // Asking the system reads files of the control group: once.
+    static SHARDS: OnceLock<usize> = OnceLock::new();
+    *SHARDS.get_or_init(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        cores.next_power_of_two().min(MAX_SHARDS)
+    })
+}
+
+/// The number of this thread, in the order in which threads first counted something.
+#[inline]
+fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    let number = NUMBER.get();
+    if number != usize::MAX {
+        return number;
+    }
+    let number = NEXT.fetch_add(1, Relaxed) & (usize::MAX >> 1);
+    NUMBER.set(number);
+    number
+}

@@ -1,0 +1,167 @@
+//! The exporter: counters summed up, given their names, and written by the `prometheus` crate.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use prometheus::{
+    TextEncoder,
+    proto::{
+        Bucket, Counter as CounterValue, Gauge, Histogram as Buckets, LabelPair, Metric, MetricFamily, MetricType,
+    },
+};
+
+use super::{Metrics, Phase, UpstreamError, counter::Histogram, series::STATUS_CLASSES};
+
+impl Metrics {
+    /// Everything, in the text format of Prometheus.
+    ///
+    /// A route that no request has matched yet is left out, and so its five series come together: a configuration may
+    /// have a hundred thousand routes.
+    pub fn render(&self) -> String {
+        let mut families = self.of_requests();
+        families.extend(self.of_the_process());
+        families.retain(|family| !family.get_metric().is_empty());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        let encoder = TextEncoder::new();
+        encoder.encode_to_string(&families).expect("families have names and samples, and a String takes every write")
+    }
+
+    fn of_requests(&self) -> Vec<MetricFamily> {
+        let routes = self.routes.lock();
+        let requests = routes.iter().filter(|(_, route)| route.classes.is_used()).flat_map(|(name, route)| {
+            let classes = STATUS_CLASSES.iter().enumerate();
+            classes.map(move |(at, class)| counter(&[("route", name), ("status_class", class)], route.classes.sum(at)))
+        });
+        let policies = self.policies.lock();
+        let authentications = policies.iter().flat_map(|(name, policy)| {
+            policy.decisions.each().map(move |([result, reason], count)| {
+                counter(&[("policy", name), ("result", result), ("reason", reason)], count)
+            })
+        });
+        let upstreams = self.upstreams.lock();
+        let upstream_errors = upstreams.iter().flat_map(|(name, upstream)| {
+            let kinds = UpstreamError::ALL.into_iter();
+            kinds.map(move |kind| {
+                counter(&[("upstream", name), ("kind", kind.as_str())], upstream.errors.sum(kind as usize))
+            })
+        });
+        let refused = self.refused.each().map(|([code], count)| counter(&[("code", code)], count));
+        let durations = Phase::ALL.iter().zip(&self.durations);
+        let durations = durations.map(|(phase, observed)| histogram(&[("phase", phase.as_str())], observed));
+        let counters = MetricType::COUNTER;
+        vec![
+            family("portcullis_requests_total", "Requests, by route and class of status.", counters, requests),
+            family(
+                "portcullis_requests_refused_before_routing_total",
+                "Requests refused before a route was looked for, by the code of the answer.",
+                counters,
+                refused,
+            ),
+            family(
+                "portcullis_request_duration_seconds",
+                "How long requests took: policies, upstream, and from the first byte to the last.",
+                MetricType::HISTOGRAM,
+                durations,
+            ),
+            family(
+                "portcullis_authentications_total",
+                "Decisions of authentication policies, by result and reason.",
+                counters,
+                authentications,
+            ),
+            family("portcullis_upstream_errors_total", "Upstreams that gave no answer.", counters, upstream_errors),
+        ]
+    }
+
+    fn of_the_process(&self) -> Vec<MetricFamily> {
+        let (counters, gauges) = (MetricType::COUNTER, MetricType::GAUGE);
+        let reloads = [("success", &self.reloads_good), ("failure", &self.reloads_bad)];
+        let reloads = reloads.map(|(result, count)| counter(&[("result", result)], count.sum()));
+        let last_reload = self.last_reload_millis.load(Relaxed) as f64 / 1e3;
+        let generation = self.generation.load(Relaxed) as f64;
+        vec![
+            family(
+                "portcullis_build_info",
+                "The version that runs.",
+                gauges,
+                [gauge(&[("version", &self.version)], 1.0)],
+            ),
+            family("portcullis_reloads_total", "Configurations loaded, by result.", counters, reloads),
+            family(
+                "portcullis_config_last_reload_success_timestamp_seconds",
+                "When the configuration that serves was loaded.",
+                gauges,
+                [gauge(&[], last_reload)],
+            ),
+            family(
+                "portcullis_config_generation",
+                "The number of the configuration that serves.",
+                gauges,
+                [gauge(&[], generation)],
+            ),
+            family(
+                "portcullis_connections",
+                "Connections from clients that are open.",
+                gauges,
+                [gauge(&[], (self.connections)() as f64)],
+            ),
+            family(
+                "portcullis_log_lines_dropped_total",
+                "Lines that whoever reads the log was too slow for.",
+                counters,
+                [counter(&[], (self.log_lines_dropped)())],
+            ),
+        ]
+    }
+}
+
+fn family(name: &str, help: &str, kind: MetricType, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(samples.into_iter().collect());
+    family
+}
+
+fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
+    let mut value = CounterValue::default();
+    value.set_value(count as f64);
+    let mut sample = labelled(labels);
+    sample.set_counter(value);
+    sample
+}
+
+fn gauge(labels: &[(&str, &str)], now: f64) -> Metric {
+    let mut value = Gauge::default();
+    value.set_value(now);
+    let mut sample = labelled(labels);
+    sample.set_gauge(value);
+    sample
+}
+
+fn histogram(labels: &[(&str, &str)], histogram: &Histogram) -> Metric {
+    let observed = histogram.observed();
+    let buckets = observed.buckets.into_iter().map(|(bound, count)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(count);
+        bucket
+    });
+    let mut value = Buckets::default();
+    value.set_bucket(buckets.collect());
+    value.set_sample_count(observed.count);
+    value.set_sample_sum(observed.sum);
+    let mut sample = labelled(labels);
+    sample.set_histogram(value);
+    sample
+}
+
+fn labelled(labels: &[(&str, &str)]) -> Metric {
+    let pairs = labels.iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    });
+    Metric::from_label(pairs.collect())
+}

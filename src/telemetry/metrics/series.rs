@@ -1,0 +1,152 @@
+//! What is counted for a route, a policy or an upstream, under the labels that the exporter gives it.
+
+use std::sync::OnceLock;
+
+use portcullis_plugin::Reason;
+
+use super::counter::{Counter, Sharded};
+
+/// The classes of HTTP status codes (RFC 9110 section 15), as the label `status_class` has them.
+pub(super) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The requests of one route, by class of status.
+#[derive(Debug, Default)]
+pub struct RouteMetrics {
+    pub(super) classes: Sharded<5>,
+}
+
+impl RouteMetrics {
+    /// Counts a request that was answered with `status`. What is no status at all counts as a fault of ours: 5xx.
+    #[inline]
+    pub fn answered(&self, status: u16) {
+        let class = usize::from(status / 100).wrapping_sub(1);
+        self.classes.add(if class < STATUS_CLASSES.len() { class } else { 4 }, 1);
+    }
+}
+
+/// How one policy decided, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthOutcome {
+    /// It knows who is calling.
+    Granted,
+    /// There was no credential of its kind.
+    Absent,
+    /// There was a wrong one.
+    Denied,
+    /// It could not find out.
+    Failed,
+}
+
+impl AuthOutcome {
+    /// The label `result`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Absent => "absent",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The decisions of one policy, by result and reason.
+#[derive(Debug, Default)]
+pub struct AuthMetrics {
+    pub(super) decisions: Labelled<2>,
+}
+
+impl AuthMetrics {
+    /// Counts a decision. Reasons are constants, so there are never more series than the code has reasons.
+    #[inline]
+    pub fn decided(&self, outcome: AuthOutcome, reason: Option<Reason>) {
+        self.decisions.add([outcome.as_str(), reason.map_or("none", Reason::code)]);
+    }
+}
+
+/// Why an upstream did not give an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamError {
+    /// No connection: refused, unreachable, or not within the time for connecting.
+    Connect,
+    /// The connection stands, TLS does not: a certificate that does not fit, a handshake that failed.
+    Tls,
+    /// No answer within the time for it.
+    Timeout,
+    /// The connection ended before the answer was whole.
+    Closed,
+    /// The answer is not HTTP.
+    Protocol,
+    /// No server could be chosen: none is healthy.
+    Unavailable,
+}
+
+impl UpstreamError {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Connect, Self::Tls, Self::Timeout, Self::Closed, Self::Protocol, Self::Unavailable];
+
+    /// The label `kind`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Protocol => "protocol",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// The errors of one upstream, by kind.
+#[derive(Debug, Default)]
+pub struct UpstreamMetrics {
+    pub(super) errors: Sharded<{ UpstreamError::ALL.len() }>,
+}
+
+impl UpstreamMetrics {
+    /// Counts an error.
+    pub fn failed(&self, error: UpstreamError) {
+        self.errors.add(error as usize, 1);
+    }
+}
+
+/// The most series that one [`Labelled`] holds; what comes after counts with the last label `other`.
+const MAX_SERIES: usize = 64;
+
+/// Counters under labels that are constants of the code, made when they are first seen.
+///
+/// A list that only ever grows at its end: walking it takes no lock, and adding to it takes one only until the entry
+/// stands. The labels seen first are those seen most, so that a look-up ends after a step or two.
+#[derive(Debug, Default)]
+pub(super) struct Labelled<const L: usize> {
+    first: OnceLock<Box<Series<L>>>,
+}
+
+#[derive(Debug)]
+struct Series<const L: usize> {
+    labels: [&'static str; L],
+    count: Counter,
+    next: OnceLock<Box<Self>>,
+}
+
+impl<const L: usize> Labelled<L> {
+    pub(super) fn add(&self, mut labels: [&'static str; L]) {
+        let mut slot = &self.first;
+        for step in 0.. {
+            if step == MAX_SERIES {
+                labels[L - 1] = "other";
+            }
+            let series =
+                slot.get_or_init(|| Box::new(Series { labels, count: Counter::default(), next: OnceLock::new() }));
+            if series.labels == labels {
+                return series.count.add(1);
+            }
+            slot = &series.next;
+        }
+    }
+
+    pub(super) fn each(&self) -> impl Iterator<Item = ([&'static str; L], u64)> {
+        std::iter::successors(self.first.get(), |series| series.next.get())
+            .map(|series| (series.labels, series.count.sum()))
+    }
+}

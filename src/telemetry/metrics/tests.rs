@@ -1,0 +1,172 @@
+use std::thread;
+
+use portcullis_plugin::Reason;
+
+use super::*;
+
+fn metrics() -> Metrics {
+    Metrics::new("1.2.3", Box::new(|| 17), Box::new(|| 4))
+}
+
+/// The samples whose line begins so.
+fn samples(metrics: &Metrics, start: &str) -> Vec<String> {
+    metrics.render().lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
+}
+
+#[test]
+fn everything_under_its_name() {
+    let metrics = metrics();
+    let route = metrics.route("orders");
+    for status in [101, 200, 204, 301, 404, 401, 429, 503] {
+        route.answered(status);
+    }
+    metrics.route("quiet");
+    let policy = metrics.policy("partner-keys");
+    policy.decided(AuthOutcome::Granted, None);
+    policy.decided(AuthOutcome::Granted, None);
+    policy.decided(AuthOutcome::Denied, Some(Reason::KeyUnknown));
+    policy.decided(AuthOutcome::Failed, Some(Reason::PluginFailed));
+    metrics.upstream("orders").failed(UpstreamError::Connect);
+    metrics.refused_before_routing("head_too_large");
+    metrics.observe(Phase::Policy, Duration::from_micros(3));
+    metrics.observe(Phase::Total, Duration::from_millis(1));
+    metrics.observe(Phase::Total, Duration::from_nanos(1_000_001));
+    metrics.observe(Phase::Total, Duration::from_secs(11));
+    metrics.reload_succeeded(5, UNIX_EPOCH + Duration::from_millis(1_782_909_296_250));
+    metrics.reload_failed();
+    assert_eq!(metrics.render(), include_str!("tests/golden.txt"));
+}
+
+#[test]
+fn before_anything_happened_the_text_stands() {
+    let text = metrics().render();
+    assert!(text.contains("portcullis_reloads_total{result=\"failure\"} 0\n"));
+    assert!(text.contains("portcullis_request_duration_seconds_count{phase=\"total\"} 0\n"));
+    assert!(!text.contains("portcullis_requests_total"), "no sample, no family");
+}
+
+#[test]
+fn label_values_are_escaped() {
+    let metrics = metrics();
+    metrics.route("a\"b\\c\nd").answered(200);
+    let lines = samples(&metrics, r#"portcullis_requests_total{route="a\"b\\c\nd",status_class="2xx"} 1"#);
+    assert_eq!(lines.len(), 1, "{}", metrics.render());
+}
+
+#[test]
+fn a_status_that_is_none_is_a_fault_of_ours() {
+    let metrics = metrics();
+    for status in [0, 99, 600, u16::MAX] {
+        metrics.route("odd").answered(status);
+    }
+    let lines = samples(&metrics, "portcullis_requests_total{route=\"odd\",status_class=\"5xx\"}");
+    assert_eq!(lines, ["portcullis_requests_total{route=\"odd\",status_class=\"5xx\"} 4"]);
+}
+
+#[test]
+fn the_same_name_counts_on_over_a_reload() {
+    let metrics = metrics();
+    let before = metrics.route("orders");
+    before.answered(200);
+    metrics.retain(|_, _| true);
+    let after = metrics.route("orders");
+    assert!(Arc::ptr_eq(&before, &after));
+    after.answered(200);
+    assert_eq!(samples(&metrics, "portcullis_requests_total{route=\"orders\",status_class=\"2xx\"} 2").len(), 1);
+}
+
+#[test]
+fn pitfall_57_names_that_no_configuration_has_are_forgotten() {
+    let metrics = metrics();
+    for generation in 0..500 {
+        let name = format!("r{generation}");
+        let held = metrics.route(&name);
+        held.answered(200);
+        metrics.policy(&name).decided(AuthOutcome::Absent, Some(Reason::CredentialAbsent));
+        metrics.upstream(&name).failed(UpstreamError::Timeout);
+        metrics.route(NO_ROUTE).answered(404);
+        metrics.retain(|_, known| known == name);
+        held.answered(200);
+    }
+    let text = metrics.render();
+    assert!(!text.contains("r498") && text.contains("route=\"r499\"") && text.contains("upstream=\"r499\""));
+    assert_eq!(samples(&metrics, "portcullis_requests_total").len(), 10);
+    assert_eq!(samples(&metrics, "portcullis_requests_total{route=\"(none)\",status_class=\"4xx\"} 500").len(), 1);
+
+    metrics.retain(|kind, _| kind == Kind::Upstream);
+    let text = metrics.render();
+    assert!(!text.contains("route=\"r499\"") && !text.contains("policy=") && text.contains("upstream=\"r499\""));
+}
+
+#[test]
+fn pitfall_57_reasons_of_one_policy_are_bounded() {
+    let metrics = metrics();
+    let policy = metrics.policy("noisy");
+    for number in 0..1_000 {
+        let code: &'static str = format!("reason_{number}").leak();
+        policy.decided(AuthOutcome::Denied, Some(Reason::Plugin(code)));
+        policy.decided(AuthOutcome::Denied, Some(Reason::Plugin("reason_0")));
+    }
+    let lines = samples(&metrics, "portcullis_authentications_total");
+    assert_eq!(lines.len(), 65);
+    assert!(lines.iter().any(|line| line.ends_with("reason=\"other\"} 936")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.ends_with("reason=\"reason_0\"} 1001")), "{lines:?}");
+}
+
+#[test]
+fn every_reason_of_the_sdk_fits_with_every_outcome() {
+    let metrics = metrics();
+    let policy = metrics.policy("all");
+    for &(reason, _) in Reason::ALL {
+        policy.decided(AuthOutcome::Denied, Some(reason));
+        policy.decided(AuthOutcome::Failed, Some(reason));
+    }
+    assert!(!metrics.render().contains("reason=\"other\""));
+}
+
+#[test]
+fn nothing_is_lost_between_threads() {
+    const THREADS: u64 = 12;
+    const EACH: u64 = 20_000;
+    let metrics = metrics();
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let (route, policy) = (metrics.route("orders"), metrics.policy("keys"));
+                for number in 0..EACH {
+                    route.answered(200);
+                    policy.decided(AuthOutcome::Granted, None);
+                    if number % 2 == 0 {
+                        policy.decided(AuthOutcome::Denied, Some(Reason::KeyExpired));
+                    }
+                    metrics.observe(Phase::Total, Duration::from_micros(100));
+                }
+            });
+        }
+    });
+    let text = metrics.render();
+    let total = THREADS * EACH;
+    for line in [
+        format!("portcullis_requests_total{{route=\"orders\",status_class=\"2xx\"}} {total}\n"),
+        format!("portcullis_authentications_total{{policy=\"keys\",result=\"granted\",reason=\"none\"}} {total}\n"),
+        format!("{{policy=\"keys\",result=\"denied\",reason=\"key_expired\"}} {}\n", total / 2),
+        format!("portcullis_request_duration_seconds_count{{phase=\"total\"}} {total}\n"),
+        format!("portcullis_request_duration_seconds_sum{{phase=\"total\"}} {}\n", total / 10_000),
+    ] {
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+}
+
+#[test]
+fn a_bound_belongs_to_its_bucket() {
+    let histogram = Histogram::default();
+    let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+    for &bound in &seconds {
+        histogram.observe(Duration::from_secs_f64(bound));
+    }
+    histogram.observe(Duration::MAX);
+    let observed = histogram.observed();
+    assert_eq!(observed.count, 15);
+    let expected: Vec<_> = seconds.into_iter().zip(1..).collect();
+    assert_eq!(observed.buckets, expected);
+}

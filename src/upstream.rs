@@ -1,0 +1,167 @@
+//! Named sets of servers that requests are forwarded to.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use http::HeaderValue;
+use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
+
+use crate::{config::file, telemetry::metrics::UpstreamMetrics};
+
+/// One upstream, compiled.
+pub struct Upstream {
+    /// Its name in the file.
+    pub name: Arc<str>,
+    /// The `Host` that is sent in place of the client's.
+    pub host: Option<HeaderValue>,
+    /// How long it may stay silent: an upgraded connection is held to it as well.
+    pub read_timeout: std::time::Duration,
+    /// Where its errors are counted.
+    pub metrics: Arc<UpstreamMetrics>,
+    targets: Box<[Target]>,
+    /// Indexes into the targets: each as often as its weight, spread evenly.
+    turns: Box<[u16]>,
+    turn: AtomicUsize,
+}
+
+/// One server.
+pub struct Target {
+    /// As the file has it.
+    pub address: Arc<str>,
+    peer: HttpPeer,
+}
+
+impl Upstream {
+    /// Resolves the targets' names and prepares their peers.
+    ///
+    /// # Errors
+    /// The index of a target and why it cannot be used.
+    pub fn compile(
+        name: &str,
+        file: &file::Upstream,
+        may_resolve: bool,
+        metrics: Arc<UpstreamMetrics>,
+    ) -> Result<Self, Vec<(usize, String)>> {
+        let mut wrong = Vec::new();
+        let mut targets = Vec::new();
+        for (index, target) in file.targets.iter().enumerate() {
+            match resolve(&target.get_ref().address, may_resolve) {
+                Ok(address) => targets.push(Target {
+                    address: target.get_ref().address.as_str().into(),
+                    peer: peer(address, file),
+                }),
+                Err(why) => wrong.push((index, why)),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let weights: Vec<u32> = file.targets.iter().map(|target| target.get_ref().weight).collect();
+        Ok(Self {
+            name: name.into(),
+            host: file.host.as_ref().map(|host| {
+                HeaderValue::from_str(host.0.as_str()).expect("an authority is made of characters a header may have")
+            }),
+            read_timeout: file.read_timeout.0,
+            metrics,
+            targets: targets.into(),
+            turns: turns(&weights),
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    /// The next target: round robin by weight.
+    pub fn next(&self) -> &Target {
+        let turn = self.turn.fetch_add(1, Relaxed) % self.turns.len();
+        &self.targets[usize::from(self.turns[turn])]
+    }
+
+    /// How many different targets there are to try.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether there are none; a configuration does not allow that.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+}
+
+impl Target {
+    /// The peer to connect to, for one request.
+    pub fn peer(&self) -> Box<HttpPeer> {
+        Box::new(self.peer.clone())
+    }
+}
+
+fn resolve(address: &str, may_resolve: bool) -> Result<SocketAddr, String> {
+    if let Ok(address) = address.parse() {
+        return Ok(address);
+    }
+    let is_shaped = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+    if !is_shaped {
+        return Err(format!("`{address}` is not a host with its port, such as \"10.0.0.1:9000\""));
+    }
+    if !may_resolve {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], 1)));
+    }
+    let mut found = address.to_socket_addrs().map_err(|error| format!("`{address}` cannot be resolved: {error}"))?;
+    found.next().ok_or_else(|| format!("`{address}` has no address"))
+}
+
+fn peer(address: SocketAddr, file: &file::Upstream) -> HttpPeer {
+    let mut peer = HttpPeer::new(address, false, String::new());
+    peer.options.connection_timeout = Some(file.connect_timeout.0);
+    peer.options.total_connection_timeout = Some(file.connect_timeout.0);
+    peer.options.read_timeout = Some(file.read_timeout.0);
+    peer.options.write_timeout = Some(file.write_timeout.0);
+    peer.options.idle_timeout = Some(file.idle_timeout.0);
+    if file.protocol == file::Protocol::H2c {
+        peer.options.alpn = ALPN::H2;
+        peer.options.max_h2_streams = 100;
+    }
+    peer
+}
+
+/// Smooth weighted round robin (as in nginx), worked out once: at each turn every target gains its weight, the richest
+/// one is taken and pays the sum.
+fn turns(weights: &[u32]) -> Box<[u16]> {
+    let sum: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
+    let mut wealth = vec![0i64; weights.len()];
+    let mut turns = Vec::new();
+    for _ in 0..sum {
+        wealth.iter_mut().zip(weights).for_each(|(wealth, weight)| *wealth += i64::from(*weight));
+        let richest = (0..wealth.len()).rev().max_by_key(|i| wealth[*i]).unwrap_or_default();
+        wealth[richest] -= sum;
+        turns.push(u16::try_from(richest).unwrap_or_default());
+    }
+    turns.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_follow_the_weights_and_are_spread() {
+        assert_eq!(*turns(&[1]), [0]);
+        assert_eq!(*turns(&[1, 1]), [0, 1]);
+        assert_eq!(*turns(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn a_target_is_a_host_with_its_port() {
+        assert!(resolve("127.0.0.1:80", true).is_ok());
+        assert!(resolve("[::1]:80", true).is_ok());
+        assert!(resolve("localhost:80", true).is_ok());
+        for wrong in ["", "127.0.0.1", "localhost", "localhost:0", ":80", "localhost:http", "http://localhost:80"] {
+            assert!(resolve(wrong, true).is_err(), "{wrong}");
+        }
+        assert!(resolve("orders.internal:80", false).is_ok(), "names are not looked up without permission");
+    }
+}

@@ -1,0 +1,10 @@
+//! The tests of the whole: the real binary, real sockets, real peers.
+//!
+//! `harness` is what they stand on; every other module is a set of scenarios that can be read without it.
+//! A new file is one more line in the list below.
+
+#![cfg(test)]
+
+mod daemon_files;
+mod harness;
+mod smoke;
