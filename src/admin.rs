@@ -66,7 +66,10 @@ impl Admin {
         }
         let is_known = matches!(path, "/healthz" | "/readyz" | "/metrics" | "/status");
         if is_known && method != Method::GET && method != Method::HEAD {
-            return Err(Answer { allow: Some(header::HeaderValue::from_static("GET, HEAD")), ..Problem::MethodNotAllowed.into() });
+            return Err(Answer {
+                allow: Some(header::HeaderValue::from_static("GET, HEAD")),
+                ..Problem::MethodNotAllowed.into()
+            });
         }
         match path {
             // Alive as long as it answers; ready as long as it takes new requests.

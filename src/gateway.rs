@@ -187,7 +187,8 @@ impl Started {
 
     /// The main loop.
     fn serve(self, mut signals: tokio::sync::mpsc::UnboundedReceiver<Signal>) {
-        let main = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime without threads");
+        let main =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime without threads");
         main.block_on(async {
             let limit = loop {
                 match signals.recv().await {

@@ -147,7 +147,8 @@ impl ProxyHttp for Proxy {
             Ending::Respond { status, body, content_type } => respond::fixed(*status, body, content_type)?,
             Ending::Echo => {
                 let mut head = session.req_header().clone();
-                let completed = with_cx(session, state, &route.record.name, |cx| forward::complete(&mut head, &route, state, cx));
+                let completed =
+                    with_cx(session, state, &route.record.name, |cx| forward::complete(&mut head, &route, state, cx));
                 completed.map_err(|error| plugin_failed(state, error))?;
                 respond::echo(&head)?
             }
@@ -189,7 +190,10 @@ impl ProxyHttp for Proxy {
             Ok::<_, portcullis_plugin::PluginError>(filters.collect::<Vec<_>>())
         });
         state.bodies = completed.map_err(|error| plugin_failed(state, error))?;
-        if !state.bodies.is_empty() && head.remove_header(&header::CONTENT_LENGTH).is_some() && head.version != Version::HTTP_2 {
+        if !state.bodies.is_empty()
+            && head.remove_header(&header::CONTENT_LENGTH).is_some()
+            && head.version != Version::HTTP_2
+        {
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
         Ok(())
@@ -234,7 +238,10 @@ impl ProxyHttp for Proxy {
             session.set_read_timeout(silence);
         }
         self.edit_response(session, state, head)?;
-        if !state.bodies.is_empty() && head.remove_header(&header::CONTENT_LENGTH).is_some() && session.req_header().version == Version::HTTP_11 {
+        if !state.bodies.is_empty()
+            && head.remove_header(&header::CONTENT_LENGTH).is_some()
+            && session.req_header().version == Version::HTTP_11
+        {
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
         if *self.closing.borrow() {

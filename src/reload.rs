@@ -168,7 +168,8 @@ pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
 
 /// Forgets the series of names that the serving configuration does not have.
 fn retain(metrics: &Metrics, snapshot: &Snapshot) {
-    let upstreams: std::collections::HashSet<&str> = snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect();
+    let upstreams: std::collections::HashSet<&str> =
+        snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect();
     metrics.retain(|kind, name| match kind {
         Kind::Route => snapshot.fingerprints.contains_key(name),
         Kind::Policy => snapshot.instances.contains_key(name),

@@ -85,7 +85,9 @@ impl Snapshot {
                 Some(_) => {}
             }
         }
-        changes.removed.extend(before.fingerprints.keys().filter(|name| !self.fingerprints.contains_key(*name)).cloned());
+        changes
+            .removed
+            .extend(before.fingerprints.keys().filter(|name| !self.fingerprints.contains_key(*name)).cloned());
         [&mut changes.added, &mut changes.changed, &mut changes.removed].into_iter().for_each(|names| names.sort());
         changes
     }

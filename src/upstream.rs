@@ -51,10 +51,8 @@ impl Upstream {
         let mut targets = Vec::new();
         for (index, target) in file.targets.iter().enumerate() {
             match resolve(&target.get_ref().address, may_resolve) {
-                Ok(address) => targets.push(Target {
-                    address: target.get_ref().address.as_str().into(),
-                    peer: peer(address, file),
-                }),
+                Ok(address) => targets
+                    .push(Target { address: target.get_ref().address.as_str().into(), peer: peer(address, file) }),
                 Err(why) => wrong.push((index, why)),
             }
         }
@@ -103,7 +101,9 @@ fn resolve(address: &str, may_resolve: bool) -> Result<SocketAddr, String> {
     if let Ok(address) = address.parse() {
         return Ok(address);
     }
-    let is_shaped = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+    let is_shaped = address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
     if !is_shaped {
         return Err(format!("`{address}` is not a host with its port, such as \"10.0.0.1:9000\""));
     }

@@ -18,10 +18,10 @@ pub(super) struct Arguments {
 /// `portcullis reload`.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let socket = arguments.socket.clone().or_else(|| configured(arguments)).or_else(control::default_path);
-    let socket = socket.ok_or_else(|| Failure::Other("there is no runtime directory to find a gateway in; say --socket".into()))?;
-    let reloaded = control::ask(&socket).map_err(|error| {
-        Failure::Other(format!("no gateway answers at {}: {error}", socket.display()))
-    })?;
+    let socket = socket
+        .ok_or_else(|| Failure::Other("there is no runtime directory to find a gateway in; say --socket".into()))?;
+    let reloaded = control::ask(&socket)
+        .map_err(|error| Failure::Other(format!("no gateway answers at {}: {error}", socket.display())))?;
     let Some(changes) = reloaded.changes else {
         return Err(Failure::Configuration(Report(reloaded.errors)));
     };

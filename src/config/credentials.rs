@@ -105,7 +105,10 @@ pub(super) fn read(
         let about = Fingerprint::all([about, Fingerprint::of_bytes(name.text.as_bytes())]);
         for entry in entries.map(|entries| entries.items(problems)).unwrap_or_default() {
             if has_public_listener && holds_sample(entry.value()) {
-                entry.problem(problems, "this is the sample key, which everybody knows: it works on loopback listeners alone");
+                entry.problem(
+                    problems,
+                    "this is the sample key, which everybody knows: it works on loopback listeners alone",
+                );
             }
             if let Some(draft) = draft(entry, &consumer, about, registry, problems) {
                 seen.check(&draft, problems);
@@ -153,11 +156,15 @@ fn draft(
     let opens = match &common.policies {
         None => Opens::Only,
         Some(file::Policies::Any) => Opens::Any,
-        Some(file::Policies::Named(names)) => Opens::Named(names.iter().map(|name| name_at(name, "policies")).collect()),
+        Some(file::Policies::Named(names)) => {
+            Opens::Named(names.iter().map(|name| name_at(name, "policies")).collect())
+        }
     };
     let mut time = |time: &Option<Spanned<Datetime>>, field: &str| {
         let time = time.as_ref()?;
-        moment(time.get_ref()).map_err(|why| problems.add(location.file, time.span(), format!("{}.{field}", location.path), why)).ok()
+        moment(time.get_ref())
+            .map_err(|why| problems.add(location.file, time.span(), format!("{}.{field}", location.path), why))
+            .ok()
     };
     let limits = CredentialLimits {
         disabled: !common.enabled,
@@ -184,9 +191,8 @@ fn draft(
     })
 }
 
-const COMMON: [&str; 11] = [
-    "id", "enabled", "not_before", "expires", "created", "scopes", "routes", "addresses", "policies", "owner", "tier",
-];
+const COMMON: [&str; 11] =
+    ["id", "enabled", "not_before", "expires", "created", "scopes", "routes", "addresses", "policies", "owner", "tier"];
 
 /// A TOML date and time with its offset; anything less is not a moment.
 fn moment(time: &Datetime) -> Result<UnixTime, String> {

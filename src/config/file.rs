@@ -1,6 +1,8 @@
 //! The shapes of a file: what serde decodes. Meaning comes after, in [`load`](super::load()).
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap, fmt, marker::PhantomData, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration,
+};
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -86,7 +88,9 @@ impl FromStr for AdminAddress {
         match text.strip_prefix("unix:") {
             Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
             Some(_) => Err("the path of a Unix socket has to be absolute".to_owned()),
-            None => text.parse().map(Self::Tcp).map_err(|_| "write an IP address with its port, or `unix:/path`".to_owned()),
+            None => {
+                text.parse().map(Self::Tcp).map_err(|_| "write an IP address with its port, or `unix:/path`".to_owned())
+            }
         }
     }
 }
@@ -173,7 +177,9 @@ impl<'de> Deserialize<'de> for Trust {
             fn visit_i64<E: de::Error>(self, hops: i64) -> Result<Trust, E> {
                 match u8::try_from(hops) {
                     Ok(hops @ 1..) => Ok(Trust::Hops(hops)),
-                    _ => Err(E::custom("the number of proxies is between 1 and 255; leave `trust` out to believe nobody")),
+                    _ => Err(E::custom(
+                        "the number of proxies is between 1 and 255; leave `trust` out to believe nobody",
+                    )),
                 }
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Trust, A::Error> {
@@ -182,7 +188,9 @@ impl<'de> Deserialize<'de> for Trust {
                     networks.push(network);
                 }
                 if networks.is_empty() {
-                    return Err(de::Error::custom("the list of networks is empty; leave `trust` out to believe nobody"));
+                    return Err(de::Error::custom(
+                        "the list of networks is empty; leave `trust` out to believe nobody",
+                    ));
                 }
                 Ok(Trust::Networks(networks))
             }
@@ -222,7 +230,8 @@ impl<'de> Deserialize<'de> for HeaderChoice {
                 Ok(HeaderChoice(None))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<HeaderChoice, E> {
-                let name = HeaderName::from_str(text).map_err(|_| E::custom(format!("`{text}` is not a header's name")))?;
+                let name =
+                    HeaderName::from_str(text).map_err(|_| E::custom(format!("`{text}` is not a header's name")))?;
                 Ok(HeaderChoice(Some(name)))
             }
         }
@@ -446,7 +455,11 @@ impl<'de> Deserialize<'de> for HeaderRule {
                 f.write_str("the header's value, or true where any value does")
             }
             fn visit_bool<E: de::Error>(self, is_present: bool) -> Result<HeaderRule, E> {
-                if is_present { Ok(HeaderRule(None)) } else { Err(E::custom("a route cannot ask for a header's absence")) }
+                if is_present {
+                    Ok(HeaderRule(None))
+                } else {
+                    Err(E::custom("a route cannot ask for a header's absence"))
+                }
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<HeaderRule, E> {
                 Ok(HeaderRule(Some(text.to_owned())))

@@ -96,7 +96,8 @@ impl<'i> PolicyDraft<'i> {
 
     /// Says what is wrong with a field of it.
     pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
-        let path = if field.is_empty() { self.location.path.clone() } else { format!("{}.{field}", self.location.path) };
+        let path =
+            if field.is_empty() { self.location.path.clone() } else { format!("{}.{field}", self.location.path) };
         problems.add(self.location.file, self.node.span_of(field), path, text);
     }
 
@@ -107,8 +108,19 @@ impl<'i> PolicyDraft<'i> {
 }
 
 const TABLES: [&str; 13] = [
-    "server", "admin", "listeners", "client_address", "identity", "log", "audit", "defaults", "upstreams", "policies",
-    "routes", "consumers", "include",
+    "server",
+    "admin",
+    "listeners",
+    "client_address",
+    "identity",
+    "log",
+    "audit",
+    "defaults",
+    "upstreams",
+    "policies",
+    "routes",
+    "consumers",
+    "include",
 ];
 
 /// Reads a configuration. What is wrong with it is added to `problems`; `None` where nothing more can be said.
@@ -124,8 +136,9 @@ pub fn load<'i>(
 
     let server = tables.one::<file::Server>("server", problems).unwrap_or_default();
     let listeners = tables.lists("listeners", problems).into_iter();
-    let listeners: Vec<(file::Listener, Location)> =
-        listeners.filter_map(|node| Some((Location::of(&node), node)).and_then(|(at, node)| Some((node.decode(problems)?, at)))).collect();
+    let listeners: Vec<(file::Listener, Location)> = listeners
+        .filter_map(|node| Some((Location::of(&node), node)).and_then(|(at, node)| Some((node.decode(problems)?, at))))
+        .collect();
     check_listeners(&listeners, problems);
     let admin = tables.single.remove("admin").and_then(|node| admin(node, &secrets, problems));
     let has_public_listener = listeners.iter().any(|(listener, _)| !listener.address.ip().is_loopback());
@@ -215,7 +228,9 @@ impl<'i> Tables<'i> {
                 match table {
                     "include" if file == 0 => {}
                     "include" => name.problem(problems, "an included file includes no others"),
-                    "listeners" | "upstreams" | "policies" | "routes" | "consumers" => tables.listed.push((table, node)),
+                    "listeners" | "upstreams" | "policies" | "routes" | "consumers" => {
+                        tables.listed.push((table, node))
+                    }
                     _ => {
                         if tables.single.insert(table, node).is_some() {
                             name.problem(problems, format!("`{table}` stands in another file already"));
@@ -263,7 +278,9 @@ fn check_listeners(listeners: &[(file::Listener, Location)], problems: &mut Prob
         }
         match seen.entry(listener.address) {
             Entry::Vacant(free) => _ = free.insert(location),
-            Entry::Occupied(taken) => location.problem(problems, "address", format!("{} listens there already", taken.get().path)),
+            Entry::Occupied(taken) => {
+                location.problem(problems, "address", format!("{} listens there already", taken.get().path))
+            }
         }
     }
 }
@@ -282,7 +299,9 @@ fn admin(node: Node<'_>, secrets: &Secrets, problems: &mut Problems) -> Option<(
     };
     let span = admin.listen.span();
     let listen = admin.listen.into_inner().0;
-    if let (file::AdminAddress::Tcp(address), None) = (&listen, &token) && !address.ip().is_loopback() {
+    if let (file::AdminAddress::Tcp(address), None) = (&listen, &token)
+        && !address.ip().is_loopback()
+    {
         problems.add(location.file, span, "admin.listen", "an admin listener that is not loopback needs a `token`");
     }
     Some((listen, token))
@@ -295,7 +314,9 @@ fn defaults<'i>(node: Option<Node<'i>>, named: &HashMap<String, usize>, problems
     for item in node.take("plugins").map(|list| list.items(problems)).unwrap_or_default() {
         match item.name() {
             None => item.problem(problems, "default plugins are named policies: write the name of one"),
-            Some(name) if !named.contains_key(&name.text) => unknown(&name, "policy", named.keys().map(String::as_str), problems),
+            Some(name) if !named.contains_key(&name.text) => {
+                unknown(&name, "policy", named.keys().map(String::as_str), problems)
+            }
             Some(name) => match plugins.iter().find(|other| other.text == name.text) {
                 Some(first) => name.problem(problems, format!("the same policy stands at {} already", first.path)),
                 None => plugins.push(name),
@@ -332,7 +353,10 @@ fn check_references(
             Opens::Any => {}
             Opens::Only if of_its_kind.len() > 1 => {
                 let which = of_its_kind.join("`, `");
-                let text = format!("there are several {} policies (`{which}`): say which with `policies`, or \"any\"", credential.kind);
+                let text = format!(
+                    "there are several {} policies (`{which}`): say which with `policies`, or \"any\"",
+                    credential.kind
+                );
                 credential.location.problem(problems, "", text);
             }
             Opens::Only => {}
@@ -341,7 +365,10 @@ fn check_references(
                     match named.get(&name.text) {
                         None => unknown(name, "policy", of_its_kind.iter().copied(), problems),
                         Some(policy) if policies[*policy].kind.name != credential.kind => {
-                            name.problem(problems, format!("`{}` is a policy of {}", name.text, policies[*policy].kind.name));
+                            name.problem(
+                                problems,
+                                format!("`{}` is a policy of {}", name.text, policies[*policy].kind.name),
+                            );
                         }
                         Some(_) => {}
                     }

@@ -126,7 +126,8 @@ impl<'i> Node<'i> {
         let DeValue::Table(table) = self.value.into_inner() else { return Vec::new() };
         let entries = table.into_iter().map(|(key, value)| {
             let path = join(&self.path, key.get_ref());
-            let name = Name { span: key.span(), file: self.file, path: path.clone(), text: key.into_inner().into_owned() };
+            let name =
+                Name { span: key.span(), file: self.file, path: path.clone(), text: key.into_inner().into_owned() };
             (name, Node { path, file: self.file, value })
         });
         entries.collect()
@@ -195,7 +196,9 @@ fn is_inside(outer: &Range<usize>, inner: &Range<usize>) -> bool {
 fn holds(value: &Value<'_>, span: &Range<usize>) -> bool {
     is_inside(&value.span(), span)
         || match value.get_ref() {
-            DeValue::Table(table) => table.iter().any(|(key, value)| is_inside(&key.span(), span) || holds(value, span)),
+            DeValue::Table(table) => {
+                table.iter().any(|(key, value)| is_inside(&key.span(), span) || holds(value, span))
+            }
             DeValue::Array(items) => items.iter().any(|value| holds(value, span)),
             _ => false,
         }
@@ -220,7 +223,9 @@ fn cut<'i>(value: &mut Value<'i>, span: &Range<usize>, path: &mut String) -> Opt
             path.push_str(&format!("[{index}]"));
             let below = cut(&mut AsMut::<[Value<'i>]>::as_mut(items)[index], span, path);
             if below.is_none() {
-                let DeValue::Array(all) = std::mem::replace(value.get_mut(), DeValue::Boolean(false)) else { return None };
+                let DeValue::Array(all) = std::mem::replace(value.get_mut(), DeValue::Boolean(false)) else {
+                    return None;
+                };
                 let others = all.into_iter().enumerate().filter(|(i, _)| *i != index);
                 *value.get_mut() = DeValue::Array(others.map(|(_, item)| item).collect());
             }

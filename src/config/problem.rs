@@ -79,7 +79,13 @@ pub struct Report(pub Vec<Located>);
 impl Report {
     /// A report with one entry about a file as a whole.
     pub fn of_file(file: &std::path::Path, text: impl Into<String>) -> Self {
-        Self(vec![Located { file: file.display().to_string(), line: 1, column: 1, path: String::new(), text: text.into() }])
+        Self(vec![Located {
+            file: file.display().to_string(),
+            line: 1,
+            column: 1,
+            path: String::new(),
+            text: text.into(),
+        }])
     }
 }
 

@@ -112,12 +112,17 @@ impl<'i> Known<'_, 'i> {
     pub(super) fn route(&mut self, name: Name, mut node: Node<'i>, problems: &mut Problems) -> Option<RouteDraft> {
         let fingerprint = Fingerprint::of(&node);
         let location = Location { span: name.span.clone(), ..Location::of(&node) };
-        let is_named_ill = name.text.is_empty() || name.text.len() > 128 || !name.text.bytes().all(|b| b.is_ascii_graphic());
+        let is_named_ill =
+            name.text.is_empty() || name.text.len() > 128 || !name.text.bytes().all(|b| b.is_ascii_graphic());
         if is_named_ill {
-            name.problem(problems, "a route's name is 1 to 128 visible ASCII characters: it stands in logs and metrics");
+            name.problem(
+                problems,
+                "a route's name is 1 to 128 visible ASCII characters: it stands in logs and metrics",
+            );
         }
         let (own_auth, own_plugins) = (node.take("auth"), node.take("plugins"));
-        let says_public = node.entry("public").is_some_and(|public| !matches!(public.decode(&mut Problems::default()), Some(false)));
+        let says_public =
+            node.entry("public").is_some_and(|public| !matches!(public.decode(&mut Problems::default()), Some(false)));
         let auth_node = own_auth.or_else(|| if says_public { None } else { self.defaults.auth.clone() });
         let auth = auth_node.as_ref().map(|auth| self.auth(auth, &name.text, problems)).unwrap_or_default();
         let file = node.decode::<file::Route>(problems);
@@ -126,7 +131,9 @@ impl<'i> Known<'_, 'i> {
         let file = file?;
 
         match (auth_node.is_some(), file.public) {
-            (false, false) => name.problem(problems, "there is no `auth`: say how this route authenticates, or `public = true`"),
+            (false, false) => {
+                name.problem(problems, "there is no `auth`: say how this route authenticates, or `public = true`")
+            }
             (true, true) => name.problem(problems, "`auth` and `public = true` contradict each other"),
             _ => {}
         }
@@ -145,7 +152,12 @@ impl<'i> Known<'_, 'i> {
                 .map_err(|why| problems.add(location.file, list.span(), format!("{}.methods", location.path), why)),
         };
         if file.paths.get_ref().is_empty() {
-            problems.add(location.file, file.paths.span(), format!("{}.paths", location.path), "a route needs at least one path");
+            problems.add(
+                location.file,
+                file.paths.span(),
+                format!("{}.paths", location.path),
+                "a route needs at least one path",
+            );
         }
         let ending = self.ending(&file, &location, problems);
         let max_body_bytes = file.max_body_bytes.or(self.defaults.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY_BYTES);
@@ -223,7 +235,12 @@ impl<'i> Known<'_, 'i> {
         for left_out in without {
             let left_out = located(left_out, location, "without");
             if !self.defaults.plugins.iter().any(|default| default.text == left_out.text) {
-                unknown(&left_out, "default plugin", self.defaults.plugins.iter().map(|name| name.text.as_str()), problems);
+                unknown(
+                    &left_out,
+                    "default plugin",
+                    self.defaults.plugins.iter().map(|name| name.text.as_str()),
+                    problems,
+                );
             }
         }
         for default in &self.defaults.plugins {
@@ -251,7 +268,10 @@ impl<'i> Known<'_, 'i> {
             if found.is_none() {
                 let is_plugin = self.registry.kind(&name.text).is_some();
                 if is_plugin {
-                    name.problem(problems, format!("a string names a policy; write {{ use = \"{}\" }} for the plugin", name.text));
+                    name.problem(
+                        problems,
+                        format!("a string names a policy; write {{ use = \"{}\" }} for the plugin", name.text),
+                    );
                 } else {
                     unknown(&name, "policy", self.named.keys().map(String::as_str), problems);
                 }
@@ -278,7 +298,11 @@ impl<'i> Known<'_, 'i> {
                 return Some(PluginUse { policy: twin, location });
             }
             let first = &self.policies[twin].location.path;
-            location.problem(problems, "", format!("`{id}` stands at {first} already; give one of them an `id` of its own"));
+            location.problem(
+                problems,
+                "",
+                format!("`{id}` stands at {first} already; give one of them an `id` of its own"),
+            );
             return None;
         }
         let policy = self.policies.len();
@@ -308,10 +332,16 @@ fn answer(respond: &file::Respond, location: &Location, problems: &mut Problems)
         }
         return Some(Ending::Echo);
     }
-    let status = respond.status.as_ref().map_or(Ok(StatusCode::OK), |status| match StatusCode::from_u16(*status.get_ref()) {
-        Ok(code) if code.as_u16() >= 200 => Ok(code),
-        _ => Err(problems.add(location.file, status.span(), format!("{}.respond.status", location.path), "a status is between 200 and 999")),
-    });
+    let status =
+        respond.status.as_ref().map_or(Ok(StatusCode::OK), |status| match StatusCode::from_u16(*status.get_ref()) {
+            Ok(code) if code.as_u16() >= 200 => Ok(code),
+            _ => Err(problems.add(
+                location.file,
+                status.span(),
+                format!("{}.respond.status", location.path),
+                "a status is between 200 and 999",
+            )),
+        });
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     Some(Ending::Respond {
         status: status.ok()?,

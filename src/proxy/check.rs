@@ -161,6 +161,7 @@ fn hop_by_hop(head: &mut RequestHeader) -> Result<(), Problem> {
 }
 
 fn names_upgrade(head: &RequestHeader) -> bool {
-    let tokens = head.headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let tokens =
+        head.headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"upgrade"))
 }

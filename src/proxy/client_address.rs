@@ -66,7 +66,8 @@ impl ClientAddress {
                 Some(Trust::Networks(networks)) => contains(networks, client),
                 None => false,
             };
-            let entry = if *header == header::FORWARDED { forwarded_for(entry) } else { std::str::from_utf8(entry).ok() };
+            let entry =
+                if *header == header::FORWARDED { forwarded_for(entry) } else { std::str::from_utf8(entry).ok() };
             let (true, Some(address)) = (believes, entry.and_then(address)) else { break };
             hops.insert(0, client);
             client = address;

@@ -24,9 +24,10 @@ fn kind(error: &ErrorType) -> UpstreamError {
         | ErrorType::ConnectError
         | ErrorType::BindError
         | ErrorType::SocketError => UpstreamError::Connect,
-        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert | ErrorType::HandshakeError => {
-            UpstreamError::Tls
-        }
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError => UpstreamError::Tls,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => UpstreamError::Timeout,
         ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => UpstreamError::Closed,
         _ => UpstreamError::Protocol,
@@ -60,13 +61,20 @@ pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
             state.failed(format!("client: {what}"));
             match etype {
                 ErrorType::ReadTimedout => Some(Problem::RequestTimeout),
-                ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ReadError | ErrorType::ConnectionClosed => None,
+                ErrorType::WriteError
+                | ErrorType::WriteTimedout
+                | ErrorType::ReadError
+                | ErrorType::ConnectionClosed => None,
                 _ => Some(Problem::BadRequest),
             }
         }
         _ => {
             state.failed(format!("gateway: {what}"));
-            if state.reason == Some(Reason::PluginFailed) { Some(Problem::Unavailable) } else { Some(Problem::Internal) }
+            if state.reason == Some(Reason::PluginFailed) {
+                Some(Problem::Unavailable)
+            } else {
+                Some(Problem::Internal)
+            }
         }
     }
 }

@@ -4,22 +4,15 @@
 //! plugins edit, and last the gateway says it, so that neither the client nor a plugin has the last word. It runs after
 //! Pingora has taken out hop-by-hop headers: `Connection: X-User-ID` removes nothing that is set here.
 
-use std::{
-    fmt::Write,
-    net::IpAddr,
-};
+use std::{fmt::Write, net::IpAddr};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Uri, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
-use portcullis_plugin::{PluginError, Places, RequestCx};
+use portcullis_plugin::{Places, PluginError, RequestCx};
 
-use super::{
-    client_address::ClientAddress,
-    edit::UpstreamEdit,
-    state::RequestState,
-};
+use super::{client_address::ClientAddress, edit::UpstreamEdit, state::RequestState};
 use crate::snapshot::{
     Route,
     route::{Ending, Settings},
@@ -67,7 +60,8 @@ fn hide(head: &mut RequestHeader, hidden: &Places) -> Result<()> {
         if lines.iter().any(|line| hidden.strip_cookies(line.as_bytes()).is_some()) {
             remove_all(head, &header::COOKIE);
             for line in lines {
-                let kept = hidden.strip_cookies(line.as_bytes()).map_or(Ok(line), |kept| HeaderValue::from_bytes(&kept));
+                let kept =
+                    hidden.strip_cookies(line.as_bytes()).map_or(Ok(line), |kept| HeaderValue::from_bytes(&kept));
                 let kept = kept.map_err(|_| internal("a cookie that was kept is not a header value"))?;
                 if !kept.is_empty() {
                     head.append_header(header::COOKIE, kept)?;
@@ -111,7 +105,9 @@ pub fn complete(
     if !route.pipeline.edit_request.is_empty() {
         let mut edit = UpstreamEdit::new(head, &route.settings.identity);
         for step in &route.pipeline.edit_request {
-            step.hook.edit_request(cx, &mut edit).map_err(|error| PluginError::new(format!("{}: {error}", step.policy)))?;
+            step.hook
+                .edit_request(cx, &mut edit)
+                .map_err(|error| PluginError::new(format!("{}: {error}", step.policy)))?;
         }
     }
     if let Some(identity) = &state.identity {

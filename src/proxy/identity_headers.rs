@@ -16,20 +16,65 @@ const DEFAULT_MAX_BYTES: usize = 8192;
 
 /// Names that some application somewhere trusts: who the user is, where a request comes from, what it really asks for.
 const FOREIGN: &[&str] = &[
-    "remote-user", "x-remote-user", "x-remote-groups", "x-userinfo", "x-access-token", "x-id-token",
-    "x-user-id", "x-user-email", "x-user-roles", "x-user-name", "x-user", "x-username", "x-email", "x-roles", "x-groups",
-    "x-consumer", "x-client-id", "x-tenant-id", "x-scopes", "x-auth-method", "x-auth-request-user",
-    "x-auth-request-email", "x-auth-request-groups", "x-forwarded-user", "x-forwarded-email", "x-forwarded-groups",
-    "x-client-dn", "x-client-verify", "x-client-serial", "x-client-fingerprint", "x-client-subject", "x-client-issuer",
-    "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "forwarded",
-    "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url",
-    "x-original-method", "x-original-uri", "x-request-id",
+    "remote-user",
+    "x-remote-user",
+    "x-remote-groups",
+    "x-userinfo",
+    "x-access-token",
+    "x-id-token",
+    "x-user-id",
+    "x-user-email",
+    "x-user-roles",
+    "x-user-name",
+    "x-user",
+    "x-username",
+    "x-email",
+    "x-roles",
+    "x-groups",
+    "x-consumer",
+    "x-client-id",
+    "x-tenant-id",
+    "x-scopes",
+    "x-auth-method",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-client-dn",
+    "x-client-verify",
+    "x-client-serial",
+    "x-client-fingerprint",
+    "x-client-subject",
+    "x-client-issuer",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "forwarded",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-original-method",
+    "x-original-uri",
+    "x-request-id",
 ];
 
 /// Names that begin like this are removed too.
 const FOREIGN_PREFIXES: &[&str] = &[
-    "x-consumer-", "x-credential-", "x-authenticated-", "x-anonymous-", "x-forwarded-", "client-cert", "x-client-cert",
-    "ssl-client-", "x-ssl-client-", "x-ssl-cert",
+    "x-consumer-",
+    "x-credential-",
+    "x-authenticated-",
+    "x-anonymous-",
+    "x-forwarded-",
+    "client-cert",
+    "x-client-cert",
+    "ssl-client-",
+    "x-ssl-client-",
+    "x-ssl-cert",
 ];
 
 /// `[identity]`, compiled.
@@ -70,7 +115,8 @@ impl IdentityHeaders {
             (Scopes, &names.scopes, Some("x-scopes")),
             (Method, &names.method, Some("x-auth-method")),
         ];
-        let fields = chosen.into_iter().filter_map(|(field, choice, usual)| Some((field, choose(choice.as_ref(), usual)?)));
+        let fields =
+            chosen.into_iter().filter_map(|(field, choice, usual)| Some((field, choose(choice.as_ref(), usual)?)));
         let fields: Vec<_> = fields.collect();
         let request_id = choose(names.request_id.as_ref(), Some("x-request-id"));
         let ours: Vec<&HeaderName> = fields.iter().map(|(_, name)| name).chain(&request_id).collect();
@@ -147,8 +193,16 @@ fn folded(name: &str) -> String {
 pub fn is_framing(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "host" | "content-length" | "transfer-encoding" | "connection" | "upgrade" | "te" | "trailer" | "keep-alive"
-            | "proxy-connection" | "expect"
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "connection"
+            | "upgrade"
+            | "te"
+            | "trailer"
+            | "keep-alive"
+            | "proxy-connection"
+            | "expect"
     )
 }
 

@@ -81,7 +81,13 @@ impl Outcome {
     }
 
     /// Takes what a hook said; `false`: the request ends here.
-    fn take(&mut self, verdict: Result<Verdict, PluginError>, policy: &str, cx: &RequestCx<'_>, trail: &mut Trail<'_>) -> bool {
+    fn take(
+        &mut self,
+        verdict: Result<Verdict, PluginError>,
+        policy: &str,
+        cx: &RequestCx<'_>,
+        trail: &mut Trail<'_>,
+    ) -> bool {
         match verdict {
             Ok(Verdict::Allow) => return true,
             Ok(Verdict::Refuse(refusal)) => {

@@ -65,12 +65,16 @@ impl Problem {
             Self::MethodNotAllowed => {
                 (405, "method_not_allowed", "Method Not Allowed", "The method is not allowed here.", 12)
             }
-            Self::RequestTimeout => (408, "request_timeout", "Request Timeout", "The request took too long to arrive.", 4),
+            Self::RequestTimeout => {
+                (408, "request_timeout", "Request Timeout", "The request took too long to arrive.", 4)
+            }
             Self::BodyTooLarge => (413, "body_too_large", "Content Too Large", "The request body is too large.", 8),
             Self::HeadTooLarge => {
                 (431, "head_too_large", "Request Header Fields Too Large", "The request head is too large.", 8)
             }
-            Self::TooManyRequests => (429, "too_many_requests", "Too Many Requests", "Too many requests; try later.", 8),
+            Self::TooManyRequests => {
+                (429, "too_many_requests", "Too Many Requests", "Too many requests; try later.", 8)
+            }
             Self::Internal => (500, "internal_error", "Internal Server Error", "The gateway failed.", 13),
             Self::UpstreamUnreachable => {
                 (502, "upstream_unreachable", "Bad Gateway", "The service behind the gateway cannot be reached.", 14)
@@ -78,7 +82,9 @@ impl Problem {
             Self::UpstreamBroken => {
                 (502, "upstream_broken", "Bad Gateway", "The service behind the gateway gave no valid answer.", 14)
             }
-            Self::Unavailable => (503, "unavailable", "Service Unavailable", "This cannot be decided now; try later.", 14),
+            Self::Unavailable => {
+                (503, "unavailable", "Service Unavailable", "This cannot be decided now; try later.", 14)
+            }
             Self::UpstreamTimeout => {
                 (504, "upstream_timeout", "Gateway Timeout", "The service behind the gateway took too long.", 4)
             }
@@ -174,7 +180,9 @@ impl Answer {
         let (head, body) = self.response(request_id, false);
         let mut bytes = Vec::with_capacity(512);
         let reason = head.status.canonical_reason().unwrap_or("Error");
-        bytes.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", head.status.as_u16()).as_bytes());
+        bytes.extend_from_slice(
+            format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", head.status.as_u16()).as_bytes(),
+        );
         head.header_to_h1_wire(&mut bytes);
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(&body);
@@ -228,7 +236,10 @@ mod tests {
             (Problem::UpstreamTimeout, "4"),
         ] {
             let (head, body) = Answer::from(problem).response("r-1", true);
-            assert_eq!((head.status, &head.headers["grpc-status"]), (StatusCode::OK, &HeaderValue::from_static(status)));
+            assert_eq!(
+                (head.status, &head.headers["grpc-status"]),
+                (StatusCode::OK, &HeaderValue::from_static(status))
+            );
             assert!(body.is_empty());
         }
     }
@@ -242,7 +253,8 @@ mod tests {
 
     #[test]
     fn a_challenge_is_quoted() {
-        let value = challenge(&Challenge { scheme: "ApiKey".into(), parameters: vec![("header", "a\"b".into())] }, "orders");
+        let value =
+            challenge(&Challenge { scheme: "ApiKey".into(), parameters: vec![("header", "a\"b".into())] }, "orders");
         assert_eq!(value.expect("a header"), "ApiKey realm=\"orders\", header=\"a\\\"b\"");
     }
 }

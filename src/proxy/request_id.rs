@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn ids_are_new_and_printable() {
-        let ids: std::collections::HashSet<String> = (0..1000).map(|_| RequestId::random().as_str().to_owned()).collect();
+        let ids: std::collections::HashSet<String> =
+            (0..1000).map(|_| RequestId::random().as_str().to_owned()).collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
     }

@@ -15,7 +15,10 @@ use crate::{
     front::{StreamEnd, StreamLife, current_life},
     services::Services,
     snapshot::{Route, route::RouteRecord},
-    telemetry::{Access, metrics::{NO_ROUTE, Phase}},
+    telemetry::{
+        Access,
+        metrics::{NO_ROUTE, Phase},
+    },
     upstream::Upstream,
 };
 

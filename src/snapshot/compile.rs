@@ -148,9 +148,9 @@ fn instances(
     let built = policies.iter_mut().zip(opened).map(|(policy, opened)| {
         let of_credentials = opened.iter().map(|index| drafts[*index].fingerprint);
         let fingerprint = Fingerprint::all(std::iter::once(policy.fingerprint).chain(of_credentials));
-        let kept = before.and_then(|before| before.instances.get(&policy.key)).filter(|kept| {
-            kept.fingerprint == fingerprint && policy.config.is_some() && kept.is_current(secrets)
-        });
+        let kept = before
+            .and_then(|before| before.instances.get(&policy.key))
+            .filter(|kept| kept.fingerprint == fingerprint && policy.config.is_some() && kept.is_current(secrets));
         if let Some(kept) = kept {
             return Some(kept.clone());
         }
@@ -227,7 +227,11 @@ impl Built<'_, '_> {
             let Some(instance) = &self.instances[plugin.policy] else { continue };
             let hooks = &instance.hooks;
             if hooks.authenticate.is_some() {
-                plugin.location.problem(problems, "", format!("`{}` finds out who is calling: it belongs into `auth`", policy.key));
+                plugin.location.problem(
+                    problems,
+                    "",
+                    format!("`{}` finds out who is calling: it belongs into `auth`", policy.key),
+                );
             }
             if hooks.admit.is_some() && draft.auth.is_empty() {
                 let text = format!("`{}` needs to know who is calling, and this route has no `auth`", policy.key);
@@ -273,7 +277,11 @@ impl Built<'_, '_> {
             let policy = &self.configuration.policies[plugin.policy];
             let instance = self.instances[plugin.policy].as_ref()?;
             let Some(hook) = &instance.hooks.authenticate else {
-                plugin.location.problem(problems, "", format!("`{}` does not find out who is calling: it belongs into `plugins`", policy.key));
+                plugin.location.problem(
+                    problems,
+                    "",
+                    format!("`{}` does not find out who is calling: it belongs into `plugins`", policy.key),
+                );
                 return None;
             };
             let name: Arc<str> = policy.key.as_str().into();

@@ -135,12 +135,6 @@ fn the_challenge_names_the_first_header_or_the_first_place() {
 }
 
 #[test]
-fn pitfall_52_a_scheme_takes_memory_once_and_not_with_each_reload() {
-    let reloaded = String::from("Pitfall52");
-    assert!(std::ptr::eq(constant("Pitfall52"), constant(&reloaded)));
-}
-
-#[test]
 fn a_configuration_that_makes_no_sense_is_refused_by_field() {
     for (toml, expected) in [
         ("header = []", "header: is empty"),

@@ -29,7 +29,9 @@ fn pitfall_15_nobody_is_believed_by_default() {
 
 #[test]
 fn pitfall_15_a_number_of_hops_is_counted_from_the_right() {
-    let of = |hops, lines: &[&str]| client(&rule(Some(Trust::Hops(hops)), "x-forwarded-for"), "192.0.2.9", "x-forwarded-for", lines);
+    let of = |hops, lines: &[&str]| {
+        client(&rule(Some(Trust::Hops(hops)), "x-forwarded-for"), "192.0.2.9", "x-forwarded-for", lines)
+    };
     assert_eq!(of(1, &["203.0.113.66, 198.51.100.1"]), "198.51.100.1");
     assert_eq!(of(2, &["203.0.113.66, 198.51.100.1"]), "203.0.113.66");
     assert_eq!(of(2, &["1.1.1.1, 203.0.113.66", "198.51.100.1"]), "203.0.113.66", "lines are one list");

@@ -12,10 +12,30 @@ fn named(name: &str) -> HeaderName {
 fn pitfall_10_pitfall_12_every_spelling_of_a_managed_name_is_removed() {
     let headers = IdentityHeaders::default();
     for name in [
-        "X-User-ID", "x-user-id", "X_User_Id", "x_user.id", "X.User.Id", "X-Consumer", "X-Consumer-Username",
-        "X-Consumer-Groups", "x.consumer.groups", "X-Credential-ID", "X-Credential-Identifier", "X-Client-ID",
-        "X-Tenant-ID", "X-User-Email", "X-User-Roles", "X-Scopes", "X-Auth-Method", "X-Request-ID",
-        "X-Authenticated-Userid", "X-Anonymous-Consumer", "Remote-User", "X-Userinfo", "X-Access-Token", "X-ID-Token",
+        "X-User-ID",
+        "x-user-id",
+        "X_User_Id",
+        "x_user.id",
+        "X.User.Id",
+        "X-Consumer",
+        "X-Consumer-Username",
+        "X-Consumer-Groups",
+        "x.consumer.groups",
+        "X-Credential-ID",
+        "X-Credential-Identifier",
+        "X-Client-ID",
+        "X-Tenant-ID",
+        "X-User-Email",
+        "X-User-Roles",
+        "X-Scopes",
+        "X-Auth-Method",
+        "X-Request-ID",
+        "X-Authenticated-Userid",
+        "X-Anonymous-Consumer",
+        "Remote-User",
+        "X-Userinfo",
+        "X-Access-Token",
+        "X-ID-Token",
     ] {
         assert!(headers.removes(&named(name)), "{name}");
     }
@@ -25,9 +45,21 @@ fn pitfall_10_pitfall_12_every_spelling_of_a_managed_name_is_removed() {
 fn pitfall_14_pitfall_68_what_speaks_for_a_certificate_or_a_hop_is_removed() {
     let headers = IdentityHeaders::default();
     for name in [
-        "Client-Cert", "Client-Cert-Chain", "X-Client-Cert", "X-Client-DN", "X-Client-Verify", "X-Forwarded-Client-Cert",
-        "SSL-Client-Verify", "X-SSL-Client-Cert", "Forwarded", "X-Forwarded-For", "X-Forwarded-User", "X-Real-IP",
-        "X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL",
+        "Client-Cert",
+        "Client-Cert-Chain",
+        "X-Client-Cert",
+        "X-Client-DN",
+        "X-Client-Verify",
+        "X-Forwarded-Client-Cert",
+        "SSL-Client-Verify",
+        "X-SSL-Client-Cert",
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-User",
+        "X-Real-IP",
+        "X-HTTP-Method-Override",
+        "X-Original-URL",
+        "X-Rewrite-URL",
     ] {
         assert!(headers.removes(&named(name)), "{name}");
     }
@@ -37,8 +69,20 @@ fn pitfall_14_pitfall_68_what_speaks_for_a_certificate_or_a_hop_is_removed() {
 fn what_is_nobodys_business_stays() {
     let headers = IdentityHeaders::default();
     for name in [
-        "accept", "authorization", "cookie", "content-type", "user-agent", "x-custom", "x-api-version", "x-userland",
-        "client-hints", "x-scopes-extra", "if-none-match", "range", "x-correlation-id", "traceparent",
+        "accept",
+        "authorization",
+        "cookie",
+        "content-type",
+        "user-agent",
+        "x-custom",
+        "x-api-version",
+        "x-userland",
+        "client-hints",
+        "x-scopes-extra",
+        "if-none-match",
+        "range",
+        "x-correlation-id",
+        "traceparent",
     ] {
         assert!(!headers.removes(&named(name)), "{name}");
     }
@@ -67,7 +111,8 @@ fn a_header_that_is_renamed_or_turned_off_is_removed_all_the_same() {
         method: "jwt".into(),
         ..Identity::default()
     };
-    let set: Vec<_> = headers.of(&identity).map(|(name, value)| format!("{name}={}", value.to_str().expect("text"))).collect();
+    let set: Vec<_> =
+        headers.of(&identity).map(|(name, value)| format!("{name}={}", value.to_str().expect("text"))).collect();
     assert_eq!(set, ["x-subject=alice", "x-consumer=acme", "x-user-email=a@example.com", "x-auth-method=jwt"]);
 }
 
@@ -92,7 +137,8 @@ fn pitfall_70_values_are_visible_ascii_whatever_the_identity_holds() {
 
 #[test]
 fn identities_that_do_not_fit_are_told() {
-    let headers = IdentityHeaders::compile(&file::Identity { max_bytes: Some(40), ..file::Identity::default() }).expect("names");
+    let headers =
+        IdentityHeaders::compile(&file::Identity { max_bytes: Some(40), ..file::Identity::default() }).expect("names");
     assert!(headers.fits(&Identity { subject: Some("alice".into()), ..Identity::default() }));
     assert!(!headers.fits(&Identity { subject: Some("a".repeat(40)), ..Identity::default() }));
 }

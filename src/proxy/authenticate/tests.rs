@@ -1,0 +1,222 @@
+//! What alternatives come to together, as a table: each authenticator is a value that says one thing.
+
+use std::net::IpAddr;
+
+use portcullis_plugin::{
+    Answer as HookAnswer, Authenticate, Challenge, Consumer, Credential, CredentialLimits, Places, PluginError,
+    UnixTime, Usage, testing::Request,
+};
+
+use super::*;
+use crate::{
+    config::file,
+    services::Services,
+    telemetry::{Metrics, Output},
+};
+
+/// Says one thing.
+#[derive(Clone)]
+enum Says {
+    Granted(Arc<Identity>),
+    Absent,
+    Denied(Reason),
+    Forbidden(Reason),
+    Fails,
+}
+
+impl Authenticate for Says {
+    fn authenticate<'a>(&'a self, _: &'a mut RequestCx<'_>) -> HookAnswer<'a, Result<Authentication, PluginError>> {
+        HookAnswer::Now(match self {
+            Self::Granted(identity) => Ok(Authentication::Granted(identity.clone())),
+            Self::Absent => Ok(Authentication::Absent),
+            Self::Denied(reason) => Ok(Authentication::Denied(Denial::unauthorized(*reason))),
+            Self::Forbidden(reason) => Ok(Authentication::Denied(Denial::forbidden(*reason))),
+            Self::Fails => Err(PluginError::new("no answer")),
+        })
+    }
+
+    fn challenge(&self, attempt: Attempt) -> Option<Challenge> {
+        let was_sent = matches!(attempt, Attempt::Denied(_));
+        Some(Challenge { scheme: "Test".into(), parameters: vec![("sent", was_sent.to_string())] })
+    }
+
+    fn hidden(&self) -> Places {
+        Places::default()
+    }
+}
+
+fn consumer(name: &str, tenant: &str) -> Arc<Consumer> {
+    let tenant = (!tenant.is_empty()).then(|| tenant.to_owned());
+    Arc::new(Consumer { name: name.into(), tenant, ..Consumer::default() })
+}
+
+fn credential(id: &str, consumer: &Arc<Consumer>, limits: CredentialLimits) -> Arc<Credential> {
+    Arc::new(Credential {
+        kind: "test",
+        id: id.into(),
+        consumer: consumer.clone(),
+        scopes: vec![format!("scope-of-{id}")],
+        owner: None,
+        tier: None,
+        limits,
+        usage: Arc::new(Usage::default()),
+    })
+}
+
+fn key(id: &str, name: &str, tenant: &str) -> Arc<Identity> {
+    Arc::new(Identity::of_client(&credential(id, &consumer(name, tenant), CredentialLimits::default())))
+}
+
+fn limited(limits: CredentialLimits) -> Arc<Identity> {
+    Arc::new(Identity::of_client(&credential("k", &consumer("acme", ""), limits)))
+}
+
+fn token(subject: &str, name: &str, tenant: &str) -> Arc<Identity> {
+    let tenant = (!tenant.is_empty()).then(|| tenant.to_owned());
+    let consumer = (!name.is_empty()).then(|| consumer(name, ""));
+    let scopes = vec!["orders:read".to_owned()];
+    let subject = Some(subject.to_owned());
+    Arc::new(Identity { method: "jwt".into(), subject, tenant, consumer, scopes, ..Identity::default() })
+}
+
+struct Outcome {
+    granted: Option<Arc<Identity>>,
+    status: u16,
+    reason: Option<Reason>,
+    challenges: Vec<String>,
+}
+
+fn outcome(alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
+    let output = Output::start(std::io::sink()).expect("a thread");
+    let metrics = Metrics::new("test", Box::new(|| 0), Box::new(|| 0));
+    let services = Arc::new(Services::new(Arc::new(metrics), output));
+    let authenticator = |says: &Says| Authenticator {
+        policy: "policy".into(),
+        hook: Arc::new(says.clone()),
+        metrics: services.metrics.policy("policy"),
+    };
+    let auth = Auth {
+        alternatives: alternatives.iter().map(|all| all.iter().map(authenticator).collect()).collect(),
+        anonymous: anonymous.map(|name| Arc::new(Identity::anonymous(&consumer(name, "")))),
+        hidden: Places::default(),
+    };
+    let state = crate::proxy::state::RequestState::new(services);
+    let settings = file::Audit::default();
+    let mut request = Request::get("/");
+    let mut trail = Trail::of(&state, &settings, "test");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    match runtime.block_on(authenticate(&auth, &mut request.cx(), "realm", &mut trail)) {
+        Decision::Granted(identity) => {
+            Outcome { granted: Some(identity), status: 200, reason: None, challenges: vec![] }
+        }
+        Decision::Refused(answer, reason) => Outcome {
+            granted: None,
+            status: answer.problem.status().as_u16(),
+            reason: Some(reason),
+            challenges: answer.challenges.iter().map(|one| one.to_str().expect("text").to_owned()).collect(),
+        },
+    }
+}
+
+fn status(alternatives: &[&[Says]], anonymous: Option<&str>) -> (u16, Option<&'static str>) {
+    let outcome = outcome(alternatives, anonymous);
+    (outcome.status, outcome.reason.map(Reason::code))
+}
+
+#[test]
+fn pitfall_05_what_alternatives_come_to() {
+    let granted = || Says::Granted(key("k", "acme", ""));
+    let denied = || Says::Denied(Reason::KeyUnknown);
+    let forbidden = || Says::Forbidden(Reason::RouteNotAllowed);
+    assert_eq!(status(&[&[granted()]], None), (200, None));
+    assert_eq!(status(&[&[denied()], &[granted()]], None), (200, None), "tried on after a denial");
+    assert_eq!(status(&[&[Says::Fails], &[granted()]], None), (200, None), "tried on after a failure");
+    assert_eq!(status(&[&[denied()], &[Says::Absent]], None), (401, Some("key_unknown")));
+    assert_eq!(status(&[&[Says::Absent], &[Says::Absent]], None), (401, Some("credential_absent")));
+    assert_eq!(status(&[&[denied()], &[Says::Fails]], None), (503, Some("plugin_failed")), "a failure is not a denial");
+    assert_eq!(status(&[&[Says::Absent], &[Says::Fails]], None), (503, Some("plugin_failed")));
+    assert_eq!(status(&[&[forbidden()], &[denied()]], None), (403, Some("route_not_allowed")));
+    assert_eq!(status(&[&[forbidden()], &[granted()]], None), (200, None), "unless something else grants");
+}
+
+#[test]
+fn pitfall_06_only_an_absent_credential_is_anonymous() {
+    let anonymous = outcome(&[&[Says::Absent], &[Says::Absent]], Some("guest"));
+    assert_eq!(anonymous.granted.expect("anonymous").consumer.as_ref().expect("a consumer").name, "guest");
+    assert_eq!(status(&[&[Says::Denied(Reason::KeyUnknown)]], Some("guest")).0, 401);
+    assert_eq!(status(&[&[Says::Absent], &[Says::Denied(Reason::KeyMalformed)]], Some("guest")).0, 401);
+    assert_eq!(status(&[&[Says::Fails]], Some("guest")).0, 503);
+    assert_eq!(status(&[&[Says::Forbidden(Reason::AddressNotAllowed)]], Some("guest")).0, 403);
+    let half = [Says::Granted(key("k", "acme", "")), Says::Absent];
+    assert_eq!(status(&[&half], Some("guest")).0, 401, "one of two was sent");
+}
+
+#[test]
+fn what_credentials_say_of_themselves_is_checked_for_every_plugin() {
+    let now = Request::get("/").now;
+    let denied = |limits| status(&[&[Says::Granted(limited(limits))]], None);
+    let base = CredentialLimits::default;
+    assert_eq!(denied(CredentialLimits { disabled: true, ..base() }), (401, Some("credential_disabled")));
+    assert_eq!(denied(CredentialLimits { expires: Some(now), ..base() }), (401, Some("key_expired")));
+    assert_eq!(denied(CredentialLimits { expires: Some(UnixTime(now.0 + 1)), ..base() }).0, 200);
+    assert_eq!(
+        denied(CredentialLimits { not_before: Some(UnixTime(now.0 + 1)), ..base() }),
+        (401, Some("credential_not_yet_valid"))
+    );
+    assert_eq!(denied(CredentialLimits { not_before: Some(now), ..base() }).0, 200);
+    assert_eq!(
+        denied(CredentialLimits { routes: Some(vec!["other".into()]), ..base() }),
+        (403, Some("route_not_allowed"))
+    );
+    assert_eq!(denied(CredentialLimits { routes: Some(vec!["test".into()]), ..base() }).0, 200);
+    let network = |text: &str| Some(vec![text.parse().expect("a network")]);
+    assert_eq!(
+        denied(CredentialLimits { addresses: network("10.0.0.0/8"), ..base() }),
+        (403, Some("address_not_allowed"))
+    );
+    assert_eq!(denied(CredentialLimits { addresses: network("127.0.0.0/8"), ..base() }).0, 200);
+}
+
+#[test]
+fn a_credential_taken_out_of_the_configuration_is_refused_by_its_old_snapshot_too() {
+    let identity = limited(CredentialLimits::default());
+    identity.credentials[0].usage.set_revoked(true);
+    assert_eq!(status(&[&[Says::Granted(identity)]], None), (401, Some("credential_disabled")));
+}
+
+#[test]
+fn use_is_counted_when_it_is_granted_and_only_then() {
+    let used = key("k", "acme", "");
+    let _ = outcome(&[&[Says::Granted(used.clone()), Says::Denied(Reason::KeyUnknown)]], None);
+    assert_eq!(used.credentials[0].usage.count(), 0, "the other half denied");
+    let _ = outcome(&[&[Says::Granted(used.clone())]], None);
+    assert_eq!(used.credentials[0].usage.count(), 1);
+    let (_, address) = used.credentials[0].usage.last().expect("used");
+    assert_eq!(address, IpAddr::from([127, 0, 0, 1]));
+}
+
+#[test]
+fn all_of_means_all_and_they_agree() {
+    let both = |a: Arc<Identity>, b: Arc<Identity>| outcome(&[&[Says::Granted(a), Says::Granted(b)]], None);
+    let granted = both(key("cert", "acme", "acme"), token("alice", "acme", "acme")).granted.expect("both granted");
+    assert_eq!(granted.method, "test+jwt");
+    assert_eq!(granted.subject.as_deref(), Some("alice"), "the token speaks for the subject");
+    assert_eq!(granted.client.as_deref(), Some("acme"), "the certificate for the client");
+    assert_eq!(granted.scopes, ["orders:read"], "scopes are never added up");
+    assert_eq!(granted.parts.len(), 2);
+    let conflict = both(key("cert", "acme", ""), token("alice", "other", ""));
+    assert_eq!((conflict.status, conflict.reason.map(Reason::code)), (403, Some("identity_conflict")));
+    let tenants = both(key("cert", "acme", "acme"), token("alice", "", "other"));
+    assert_eq!((tenants.status, tenants.reason.map(Reason::code)), (403, Some("identity_conflict")));
+    let denied: &[Says] = &[Says::Granted(key("k", "acme", "")), Says::Denied(Reason::KeyExpired)];
+    assert_eq!(status(&[denied], None), (401, Some("key_expired")));
+    let failed: &[Says] = &[Says::Denied(Reason::KeyUnknown), Says::Fails];
+    assert_eq!(status(&[failed], None), (503, Some("plugin_failed")));
+}
+
+#[test]
+fn there_is_one_challenge_for_each_way_in() {
+    let sent = outcome(&[&[Says::Absent], &[Says::Denied(Reason::KeyUnknown)], &[Says::Absent]], None);
+    assert_eq!(sent.challenges, ["Test realm=\"realm\", sent=\"false\"", "Test realm=\"realm\", sent=\"true\""]);
+    assert!(outcome(&[&[Says::Forbidden(Reason::RouteNotAllowed)]], None).challenges.is_empty());
+}
