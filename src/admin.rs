@@ -149,8 +149,8 @@ fn body(status: StatusCode, content_type: &str, body: String) -> Body {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Body {
         let head = session.req_header();
-        let host = head.headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
-        let authorization = head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let host = head.headers.get(header::HOST).map_or(&b""[..], http::HeaderValue::as_bytes);
+        let authorization = head.headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
         let answered = self.answer(&head.method, head.uri.path(), host, authorization);
         let is_head = head.method == Method::HEAD;
         let mut response = answered.unwrap_or_else(|answer| {

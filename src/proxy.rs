@@ -210,8 +210,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         state.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
-        let limit = state.route.as_ref().and_then(|route| route.max_body_bytes);
-        if limit.is_some_and(|limit| state.body_bytes > limit) {
+        if state.max_body_bytes.is_some_and(|limit| state.body_bytes > limit) {
             return Err(refused(state, Refusal::body_too_large()));
         }
         let mut filters = std::mem::take(&mut state.bodies);
@@ -249,9 +248,7 @@ impl ProxyHttp for Proxy {
         }
         state.answered(head.status.as_u16());
         // From here on a slim record is enough: a stream of an hour holds on to no configuration.
-        if session.is_body_done() || head.status == StatusCode::SWITCHING_PROTOCOLS {
-            state.route = None;
-        }
+        state.route = None;
         Ok(())
     }
 

@@ -229,7 +229,7 @@ impl<'i> Tables<'i> {
                     "include" if file == 0 => {}
                     "include" => name.problem(problems, "an included file includes no others"),
                     "listeners" | "upstreams" | "policies" | "routes" | "consumers" => {
-                        tables.listed.push((table, node))
+                        tables.listed.push((table, node));
                     }
                     _ => {
                         if tables.single.insert(table, node).is_some() {
@@ -279,7 +279,7 @@ fn check_listeners(listeners: &[(file::Listener, Location)], problems: &mut Prob
         match seen.entry(listener.address) {
             Entry::Vacant(free) => _ = free.insert(location),
             Entry::Occupied(taken) => {
-                location.problem(problems, "address", format!("{} listens there already", taken.get().path))
+                location.problem(problems, "address", format!("{} listens there already", taken.get().path));
             }
         }
     }
@@ -315,7 +315,7 @@ fn defaults<'i>(node: Option<Node<'i>>, named: &HashMap<String, usize>, problems
         match item.name() {
             None => item.problem(problems, "default plugins are named policies: write the name of one"),
             Some(name) if !named.contains_key(&name.text) => {
-                unknown(&name, "policy", named.keys().map(String::as_str), problems)
+                unknown(&name, "policy", named.keys().map(String::as_str), problems);
             }
             Some(name) => match plugins.iter().find(|other| other.text == name.text) {
                 Some(first) => name.problem(problems, format!("the same policy stands at {} already", first.path)),

@@ -37,7 +37,7 @@ impl Problems {
 
     /// Puts them in the order of the files and turns offsets into lines and columns.
     pub fn locate(mut self, sources: &Sources) -> Report {
-        self.list.sort_by(|a, b| (a.file, a.span.start).cmp(&(b.file, b.span.start)));
+        self.list.sort_by_key(|problem| (problem.file, problem.span.start));
         let located = self.list.into_iter().map(|problem| {
             let (line, column) = sources.position(problem.file, problem.span.start);
             let file = sources.0.get(problem.file).map_or_else(String::new, |source| source.path.display().to_string());

@@ -132,7 +132,7 @@ impl<'i> Known<'_, 'i> {
 
         match (auth_node.is_some(), file.public) {
             (false, false) => {
-                name.problem(problems, "there is no `auth`: say how this route authenticates, or `public = true`")
+                name.problem(problems, "there is no `auth`: say how this route authenticates, or `public = true`");
             }
             (true, true) => name.problem(problems, "`auth` and `public = true` contradict each other"),
             _ => {}
@@ -332,19 +332,20 @@ fn answer(respond: &file::Respond, location: &Location, problems: &mut Problems)
         }
         return Some(Ending::Echo);
     }
-    let status =
-        respond.status.as_ref().map_or(Ok(StatusCode::OK), |status| match StatusCode::from_u16(*status.get_ref()) {
-            Ok(code) if code.as_u16() >= 200 => Ok(code),
-            _ => Err(problems.add(
-                location.file,
-                status.span(),
-                format!("{}.respond.status", location.path),
-                "a status is between 200 and 999",
-            )),
-        });
+    let status = match &respond.status {
+        None => StatusCode::OK,
+        Some(given) => match StatusCode::from_u16(*given.get_ref()) {
+            Ok(status) if status.as_u16() >= 200 => status,
+            _ => {
+                let path = format!("{}.respond.status", location.path);
+                problems.add(location.file, given.span(), path, "a status is between 200 and 999");
+                return None;
+            }
+        },
+    };
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     Some(Ending::Respond {
-        status: status.ok()?,
+        status,
         body: Bytes::from(respond.body.clone().unwrap_or_default()),
         content_type: respond.content_type.clone().map_or(text, |media_type| media_type.0),
     })

@@ -95,7 +95,7 @@ impl<'t> Trail<'t> {
             1 => true,
             every => {
                 SEEN.set(SEEN.get().wrapping_add(1));
-                SEEN.get() % every == 0
+                SEEN.get().is_multiple_of(every)
             }
         };
         if !is_due {

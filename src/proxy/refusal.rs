@@ -150,10 +150,10 @@ impl Answer {
         } else {
             set(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
             let mut body = String::with_capacity(256);
-            let _ = write!(
+            let _ = writeln!(
                 body,
                 "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{},\"code\":\"{code}\",\"detail\":\"{detail}\",\
-                 \"request_id\":\"{request_id}\"}}\n",
+                 \"request_id\":\"{request_id}\"}}",
                 status.as_u16(),
             );
             set(header::CONTENT_LENGTH, HeaderValue::from(body.len()));

@@ -53,6 +53,8 @@ pub struct RequestState {
     pub error: Option<String>,
     /// Body filters of this request.
     pub bodies: Vec<Box<dyn BodyFilter>>,
+    /// The largest body the route takes.
+    pub max_body_bytes: Option<u64>,
     /// Request body bytes seen so far.
     pub body_bytes: u64,
     /// Connections tried so far.
@@ -99,6 +101,7 @@ impl RequestState {
             reason: None,
             error: None,
             bodies: Vec::new(),
+            max_body_bytes: None,
             body_bytes: 0,
             attempts: 0,
             upstream: None,
@@ -131,6 +134,7 @@ impl RequestState {
     /// The route was found.
     pub fn matched(&mut self, route: &Arc<Route>) {
         self.record = Some(route.record.clone());
+        self.max_body_bytes = route.max_body_bytes;
         self.route = Some(route.clone());
     }
 

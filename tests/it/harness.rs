@@ -38,7 +38,7 @@ mod tests;
 mod upstream;
 
 pub(crate) use client::{Client, Raw, WebSocket, raw};
-pub(crate) use gateway::{Gateway, portcullis};
+pub(crate) use gateway::{Gateway, portcullis, program};
 pub(crate) use upstream::{RawUpstream, Reply, Upstream};
 
 /// The longest that anything is waited for. Far above what a loaded machine with two cores needs.

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "these tests are about time that passes")]
+
 use std::{
     collections::HashMap,
     io::{ErrorKind, Read, pipe},

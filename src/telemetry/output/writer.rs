@@ -126,6 +126,7 @@ impl<W: Write> Writer<'_, W> {
 
 /// Writes all of `bytes`, or as much as the sink takes before it fails; says how many lines were lost. A sink that is
 /// gone fails at once each time: that is at most one call for each [`GATHER`].
+#[expect(clippy::disallowed_methods, reason = "this is the writer's own thread, and its sink asks to be left alone")]
 fn write(sink: &mut impl Write, bytes: &[u8], torn: &mut bool, queue: &Queue) -> u64 {
     let mut rest = bytes;
     while !rest.is_empty() {

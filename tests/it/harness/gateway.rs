@@ -40,7 +40,8 @@ impl Gateway {
     /// A gateway that needs more than a configuration.
     pub(crate) fn builder(toml: &str) -> GatewayBuilder {
         let dir = TempDir::new().expect("a temporary directory");
-        let place = Place { words: vec![("DIR".into(), dir.path().display().to_string())], dir };
+        let words = vec![("DIR".into(), dir.path().display().to_string())];
+        let place = Place { program: BINARY.into(), words, dir };
         GatewayBuilder { toml: toml.into(), place, environment: Vec::new() }
     }
 
@@ -162,6 +163,12 @@ pub(crate) struct GatewayBuilder {
 }
 
 impl GatewayBuilder {
+    /// Runs this program in the place of `portcullis`.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        self.place.program = program.into();
+        self
+    }
+
     /// Puts a value in the place of `@NAME@`, in this configuration and in those that replace it.
     pub(crate) fn set(mut self, name: &str, value: &(impl ToString + ?Sized)) -> Self {
         self.place.words.push((name.into(), value.to_string()));
@@ -225,7 +232,12 @@ pub(crate) struct Output {
 
 /// Runs any subcommand to its end.
 pub(crate) async fn portcullis(arguments: &[impl AsRef<OsStr>], stdin: &str) -> Output {
-    let mut command = Command::new(BINARY);
+    program(Path::new(BINARY), arguments, stdin).await
+}
+
+/// Runs a subcommand of a gateway of one's own to its end.
+pub(crate) async fn program(program: &Path, arguments: &[impl AsRef<OsStr>], stdin: &str) -> Output {
+    let mut command = Command::new(program);
     command.args(arguments);
     run(command, stdin).await
 }
@@ -250,6 +262,7 @@ async fn run(command: Command, stdin: &str) -> Output {
 
 /// A directory of one gateway, and the words that its configurations use.
 struct Place {
+    program: PathBuf,
     dir: TempDir,
     words: Vec<(String, String)>,
 }
@@ -260,7 +273,7 @@ impl Place {
     }
 
     fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(&self.program);
         command.arg(verb).arg("-c").arg(self.config());
         // Where a control socket goes that the file does not place: gateways of other tests run at the same time.
         command.env("RUNTIME_DIRECTORY", self.dir.path());
