@@ -3,7 +3,7 @@
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicBool},
 };
 
 use parking_lot::Mutex;
@@ -19,6 +19,8 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// Where lines go.
     pub output: Output,
+    /// Audit events found no room in spite of waiting, and none has been queued since.
+    pub is_audit_stuck: AtomicBool,
     usage: Mutex<HashMap<(&'static str, String), Arc<Usage>>>,
     shared: Mutex<Shared>,
 }
@@ -26,7 +28,7 @@ pub struct Services {
 impl Services {
     /// Nothing counted yet.
     pub fn new(metrics: Arc<Metrics>, output: Output) -> Self {
-        Self { metrics, output, usage: Mutex::default(), shared: Mutex::default() }
+        Self { metrics, output, is_audit_stuck: AtomicBool::new(false), usage: Mutex::default(), shared: Mutex::default() }
     }
 
     /// How a credential has been used, by its kind and id.

@@ -103,14 +103,15 @@ fn type_of(schema: &Value, root: &Value) -> String {
     if let Some(values) = schema["enum"].as_array() {
         return values.iter().map(Value::to_string).collect::<Vec<_>>().join(" or ");
     }
-    match &schema["type"] {
-        Value::String(name) if name == "array" => format!("list of {}", type_of(&schema["items"], root)),
-        Value::String(name) if name == "object" => "table".to_owned(),
-        Value::String(name) => name.clone(),
-        Value::Array(names) => {
-            let names = names.iter().filter_map(Value::as_str).filter(|name| *name != "null");
-            names.map(|name| if name == "object" { "table" } else { name }).collect::<Vec<_>>().join(" or ")
-        }
-        _ => "anything".to_owned(),
-    }
+    let names = match &schema["type"] {
+        Value::String(name) => vec![name.as_str()],
+        Value::Array(names) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
+        _ => return "anything".to_owned(),
+    };
+    let shown = names.into_iter().map(|name| match name {
+        "array" => format!("list of {}", type_of(&schema["items"], root)),
+        "object" => "table".to_owned(),
+        name => name.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join(" or ")
 }

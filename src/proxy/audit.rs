@@ -4,7 +4,11 @@
 //! What alternatives of authentication say is gathered and written when the outcome is known: a key that one policy
 //! does not know is no failure when the next one knows it.
 
-use std::{cell::Cell, net::IpAddr, sync::Arc};
+use std::{
+    cell::Cell,
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use portcullis_plugin::{Identity, Reason};
 
@@ -151,22 +155,29 @@ impl<'t> Trail<'t> {
             method: self.method,
             path: self.path,
         };
-        if !written(&self.services.output, &line) {
+        if !written(self.services, &line) {
             self.is_incomplete = true;
         }
     }
 }
 
 /// Queues the event, waiting a little where there is no room. The queue is full only while whoever reads it stands
-/// still: a worker that waits then, for at most [`output::AUDIT_WAIT`], slows the flood down rather than losing events.
-fn written(output: &output::Output, line: &Audit<'_>) -> bool {
-    let deadline = std::time::Instant::now();
-    while output.try_audit(line).is_err() {
-        if deadline.elapsed() >= output::AUDIT_WAIT {
-            output.count_dropped();
+/// still. The first worker to find it so waits, for at most [`output::AUDIT_WAIT`]; once that was in vain nobody waits
+/// until there is room again, because a reader that is gone must not take the gateway with it.
+fn written(services: &Services, line: &Audit<'_>) -> bool {
+    let started = std::time::Instant::now();
+    loop {
+        if services.output.try_audit(line).is_ok() {
+            if services.is_audit_stuck.load(Relaxed) {
+                services.is_audit_stuck.store(false, Relaxed);
+            }
+            return true;
+        }
+        if services.is_audit_stuck.load(Relaxed) || started.elapsed() >= output::AUDIT_WAIT {
+            services.is_audit_stuck.store(true, Relaxed);
+            services.output.count_dropped();
             return false;
         }
         std::thread::park_timeout(output::AUDIT_RETRY);
     }
-    true
 }

@@ -51,7 +51,7 @@ impl Plugin for ConsumerRestriction {
     }
 }
 
-/// What a policy says: at least one of the two.
+/// Lets callers in, or keeps them out, by who they are: at least one of `allow` and `deny`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

@@ -58,7 +58,7 @@ impl Plugin for KeyAuth {
     }
 }
 
-/// What a policy says.
+/// Proves a client by a key that it sends: the policy says where, the consumers' credentials have the hashes.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
