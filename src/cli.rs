@@ -110,7 +110,9 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
         }
         Err(Failure::Configuration(report)) => {
             eprint!("{report}");
-            eprintln!("{} the configuration has {} problems", error_label(), report.0.len());
+            let count = report.0.len();
+            let plural = if count == 1 { "" } else { "s" };
+            eprintln!("{} the configuration has {count} problem{plural}", error_label());
             ExitCode::from(2)
         }
     }

@@ -17,7 +17,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use log::Level;
+use log::{Level, LevelFilter};
 use parking_lot::Mutex;
 use pingora_core::{
     server::{Fds, configuration::ServerConf},
@@ -88,7 +88,9 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
 
     let snapshot = reload::load(path, &registry, &services, None, false)?;
     // A gateway that is run twice in one process (in tests) keeps the first one's logger.
-    drop(Logger::new(output.clone(), snapshot.settings.log.level.0).install());
+    // Its own limit is none: what `[log] level` says may change by a reload, and stands in `log::max_level` alone.
+    drop(Logger::new(output.clone(), LevelFilter::Trace).install());
+    log::set_max_level(snapshot.settings.log.level.0);
     let started = Started::new(path, registry, services, open, snapshot)?;
     started.serve(signals);
     output.flush(FLUSH_TIMEOUT);

@@ -243,6 +243,11 @@ impl ProxyHttp for Proxy {
         {
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
+        if session.req_header().version == Version::HTTP_10 && head.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            // It knows no chunks (RFC 9112 section 6.1): the end of the connection is the end of the body.
+            session.set_keepalive(None);
+        }
         if *self.closing.borrow() {
             session.set_keepalive(None);
         }

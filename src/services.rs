@@ -28,7 +28,13 @@ pub struct Services {
 impl Services {
     /// Nothing counted yet.
     pub fn new(metrics: Arc<Metrics>, output: Output) -> Self {
-        Self { metrics, output, is_audit_stuck: AtomicBool::new(false), usage: Mutex::default(), shared: Mutex::default() }
+        Self {
+            metrics,
+            output,
+            is_audit_stuck: AtomicBool::new(false),
+            usage: Mutex::default(),
+            shared: Mutex::default(),
+        }
     }
 
     /// How a credential has been used, by its kind and id.

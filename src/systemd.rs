@@ -1,8 +1,27 @@
 //! What systemd is told (sd_notify(3)). Without `NOTIFY_SOCKET` in the environment all of it does nothing.
 
+use std::{
+    ffi::OsStr,
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    time::Duration,
+};
+
 use sd_notify::NotifyState;
 
-use crate::reload::Reloaded;
+use crate::{reload::Reloaded, telemetry::json::cut};
+
+/// How long systemd may take to make room for a message. It is always read at once; whoever does not read must not hold
+/// up a reload, or the end.
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest status: systemd ignores messages above 4096 bytes, and would never learn that the reload is over.
+const MAX_STATUS_BYTES: usize = 1024;
 
 /// A reload has begun. `MONOTONIC_USEC` tells systemd that this is about its own `ExecReload`, not about an older one.
 pub fn reloading() {
@@ -23,16 +42,31 @@ pub fn stopping() {
 
 fn status(reloaded: &Reloaded) -> String {
     let serving = format!("generation {}, {} routes", reloaded.generation, reloaded.routes);
-    match reloaded.errors.as_slice() {
+    let status = match reloaded.errors.as_slice() {
         [] => serving,
         [first, ..] => format!("{serving}; the last reload was refused ({} problems): {first}", reloaded.errors.len()),
-    }
+    };
+    // One line: the next one would be another field of the message.
+    cut(&status.replace(char::is_control, " "), MAX_STATUS_BYTES).to_owned()
 }
 
 fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(false, states) {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+    if let Err(error) = send(&address, message.as_bytes()) {
         log::warn!("systemd was not told: {error}");
     }
+}
+
+/// Not by `sd_notify::notify`: that waits for ever, and knows no abstract addresses.
+fn send(address: &OsStr, message: &[u8]) -> io::Result<()> {
+    let address = match address.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        path => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    socket.send_to_addr(message, &address).map(drop)
 }
 
 #[cfg(test)]
@@ -48,5 +82,13 @@ mod tests {
         reloaded.errors.push(wrong);
         let expected = "generation 3, 12 routes; the last reload was refused (1 problems): p.toml:4:1: routes.a: no";
         assert_eq!(status(&reloaded), expected);
+    }
+
+    #[test]
+    fn a_status_is_one_line_that_systemd_takes() {
+        let text = format!("no\nREADY=1\n{}", "x".repeat(8192));
+        let wrong = Located { file: "p.toml".into(), line: 4, column: 1, path: "routes.a".into(), text };
+        let status = status(&Reloaded { generation: 3, routes: 12, changes: None, errors: vec![wrong] });
+        assert!(!status.contains('\n') && status.len() <= MAX_STATUS_BYTES, "{} bytes: {status}", status.len());
     }
 }

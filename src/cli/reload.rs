@@ -2,7 +2,7 @@ use std::{io::Write, path::PathBuf};
 
 use super::{ConfigArgument, Failure};
 use crate::{
-    config::{Problems, Report, Source, file, node::Node},
+    config::{Report, Source},
     control,
 };
 
@@ -35,10 +35,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `server.control` of the file. What else is wrong with it is the gateway's to say.
+/// `server.control` of the file, also of one that has errors: what is wrong with it is the gateway's to say.
 fn configured(arguments: &Arguments) -> Option<PathBuf> {
     let source = Source::read(&arguments.config.config).ok()?;
-    let mut ignored = Problems::default();
-    let server = Node::parse(0, &source.text, &mut ignored)?.take("server")?;
-    server.decode::<file::Server>(&mut ignored)?.control
+    let (root, _) = toml::de::DeTable::parse_recoverable(&source.text);
+    let control = root.get_ref().get("server")?.get_ref().get("control")?;
+    control.get_ref().as_str().map(PathBuf::from)
 }

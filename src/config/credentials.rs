@@ -1,4 +1,8 @@
-use std::{any::Any, collections::HashMap, sync::Arc};
+use std::{
+    any::Any,
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use portcullis_plugin::{Consumer, CredentialLimits, UnixTime};
 use toml::{Spanned, de::DeValue, value::Datetime};
@@ -35,6 +39,8 @@ pub struct CredentialDraft {
     pub own: Arc<dyn Any + Send + Sync>,
     /// The policies it opens.
     pub opens: Opens,
+    /// Another has the same secret: an error that has been told, and that plugins need not tell again.
+    pub is_twin: bool,
     /// The routes it names, for looking them up.
     pub routes: Vec<Name>,
     /// Of everything it says and of its consumer.
@@ -110,8 +116,8 @@ pub(super) fn read(
                     "this is the sample key, which everybody knows: it works on loopback listeners alone",
                 );
             }
-            if let Some(draft) = draft(entry, &consumer, about, registry, problems) {
-                seen.check(&draft, problems);
+            if let Some(mut draft) = draft(entry, &consumer, about, registry, problems) {
+                seen.check(&mut draft, problems);
                 credentials.push(draft);
             }
         }
@@ -184,6 +190,7 @@ fn draft(
         limits,
         own,
         opens,
+        is_twin: false,
         routes,
         fingerprint,
         own_fingerprint,
@@ -211,14 +218,20 @@ struct Seen {
 }
 
 impl Seen {
-    fn check(&mut self, draft: &CredentialDraft, problems: &mut Problems) {
-        let key = (draft.kind, draft.id.text.clone());
-        if let Some(first) = self.ids.insert(key, draft.location.path.clone()) {
-            draft.id.problem(problems, format!("`{}` is the id of {first} already", draft.id.text));
+    fn check(&mut self, draft: &mut CredentialDraft, problems: &mut Problems) {
+        let path = || draft.location.path.clone();
+        match self.ids.entry((draft.kind, draft.id.text.clone())) {
+            Entry::Vacant(free) => _ = free.insert(path()),
+            Entry::Occupied(first) => {
+                draft.id.problem(problems, format!("`{}` is the id of {} already", draft.id.text, first.get()));
+            }
         }
-        let key = (draft.kind, draft.own_fingerprint);
-        if let Some(first) = self.secrets.insert(key, draft.location.path.clone()) {
-            draft.location.problem(problems, "", format!("this is the same secret as that of {first}"));
+        match self.secrets.entry((draft.kind, draft.own_fingerprint)) {
+            Entry::Vacant(free) => _ = free.insert(path()),
+            Entry::Occupied(first) => {
+                draft.location.problem(problems, "", format!("this is the same secret as that of {}", first.get()));
+                draft.is_twin = true;
+            }
         }
     }
 }

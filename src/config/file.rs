@@ -398,15 +398,14 @@ impl<'de> Deserialize<'de> for Target {
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Hosts it answers for; none: any.
-    #[serde(default)]
-    pub hosts: Vec<Parsed<HostPattern>>,
+    pub hosts: Option<Spanned<Vec<Parsed<HostPattern>>>>,
     /// Paths it answers for.
     pub paths: Spanned<Vec<Parsed<PathPattern>>>,
     /// Methods it takes; none: the usual ones.
     pub methods: Option<Spanned<Vec<String>>>,
     /// Headers a request has to have: a value, or `true` where any value does.
     #[serde(default)]
-    pub headers: BTreeMap<Parsed<HeaderName>, HeaderRule>,
+    pub headers: HeaderRules,
     /// The upstream it forwards to.
     pub upstream: Option<Spanned<String>>,
     /// An answer in place of an upstream.
@@ -427,18 +426,45 @@ pub struct Route {
     /// The largest request body; 0: no limit.
     pub max_body_bytes: Option<u64>,
     /// The realm of challenges (RFC 9110 section 11.5); the route's name where absent.
-    pub realm: Option<String>,
+    pub realm: Option<Spanned<String>>,
 }
 
-impl PartialOrd for Parsed<HeaderName> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
+/// A table of headers. Names that differ in case alone are one header: the second is an error, and none gets lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderRules(pub Vec<(HeaderName, HeaderRule)>);
 
-impl Ord for Parsed<HeaderName> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.as_str().cmp(other.0.as_str())
+impl<'de> Deserialize<'de> for HeaderRules {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Reads a name, so that one which is there already is an error at its own place.
+        struct NewName<'r>(&'r [(HeaderName, HeaderRule)]);
+        impl<'de> de::DeserializeSeed<'de> for NewName<'_> {
+            type Value = HeaderName;
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<HeaderName, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let name: HeaderName =
+                    text.parse().map_err(|_| de::Error::custom(format!("`{text}` is not a header's name")))?;
+                match self.0.iter().any(|(known, _)| *known == name) {
+                    true => Err(de::Error::custom(format!("the header `{name}` stands in this table already"))),
+                    false => Ok(name),
+                }
+            }
+        }
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = HeaderRules;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of headers and their values")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<HeaderRules, A::Error> {
+                let mut rules = Vec::new();
+                while let Some(name) = map.next_key_seed(NewName(&rules))? {
+                    rules.push((name, map.next_value()?));
+                }
+                rules.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+                Ok(HeaderRules(rules))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
     }
 }
 

@@ -1,7 +1,7 @@
 //! From files to a [`Configuration`]: every table read, every name looked up, nothing built.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map},
     net::SocketAddr,
     sync::Arc,
 };
@@ -14,7 +14,7 @@ use super::{
     fingerprint::Fingerprint,
     node::{Name, Node},
     problem::{Problems, suggestion},
-    routes::{Defaults, Known, RouteDraft},
+    routes::{Defaults, Known, Named, RouteDraft},
     secrets::Secrets,
     source::Sources,
 };
@@ -32,6 +32,8 @@ pub struct Configuration<'i> {
     pub client_address: file::ClientAddress,
     /// `[identity]`.
     pub identity: file::Identity,
+    /// Where it stands, for what is found wrong with it later.
+    pub identity_at: Option<Node<'i>>,
     /// `[log]`.
     pub log: file::Log,
     /// `[audit]`.
@@ -132,15 +134,11 @@ pub fn load<'i>(
 ) -> Option<Configuration<'i>> {
     let roots = sources.0.iter().enumerate().map(|(file, source)| Node::parse(file, &source.text, problems));
     let roots: Vec<_> = roots.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
-    let mut tables = Tables::merge(roots, problems);
+    let mut tables = Tables::merge(sources, roots, problems);
 
     let server = tables.one::<file::Server>("server", problems).unwrap_or_default();
-    let listeners = tables.lists("listeners", problems).into_iter();
-    let listeners: Vec<(file::Listener, Location)> = listeners
-        .filter_map(|node| Some((Location::of(&node), node)).and_then(|(at, node)| Some((node.decode(problems)?, at))))
-        .collect();
-    check_listeners(&listeners, problems);
-    let admin = tables.single.remove("admin").and_then(|node| admin(node, &secrets, problems));
+    let listeners = listeners(&mut tables, problems);
+    let admin = tables.single.remove("admin").and_then(|node| admin(node, &listeners, &secrets, problems));
     let has_public_listener = listeners.iter().any(|(listener, _)| !listener.address.ip().is_loopback());
 
     let upstreams: BTreeMap<_, _> = tables
@@ -161,11 +159,14 @@ pub fn load<'i>(
     let mut named = HashMap::new();
     for (name, mut node) in tables.named("policies", problems) {
         let fingerprint = Fingerprint::of(&node);
-        let Some(kind) = registry.plugin_of(&mut node, problems).copied() else { continue };
         if name.text.contains('/') {
             name.problem(problems, "a policy's name has no `/`");
         }
-        named.insert(name.text.clone(), policies.len());
+        let Some(kind) = registry.plugin_of(&mut node, problems).copied() else {
+            named.insert(name.text, None);
+            continue;
+        };
+        named.insert(name.text.clone(), Some(policies.len()));
         policies.push(PolicyDraft::read(name.text, None, kind, fingerprint, node, problems));
     }
 
@@ -174,7 +175,7 @@ pub fn load<'i>(
     let (consumers, credentials) = credentials::read(consumer_nodes, registry, has_public_listener, problems);
 
     let defaults = defaults(tables.single.remove("defaults"), &named, problems);
-    let upstream_names: HashSet<String> = tables.names.get("upstreams").cloned().unwrap_or_default();
+    let upstream_names: HashSet<String> = tables.names.remove("upstreams").unwrap_or_default().into_keys().collect();
     let mut known = Known {
         registry,
         upstreams: &upstream_names,
@@ -189,12 +190,14 @@ pub fn load<'i>(
     let routes = route_nodes.into_iter().filter_map(|(name, node)| known.route(name, node, problems)).collect();
 
     check_references(&credentials, &policies, &named, &route_names, problems);
+    let identity_at = tables.single.get("identity").cloned();
     Some(Configuration {
         server,
         admin,
         listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
         client_address: tables.one("client_address", problems).unwrap_or_default(),
         identity: tables.one("identity", problems).unwrap_or_default(),
+        identity_at,
         log: tables.one("log", problems).unwrap_or_default(),
         audit: tables.one("audit", problems).unwrap_or_default(),
         upstreams,
@@ -207,16 +210,17 @@ pub fn load<'i>(
 }
 
 /// The tables of all files, put together.
-#[derive(Default)]
 struct Tables<'i> {
+    sources: &'i Sources,
     single: HashMap<&'static str, Node<'i>>,
     listed: Vec<(&'static str, Node<'i>)>,
-    names: HashMap<&'static str, HashSet<String>>,
+    /// The entries of a table, each with its file.
+    names: HashMap<&'static str, HashMap<String, usize>>,
 }
 
 impl<'i> Tables<'i> {
-    fn merge(roots: Vec<Node<'i>>, problems: &mut Problems) -> Self {
-        let mut tables = Self::default();
+    fn merge(sources: &'i Sources, roots: Vec<Node<'i>>, problems: &mut Problems) -> Self {
+        let mut tables = Self { sources, single: HashMap::new(), listed: Vec::new(), names: HashMap::new() };
         for root in roots {
             let file = root.file;
             for (name, node) in root.entries(problems) {
@@ -231,11 +235,10 @@ impl<'i> Tables<'i> {
                     "listeners" | "upstreams" | "policies" | "routes" | "consumers" => {
                         tables.listed.push((table, node));
                     }
-                    _ => {
-                        if tables.single.insert(table, node).is_some() {
-                            name.problem(problems, format!("`{table}` stands in another file already"));
-                        }
-                    }
+                    _ => match tables.single.get(table) {
+                        Some(first) => tables.twice(&name, first.file, problems),
+                        None => _ = tables.single.insert(table, node),
+                    },
                 }
             }
         }
@@ -254,38 +257,63 @@ impl<'i> Tables<'i> {
         self.all(table).into_iter().flat_map(|node| node.items(problems)).collect()
     }
 
-    /// The entries of a table over all files; the same name twice is an error.
+    /// The entries of a table over all files; the same name twice is an error, and the first one counts.
     fn named(&mut self, table: &'static str, problems: &mut Problems) -> Vec<(Name, Node<'i>)> {
         let nodes: Vec<_> = self.all(table).into_iter().flat_map(|node| node.entries(problems)).collect();
-        let seen = self.names.entry(table).or_default();
-        for (name, _) in &nodes {
-            if !seen.insert(name.text.clone()) {
-                name.problem(problems, format!("`{}` stands in another file already", name.text));
+        let mut seen = HashMap::with_capacity(nodes.len());
+        let mut first = Vec::with_capacity(nodes.len());
+        for (name, node) in nodes {
+            match seen.entry(name.text.clone()) {
+                hash_map::Entry::Occupied(taken) => self.twice(&name, *taken.get(), problems),
+                hash_map::Entry::Vacant(free) => {
+                    free.insert(name.file);
+                    first.push((name, node));
+                }
             }
         }
-        nodes
+        self.names.insert(table, seen);
+        first
+    }
+
+    /// A file has no name twice, or it would not parse; two files may.
+    fn twice(&self, name: &Name, file: usize, problems: &mut Problems) {
+        let first = self.sources.0[file].path.display();
+        name.problem(problems, format!("`{}` stands in {first} already", name.text));
     }
 }
 
-fn check_listeners(listeners: &[(file::Listener, Location)], problems: &mut Problems) {
-    let mut seen: BTreeMap<SocketAddr, &Location> = BTreeMap::new();
-    if listeners.is_empty() {
+fn listeners(tables: &mut Tables<'_>, problems: &mut Problems) -> Vec<(file::Listener, Location)> {
+    let problems_before = problems.len();
+    let nodes = tables.lists("listeners", problems);
+    if nodes.is_empty() && problems.len() == problems_before {
         problems.add(0, 0..0, "listeners", "there is no `[[listeners]]`: the gateway would accept nothing");
     }
-    for (listener, location) in listeners {
-        if listener.address.port() == 0 {
-            continue; // each takes a port of its own
-        }
+    let located = nodes.into_iter().map(|node| (Location::of(&node), node));
+    let listeners: Vec<(file::Listener, Location)> =
+        located.filter_map(|(at, node)| Some((node.decode(problems)?, at))).collect();
+    let mut seen: HashMap<SocketAddr, &Location> = HashMap::new();
+    for (listener, location) in listeners.iter().filter(|(listener, _)| takes_a_port(listener.address)) {
         match seen.entry(listener.address) {
-            Entry::Vacant(free) => _ = free.insert(location),
-            Entry::Occupied(taken) => {
+            hash_map::Entry::Vacant(free) => _ = free.insert(location),
+            hash_map::Entry::Occupied(taken) => {
                 location.problem(problems, "address", format!("{} listens there already", taken.get().path));
             }
         }
     }
+    listeners
 }
 
-fn admin(node: Node<'_>, secrets: &Secrets, problems: &mut Problems) -> Option<(file::AdminAddress, Option<Secret>)> {
+/// With port 0 each takes one of its own.
+fn takes_a_port(address: SocketAddr) -> bool {
+    address.port() != 0
+}
+
+fn admin(
+    node: Node<'_>,
+    listeners: &[(file::Listener, Location)],
+    secrets: &Secrets,
+    problems: &mut Problems,
+) -> Option<(file::AdminAddress, Option<Secret>)> {
     let location = Location::of(&node);
     let token_at = node.span_of("token");
     let admin = node.decode::<file::Admin>(problems)?;
@@ -299,15 +327,20 @@ fn admin(node: Node<'_>, secrets: &Secrets, problems: &mut Problems) -> Option<(
     };
     let span = admin.listen.span();
     let listen = admin.listen.into_inner().0;
-    if let (file::AdminAddress::Tcp(address), None) = (&listen, &token)
-        && !address.ip().is_loopback()
-    {
-        problems.add(location.file, span, "admin.listen", "an admin listener that is not loopback needs a `token`");
+    if let file::AdminAddress::Tcp(address) = listen {
+        if token.is_none() && !address.ip().is_loopback() {
+            let text = "an admin listener that is not loopback needs a `token`";
+            problems.add(location.file, span.clone(), "admin.listen", text);
+        }
+        if let Some((_, other)) = listeners.iter().find(|(other, _)| other.address == address && takes_a_port(address))
+        {
+            problems.add(location.file, span, "admin.listen", format!("{} listens there already", other.path));
+        }
     }
     Some((listen, token))
 }
 
-fn defaults<'i>(node: Option<Node<'i>>, named: &HashMap<String, usize>, problems: &mut Problems) -> Defaults<'i> {
+fn defaults<'i>(node: Option<Node<'i>>, named: &Named, problems: &mut Problems) -> Defaults<'i> {
     let Some(mut node) = node else { return Defaults::default() };
     let auth = node.take("auth");
     let mut plugins: Vec<Name> = Vec::new();
@@ -336,7 +369,7 @@ fn defaults<'i>(node: Option<Node<'i>>, named: &HashMap<String, usize>, problems
 fn check_references(
     credentials: &[CredentialDraft],
     policies: &[PolicyDraft<'_>],
-    named: &HashMap<String, usize>,
+    named: &Named,
     routes: &HashSet<String>,
     problems: &mut Problems,
 ) {
@@ -364,7 +397,7 @@ fn check_references(
                 for name in names {
                     match named.get(&name.text) {
                         None => unknown(name, "policy", of_its_kind.iter().copied(), problems),
-                        Some(policy) if policies[*policy].kind.name != credential.kind => {
+                        Some(Some(policy)) if policies[*policy].kind.name != credential.kind => {
                             name.problem(
                                 problems,
                                 format!("`{}` is a policy of {}", name.text, policies[*policy].kind.name),

@@ -1,11 +1,11 @@
 //! Everything that is wrong with a configuration, collected in one run.
 
-use std::{fmt, ops::Range};
+use std::{collections::HashSet, fmt, ops::Range};
 
 use super::source::Sources;
 
 /// One thing that is wrong, and where.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     file: usize,
     span: Range<usize>,
@@ -35,9 +35,12 @@ impl Problems {
         self.list.len()
     }
 
-    /// Puts them in the order of the files and turns offsets into lines and columns.
+    /// Puts them in the order of the files and turns offsets into lines and columns. What is wrong with a default is
+    /// found once for each route, and told once.
     pub fn locate(mut self, sources: &Sources) -> Report {
-        self.list.sort_by_key(|problem| (problem.file, problem.span.start));
+        let mut told = HashSet::new();
+        self.list.retain(|problem| told.insert(problem.clone()));
+        self.list.sort_by(|a, b| (a.file, a.span.start).cmp(&(b.file, b.span.start)));
         let located = self.list.into_iter().map(|problem| {
             let (line, column) = sources.position(problem.file, problem.span.start);
             let file = sources.0.get(problem.file).map_or_else(String::new, |source| source.path.display().to_string());

@@ -1,9 +1,12 @@
 //! `[routes]`: what each of them refers to, with every reference looked up.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use toml::Spanned;
 
 use super::{
@@ -22,6 +25,9 @@ use crate::{
 /// An index into the configuration's policies.
 pub type PolicyRef = usize;
 
+/// `[policies]` by name. `None`: it is there, but its plugin is not known, which has been said.
+pub(super) type Named = HashMap<String, Option<PolicyRef>>;
+
 /// One entry of `auth`: policies that have to grant together.
 pub type Alternative = Vec<PluginUse>;
 
@@ -30,8 +36,10 @@ pub type Alternative = Vec<PluginUse>;
 pub struct PluginUse {
     /// Which.
     pub policy: PolicyRef,
-    /// Where it is used.
+    /// Where it is used: on the route, or in `[defaults]`.
     pub location: Location,
+    /// It comes from `[defaults] plugins`.
+    pub is_default: bool,
 }
 
 /// What a route does with a request that it lets through.
@@ -100,7 +108,7 @@ pub(super) struct Known<'k, 'i> {
     pub(super) registry: &'k Registry,
     pub(super) upstreams: &'k HashSet<String>,
     pub(super) consumers: &'k HashSet<String>,
-    pub(super) named: &'k HashMap<String, PolicyRef>,
+    pub(super) named: &'k Named,
     pub(super) policies: &'k mut Vec<PolicyDraft<'i>>,
     /// Inline policies by their key.
     pub(super) inline: HashMap<String, PolicyRef>,
@@ -146,27 +154,50 @@ impl<'i> Known<'_, 'i> {
                 unknown(who, "consumer", self.consumers.iter().map(String::as_str), problems);
             }
         }
+        let mut wrong = |field: &str, span: Range<usize>, why: &str| {
+            problems.add(location.file, span, format!("{}.{field}", location.path), why);
+        };
         let methods = match &file.methods {
             None => Ok(MethodSet::default()),
-            Some(list) => MethodSet::from_list(list.get_ref())
-                .map_err(|why| problems.add(location.file, list.span(), format!("{}.methods", location.path), why)),
+            Some(list) => {
+                MethodSet::from_list(list.get_ref()).map_err(|why| wrong("methods", list.span(), &why.to_string()))
+            }
         };
+        // An empty list would mean everything, where somebody took the last thing out of it.
+        if let Some(list) = file.methods.as_ref().filter(|list| list.get_ref().is_empty()) {
+            wrong("methods", list.span(), "is empty: leave it out to take the usual methods");
+        }
+        if let Some(list) = file.hosts.as_ref().filter(|list| list.get_ref().is_empty()) {
+            wrong("hosts", list.span(), "is empty: leave it out to answer for any host");
+        }
         if file.paths.get_ref().is_empty() {
-            problems.add(
-                location.file,
-                file.paths.span(),
-                format!("{}.paths", location.path),
-                "a route needs at least one path",
+            wrong("paths", file.paths.span(), "a route needs at least one path");
+        }
+        if let Some(realm) = file.realm.as_ref().filter(|realm| !is_printable(realm.get_ref())) {
+            wrong(
+                "realm",
+                realm.span(),
+                "a realm is made of visible ASCII characters and spaces: it stands in a header",
             );
         }
         let ending = self.ending(&file, &location, problems);
         let max_body_bytes = file.max_body_bytes.or(self.defaults.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY_BYTES);
         Some(RouteDraft {
             pattern: Pattern {
-                hosts: file.hosts.into_iter().map(|host| host.0).collect::<Vec<HostPattern>>(),
+                hosts: file
+                    .hosts
+                    .into_iter()
+                    .flat_map(Spanned::into_inner)
+                    .map(|host| host.0)
+                    .collect::<Vec<HostPattern>>(),
                 paths: file.paths.into_inner().into_iter().map(|path| path.0).collect::<Vec<PathPattern>>(),
                 methods: methods.ok()?,
-                headers: file.headers.into_iter().map(condition).collect(),
+                headers: file
+                    .headers
+                    .0
+                    .into_iter()
+                    .map(|(name, rule)| HeaderCondition { name, value: rule.0 })
+                    .collect(),
             },
             ending: ending?,
             auth,
@@ -175,7 +206,7 @@ impl<'i> Known<'_, 'i> {
             is_overlap_accepted: file.overlap.is_some(),
             allows_encoded_slash: file.allow_encoded_slash,
             max_body_bytes: (max_body_bytes > 0).then_some(max_body_bytes),
-            realm: file.realm.unwrap_or_else(|| name.text.clone()),
+            realm: file.realm.map_or_else(|| name.text.clone(), Spanned::into_inner),
             fingerprint,
             location,
             name,
@@ -205,11 +236,15 @@ impl<'i> Known<'_, 'i> {
 
     /// `auth`: a list of alternatives; a string names a policy, a table is one of its own, a list means all of them.
     fn auth(&mut self, node: &Node<'i>, route: &str, problems: &mut Problems) -> Vec<Alternative> {
+        let problems_before = problems.len();
         let items = node.clone().items(problems);
         if items.is_empty() {
-            node.problem(problems, "an empty `auth` lets nobody in; say `public = true` to let everybody in");
+            if problems.len() == problems_before {
+                node.problem(problems, "an empty `auth` lets nobody in; say `public = true` to let everybody in");
+            }
+            return vec![Vec::new()]; // wrong, but not public
         }
-        let mut alternatives = Vec::new();
+        let mut alternatives: Vec<Alternative> = Vec::with_capacity(items.len());
         for item in items {
             let together = match item.value() {
                 toml::de::DeValue::Array(_) => item.clone().items(problems),
@@ -218,7 +253,15 @@ impl<'i> Known<'_, 'i> {
             if together.is_empty() {
                 item.problem(problems, "an empty list proves nothing");
             }
-            alternatives.push(together.into_iter().filter_map(|item| self.plugin_use(item, route, problems)).collect());
+            let mut uses = Vec::with_capacity(together.len());
+            for item in together {
+                self.add_use(item, &mut uses, route, problems);
+            }
+            let is_same = |other: &Alternative| !uses.is_empty() && is_among(&uses, other) && is_among(other, &uses);
+            if let Some(first) = alternatives.iter().position(is_same) {
+                item.problem(problems, format!("the same alternative stands at {}[{first}] already", node.path));
+            }
+            alternatives.push(uses);
         }
         alternatives
     }
@@ -245,19 +288,27 @@ impl<'i> Known<'_, 'i> {
         }
         for default in &self.defaults.plugins {
             let is_left_out = without.iter().any(|left_out| *left_out.get_ref() == default.text);
-            if let (false, Some(policy)) = (is_left_out, self.named.get(&default.text)) {
-                uses.push(PluginUse { policy: *policy, location: location.clone() });
+            if let (false, Some(Some(policy))) = (is_left_out, self.named.get(&default.text)) {
+                let location = Location { file: default.file, span: default.span.clone(), path: default.path.clone() };
+                uses.push(PluginUse { policy: *policy, location, is_default: true });
             }
         }
         for item in own.map(|own| own.items(problems)).unwrap_or_default() {
-            let Some(plugin) = self.plugin_use(item.clone(), &name.text, problems) else { continue };
-            if let Some(first) = uses.iter().find(|other| other.policy == plugin.policy) {
-                item.problem(problems, format!("the same policy stands at {} already", first.location.path));
-                continue;
-            }
-            uses.push(plugin);
+            self.add_use(item, &mut uses, &name.text, problems);
         }
         uses
+    }
+
+    /// Adds a policy to others, among which it must not be yet.
+    fn add_use(&mut self, item: Node<'i>, uses: &mut Vec<PluginUse>, route: &str, problems: &mut Problems) {
+        let Some(plugin) = self.plugin_use(item, route, problems) else { return };
+        match uses.iter().find(|other| other.policy == plugin.policy) {
+            Some(first) => {
+                let text = format!("the same policy stands at {} already", first.location.path);
+                plugin.location.problem(problems, "", text);
+            }
+            None => uses.push(plugin),
+        }
     }
 
     /// A name or a table in `auth` or `plugins`.
@@ -276,7 +327,7 @@ impl<'i> Known<'_, 'i> {
                     unknown(&name, "policy", self.named.keys().map(String::as_str), problems);
                 }
             }
-            return found.map(|policy| PluginUse { policy, location });
+            return found.flatten().map(|policy| PluginUse { policy, location, is_default: false });
         }
         if !item.is_table() {
             item.problem(problems, "write the name of a policy, or a table with `use`");
@@ -295,7 +346,7 @@ impl<'i> Known<'_, 'i> {
         let key = format!("{route}/{id}");
         if let Some(twin) = self.inline.get(&key).copied() {
             if self.policies[twin].fingerprint == fingerprint && self.policies[twin].is_default_of(&location) {
-                return Some(PluginUse { policy: twin, location });
+                return Some(PluginUse { policy: twin, location, is_default: false });
             }
             let first = &self.policies[twin].location.path;
             location.problem(
@@ -308,8 +359,17 @@ impl<'i> Known<'_, 'i> {
         let policy = self.policies.len();
         self.inline.insert(key.clone(), policy);
         self.policies.push(PolicyDraft::read(key, Some(route.to_owned()), kind, fingerprint, item, problems));
-        Some(PluginUse { policy, location })
+        Some(PluginUse { policy, location, is_default: false })
     }
+}
+
+/// Whether every policy of the one is among those of the other.
+fn is_among(one: &Alternative, other: &Alternative) -> bool {
+    one.iter().all(|plugin| other.iter().any(|other| other.policy == plugin.policy))
+}
+
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn located(name: &Spanned<String>, location: &Location, field: &str) -> Name {
@@ -319,10 +379,6 @@ fn located(name: &Spanned<String>, location: &Location, field: &str) -> Name {
         span: name.span(),
         path: format!("{}.{field}", location.path),
     }
-}
-
-fn condition((name, rule): (file::Parsed<HeaderName>, file::HeaderRule)) -> HeaderCondition {
-    HeaderCondition { name: name.0, value: rule.0 }
 }
 
 fn answer(respond: &file::Respond, location: &Location, problems: &mut Problems) -> Option<Ending> {

@@ -2,7 +2,7 @@
 //!
 //! HTTP/1 heads have passed the check of [`crate::front`] already; HTTP/2 heads have passed the codec's.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderValue, Method, Version, header, uri::PathAndQuery};
 use pingora_http::RequestHeader;
@@ -14,7 +14,7 @@ use super::{
     state::RequestState,
 };
 use crate::{
-    canonical::canonical,
+    canonical::{PathFault, canonical},
     snapshot::{
         Route, Snapshot,
         router::{Find, host_key},
@@ -24,18 +24,13 @@ use crate::{
 /// Finds the route, with the head made unambiguous on the way.
 pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestState) -> Result<Arc<Route>, Answer> {
     identify(snapshot, session, state);
-    let head = session.req_header_mut();
-    if head.version == Version::HTTP_2 {
-        http2(head)?;
-    }
-    let has_encoded_slash = make_canonical(head)?;
-    hop_by_hop(head)?;
+    let has_encoded_slash = unambiguous(session.req_header_mut()).map_err(|fault| fault.noted(state))?;
     state.remember(session);
 
     let head = session.req_header();
     let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
     let host = if host.is_empty() { Some("".into()) } else { host_key(host) };
-    let host = host.ok_or(Problem::BadRequest)?;
+    let host = host.ok_or_else(|| Fault::bad("Host").noted(state))?;
     let route = match snapshot.router.find(&host, head.uri.path(), &head.method, &head.headers) {
         Find::Route(index) => &snapshot.routes[index],
         Find::NotFound => return Err(Problem::RouteNotFound.into()),
@@ -44,9 +39,47 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
         }
     };
     if has_encoded_slash && !route.allows_encoded_slash {
-        return Err(Problem::BadPath.into());
+        return Err(Fault::path("the path has a `%2F`, and the route does not take it").noted(state));
     }
     Ok(route.clone())
+}
+
+/// Why a head is refused: the row of the table, and words that are for the log alone.
+struct Fault {
+    problem: Problem,
+    why: Cow<'static, str>,
+}
+
+impl Fault {
+    fn bad(why: &'static str) -> Self {
+        Self { problem: Problem::BadRequest, why: why.into() }
+    }
+
+    fn path(why: &'static str) -> Self {
+        Self { problem: Problem::BadPath, why: why.into() }
+    }
+
+    /// Puts the words where the log line finds them.
+    fn noted(self, state: &mut RequestState) -> Answer {
+        state.failed(self.why);
+        self.problem.into()
+    }
+}
+
+impl From<PathFault> for Fault {
+    fn from(fault: PathFault) -> Self {
+        Self { problem: Problem::BadPath, why: fault.to_string().into() }
+    }
+}
+
+/// Leaves a head with one reading; says whether its path holds `%2F`.
+fn unambiguous(head: &mut RequestHeader) -> Result<bool, Fault> {
+    if head.version == Version::HTTP_2 {
+        http2(head)?;
+    }
+    let has_encoded_slash = make_canonical(head)?;
+    hop_by_hop(head)?;
+    Ok(has_encoded_slash)
 }
 
 /// Who calls, by address, and the request's id: a peer that is believed may have given it one.
@@ -64,32 +97,32 @@ fn identify(snapshot: &Snapshot, session: &Session, state: &mut RequestState) {
 }
 
 /// What the HTTP/2 codec lets through and HTTP/1 upstreams would trip over.
-fn http2(head: &mut RequestHeader) -> Result<(), Problem> {
+fn http2(head: &mut RequestHeader) -> Result<(), Fault> {
     if head.method == Method::TRACE || head.method == Method::CONNECT {
-        return Err(Problem::MethodNotAllowed);
+        return Err(Fault { problem: Problem::MethodNotAllowed, why: "method TRACE or CONNECT".into() });
     }
     if head.headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
-        return Err(Problem::BadRequest);
+        return Err(Fault::bad("two Authorization lines"));
     }
     if !head.method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte.is_ascii_digit()) {
-        return Err(Problem::BadRequest);
+        return Err(Fault::bad("method"));
     }
     if let Some(authority) = head.uri.authority() {
-        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Problem::BadRequest)?;
-        head.insert_header(header::HOST, value).map_err(|_| Problem::BadRequest)?;
+        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Fault::bad("authority"))?;
+        head.insert_header(header::HOST, value).map_err(|_| Fault::bad("authority"))?;
     }
     // RFC 9113 section 8.2.3: crumbs become one line before anything else reads them.
     if head.headers.get_all(header::COOKIE).iter().nth(1).is_some() {
         let crumbs: Vec<&[u8]> = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-        let whole = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).map_err(|_| Problem::BadRequest)?;
+        let whole = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).map_err(|_| Fault::bad("Cookie"))?;
         while head.remove_header(&header::COOKIE).is_some() {}
-        head.insert_header(header::COOKIE, whole).map_err(|_| Problem::BadRequest)?;
+        head.insert_header(header::COOKIE, whole).map_err(|_| Fault::bad("Cookie"))?;
     }
     Ok(())
 }
 
 /// Leaves the target in origin form with the canonical path; says whether the path holds `%2F`.
-fn make_canonical(head: &mut RequestHeader) -> Result<bool, Problem> {
+fn make_canonical(head: &mut RequestHeader) -> Result<bool, Fault> {
     // HTTP/2 has its target in parts, and HTTP/1 as the bytes that came; those may be in absolute form.
     let has_authority = head.uri.authority().is_some();
     let raw = head.raw_path();
@@ -99,11 +132,11 @@ fn make_canonical(head: &mut RequestHeader) -> Result<bool, Problem> {
         None => (target, None),
     };
     let path = if path.is_empty() { &b"/"[..] } else { path };
-    let made = canonical(path).map_err(|_| Problem::BadPath)?;
-    let is_as_it_came = matches!(made.path, std::borrow::Cow::Borrowed(_)) && !has_authority && raw.starts_with(b"/");
+    let made = canonical(path)?;
+    let is_as_it_came = matches!(made.path, Cow::Borrowed(_)) && !has_authority && raw.starts_with(b"/");
     let parses = query.is_none_or(|query| query.iter().all(|byte| is_query_byte(*byte)));
     if !parses {
-        return Err(Problem::BadRequest);
+        return Err(Fault::bad("byte in the query"));
     }
     if is_as_it_came && head.raw_path_is_utf8() {
         return Ok(made.has_encoded_slash);
@@ -114,7 +147,7 @@ fn make_canonical(head: &mut RequestHeader) -> Result<bool, Problem> {
         whole.extend_from_slice(query);
     }
     let has_encoded_slash = made.has_encoded_slash;
-    let target = PathAndQuery::try_from(whole).map_err(|_| Problem::BadRequest)?;
+    let target = PathAndQuery::try_from(whole).map_err(|_| Fault::bad("target"))?;
     head.set_uri(target.into());
     Ok(has_encoded_slash)
 }
@@ -125,15 +158,16 @@ fn is_query_byte(byte: u8) -> bool {
 }
 
 /// `http://host/path` (RFC 9112 section 3.2.2); that its authority is the `Host` has been checked.
-fn absolute(raw: &[u8]) -> Result<&[u8], Problem> {
-    let after_scheme = memchr::memmem::find(raw, b"://").ok_or(Problem::BadRequest)? + 3;
+fn absolute(raw: &[u8]) -> Result<&[u8], Fault> {
+    let no_path = || Fault::bad("target in neither origin nor absolute form");
+    let after_scheme = memchr::memmem::find(raw, b"://").ok_or_else(no_path)? + 3;
     let authority_end = raw[after_scheme..].iter().position(|byte| matches!(byte, b'/' | b'?'));
     Ok(authority_end.map_or(&b"/"[..], |end| &raw[after_scheme + end..]))
 }
 
 /// Reduces `Connection` to what the gateway itself does with the connection, so that it names no header that would be
 /// removed from what the upstream gets (pitfalls 11 and 64), and lets no upgrade pass but WebSocket (pitfall 4).
-fn hop_by_hop(head: &mut RequestHeader) -> Result<(), Problem> {
+fn hop_by_hop(head: &mut RequestHeader) -> Result<(), Fault> {
     let upgrade = head.headers.get(header::UPGRADE);
     let is_websocket = upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && head.headers.get_all(header::UPGRADE).iter().nth(1).is_none()
@@ -150,7 +184,7 @@ fn hop_by_hop(head: &mut RequestHeader) -> Result<(), Problem> {
         while head.remove_header(&header::CONNECTION).is_some() {}
     }
     if is_websocket {
-        head.insert_header(header::CONNECTION, "Upgrade").map_err(|_| Problem::BadRequest)?;
+        head.insert_header(header::CONNECTION, "Upgrade").map_err(|_| Fault::bad("Connection"))?;
     }
     for name in ["keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "trailer"] {
         if head.headers.contains_key(name) {

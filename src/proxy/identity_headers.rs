@@ -98,40 +98,39 @@ impl IdentityHeaders {
     /// From the file.
     ///
     /// # Errors
-    /// Two fields have the same header.
-    pub fn compile(file: &file::Identity) -> Result<Self, String> {
+    /// The fields of `[identity]` that are wrong, each with why: two have the same header, or one that frames messages.
+    pub fn compile(file: &file::Identity) -> Result<Self, Vec<(String, String)>> {
         use IdentityField::{Client, Consumer, Credential, Email, Groups, Method, Roles, Scopes, Tenant, User};
         let names = &file.headers;
         let chosen = [
-            (User, &names.user, Some("x-user-id")),
-            (Consumer, &names.consumer, Some("x-consumer")),
-            (Groups, &names.groups, Some("x-consumer-groups")),
-            (Credential, &names.credential, Some("x-credential-id")),
-            (Client, &names.client, Some("x-client-id")),
-            (Tenant, &names.tenant, Some("x-tenant-id")),
+            (Some(User), "user", &names.user, Some("x-user-id")),
+            (Some(Consumer), "consumer", &names.consumer, Some("x-consumer")),
+            (Some(Groups), "groups", &names.groups, Some("x-consumer-groups")),
+            (Some(Credential), "credential", &names.credential, Some("x-credential-id")),
+            (Some(Client), "client", &names.client, Some("x-client-id")),
+            (Some(Tenant), "tenant", &names.tenant, Some("x-tenant-id")),
             // Personal data: not handed on until it is asked for.
-            (Email, &names.email, None),
-            (Roles, &names.roles, Some("x-user-roles")),
-            (Scopes, &names.scopes, Some("x-scopes")),
-            (Method, &names.method, Some("x-auth-method")),
+            (Some(Email), "email", &names.email, None),
+            (Some(Roles), "roles", &names.roles, Some("x-user-roles")),
+            (Some(Scopes), "scopes", &names.scopes, Some("x-scopes")),
+            (Some(Method), "method", &names.method, Some("x-auth-method")),
+            (None, "request_id", &names.request_id, Some("x-request-id")),
         ];
-        let fields =
-            chosen.into_iter().filter_map(|(field, choice, usual)| Some((field, choose(choice.as_ref(), usual)?)));
-        let fields: Vec<_> = fields.collect();
-        let request_id = choose(names.request_id.as_ref(), Some("x-request-id"));
-        let ours: Vec<&HeaderName> = fields.iter().map(|(_, name)| name).chain(&request_id).collect();
-        if let Some(twice) = ours.iter().enumerate().find(|(i, name)| ours[..*i].contains(name)) {
-            return Err(format!("two fields have the header `{}`", twice.1));
-        }
-        if let Some(reserved) = ours.iter().find(|name| is_framing(name)) {
-            return Err(format!("`{reserved}` cannot carry an identity"));
-        }
+        let chosen = chosen
+            .into_iter()
+            .filter_map(|(field, word, choice, usual)| Some((field, word, choose(choice.as_ref(), usual)?)));
+        let chosen: Vec<_> = chosen.collect();
+        check(&chosen.iter().map(|(_, word, name)| (*word, name)).collect::<Vec<_>>(), file)?;
+
+        let ours = chosen.iter().map(|(_, _, name)| name);
         let strip = file.strip.iter().map(|name| &name.0);
-        let configured = ours.into_iter().chain(strip).map(|name| folded(name.as_str()).into_boxed_str());
+        let configured = ours.chain(strip).map(|name| folded(name.as_str()).into_boxed_str());
         let removed: HashSet<Box<str>, _> = configured.chain(FOREIGN.iter().map(|name| Box::from(*name))).collect();
         let mut first = [false; 256];
         let starts = removed.iter().map(|name| &**name).chain(FOREIGN_PREFIXES.iter().copied());
         starts.filter_map(|name| name.bytes().next()).for_each(|byte| first[usize::from(byte)] = true);
+        let request_id = chosen.iter().find(|(field, ..)| field.is_none()).map(|(_, _, name)| name.clone());
+        let fields = chosen.into_iter().filter_map(|(field, _, name)| Some((field?, name))).collect();
         Ok(Self { fields, request_id, max_bytes: file.max_bytes.unwrap_or(DEFAULT_MAX_BYTES), removed, first })
     }
 
@@ -175,6 +174,25 @@ impl IdentityHeaders {
         let bytes: usize = self.of(identity).map(|(name, value)| name.as_str().len() + value.len()).sum();
         bytes <= self.max_bytes
     }
+}
+
+/// What is wrong with the names that were chosen, by field: an upstream may take two names of one folded form for one.
+fn check(chosen: &[(&str, &HeaderName)], file: &file::Identity) -> Result<(), Vec<(String, String)>> {
+    let mut wrong = Vec::new();
+    for (at, (field, name)) in chosen.iter().enumerate() {
+        let field = format!("headers.{field}");
+        if is_framing(name) {
+            wrong.push((field, format!("`{name}` belongs to the message and cannot carry an identity")));
+        } else if let Some((other, _)) =
+            chosen[..at].iter().find(|other| folded(other.1.as_str()) == folded(name.as_str()))
+        {
+            wrong.push((field, format!("`{name}` is the header of `{other}` already")));
+        }
+    }
+    for (index, name) in file.strip.iter().enumerate().filter(|(_, name)| is_framing(&name.0)) {
+        wrong.push((format!("strip[{index}]"), format!("`{}` belongs to the message and stays", name.0)));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
 fn choose(choice: Option<&HeaderChoice>, usual: Option<&'static str>) -> Option<HeaderName> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
-use pingora_core::Result;
+use pingora_core::{Result, protocols::http::ServerSession};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
@@ -42,9 +42,14 @@ pub async fn send(session: &mut Session, state: &mut RequestState, head: Respons
     let has_body = !body.is_empty()
         && session.req_header().method != Method::HEAD
         && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    session.write_response_header(Box::new(head), !has_body).await?;
     if has_body {
-        session.write_response_body(Some(body), true).await?;
+        session.write_response_header(Box::new(head), false).await?;
+        return session.write_response_body(Some(body), true).await;
     }
-    Ok(())
+    // Pingora's own way leaves an HTTP/2 stream open behind the head, and resets it when the request failed. A gRPC
+    // answer without a body has to end with its head: that is what makes it trailers-only.
+    match &mut *session.downstream_session {
+        ServerSession::H2(stream) => stream.write_response_header(Box::new(head), true),
+        _ => session.write_response_header(Box::new(head), true).await,
+    }
 }

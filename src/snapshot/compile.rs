@@ -113,7 +113,7 @@ fn upstreams(
 fn opened(configuration: &Configuration<'_>) -> Vec<Vec<usize>> {
     let mut of_kind: HashMap<&str, Vec<usize>> = HashMap::new();
     let mut on_route: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
-    for (index, credential) in configuration.credentials.iter().enumerate() {
+    for (index, credential) in configuration.credentials.iter().enumerate().filter(|(_, of)| !of.is_twin) {
         of_kind.entry(credential.kind).or_default().push(index);
         if matches!(credential.opens, Opens::Named(_)) {
             continue;
@@ -167,8 +167,12 @@ fn instances(
 }
 
 fn settings(configuration: &Configuration<'_>, problems: &mut Problems) -> Settings {
-    let identity = IdentityHeaders::compile(&configuration.identity).unwrap_or_else(|why| {
-        problems.add(0, 0..0, "identity.headers", why);
+    let identity = IdentityHeaders::compile(&configuration.identity).unwrap_or_else(|wrong| {
+        for (field, why) in wrong {
+            let at = configuration.identity_at.as_ref();
+            let (file, span) = at.map_or((0, 0..0), |node| (node.file, node.span_of(&field)));
+            problems.add(file, span, format!("identity.{field}"), why);
+        }
         IdentityHeaders::default()
     });
     Settings {
@@ -187,7 +191,8 @@ fn refuse_overlaps(routes: &[RouteDraft], problems: &mut Problems) {
     for route in routes {
         if let Ending::Forward(upstream) = &route.ending {
             let (open, protected) = by_upstream.entry(upstream).or_default();
-            let is_open = route.auth.is_empty();
+            // A guest needs no credential either.
+            let is_open = route.auth.is_empty() || route.anonymous.is_some();
             if is_open && !route.is_overlap_accepted {
                 open.push(route);
             } else if !is_open {
@@ -235,7 +240,10 @@ impl Built<'_, '_> {
             }
             if hooks.admit.is_some() && draft.auth.is_empty() {
                 let text = format!("`{}` needs to know who is calling, and this route has no `auth`", policy.key);
-                plugin.location.problem(problems, "", text);
+                match plugin.is_default {
+                    true => draft.location.problem(problems, "without", format!("{text}: leave it out here")),
+                    false => plugin.location.problem(problems, "", text),
+                }
             }
             pipeline.add(&policy.key.as_str().into(), hooks);
         }

@@ -33,12 +33,15 @@ use tokio::sync::mpsc;
 
 mod client;
 mod gateway;
+mod inspect;
+mod systemd;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
-pub(crate) use client::{Client, Raw, WebSocket, raw};
-pub(crate) use gateway::{Gateway, portcullis, program};
+pub(crate) use client::{Client, Opened, Raw, Response, WebSocket, raw};
+pub(crate) use gateway::{Gateway, GatewayBuilder, portcullis, program};
+pub(crate) use systemd::Systemd;
 pub(crate) use upstream::{RawUpstream, Reply, Upstream};
 
 /// The longest that anything is waited for. Far above what a loaded machine with two cores needs.

@@ -7,4 +7,6 @@
 
 mod daemon_files;
 mod harness;
+mod heads;
+mod paths;
 mod smoke;

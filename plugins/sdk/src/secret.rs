@@ -65,6 +65,25 @@ impl<'de> Deserialize<'de> for SecretSource {
                     "a secret: a string, or one of { env = \"NAME\" }, { file = \"path\" }, { credential = \"name\" }",
                 )
             }
+            // Serde's own words for a wrong type show the value.
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<SecretSource, E> {
+                Err(E::custom("a secret is a string: put it in quotes"))
+            }
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<SecretSource, E> {
+                self.visit_bool(false)
+            }
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<SecretSource, E> {
+                self.visit_bool(false)
+            }
+            fn visit_i128<E: de::Error>(self, _: i128) -> Result<SecretSource, E> {
+                self.visit_bool(false)
+            }
+            fn visit_u128<E: de::Error>(self, _: u128) -> Result<SecretSource, E> {
+                self.visit_bool(false)
+            }
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretSource, E> {
+                self.visit_bool(false)
+            }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretSource, E> {
                 Ok(SecretSource::Value(Secret::new(text.as_bytes().to_vec())))
             }

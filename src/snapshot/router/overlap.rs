@@ -73,36 +73,43 @@ fn are_exclusive(first: &[HeaderCondition], second: &[HeaderCondition]) -> bool 
     first.iter().any(|one| second.iter().any(|other| one.excludes(other)))
 }
 
-/// Whether a catch-all of `weaker` lies under a path of `stronger`: it would take that path's requests if `stronger`
-/// were not there, and it does take what stands below or beside that path.
+/// Whether a catch-all of `open` reaches what a path of `protected` is there to protect, or what lies right beside it.
 ///
 /// The danger: `/admin` is protected, `/{*rest}` is public, and both go to one server. Whatever the server takes for
-/// the same as `/admin`, and the gateway does not, is open: `/admin.json`, `/Admin`, `/admin/users`.
+/// the same as `/admin`, and the gateway does not, is open: `/admin.json`, `/Admin`, `/admin/users`. Worse where the
+/// catch-all is the stronger of the two: with a host of its own, or with a literal where the other has a parameter, it
+/// takes the protected path itself.
 ///
-/// It holds for a path of `weaker` that ends in a rest, where all of this is so:
-/// - its host is the other's, or contains it: no host, the same, a wildcard above it;
-/// - its segments in front of the rest agree with the other's first ones, and where they differ first, `weaker` has the
-///   parameter. So a public `/public/{*rest}` beside a protected `/{*rest}` is no catch-all but an exception;
+/// It holds for a path of `open` that ends in a rest, where all of this is so:
+/// - some host is both's;
+/// - some path that begins with its segments in front of the rest begins with the other's first ones too, and the other
+///   has at least as many. So a public `/public/{*rest}` beside a protected `/admin` is a sibling, and beside a
+///   protected `/{*rest}` an exception;
+/// - it is no exception in the place of a parameter either: `/docs/{*rest}` beside a protected `/{tenant}/{*rest}`;
 /// - where both are the same path, some method is both's. Otherwise a wrong method is 405.
-pub fn covers(weaker: &Pattern, stronger: &Pattern) -> bool {
-    weaker.paths.iter().filter(|path| path.has_rest()).any(|catch_all| {
-        host_pairs(weaker, stronger).any(|(weak_host, strong_host)| {
-            stronger.paths.iter().any(|path| match is_same_shape(catch_all, path) {
-                true => !weaker.methods.intersection(&stronger.methods).is_empty(),
-                false => lies_under(catch_all, path, weak_host != strong_host),
+pub fn covers(open: &Pattern, protected: &Pattern) -> bool {
+    open.paths.iter().filter(|path| path.has_rest()).any(|catch_all| {
+        host_pairs(open, protected).any(|(open_host, protected_host)| {
+            protected.paths.iter().any(|path| match is_same_shape(catch_all, path) {
+                true => !open.methods.intersection(&protected.methods).is_empty(),
+                false => {
+                    let is_behind = open_host != protected_host && contains_host(open_host, protected_host);
+                    meets(catch_all, path) && (is_behind || !is_exception(catch_all, path))
+                }
             })
         })
     })
 }
 
-/// The hosts of the one with those of the other that they contain.
+/// The hosts of the one with those of the other that have a host in common with them.
 fn host_pairs<'p>(
-    weaker: &'p Pattern,
-    stronger: &'p Pattern,
+    open: &'p Pattern,
+    protected: &'p Pattern,
 ) -> impl Iterator<Item = (Option<&'p HostPattern>, Option<&'p HostPattern>)> {
-    hosts(weaker)
-        .flat_map(|weak| hosts(stronger).map(move |strong| (weak, strong)))
-        .filter(|(weak, strong)| contains_host(*weak, *strong))
+    // Two names or wildcards that have a host in common are the same, or one is above the other.
+    hosts(open)
+        .flat_map(|one| hosts(protected).map(move |other| (one, other)))
+        .filter(|(one, other)| contains_host(*one, *other) || contains_host(*other, *one))
 }
 
 /// The hosts of a pattern; one `None` for any host.
@@ -111,11 +118,11 @@ fn hosts(pattern: &Pattern) -> impl Iterator<Item = Option<&HostPattern>> {
     any.into_iter().chain(pattern.hosts.iter().map(Some))
 }
 
-fn contains_host(weaker: Option<&HostPattern>, stronger: Option<&HostPattern>) -> bool {
-    match (weaker, stronger) {
+fn contains_host(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {
+    match (one, other) {
         (None, _) => true,
         (Some(_), None) => false,
-        (Some(weaker), Some(stronger)) => weaker.contains(stronger),
+        (Some(one), Some(other)) => one.contains(other),
     }
 }
 
@@ -123,15 +130,17 @@ fn is_same_shape(one: &PathPattern, other: &PathPattern) -> bool {
     one.has_rest() == other.has_rest() && one.segments() == other.segments()
 }
 
-/// `is_behind`: the host has decided already that the catch-all comes after the path.
-fn lies_under(catch_all: &PathPattern, path: &PathPattern, mut is_behind: bool) -> bool {
-    for (weak, strong) in catch_all.segments().iter().zip(path.segments()) {
-        match (weak, strong) {
-            (Segment::Literal(weak), Segment::Literal(strong)) if weak != strong => return false,
-            (Segment::Literal(_), Segment::Parameter) if !is_behind => return false,
-            (Segment::Parameter, Segment::Literal(_)) => is_behind = true,
-            _ => {}
-        }
-    }
-    catch_all.segments().len() <= path.segments().len()
+/// Whether some path begins with the catch-all's segments and with the path's, of which there are as many or more.
+fn meets(catch_all: &PathPattern, path: &PathPattern) -> bool {
+    let differ =
+        |pair: (&Segment, &Segment)| matches!(pair, (Segment::Literal(one), Segment::Literal(other)) if one != other);
+    catch_all.segments().len() <= path.segments().len() && !catch_all.segments().iter().zip(path.segments()).any(differ)
+}
+
+/// Whether `path` is a catch-all as well, and this one says for some of what it takes that it is otherwise.
+fn is_exception(catch_all: &PathPattern, path: &PathPattern) -> bool {
+    let is_within = |(one, other): (&Segment, &Segment)| *other == Segment::Parameter || one == other;
+    path.has_rest()
+        && catch_all.segments().len() == path.segments().len()
+        && catch_all.segments().iter().zip(path.segments()).all(is_within)
 }

@@ -295,8 +295,8 @@ fn a_tie_is_told_in_words() {
 }
 
 #[test]
-fn pitfall_17_a_catch_all_covers_what_lies_under_it() {
-    for (weaker, stronger) in [
+fn pitfall_17_an_open_catch_all_covers_what_it_has_requests_in_common_with() {
+    for (open, protected) in [
         ("* * /{*rest}", "* * /admin"),
         ("* * /{*rest}", "* * /admin/{*rest}"),
         ("* * /{*rest}", "* a.example /admin"),
@@ -312,26 +312,39 @@ fn pitfall_17_a_catch_all_covers_what_lies_under_it() {
         ("* * /acme/{*rest}", "* a.example /{tenant}/admin"),
         ("GET * /{*rest}", "POST * /admin"),
         ("* * /{*rest}", "* * /{*rest} x-a: 1"),
+        // The catch-all is the stronger one, and takes the protected path itself.
+        ("* a.example /{*rest}", "* * /admin"),
+        ("* a.example /{*rest}", "* *.example /admin"),
+        ("* *.a.example /{*rest}", "* *.example /admin"),
+        ("* a.example /{*rest}", "* * /{*rest}"),
+        ("* * /acme/{*rest}", "* * /{tenant}/admin"),
+        ("* a.example /acme/{*rest}", "* * /{tenant}/admin"),
+        ("* * /acme/{x}/{*rest}", "* * /{tenant}/b/admin"),
+        ("* * /acme/{*rest}", "* * /{tenant}/admin/{*rest}"),
+        // The host has decided that it comes after: no exception.
+        ("* * /acme/{*rest}", "* a.example /{tenant}/{*rest}"),
     ] {
-        assert!(covers(&pattern(weaker), &pattern(stronger)), "{weaker} | {stronger}");
+        assert!(covers(&pattern(open), &pattern(protected)), "{open} | {protected}");
     }
 }
 
 #[test]
 fn a_catch_all_does_not_cover_what_it_cannot_reach() {
-    for (weaker, stronger) in [
+    for (open, protected) in [
         ("* * /public", "* * /admin"),
         ("* * /admin", "* * /admin"),
         ("* * /public/{*rest}", "* * /admin"),
         ("* * /public/{*rest}", "* * /{*rest}"),
         ("* * /admin/x/{*rest}", "* * /admin"),
         ("* b.example /{*rest}", "* a.example /admin"),
-        ("* a.example /{*rest}", "* * /admin"),
-        ("* a.example /{*rest}", "* *.example /admin"),
+        ("* a.example /public/{*rest}", "* * /admin"),
+        ("* a.example /public/{*rest}", "* * /{*rest}"),
         ("* *.a.example /{*rest}", "* a.example /admin"),
-        ("* * /acme/{*rest}", "* * /{tenant}/admin"),
+        ("* * /acme/x/{*rest}", "* * /{tenant}/admin"),
+        ("* * /docs/{*rest}", "* * /{tenant}/{*rest}"),
+        ("* a.example /docs/{*rest}", "* * /{tenant}/{*rest}"),
         ("GET * /{*rest}", "POST * /{*rest}"),
     ] {
-        assert!(!covers(&pattern(weaker), &pattern(stronger)), "{weaker} | {stronger}");
+        assert!(!covers(&pattern(open), &pattern(protected)), "{open} | {protected}");
     }
 }

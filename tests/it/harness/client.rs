@@ -7,7 +7,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    body::Incoming,
+    body::{Body as _, Incoming},
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -194,6 +194,16 @@ impl Opened {
         self.head.status.as_u16()
     }
 
+    /// The value of a header that came at most once.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        only(&self.head.headers, name)
+    }
+
+    /// Whether nothing follows the head: in HTTP/2 it was the last frame.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
     /// The next piece of the body; `None` at its end. An answer that is cut off is an error.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         loop {
@@ -234,10 +244,7 @@ pub(crate) struct Response {
 impl Response {
     /// The value of a header that came at most once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.get_all(name).iter();
-        let value = values.next().map(|value| value.to_str().expect("a header of visible ASCII"));
-        assert_eq!(values.next(), None, "{name} came more than once");
-        value
+        only(&self.headers, name)
     }
 
     /// The body as text.
@@ -249,6 +256,14 @@ impl Response {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
     }
+}
+
+/// The value of a header that came at most once.
+fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().map(|value| value.to_str().expect("a header of visible ASCII"));
+    assert_eq!(values.next(), None, "{name} came more than once");
+    value
 }
 
 /// Sends exactly these bytes and gives back all that comes, until the peer closes. A peer that has answered and neither

@@ -50,6 +50,11 @@ impl Gateway {
         Self::builder(toml).fails().await
     }
 
+    /// Waits until it serves.
+    pub(crate) async fn ready(&self) {
+        self.wait_line(|line| line["event"] == "ready", LIMIT).await;
+    }
+
     /// Where the listener with that index in the file accepts connections.
     pub(crate) fn address(&self, listener: usize) -> SocketAddr {
         self.bound(&listener.to_string())
@@ -191,14 +196,19 @@ impl GatewayBuilder {
 
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(self) -> Gateway {
+        let gateway = self.spawn();
+        gateway.ready().await;
+        gateway
+    }
+
+    /// Starts it and waits for nothing.
+    pub(crate) fn spawn(self) -> Gateway {
         self.place.write_config(&self.toml);
         let mut child = self.command().stdin(Stdio::null()).spawn().expect("the binary starts");
         let printed = Arc::new(Printed::default());
         printed.collect(child.stdout.take().expect("stdout is piped"));
         printed.collect(child.stderr.take().expect("stderr is piped"));
-        let gateway = Gateway { child, place: self.place, printed };
-        gateway.wait_line(|line| line["event"] == "ready", LIMIT).await;
-        gateway
+        Gateway { child, place: self.place, printed }
     }
 
     /// The exit code and standard error of a start that must be refused.

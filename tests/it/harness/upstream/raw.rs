@@ -21,9 +21,14 @@ pub(crate) struct RawUpstream {
 impl RawUpstream {
     /// Answers these bytes to every request, and closes after each answer that says `Connection: close`.
     pub(crate) fn start(answer: &'static str) -> Self {
+        Self::closing_after(usize::MAX, answer)
+    }
+
+    /// The same, but on each connection it reads one request more than it answers, and closes.
+    pub(crate) fn closing_after(answers: usize, answer: &'static str) -> Self {
         let saw = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&saw);
-        let serving = Serving::start(move |stream, _| serve(Arc::clone(&record), stream, answer));
+        let serving = Serving::start(move |stream, _| serve(Arc::clone(&record), stream, answers, answer));
         Self { serving, saw }
     }
 
@@ -40,13 +45,18 @@ impl RawUpstream {
     }
 }
 
-async fn serve(record: Arc<Mutex<Vec<Vec<u8>>>>, mut stream: TcpStream, answer: &str) {
+async fn serve(record: Arc<Mutex<Vec<Vec<u8>>>>, mut stream: TcpStream, answers: usize, answer: &str) {
+    let mut left = answers;
     let keep = |request: Vec<u8>| record.lock().expect("no holder panics").push(request);
     let mut unread = Vec::new();
     loop {
         while let Some(length) = request_length(&unread) {
             let rest = unread.split_off(length);
             keep(std::mem::replace(&mut unread, rest));
+            if left == 0 {
+                return;
+            }
+            left -= 1;
             let sent = stream.write_all(answer.as_bytes()).await;
             if sent.is_err() || answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n") {
                 return;
