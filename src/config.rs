@@ -12,6 +12,7 @@ mod include;
 mod load;
 pub mod node;
 pub mod problem;
+mod references;
 mod routes;
 pub mod secrets;
 mod source;

@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::{
-        fs::{DirBuilderExt, PermissionsExt},
+        fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -49,15 +49,8 @@ impl Control {
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        if path.exists() {
-            if UnixStream::connect(path).is_ok() {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another gateway listens there"));
-            }
-            fs::remove_file(path)?;
-        }
-        let listener = UnixListener::bind(path)?;
-        // Between the two calls others could connect, and be turned away by their user id.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        // Between binding and this others could connect, and be turned away by their user id.
+        let listener = bind(path, fs::Permissions::from_mode(0o600))?;
         Ok(Self { listener, path: path.to_owned() })
     }
 
@@ -75,6 +68,27 @@ impl Control {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Binds a Unix socket. One that a dead process left behind is replaced; one of a living process is not, and nothing that
+/// is no socket is ever removed.
+///
+/// # Errors
+/// The place is taken, or cannot be written to.
+pub fn bind(path: &Path, permissions: fs::Permissions) -> io::Result<UnixListener> {
+    if let Ok(there) = fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something lies there that is no socket"));
+        }
+        // Any other error means that somebody is there, who does not let us in.
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            _ => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another gateway listens there")),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, permissions)?;
+    Ok(listener)
 }
 
 fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>) -> io::Result<()> {

@@ -6,10 +6,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    os::{
-        fd::IntoRawFd,
-        unix::{fs::PermissionsExt, net::UnixListener},
-    },
+    os::{fd::IntoRawFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -103,6 +100,8 @@ struct Started {
     services: Arc<Services>,
     open: Arc<Open>,
     closing: watch::Sender<bool>,
+    /// The admin listener answers until the drain is over: that it stops is to be seen there.
+    drained: watch::Sender<bool>,
     running: Vec<tokio::task::JoinHandle<()>>,
     wishes: mpsc::Sender<Wish>,
     drain_timeout: Duration,
@@ -136,7 +135,7 @@ impl Started {
         // Stealing: with one connection busier than others, idle workers take over. At two cores it costs the same as
         // workers that keep to themselves, and the slowest requests are faster (see benches/overhead).
         let runtime = pingora_runtime::RuntimeBuilder::new(threads, "worker").work_steal(true).build();
-        let (closing, watch) = watch::channel(false);
+        let ((closing, watch), (drained, until_drained)) = (watch::channel(false), watch::channel(false));
         let (generation, routes) = (snapshot.generation, snapshot.routes.len());
         reload::adopt(&snapshot, &services, runtime.get_handle());
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
@@ -161,10 +160,12 @@ impl Started {
             let mut service = Service::new("admin".into(), front);
             match admin {
                 file::AdminAddress::Tcp(_) => service.add_tcp(address),
-                file::AdminAddress::Unix(_) => service.add_uds(address, None),
+                // Said again: by default Pingora opens a socket to everybody on the machine.
+                file::AdminAddress::Unix(_) => service.add_uds(address, Some(admin_permissions())),
             }
-            let (fds, watch) = (fds.clone(), watch.clone());
-            running.push(runtime.get_handle().spawn(async move { service.start_service(Some(fds), watch, 1).await }));
+            let fds = fds.clone();
+            let served = async move { service.start_service(Some(fds), until_drained, 1).await };
+            running.push(runtime.get_handle().spawn(served));
         }
 
         let (wishes, received) = mpsc::channel();
@@ -184,7 +185,7 @@ impl Started {
         }
         announce(&services, &fixed, &addresses, generation, routes);
         let drain_timeout = fixed.server.drain_timeout.0;
-        Ok(Self { runtime, services, open, closing, running, wishes, drain_timeout, files })
+        Ok(Self { runtime, services, open, closing, drained, running, wishes, drain_timeout, files })
     }
 
     /// The main loop.
@@ -219,6 +220,7 @@ impl Started {
             () = tokio::time::sleep(limit) => "the time is up: what was left is cut off",
             () = told_again => "told to stop a second time: what was left is cut off",
         };
+        let _ = self.drained.send(true);
         // Services end within moments of being told; one that hangs must not keep the process.
         let services = async {
             while !self.running.iter().all(tokio::task::JoinHandle::is_finished) {
@@ -269,15 +271,7 @@ impl Sockets {
 
     fn bind_unix(&mut self, path: &Path) -> Result<(), StartError> {
         let bind = || {
-            match std::fs::symlink_metadata(path) {
-                Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there"));
-                }
-                Ok(_) => std::fs::remove_file(path)?,
-                Err(_) => {}
-            }
-            let listener = UnixListener::bind(path)?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+            let listener = control::bind(path, admin_permissions())?;
             listener.set_nonblocking(true)?;
             Ok(listener.into_raw_fd())
         };
@@ -288,6 +282,11 @@ impl Sockets {
         self.files.push(path.to_owned());
         Ok(())
     }
+}
+
+/// Who may connect to the admin listener's Unix socket, which asks for no token: the gateway's user and group.
+fn admin_permissions() -> std::fs::Permissions {
+    std::fs::Permissions::from_mode(0o660)
 }
 
 /// The control socket: one that the configuration names has to be there, the usual one may be missing.

@@ -159,7 +159,7 @@ fn needs_restart(fixed: &[&str]) -> String {
 
 /// A snapshot is the current one now: what belongs to others ends, and its background work starts.
 pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
-    services.adopt(snapshot.credentials.iter());
+    services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
     retain(&services.metrics, snapshot);
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());
     log::set_max_level(snapshot.settings.log.level.0);

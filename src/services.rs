@@ -7,9 +7,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use portcullis_plugin::Usage;
+use portcullis_plugin::{Credential, Usage};
 
-use crate::telemetry::{Output, metrics::Metrics};
+use crate::{
+    config::Fingerprint,
+    telemetry::{Output, metrics::Metrics},
+};
 
 type Shared = HashMap<(TypeId, String), Weak<dyn Any + Send + Sync>>;
 
@@ -21,7 +24,7 @@ pub struct Services {
     pub output: Output,
     /// Audit events found no room in spite of waiting, and none has been queued since.
     pub is_audit_stuck: AtomicBool,
-    usage: Mutex<HashMap<(&'static str, String), Arc<Usage>>>,
+    usage: Mutex<HashMap<(&'static str, String), (Fingerprint, Arc<Usage>)>>,
     shared: Mutex<Shared>,
 }
 
@@ -37,24 +40,27 @@ impl Services {
         }
     }
 
-    /// How a credential has been used, by its kind and id.
-    pub fn usage(&self, kind: &'static str, id: &str) -> Arc<Usage> {
-        let known = self.usage.lock().get(&(kind, id.to_owned())).cloned();
+    /// How a credential has been used, by its kind and id. With another secret under the same id it is another one.
+    pub fn usage(&self, kind: &'static str, id: &str, secret: Fingerprint) -> Arc<Usage> {
+        let known = self.usage.lock().get(&(kind, id.to_owned())).filter(|known| known.0 == secret).cloned();
         // Not entered yet: a configuration that is only checked, or refused, leaves nothing behind.
-        known.unwrap_or_default()
+        known.map(|(_, usage)| usage).unwrap_or_default()
     }
 
-    /// Takes the credentials of a published snapshot as those there are: the use of others is forgotten, and what they
-    /// opened ends.
-    pub fn adopt<'a>(&self, credentials: impl Iterator<Item = &'a Arc<portcullis_plugin::Credential>>) {
-        let current = credentials.map(|credential| {
+    /// Takes the credentials of a published snapshot as those there are, each with its secret: the use of others is
+    /// forgotten, and what they opened ends.
+    pub fn adopt<'a>(&self, credentials: impl Iterator<Item = (&'a Arc<Credential>, Fingerprint)>) {
+        let current = credentials.map(|(credential, secret)| {
             credential.usage.set_revoked(credential.limits.disabled);
-            ((credential.kind, credential.id.to_string()), credential.usage.clone())
+            credential.usage.set_expires(credential.limits.expires);
+            ((credential.kind, credential.id.to_string()), (secret, credential.usage.clone()))
         });
         let current: HashMap<_, _> = current.collect();
-        let before = std::mem::replace(&mut *self.usage.lock(), current);
-        let usage = self.usage.lock();
-        before.iter().filter(|(key, _)| !usage.contains_key(*key)).for_each(|(_, gone)| gone.set_revoked(true));
+        let mut usage = self.usage.lock();
+        let before = std::mem::replace(&mut *usage, current);
+        let is_gone = |key, (secret, _): &(Fingerprint, _)| usage.get(key).is_none_or(|now| now.0 != *secret);
+        before.iter().filter(|(key, was)| is_gone(*key, was)).for_each(|(_, (_, gone))| gone.set_revoked(true));
+        drop(usage);
         self.shared.lock().retain(|_, value| value.strong_count() > 0);
     }
 

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub fixed: Fixed,
     /// Every credential, for the admin listener.
     pub credentials: Vec<Arc<Credential>>,
+    /// Of what proves each of them, in the same order.
+    pub secrets: Vec<Fingerprint>,
     /// The upstreams, used or not.
     pub upstreams: Vec<Arc<Upstream>>,
     /// What each route says, to tell which changed.

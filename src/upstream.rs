@@ -11,7 +11,7 @@ use std::{
 use http::HeaderValue;
 use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
 
-use crate::{config::file, telemetry::metrics::UpstreamMetrics};
+use crate::{config::file, snapshot::router::host_key, telemetry::metrics::UpstreamMetrics};
 
 /// One upstream, compiled.
 pub struct Upstream {
@@ -49,7 +49,7 @@ impl Upstream {
     ) -> Result<Self, Vec<(usize, String)>> {
         let mut wrong = Vec::new();
         let mut targets = Vec::new();
-        for (index, target) in file.targets.iter().enumerate() {
+        for (index, target) in file.targets.0.iter().enumerate() {
             match resolve(&target.get_ref().address, may_resolve) {
                 Ok(address) => targets
                     .push(Target { address: target.get_ref().address.as_str().into(), peer: peer(address, file) }),
@@ -59,7 +59,7 @@ impl Upstream {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let weights: Vec<u32> = file.targets.iter().map(|target| target.get_ref().weight).collect();
+        let weights: Vec<u32> = file.targets.0.iter().map(|target| target.get_ref().weight).collect();
         Ok(Self {
             name: name.into(),
             host: file.host.as_ref().map(|host| {
@@ -98,13 +98,12 @@ impl Target {
 }
 
 fn resolve(address: &str, may_resolve: bool) -> Result<SocketAddr, String> {
-    if let Ok(address) = address.parse() {
+    let is_name = |host: &str| !host.contains(':') && host_key(host.as_bytes()).is_some();
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    if let Some(address) = address.parse::<SocketAddr>().ok().filter(|address| address.port() > 0) {
         return Ok(address);
     }
-    let is_shaped = address
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
-    if !is_shaped {
+    if !address.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && is_port(port)) {
         return Err(format!("`{address}` is not a host with its port, such as \"10.0.0.1:9000\""));
     }
     if !may_resolve {
@@ -159,8 +158,18 @@ mod tests {
         assert!(resolve("127.0.0.1:80", true).is_ok());
         assert!(resolve("[::1]:80", true).is_ok());
         assert!(resolve("localhost:80", true).is_ok());
-        for wrong in ["", "127.0.0.1", "localhost", "localhost:0", ":80", "localhost:http", "http://localhost:80"] {
-            assert!(resolve(wrong, true).is_err(), "{wrong}");
+        for wrong in [
+            "",
+            "127.0.0.1",
+            "localhost",
+            "localhost:0",
+            ":80",
+            "localhost:http",
+            "http://localhost:80",
+            "127.0.0.1:0",
+            "u@a:80",
+        ] {
+            assert!(resolve(wrong, false).is_err(), "{wrong}");
         }
         assert!(resolve("orders.internal:80", false).is_ok(), "names are not looked up without permission");
     }

@@ -4,14 +4,15 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_plugin::{Consumer, CredentialLimits, UnixTime};
-use toml::{Spanned, de::DeValue, value::Datetime};
+use portcullis_plugin::{Consumer, CredentialLimits};
+use toml::de::DeValue;
 
 use super::{
     file,
     fingerprint::Fingerprint,
     node::{Name, Node},
     problem::{Problems, suggestion},
+    references::References,
 };
 use crate::registry::Registry;
 
@@ -41,12 +42,10 @@ pub struct CredentialDraft {
     pub opens: Opens,
     /// Another has the same secret: an error that has been told, and that plugins need not tell again.
     pub is_twin: bool,
-    /// The routes it names, for looking them up.
-    pub routes: Vec<Name>,
     /// Of everything it says and of its consumer.
     pub fingerprint: Fingerprint,
-    /// Of the plugin's own part alone.
-    own_fingerprint: Fingerprint,
+    /// Of the plugin's own part alone: its secret.
+    pub own_fingerprint: Fingerprint,
     /// Where its fields stand: the whole entry.
     pub location: Location,
 }
@@ -82,13 +81,14 @@ pub enum Opens {
     /// All of its kind.
     Any,
     /// These.
-    Named(Vec<Name>),
+    Named(Vec<String>),
 }
 
 /// `[consumers]`: who is known, and by what.
 pub(super) fn read(
     nodes: Vec<(Name, Node<'_>)>,
     registry: &Registry,
+    references: &References<'_>,
     has_public_listener: bool,
     problems: &mut Problems,
 ) -> (HashMap<String, Arc<Consumer>>, Vec<CredentialDraft>) {
@@ -98,7 +98,8 @@ pub(super) fn read(
     for (name, mut node) in nodes {
         let entries = node.take("credentials");
         let about = Fingerprint::of(&node);
-        let Some(consumer) = node.decode::<file::Consumer>(problems) else { continue };
+        // Of one that is wrong, which has been said, the credentials are still read.
+        let consumer = node.decode::<file::Consumer>(problems).unwrap_or_default();
         let consumer = Arc::new(Consumer {
             name: name.text.clone(),
             groups: consumer.groups,
@@ -116,7 +117,7 @@ pub(super) fn read(
                     "this is the sample key, which everybody knows: it works on loopback listeners alone",
                 );
             }
-            if let Some(mut draft) = draft(entry, &consumer, about, registry, problems) {
+            if let Some(mut draft) = draft(entry, &consumer, about, registry, references, problems) {
                 seen.check(&mut draft, problems);
                 credentials.push(draft);
             }
@@ -130,6 +131,7 @@ fn draft(
     consumer: &Arc<Consumer>,
     about: Fingerprint,
     registry: &Registry,
+    references: &References<'_>,
     problems: &mut Problems,
 ) -> Option<CredentialDraft> {
     let location = Location::of(&entry);
@@ -142,43 +144,25 @@ fn draft(
     }
     let id = common.entry("id").and_then(|id| id.name());
     let own_fingerprint = Fingerprint::of(&entry);
+    if let Some(kind) = kind {
+        references.check(kind.name, &common, problems);
+    }
     let common = common.decode::<file::CredentialCommon>(problems);
     let kind = kind?;
-    let own = (kind.credential)(entry, problems);
+    let own = (kind.credential)(entry.knowing(&COMMON), problems);
     let (common, own) = (common?, own?);
-    if common.id.is_empty() || common.id.len() > 128 || !common.id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        location.problem(problems, "id", "an id is 1 to 128 visible ASCII characters: it stands in logs and headers");
-    }
-    if common.enabled && matches!(&common.routes, Some(routes) if routes.is_empty()) {
-        location.problem(problems, "routes", "an empty list opens nothing; leave `routes` out to open all");
-    }
-    let name_at = |name: &Spanned<String>, field: &str| Name {
-        text: name.get_ref().clone(),
-        file: location.file,
-        span: name.span(),
-        path: format!("{}.{field}", location.path),
-    };
-    let routes: Vec<Name> = common.routes.iter().flatten().map(|route| name_at(route, "routes")).collect();
-    let opens = match &common.policies {
+    let opens = match common.policies {
         None => Opens::Only,
         Some(file::Policies::Any) => Opens::Any,
-        Some(file::Policies::Named(names)) => {
-            Opens::Named(names.iter().map(|name| name_at(name, "policies")).collect())
-        }
-    };
-    let mut time = |time: &Option<Spanned<Datetime>>, field: &str| {
-        let time = time.as_ref()?;
-        moment(time.get_ref())
-            .map_err(|why| problems.add(location.file, time.span(), format!("{}.{field}", location.path), why))
-            .ok()
+        Some(file::Policies::Named(names)) => Opens::Named(names),
     };
     let limits = CredentialLimits {
         disabled: !common.enabled,
-        not_before: time(&common.not_before, "not_before"),
-        expires: time(&common.expires, "expires"),
-        created: time(&common.created, "created"),
-        routes: common.routes.map(|routes| routes.into_iter().map(Spanned::into_inner).collect()),
-        addresses: common.addresses.map(|networks| networks.into_iter().map(|network| network.0.0).collect()),
+        not_before: common.not_before.map(|time| time.0),
+        expires: common.expires.map(|time| time.0),
+        created: common.created.map(|time| time.0),
+        routes: common.routes.map(|routes| routes.0),
+        addresses: common.addresses.map(|networks| networks.0.into_iter().map(|network| network.0.0).collect()),
     };
     Some(CredentialDraft {
         kind: kind.name,
@@ -191,24 +175,14 @@ fn draft(
         own,
         opens,
         is_twin: false,
-        routes,
         fingerprint,
         own_fingerprint,
         location,
     })
 }
 
-const COMMON: [&str; 11] =
+static COMMON: [&str; 11] =
     ["id", "enabled", "not_before", "expires", "created", "scopes", "routes", "addresses", "policies", "owner", "tier"];
-
-/// A TOML date and time with its offset; anything less is not a moment.
-fn moment(time: &Datetime) -> Result<UnixTime, String> {
-    let text = time.to_string();
-    if time.date.is_none() || time.time.is_none() || time.offset.is_none() {
-        return Err(format!("`{text}` is not a moment: write date, time and offset, such as 2027-01-01T00:00:00Z"));
-    }
-    text.parse::<jiff::Timestamp>().map(|time| UnixTime(time.as_second())).map_err(|error| error.to_string())
-}
 
 /// The same id twice is an error; the same secret twice too.
 #[derive(Default)]

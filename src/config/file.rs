@@ -1,8 +1,6 @@
 //! The shapes of a file: what serde decodes. Meaning comes after, in [`load`](super::load()).
 
-use std::{
-    collections::BTreeMap, fmt, marker::PhantomData, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration,
-};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -10,27 +8,13 @@ use portcullis_plugin::{SecretSource, Span};
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use crate::snapshot::router::{HostPattern, PathPattern};
+mod consumer;
+mod route;
+mod values;
 
-/// A string that means something: it is read by `FromStr`, so that a wrong one is an error at its own place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parsed<T>(pub T);
-
-impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor<T>(PhantomData<T>);
-        impl<T: FromStr<Err: fmt::Display>> de::Visitor<'_> for Visitor<T> {
-            type Value = Parsed<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Parsed<T>, E> {
-                text.parse().map(Parsed).map_err(|error| E::custom(format!("`{text}`: {error}")))
-            }
-        }
-        deserializer.deserialize_str(Visitor(PhantomData))
-    }
-}
+pub use consumer::*;
+pub use route::*;
+pub use values::*;
 
 /// `[server]`: the process and what every connection is held to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -119,10 +103,23 @@ pub struct Admin {
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// An IP address with its port.
+    #[serde(deserialize_with = "socket_address")]
     pub address: SocketAddr,
     /// Whether clients may speak HTTP/2 without TLS (prior knowledge, RFC 9113 section 3.3).
     #[serde(default)]
     pub h2c: bool,
+}
+
+/// The address itself, not a name: which of a name's addresses would it be?
+fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    struct Address(SocketAddr);
+    impl FromStr for Address {
+        type Err = &'static str;
+        fn from_str(text: &str) -> Result<Self, Self::Err> {
+            text.parse().map(Self).map_err(|_| "write an IP address with its port, such as \"127.0.0.1:8080\"")
+        }
+    }
+    Parsed::<Address>::deserialize(deserializer).map(|address| address.0.0)
 }
 
 /// `[client_address]`: which hops in front of the gateway are believed.
@@ -199,18 +196,6 @@ impl<'de> Deserialize<'de> for Trust {
     }
 }
 
-/// A network, or a single address.
-#[derive(Clone, Debug)]
-pub struct Network(pub IpNet);
-
-impl FromStr for Network {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-        text.parse().or_else(|_| single()).map(Self).map_err(|_| "not an address or a network such as 203.0.113.0/24")
-    }
-}
-
 /// The name of an identity header, or `false` where it is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderChoice(pub Option<HeaderName>);
@@ -276,6 +261,7 @@ pub struct Log {
     /// One line a request.
     pub access: bool,
     /// The least level of operational lines: error, warn, info, debug.
+    #[serde(deserialize_with = "level")]
     pub level: Parsed<log::LevelFilter>,
 }
 
@@ -283,6 +269,25 @@ impl Default for Log {
     fn default() -> Self {
         Self { access: true, level: Parsed(log::LevelFilter::Info) }
     }
+}
+
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parsed<log::LevelFilter>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Level {
+        Error,
+        Warn,
+        Info,
+        Debug,
+    }
+    Level::deserialize(deserializer).map(|level| {
+        Parsed(match level {
+            Level::Error => log::LevelFilter::Error,
+            Level::Warn => log::LevelFilter::Warn,
+            Level::Info => log::LevelFilter::Info,
+            Level::Debug => log::LevelFilter::Debug,
+        })
+    })
 }
 
 /// `[audit]`: the audit trail.
@@ -316,7 +321,7 @@ pub enum OnFull {
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// The servers.
-    pub targets: Vec<Spanned<Target>>,
+    pub targets: Filled<Spanned<Target>>,
     /// How long a connection may take to open.
     #[serde(default = "five_seconds")]
     pub connect_timeout: Span,
@@ -387,195 +392,6 @@ impl<'de> Deserialize<'de> for Target {
                     return Err(de::Error::custom("a weight is between 1 and 100"));
                 }
                 Ok(Target { address, weight })
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
-/// `[routes.NAME]`, without `auth` and `plugins`, which are walked by hand.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    /// Hosts it answers for; none: any.
-    pub hosts: Option<Spanned<Vec<Parsed<HostPattern>>>>,
-    /// Paths it answers for.
-    pub paths: Spanned<Vec<Parsed<PathPattern>>>,
-    /// Methods it takes; none: the usual ones.
-    pub methods: Option<Spanned<Vec<String>>>,
-    /// Headers a request has to have: a value, or `true` where any value does.
-    #[serde(default)]
-    pub headers: HeaderRules,
-    /// The upstream it forwards to.
-    pub upstream: Option<Spanned<String>>,
-    /// An answer in place of an upstream.
-    pub respond: Option<Respond>,
-    /// Open to everyone.
-    #[serde(default)]
-    pub public: bool,
-    /// Who a request without any credential counts as.
-    pub anonymous: Option<Spanned<String>>,
-    /// Which of the default plugins are left out.
-    #[serde(default)]
-    pub without: Vec<Spanned<String>>,
-    /// `"accepted"`: this open catch-all may stand beside protected routes of the same upstream.
-    pub overlap: Option<Overlap>,
-    /// Lets `%2F` pass as data.
-    #[serde(default)]
-    pub allow_encoded_slash: bool,
-    /// The largest request body; 0: no limit.
-    pub max_body_bytes: Option<u64>,
-    /// The realm of challenges (RFC 9110 section 11.5); the route's name where absent.
-    pub realm: Option<Spanned<String>>,
-}
-
-/// A table of headers. Names that differ in case alone are one header: the second is an error, and none gets lost.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderRules(pub Vec<(HeaderName, HeaderRule)>);
-
-impl<'de> Deserialize<'de> for HeaderRules {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Reads a name, so that one which is there already is an error at its own place.
-        struct NewName<'r>(&'r [(HeaderName, HeaderRule)]);
-        impl<'de> de::DeserializeSeed<'de> for NewName<'_> {
-            type Value = HeaderName;
-            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<HeaderName, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                let name: HeaderName =
-                    text.parse().map_err(|_| de::Error::custom(format!("`{text}` is not a header's name")))?;
-                match self.0.iter().any(|(known, _)| *known == name) {
-                    true => Err(de::Error::custom(format!("the header `{name}` stands in this table already"))),
-                    false => Ok(name),
-                }
-            }
-        }
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = HeaderRules;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table of headers and their values")
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<HeaderRules, A::Error> {
-                let mut rules = Vec::new();
-                while let Some(name) = map.next_key_seed(NewName(&rules))? {
-                    rules.push((name, map.next_value()?));
-                }
-                rules.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
-                Ok(HeaderRules(rules))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
-}
-
-/// What a header has to be for a route to match.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderRule(pub Option<String>);
-
-impl<'de> Deserialize<'de> for HeaderRule {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = HeaderRule;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the header's value, or true where any value does")
-            }
-            fn visit_bool<E: de::Error>(self, is_present: bool) -> Result<HeaderRule, E> {
-                if is_present {
-                    Ok(HeaderRule(None))
-                } else {
-                    Err(E::custom("a route cannot ask for a header's absence"))
-                }
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<HeaderRule, E> {
-                Ok(HeaderRule(Some(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
-/// See [`Route::overlap`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overlap {
-    /// The author knows.
-    Accepted,
-}
-
-/// `respond = { ... }`: an answer of the gateway's own.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Respond {
-    /// Answers with what would have been forwarded.
-    #[serde(default)]
-    pub echo: bool,
-    /// The status; 200 where absent.
-    pub status: Option<Spanned<u16>>,
-    /// The body.
-    pub body: Option<String>,
-    /// The body's media type; text where absent.
-    pub content_type: Option<Parsed<http::HeaderValue>>,
-}
-
-/// `[consumers.NAME]`, without its credentials.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are those of `portcullis_plugin::Consumer`")]
-pub struct Consumer {
-    pub groups: Vec<String>,
-    pub roles: Vec<String>,
-    pub labels: BTreeMap<String, String>,
-    pub tenant: Option<String>,
-    pub client_id: Option<String>,
-}
-
-/// What a credential of any kind may say beside its own part.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are those of `portcullis_plugin::Credential`")]
-pub struct CredentialCommon {
-    pub id: String,
-    #[serde(default = "yes")]
-    pub enabled: bool,
-    pub not_before: Option<Spanned<toml::value::Datetime>>,
-    pub expires: Option<Spanned<toml::value::Datetime>>,
-    pub created: Option<Spanned<toml::value::Datetime>>,
-    #[serde(default)]
-    pub scopes: Vec<String>,
-    pub routes: Option<Vec<Spanned<String>>>,
-    pub addresses: Option<Vec<Parsed<Network>>>,
-    pub policies: Option<Policies>,
-    pub owner: Option<String>,
-    pub tier: Option<String>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// The policies a credential opens: a list of names, or `"any"`.
-#[derive(Clone, Debug)]
-pub enum Policies {
-    /// All of its kind.
-    Any,
-    /// These.
-    Named(Vec<Spanned<String>>),
-}
-
-impl<'de> Deserialize<'de> for Policies {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Policies;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of policies, or \"any\"")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Policies, E> {
-                if text == "any" { Ok(Policies::Any) } else { Err(E::custom("write a list of policies, or \"any\"")) }
-            }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Policies, A::Error> {
-                Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(Policies::Named)
             }
         }
         deserializer.deserialize_any(Visitor)

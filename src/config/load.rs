@@ -9,11 +9,12 @@ use std::{
 use portcullis_plugin::{Consumer, Secret};
 
 use super::{
-    credentials::{self, CredentialDraft, Location, Opens, unknown},
+    credentials::{self, CredentialDraft, Location, unknown},
     file,
     fingerprint::Fingerprint,
     node::{Name, Node},
     problem::{Problems, suggestion},
+    references::References,
     routes::{Defaults, Known, Named, RouteDraft},
     secrets::Secrets,
     source::Sources,
@@ -90,7 +91,7 @@ impl<'i> PolicyDraft<'i> {
     ) -> Self {
         let mut location = Location::of(&node);
         location.path = format!("{} ({})", location.path, kind.name);
-        let mut shown = node.clone();
+        let mut shown = node.clone().knowing(&["use", "id"]);
         shown.path.clone_from(&location.path);
         let config = (kind.config)(shown, problems);
         Self { key, route, kind, config, fingerprint, location, node }
@@ -148,9 +149,6 @@ pub fn load<'i>(
             let location = Location { span: name.span.clone(), ..Location::of(&node) };
             let fingerprint = Fingerprint::of(&node);
             let file = node.decode::<file::Upstream>(problems)?;
-            if file.targets.is_empty() {
-                location.problem(problems, "targets", "an upstream needs at least one target");
-            }
             Some((name.text, UpstreamDraft { file, fingerprint, location }))
         })
         .collect();
@@ -172,7 +170,11 @@ pub fn load<'i>(
 
     let consumer_nodes = tables.named("consumers", problems);
     let consumer_names: HashSet<String> = consumer_nodes.iter().map(|(name, _)| name.text.clone()).collect();
-    let (consumers, credentials) = credentials::read(consumer_nodes, registry, has_public_listener, problems);
+    let route_nodes = tables.named("routes", problems);
+    let route_names: HashSet<String> = route_nodes.iter().map(|(name, _)| name.text.clone()).collect();
+    let references = References::new(&named, &policies, &route_names);
+    let (consumers, credentials) =
+        credentials::read(consumer_nodes, registry, &references, has_public_listener, problems);
 
     let defaults = defaults(tables.single.remove("defaults"), &named, problems);
     let upstream_names: HashSet<String> = tables.names.remove("upstreams").unwrap_or_default().into_keys().collect();
@@ -185,11 +187,8 @@ pub fn load<'i>(
         inline: HashMap::new(),
         defaults: &defaults,
     };
-    let route_nodes = tables.named("routes", problems);
-    let route_names: HashSet<String> = route_nodes.iter().map(|(name, _)| name.text.clone()).collect();
     let routes = route_nodes.into_iter().filter_map(|(name, node)| known.route(name, node, problems)).collect();
 
-    check_references(&credentials, &policies, &named, &route_names, problems);
     let identity_at = tables.single.get("identity").cloned();
     Some(Configuration {
         server,
@@ -288,7 +287,8 @@ fn listeners(tables: &mut Tables<'_>, problems: &mut Problems) -> Vec<(file::Lis
     if nodes.is_empty() && problems.len() == problems_before {
         problems.add(0, 0..0, "listeners", "there is no `[[listeners]]`: the gateway would accept nothing");
     }
-    let located = nodes.into_iter().map(|node| (Location::of(&node), node));
+    let located =
+        nodes.into_iter().map(|node| (Location { span: node.span_of("address"), ..Location::of(&node) }, node));
     let listeners: Vec<(file::Listener, Location)> =
         located.filter_map(|(at, node)| Some((node.decode(problems)?, at))).collect();
     let mut seen: HashMap<SocketAddr, &Location> = HashMap::new();
@@ -363,50 +363,4 @@ fn defaults<'i>(node: Option<Node<'i>>, named: &Named, problems: &mut Problems) 
     }
     let max_body_bytes = node.decode::<Rest>(problems).unwrap_or_default().max_body_bytes;
     Defaults { auth, plugins, max_body_bytes }
-}
-
-/// The routes and policies that credentials name.
-fn check_references(
-    credentials: &[CredentialDraft],
-    policies: &[PolicyDraft<'_>],
-    named: &Named,
-    routes: &HashSet<String>,
-    problems: &mut Problems,
-) {
-    let mut of_kind: HashMap<&str, Vec<&str>> = HashMap::new();
-    for policy in policies.iter().filter(|policy| policy.route.is_none()) {
-        of_kind.entry(policy.kind.name).or_default().push(&policy.key);
-    }
-    for credential in credentials {
-        for route in credential.routes.iter().filter(|route| !routes.contains(&route.text)) {
-            unknown(route, "route", routes.iter().map(String::as_str), problems);
-        }
-        let of_its_kind = of_kind.get(credential.kind).map(Vec::as_slice).unwrap_or_default();
-        match &credential.opens {
-            Opens::Any => {}
-            Opens::Only if of_its_kind.len() > 1 => {
-                let which = of_its_kind.join("`, `");
-                let text = format!(
-                    "there are several {} policies (`{which}`): say which with `policies`, or \"any\"",
-                    credential.kind
-                );
-                credential.location.problem(problems, "", text);
-            }
-            Opens::Only => {}
-            Opens::Named(names) => {
-                for name in names {
-                    match named.get(&name.text) {
-                        None => unknown(name, "policy", of_its_kind.iter().copied(), problems),
-                        Some(Some(policy)) if policies[*policy].kind.name != credential.kind => {
-                            name.problem(
-                                problems,
-                                format!("`{}` is a policy of {}", name.text, policies[*policy].kind.name),
-                            );
-                        }
-                        Some(_) => {}
-                    }
-                }
-            }
-        }
-    }
 }

@@ -16,6 +16,8 @@ pub struct Node<'i> {
     pub path: String,
     /// Which of the [`Sources`](super::Sources) it stands in.
     pub file: usize,
+    /// Names that may stand in it beside those that it is decoded for: somebody else has taken them out.
+    also_known: &'static [&'static str],
     value: Value<'i>,
 }
 
@@ -43,18 +45,29 @@ impl<'i> Node<'i> {
     /// Parses a file. Each line shows its first syntax error only: those after it are mostly echoes.
     pub fn parse(file: usize, text: &'i str, problems: &mut Problems) -> Option<Self> {
         let (root, errors) = DeTable::parse_recoverable(text);
-        let mut line_shown = None;
-        for error in &errors {
-            let span = error.span().unwrap_or(0..0);
-            let line = text.as_bytes()[..span.start.min(text.len())].iter().filter(|byte| **byte == b'\n').count();
-            if line_shown.replace(line) != Some(line) {
-                problems.add(file, span, "", error.message().trim_end());
+        let mut errors: Vec<_> =
+            errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message().trim_end())).collect();
+        errors.sort_by_key(|(span, _)| span.start);
+        let is_whole = errors.is_empty();
+        let mut before: Option<(usize, &str)> = None;
+        for (span, message) in errors {
+            let start = span.start.min(text.len());
+            let is_echo = before.is_some_and(|(last, told)| {
+                let between = &text.as_bytes()[last.min(start)..start];
+                // Every key of a table that is there twice is there twice.
+                let is_same_table = message == "duplicate key" && told == message && !contains(between, b"\n[");
+                is_same_table || !between.contains(&b'\n')
+            });
+            if !is_echo {
+                problems.add(file, span, "", message);
             }
+            before = Some((start, message));
         }
         let span = root.span();
-        errors.is_empty().then(|| Self {
+        is_whole.then(|| Self {
             path: String::new(),
             file,
+            also_known: &[],
             value: toml::Spanned::new(span, DeValue::Table(root.into_inner())),
         })
     }
@@ -90,23 +103,34 @@ impl<'i> Node<'i> {
         Some(Name { text, file: self.file, span: self.span(), path: self.path.clone() })
     }
 
+    /// Of which some names have been taken out: they are suggested for misspelt ones.
+    #[must_use]
+    pub fn knowing(self, also_known: &'static [&'static str]) -> Self {
+        Self { also_known, ..self }
+    }
+
     /// Takes an entry out of a table.
     pub fn take(&mut self, key: &str) -> Option<Node<'i>> {
         let DeValue::Table(table) = self.value.get_mut() else { return None };
         let value = table.remove(key)?;
-        Some(Node { path: join(&self.path, key), file: self.file, value })
+        Some(Node { path: join(&self.path, key), file: self.file, also_known: &[], value })
+    }
+
+    /// Whether a table has this entry.
+    pub fn has(&self, key: &str) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(table) if table.contains_key(key))
     }
 
     /// An entry of a table, left where it is.
     pub fn entry(&self, key: &str) -> Option<Node<'i>> {
         let DeValue::Table(table) = self.value.get_ref() else { return None };
-        Some(Node { path: join(&self.path, key), file: self.file, value: table.get(key)?.clone() })
+        Some(Node { path: join(&self.path, key), file: self.file, also_known: &[], value: table.get(key)?.clone() })
     }
 
     /// An empty table in the same place.
     pub fn shell(&self) -> Node<'i> {
         let value = toml::Spanned::new(self.span(), DeValue::Table(DeTable::new()));
-        Node { path: self.path.clone(), file: self.file, value }
+        Node { path: self.path.clone(), file: self.file, also_known: &[], value }
     }
 
     /// Moves an entry of another table into this one.
@@ -128,7 +152,7 @@ impl<'i> Node<'i> {
             let path = join(&self.path, key.get_ref());
             let name =
                 Name { span: key.span(), file: self.file, path: path.clone(), text: key.into_inner().into_owned() };
-            (name, Node { path, file: self.file, value })
+            (name, Node { path, file: self.file, also_known: &[], value })
         });
         entries.collect()
     }
@@ -141,7 +165,9 @@ impl<'i> Node<'i> {
         }
         let DeValue::Array(array) = self.value.into_inner() else { return Vec::new() };
         let items = array.into_iter().enumerate();
-        items.map(|(i, value)| Node { path: format!("{}[{i}]", self.path), file: self.file, value }).collect()
+        items
+            .map(|(i, value)| Node { path: format!("{}[{i}]", self.path), file: self.file, also_known: &[], value })
+            .collect()
     }
 
     /// The span of a field below this node, for a message that came without one (`allow[1].groups`).
@@ -160,28 +186,80 @@ impl<'i> Node<'i> {
     }
 
     /// Decodes it. After an error the offending entry is taken out and decoding goes on, so that one run finds all.
-    pub fn decode<T: DeserializeOwned>(mut self, problems: &mut Problems) -> Option<T> {
-        let mut taken_out: Vec<String> = Vec::new();
-        let mut is_whole = true;
+    pub fn decode<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<T> {
+        self.decode_partly(problems).filter(Partly::is_whole).map(|partly| partly.value)
+    }
+
+    /// As [`Node::decode`], for who has more to say about the rest of a value of which a part is wrong.
+    pub fn decode_partly<T: DeserializeOwned>(mut self, problems: &mut Problems) -> Option<Partly<T>> {
+        // As it was before anything was taken out: items keep the numbers that they have in the file.
+        let mut whole: Option<Value<'i>> = None;
+        let mut wrong = Wrong { within: self.path.clone(), ways: Vec::new() };
         loop {
             let error = match T::deserialize(ValueDeserializer::from(self.value.clone())) {
-                Ok(decoded) => return is_whole.then_some(decoded),
+                Ok(value) => return Some(Partly { value, wrong }),
                 Err(error) => error,
             };
-            is_whole = false;
+            let whole = whole.get_or_insert_with(|| self.value.clone());
             let span = error.span().unwrap_or(self.value.span());
+            let missing = between_ticks("missing field ", error.message());
             let mut path = self.path.clone();
-            let cut = cut(&mut self.value, &span, &mut path);
-            let is_echo = taken_out.iter().any(|name| error.message().starts_with(&format!("missing field `{name}`")));
+            follow(whole, &span, missing.is_some(), &mut path);
+            // After something was taken out of it, a value may lack that, or be wrong for want of it.
+            let is_echo = match missing {
+                Some(field) => wrong.has(&join(&path, field)),
+                None => wrong.has(&path),
+            };
             if !is_echo {
-                problems.add(self.file, span, path, explain(error.message()));
+                let also_known = if parent(&path) == self.path { self.also_known } else { &[] };
+                let (text, meant) = explain(error.message(), also_known);
+                // The name that was meant is not missing as well.
+                wrong.ways.extend(meant.map(|name| join(parent(&path), name)));
+                problems.add(self.file, span.clone(), path.clone(), text);
+                wrong.ways.push(path);
             }
-            match cut {
-                Some(name) => taken_out.push(name),
-                None => return None,
+            if !cut(&mut self.value, &span) {
+                return None;
             }
         }
     }
+}
+
+/// What was decoded, without what was wrong.
+pub struct Partly<T> {
+    /// With defaults in the place of what was wrong.
+    pub value: T,
+    wrong: Wrong,
+}
+
+impl<T> Partly<T> {
+    /// Whether nothing was wrong.
+    pub fn is_whole(&self) -> bool {
+        self.wrong.ways.is_empty()
+    }
+
+    /// Whether something was wrong in this field.
+    pub fn lacks(&self, field: &str) -> bool {
+        self.wrong.has(&join(&self.wrong.within, field))
+    }
+}
+
+/// The ways to what was wrong in a value.
+struct Wrong {
+    within: String,
+    ways: Vec<String>,
+}
+
+impl Wrong {
+    /// Whether something was wrong there or below.
+    fn has(&self, way: &str) -> bool {
+        let is_below = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        self.ways.iter().any(|known| known.strip_prefix(way).is_some_and(is_below))
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -204,47 +282,85 @@ fn holds(value: &Value<'_>, span: &Range<usize>) -> bool {
         }
 }
 
-/// Removes the innermost entry that the span lies in, appends the way to it to `path`, and returns its name. `None`:
-/// the value as a whole is wrong.
-fn cut<'i>(value: &mut Value<'i>, span: &Range<usize>, path: &mut String) -> Option<String> {
-    match value.get_mut() {
-        DeValue::Table(table) => {
-            let holder = table.iter().find(|(key, value)| is_inside(&key.span(), span) || holds(value, span));
-            let key = holder.map(|(key, _)| key.clone())?;
-            *path = join(path, key.get_ref());
-            let below = if is_inside(&key.span(), span) { None } else { cut(table.get_mut(&key)?, span, path) };
-            below.or_else(|| {
-                table.remove(&key);
-                Some(key.into_inner().into_owned())
-            })
-        }
-        DeValue::Array(items) => {
-            let index = items.iter().position(|item| holds(item, span))?;
-            path.push_str(&format!("[{index}]"));
-            let below = cut(&mut AsMut::<[Value<'i>]>::as_mut(items)[index], span, path);
-            if below.is_none() {
-                let DeValue::Array(all) = std::mem::replace(value.get_mut(), DeValue::Boolean(false)) else {
-                    return None;
-                };
-                let others = all.into_iter().enumerate().filter(|(i, _)| *i != index);
-                *value.get_mut() = DeValue::Array(others.map(|(_, item)| item).collect());
+/// Appends the way to the innermost entry that the span lies in. `is_about_table`: the span is a table's own. A table
+/// without a header of its own has the span of the first one below it.
+fn follow(mut at: &Value<'_>, span: &Range<usize>, is_about_table: bool, path: &mut String) {
+    while !(is_about_table && at.span() == *span) {
+        at = match at.get_ref() {
+            DeValue::Table(table) => {
+                let holder = table.iter().find(|(key, value)| is_inside(&key.span(), span) || holds(value, span));
+                let Some((key, value)) = holder else { return };
+                *path = join(path, key.get_ref());
+                if is_inside(&key.span(), span) {
+                    return;
+                }
+                value
             }
-            below.or_else(|| Some(String::new()))
-        }
-        _ => None,
+            DeValue::Array(items) => {
+                let Some((index, item)) = items.iter().enumerate().find(|(_, item)| holds(item, span)) else { return };
+                path.push_str(&format!("[{index}]"));
+                item
+            }
+            _ => return,
+        };
     }
 }
 
-/// Adds the nearest known name to serde's words about an unknown one.
-fn explain(message: &str) -> String {
-    let message = message.trim_end();
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let kind = ["unknown field", "unknown variant"].into_iter().find(|kind| message.starts_with(kind));
-    match (kind, quoted.next()) {
-        (Some(kind), Some(name)) => match nearest(name, quoted) {
-            Some(known) => format!("{kind} `{name}`, did you mean `{known}`?"),
-            None => message.to_owned(),
-        },
-        _ => message.to_owned(),
+/// Removes the innermost entry that the span lies in, and a list with its last item. False: the value as a whole is
+/// wrong.
+fn cut<'i>(value: &mut Value<'i>, span: &Range<usize>) -> bool {
+    match value.get_mut() {
+        DeValue::Table(table) => {
+            let holder = table.iter().find(|(key, value)| is_inside(&key.span(), span) || holds(value, span));
+            let Some(key) = holder.map(|(key, _)| key.clone()) else { return false };
+            let is_key = is_inside(&key.span(), span);
+            if is_key || !table.get_mut(&key).is_some_and(|below| cut(below, span)) {
+                table.remove(&key);
+            }
+            true
+        }
+        DeValue::Array(items) => {
+            let Some(index) = items.iter().position(|item| holds(item, span)) else { return false };
+            if cut(&mut AsMut::<[Value<'i>]>::as_mut(items)[index], span) {
+                return true;
+            }
+            let DeValue::Array(all) = std::mem::replace(value.get_mut(), DeValue::Boolean(false)) else { return false };
+            let others: Vec<_> =
+                all.into_iter().enumerate().filter(|(at, _)| *at != index).map(|(_, item)| item).collect();
+            let is_left = !others.is_empty();
+            *value.get_mut() = DeValue::Array(others.into_iter().collect());
+            is_left
+        }
+        _ => false,
     }
+}
+
+/// The way to the table that an entry stands in.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(parent, _)| parent)
+}
+
+/// What stands between the first two ticks of a message that begins like this.
+fn between_ticks<'m>(begin: &str, message: &'m str) -> Option<&'m str> {
+    message.strip_prefix(begin)?.split('`').nth(1)
+}
+
+/// Serde's message in the words of the file, and the known name that is near to an unknown one.
+fn explain<'m>(message: &'m str, also_known: &'static [&'static str]) -> (String, Option<&'m str>) {
+    let message = message.trim_end();
+    for kind in ["unknown field", "unknown variant"] {
+        let Some(name) = between_ticks(&format!("{kind} "), message) else { continue };
+        let known = message.split('`').skip(3).step_by(2).chain(also_known.iter().copied());
+        if let Some(meant) = nearest(name, known) {
+            return (format!("{kind} `{name}`, did you mean `{meant}`?"), Some(meant));
+        }
+    }
+    let Some((what, expected)) = message.rsplit_once(", expected ") else { return (message.to_owned(), None) };
+    let expected = match expected {
+        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number that is not negative, and not too large",
+        "a sequence" => "a list",
+        _ if expected.starts_with("struct ") || expected == "a map" => "a table",
+        _ => expected,
+    };
+    (format!("{what}, expected {expected}"), None)
 }

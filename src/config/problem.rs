@@ -22,7 +22,7 @@ pub struct Problems {
 impl Problems {
     /// Adds one. `path` is the way to the field in words, such as `routes.orders.plugins[0]`.
     pub fn add(&mut self, file: usize, span: Range<usize>, path: impl Into<String>, text: impl Into<String>) {
-        self.list.push(Problem { file, span, path: path.into(), text: text.into() });
+        self.list.push(Problem { file, span, path: in_one_line(path.into()), text: in_one_line(text.into()) });
     }
 
     /// Whether nothing is wrong so far.
@@ -48,6 +48,16 @@ impl Problems {
         });
         Report(located.collect())
     }
+}
+
+/// Names and values of the file stand in messages: they do not break lines, and they do not command terminals.
+fn in_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let shown =
+        |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// One thing that is wrong, as people read it.

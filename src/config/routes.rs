@@ -1,9 +1,6 @@
 //! `[routes]`: what each of them refers to, with every reference looked up.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::Range,
-};
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -19,7 +16,7 @@ use super::{
 };
 use crate::{
     registry::Registry,
-    snapshot::router::{HeaderCondition, HostPattern, MethodSet, PathPattern, Pattern},
+    snapshot::router::{HeaderCondition, Pattern},
 };
 
 /// An index into the configuration's policies.
@@ -133,12 +130,14 @@ impl<'i> Known<'_, 'i> {
             node.entry("public").is_some_and(|public| !matches!(public.decode(&mut Problems::default()), Some(false)));
         let auth_node = own_auth.or_else(|| if says_public { None } else { self.defaults.auth.clone() });
         let auth = auth_node.as_ref().map(|auth| self.auth(auth, &name.text, problems)).unwrap_or_default();
-        let file = node.decode::<file::Route>(problems);
-        let without = file.as_ref().map(|file| file.without.as_slice()).unwrap_or_default();
+        let partly = node.decode_partly::<file::Route>(problems);
+        let without = partly.as_ref().map(|partly| partly.value.without.as_slice()).unwrap_or_default();
         let plugins = self.plugins(without, own_plugins, &name, &location, problems);
-        let file = file?;
+        let partly = partly?;
+        let file = &partly.value;
 
         match (auth_node.is_some(), file.public) {
+            _ if partly.lacks("public") => {}
             (false, false) => {
                 name.problem(problems, "there is no `auth`: say how this route authenticates, or `public = true`");
             }
@@ -154,44 +153,17 @@ impl<'i> Known<'_, 'i> {
                 unknown(who, "consumer", self.consumers.iter().map(String::as_str), problems);
             }
         }
-        let mut wrong = |field: &str, span: Range<usize>, why: &str| {
-            problems.add(location.file, span, format!("{}.{field}", location.path), why);
-        };
-        let methods = match &file.methods {
-            None => Ok(MethodSet::default()),
-            Some(list) => {
-                MethodSet::from_list(list.get_ref()).map_err(|why| wrong("methods", list.span(), &why.to_string()))
-            }
-        };
-        // An empty list would mean everything, where somebody took the last thing out of it.
-        if let Some(list) = file.methods.as_ref().filter(|list| list.get_ref().is_empty()) {
-            wrong("methods", list.span(), "is empty: leave it out to take the usual methods");
-        }
-        if let Some(list) = file.hosts.as_ref().filter(|list| list.get_ref().is_empty()) {
-            wrong("hosts", list.span(), "is empty: leave it out to answer for any host");
-        }
-        if file.paths.get_ref().is_empty() {
-            wrong("paths", file.paths.span(), "a route needs at least one path");
-        }
-        if let Some(realm) = file.realm.as_ref().filter(|realm| !is_printable(realm.get_ref())) {
-            wrong(
-                "realm",
-                realm.span(),
-                "a realm is made of visible ASCII characters and spaces: it stands in a header",
-            );
-        }
-        let ending = self.ending(&file, &location, problems);
+        let is_ending_wrong = partly.lacks("upstream") || partly.lacks("respond");
+        let ending = if is_ending_wrong { None } else { self.ending(file, &location, problems) };
+        let is_whole = partly.is_whole();
+        let file = partly.value;
         let max_body_bytes = file.max_body_bytes.or(self.defaults.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY_BYTES);
+        is_whole.then_some(())?;
         Some(RouteDraft {
             pattern: Pattern {
-                hosts: file
-                    .hosts
-                    .into_iter()
-                    .flat_map(Spanned::into_inner)
-                    .map(|host| host.0)
-                    .collect::<Vec<HostPattern>>(),
-                paths: file.paths.into_inner().into_iter().map(|path| path.0).collect::<Vec<PathPattern>>(),
-                methods: methods.ok()?,
+                hosts: file.hosts.into_iter().flat_map(|hosts| hosts.0).map(|host| host.0).collect(),
+                paths: file.paths.0.into_iter().map(|path| path.0).collect(),
+                methods: file.methods.map(|methods| methods.0).unwrap_or_default(),
                 headers: file
                     .headers
                     .0
@@ -206,7 +178,7 @@ impl<'i> Known<'_, 'i> {
             is_overlap_accepted: file.overlap.is_some(),
             allows_encoded_slash: file.allow_encoded_slash,
             max_body_bytes: (max_body_bytes > 0).then_some(max_body_bytes),
-            realm: file.realm.map_or_else(|| name.text.clone(), Spanned::into_inner),
+            realm: file.realm.map_or_else(|| name.text.clone(), |realm| realm.0.0),
             fingerprint,
             location,
             name,
@@ -230,7 +202,7 @@ impl<'i> Known<'_, 'i> {
                 }
                 Some(Ending::Forward(name.text))
             }
-            (None, Some(respond)) => answer(respond, location, problems),
+            (None, Some(respond)) => Some(answer(respond, location, problems)),
         }
     }
 
@@ -368,10 +340,6 @@ fn is_among(one: &Alternative, other: &Alternative) -> bool {
     one.iter().all(|plugin| other.iter().any(|other| other.policy == plugin.policy))
 }
 
-fn is_printable(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
 fn located(name: &Spanned<String>, location: &Location, field: &str) -> Name {
     Name {
         text: name.get_ref().clone(),
@@ -381,28 +349,17 @@ fn located(name: &Spanned<String>, location: &Location, field: &str) -> Name {
     }
 }
 
-fn answer(respond: &file::Respond, location: &Location, problems: &mut Problems) -> Option<Ending> {
+fn answer(respond: &file::Respond, location: &Location, problems: &mut Problems) -> Ending {
     if respond.echo {
         if respond.status.is_some() || respond.body.is_some() || respond.content_type.is_some() {
             location.problem(problems, "respond", "`echo` makes the whole answer: it goes with no other field");
         }
-        return Some(Ending::Echo);
+        return Ending::Echo;
     }
-    let status = match &respond.status {
-        None => StatusCode::OK,
-        Some(given) => match StatusCode::from_u16(*given.get_ref()) {
-            Ok(status) if status.as_u16() >= 200 => status,
-            _ => {
-                let path = format!("{}.respond.status", location.path);
-                problems.add(location.file, given.span(), path, "a status is between 200 and 999");
-                return None;
-            }
-        },
-    };
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    Some(Ending::Respond {
-        status,
+    Ending::Respond {
+        status: respond.status.map_or(StatusCode::OK, |status| status.0),
         body: Bytes::from(respond.body.clone().unwrap_or_default()),
         content_type: respond.content_type.clone().map_or(text, |media_type| media_type.0),
-    })
+    }
 }

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    include,
+    include::{self, Included},
     node::Node,
     problem::{Problems, Report},
 };
@@ -52,13 +52,10 @@ impl Sources {
         let text = sources.0[0].text.clone();
         let list = text.contains("include").then(|| Node::parse(0, &text, &mut ignored)).flatten();
         let list = list.and_then(|mut root| root.take("include"));
-        for file in include::files(list.as_ref(), main, &mut problems) {
+        for Included { file, item } in include::files(list.as_ref(), main, &mut problems) {
             match Source::read(&file) {
                 Ok(source) => sources.0.push(source),
-                Err(why) => {
-                    let span = list.as_ref().map_or(0..0, Node::span);
-                    problems.add(0, span, "include", format!("`{}`: {why}", file.display()));
-                }
+                Err(why) => item.problem(&mut problems, format!("`{}`: {why}", file.display())),
             }
         }
         if problems.is_empty() { Ok(sources) } else { Err(problems.locate(&sources)) }

@@ -72,7 +72,7 @@ impl StreamLife {
         self.deadline.fetch_min(deadline.0, Relaxed);
     }
 
-    /// The request ends when this credential is revoked.
+    /// The request ends when this credential is revoked, or expires by what the configuration says of it later.
     pub fn watch(&self, credential: Arc<Usage>) {
         self.state.lock().watched.push(credential);
     }
@@ -107,11 +107,15 @@ impl StreamLife {
         if left.is_zero() {
             return Some(StreamEnd::TooOld);
         }
-        let deadline = self.deadline.load(Relaxed);
-        if deadline != NEVER && UnixTime::now().0 >= deadline {
+        let (deadline, now) = (self.deadline.load(Relaxed), UnixTime::now());
+        if now.0 >= deadline {
             return Some(StreamEnd::Expired);
         }
-        self.state.lock().watched.iter().any(|usage| usage.is_revoked()).then_some(StreamEnd::Revoked)
+        let watched = &self.state.lock().watched;
+        if watched.iter().any(|usage| usage.is_revoked()) {
+            return Some(StreamEnd::Revoked);
+        }
+        watched.iter().any(|usage| usage.is_expired(now)).then_some(StreamEnd::Expired)
     }
 }
 

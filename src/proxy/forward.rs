@@ -121,6 +121,13 @@ pub fn complete(
         set(head, name, id);
     }
     forwarded(head, &route.settings.client_address, state, cx);
+    // HTTP/1.0 may leave the Host out. What goes to the upstream is HTTP/1.1, which may not (RFC 9112 section 3.2).
+    if !head.headers.contains_key(header::HOST)
+        && let Some((_, target)) = &state.upstream
+        && let Ok(target) = HeaderValue::from_str(target)
+    {
+        set(head, &header::HOST, target);
+    }
     Ok(())
 }
 

@@ -90,7 +90,8 @@ pub struct IdentityHeaders {
 
 impl Default for IdentityHeaders {
     fn default() -> Self {
-        Self::compile(&file::Identity::default()).expect("the usual names do not repeat")
+        Self::compile(&file::Identity::default(), &file::ClientAddress::default())
+            .expect("the usual names do not repeat")
     }
 }
 
@@ -99,7 +100,7 @@ impl IdentityHeaders {
     ///
     /// # Errors
     /// The fields of `[identity]` that are wrong, each with why: two have the same header, or one that frames messages.
-    pub fn compile(file: &file::Identity) -> Result<Self, Vec<(String, String)>> {
+    pub fn compile(file: &file::Identity, client: &file::ClientAddress) -> Result<Self, Vec<(String, String)>> {
         use IdentityField::{Client, Consumer, Credential, Email, Groups, Method, Roles, Scopes, Tenant, User};
         let names = &file.headers;
         let chosen = [
@@ -123,7 +124,8 @@ impl IdentityHeaders {
         check(&chosen.iter().map(|(_, word, name)| (*word, name)).collect::<Vec<_>>(), file)?;
 
         let ours = chosen.iter().map(|(_, _, name)| name);
-        let strip = file.strip.iter().map(|name| &name.0);
+        // The header that names the client is the gateway's to read, whoever sent it.
+        let strip = file.strip.iter().chain([&client.header]).map(|name| &name.0);
         let configured = ours.chain(strip).map(|name| folded(name.as_str()).into_boxed_str());
         let removed: HashSet<Box<str>, _> = configured.chain(FOREIGN.iter().map(|name| Box::from(*name))).collect();
         let mut first = [false; 256];

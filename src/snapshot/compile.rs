@@ -64,6 +64,7 @@ pub fn compile(
             admin: configuration.admin.map(|(listen, _)| listen),
             listeners: configuration.listeners,
         },
+        secrets: configuration.credentials.iter().map(|draft| draft.own_fingerprint).collect(),
         credentials,
         upstreams: upstreams.into_values().collect(),
         fingerprints,
@@ -82,7 +83,7 @@ fn credentials(configuration: &Configuration<'_>, services: &Services) -> Vec<Ar
             owner: draft.owner.clone(),
             tier: draft.tier.clone(),
             limits: draft.limits.clone(),
-            usage: services.usage(draft.kind, &draft.id.text),
+            usage: services.usage(draft.kind, &draft.id.text, draft.own_fingerprint),
         })
     });
     drafts.collect()
@@ -101,7 +102,7 @@ fn upstreams(
             Err(wrong) => {
                 for (index, why) in wrong {
                     let path = format!("{}.targets[{index}]", location.path);
-                    problems.add(location.file, file.targets[index].span(), path, why);
+                    problems.add(location.file, file.targets.0[index].span(), path, why);
                 }
             }
         }
@@ -118,17 +119,23 @@ fn opened(configuration: &Configuration<'_>) -> Vec<Vec<usize>> {
         if matches!(credential.opens, Opens::Named(_)) {
             continue;
         }
-        for route in &credential.routes {
-            on_route.entry((credential.kind, &route.text)).or_default().push(index);
+        for route in credential.limits.routes.iter().flatten() {
+            on_route.entry((credential.kind, route)).or_default().push(index);
         }
+    }
+    let mut named: HashMap<&str, usize> = HashMap::new();
+    for policy in configuration.policies.iter().filter(|policy| policy.route.is_none()) {
+        *named.entry(policy.kind.name).or_default() += 1;
     }
     let opens = |policy: &PolicyDraft<'_>| match &policy.route {
         Some(route) => on_route.get(&(policy.kind.name, route)).cloned().unwrap_or_default(),
         None => {
             let all = of_kind.get(policy.kind.name).map(Vec::as_slice).unwrap_or_default().iter().copied();
             all.filter(|index| match &configuration.credentials[*index].opens {
-                Opens::Only | Opens::Any => true,
-                Opens::Named(names) => names.iter().any(|name| name.text == policy.key),
+                Opens::Any => true,
+                // Of several: an error, which has been told.
+                Opens::Only => named[policy.kind.name] == 1,
+                Opens::Named(names) => names.contains(&policy.key),
             })
             .collect()
         }
@@ -167,14 +174,15 @@ fn instances(
 }
 
 fn settings(configuration: &Configuration<'_>, problems: &mut Problems) -> Settings {
-    let identity = IdentityHeaders::compile(&configuration.identity).unwrap_or_else(|wrong| {
-        for (field, why) in wrong {
-            let at = configuration.identity_at.as_ref();
-            let (file, span) = at.map_or((0, 0..0), |node| (node.file, node.span_of(&field)));
-            problems.add(file, span, format!("identity.{field}"), why);
-        }
-        IdentityHeaders::default()
-    });
+    let identity =
+        IdentityHeaders::compile(&configuration.identity, &configuration.client_address).unwrap_or_else(|wrong| {
+            for (field, why) in wrong {
+                let at = configuration.identity_at.as_ref();
+                let (file, span) = at.map_or((0, 0..0), |node| (node.file, node.span_of(&field)));
+                problems.add(file, span, format!("identity.{field}"), why);
+            }
+            IdentityHeaders::default()
+        });
     Settings {
         identity,
         client_address: ClientAddress::compile(&configuration.client_address),

@@ -39,10 +39,10 @@ mod systemd;
 mod tests;
 mod upstream;
 
-pub(crate) use client::{Client, Opened, Raw, Response, WebSocket, raw};
-pub(crate) use gateway::{Gateway, GatewayBuilder, portcullis, program};
+pub(crate) use client::{Asking, Client, Opened, Raw, Response, WebSocket, raw};
+pub(crate) use gateway::{Gateway, GatewayBuilder, Output, portcullis, program};
 pub(crate) use systemd::Systemd;
-pub(crate) use upstream::{RawUpstream, Reply, Upstream};
+pub(crate) use upstream::{RawUpstream, Recorded, Reply, Upstream};
 
 /// The longest that anything is waited for. Far above what a loaded machine with two cores needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);

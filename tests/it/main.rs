@@ -5,8 +5,18 @@
 
 #![cfg(test)]
 
+mod admin;
+mod client_address;
+mod daemon;
 mod daemon_files;
 mod harness;
 mod heads;
+mod hidden_credentials;
+mod identity;
 mod paths;
+mod reload;
+mod reload_credentials;
+mod reload_storm;
+mod routing;
+mod shutdown;
 mod smoke;

@@ -6,7 +6,10 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned},
+};
 
 use crate::{BoxFuture, Credential, Hooks, Secret, SecretSource};
 
@@ -27,8 +30,14 @@ pub trait Plugin: 'static {
 }
 
 /// The credential of plugins that have none: `use = "..."` in a consumer's entry is an error for them.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, JsonSchema)]
 pub enum NoCredential {}
+
+impl<'de> Deserialize<'de> for NoCredential {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(de::Error::custom("consumers have no credentials of this kind"))
+    }
+}
 
 /// What is wrong with a policy: one or more messages, each with the field it is about.
 #[derive(Debug, Default)]

@@ -112,6 +112,8 @@ pub struct Usage {
     last: AtomicI64,
     address: [AtomicU64; 2],
     revoked: AtomicBool,
+    /// Zero: never.
+    expires: AtomicI64,
 }
 
 impl Usage {
@@ -153,6 +155,18 @@ impl Usage {
     /// Whether the credential was taken out of the configuration since.
     pub fn is_revoked(&self) -> bool {
         self.revoked.load(Relaxed)
+    }
+
+    /// Notes when the credential expires by the configuration that serves: streams that it opened before, when it said
+    /// otherwise, end then.
+    pub fn set_expires(&self, expires: Option<UnixTime>) {
+        self.expires.store(expires.map_or(0, |at| at.0), Relaxed);
+    }
+
+    /// Whether that moment has come.
+    pub fn is_expired(&self, now: UnixTime) -> bool {
+        let expires = self.expires.load(Relaxed);
+        expires != 0 && now.0 >= expires
     }
 }
 

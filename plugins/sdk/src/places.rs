@@ -9,11 +9,10 @@ use std::{borrow::Cow, fmt};
 use http::{HeaderName, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 /// One place: `{ header = "authorization", scheme = "Bearer" }`, `{ query = "key" }` or `{ cookie = "key" }`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "RawPlace")]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "RawPlace")]
 pub enum Place {
     /// A header; with a scheme only a value that starts with it (RFC 9110 section 11.4).
@@ -40,6 +39,24 @@ struct RawPlace {
     query: Option<String>,
     /// A cookie's name.
     cookie: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Place {
+    /// By a visitor, so that what is wrong with one place of several is told at that place.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Place;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a place, such as { header = \"x-api-key\" }")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Place, A::Error> {
+                let raw = RawPlace::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Place::try_from(raw).map_err(de::Error::custom)
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
 }
 
 impl TryFrom<RawPlace> for Place {

@@ -4,6 +4,10 @@ use portcullis_plugin::Consumer;
 
 use super::*;
 
+fn compile(file: &file::Identity) -> Result<IdentityHeaders, Vec<(String, String)>> {
+    IdentityHeaders::compile(file, &file::ClientAddress::default())
+}
+
 fn named(name: &str) -> HeaderName {
     HeaderName::from_bytes(name.as_bytes()).expect("a name")
 }
@@ -99,7 +103,7 @@ fn a_header_that_is_renamed_or_turned_off_is_removed_all_the_same() {
         "strip = [\"X-Legacy-User\"]\n[headers]\nuser = \"X-Subject\"\ngroups = false\nemail = \"X-User-Email\"",
     )
     .expect("a table");
-    let headers = IdentityHeaders::compile(&file).expect("no name twice");
+    let headers = compile(&file).expect("no name twice");
     for name in ["X-Subject", "X-User-ID", "X-Consumer-Groups", "X-Legacy-User", "x_legacy.user"] {
         assert!(headers.removes(&named(name)), "{name}");
     }
@@ -137,8 +141,7 @@ fn pitfall_70_values_are_visible_ascii_whatever_the_identity_holds() {
 
 #[test]
 fn identities_that_do_not_fit_are_told() {
-    let headers =
-        IdentityHeaders::compile(&file::Identity { max_bytes: Some(40), ..file::Identity::default() }).expect("names");
+    let headers = compile(&file::Identity { max_bytes: Some(40), ..file::Identity::default() }).expect("names");
     assert!(headers.fits(&Identity { subject: Some("alice".into()), ..Identity::default() }));
     assert!(!headers.fits(&Identity { subject: Some("a".repeat(40)), ..Identity::default() }));
 }
@@ -146,7 +149,15 @@ fn identities_that_do_not_fit_are_told() {
 #[test]
 fn names_that_clash_or_frame_are_refused() {
     let clash: file::Identity = toml::from_str("[headers]\nuser = \"X-Consumer\"").expect("a table");
-    assert!(IdentityHeaders::compile(&clash).is_err());
+    assert!(compile(&clash).is_err());
     let framing: file::Identity = toml::from_str("[headers]\nuser = \"Content-Length\"").expect("a table");
-    assert!(IdentityHeaders::compile(&framing).is_err());
+    assert!(compile(&framing).is_err());
+}
+
+#[test]
+fn the_header_that_names_the_client_is_removed_whatever_it_is_called() {
+    let client: file::ClientAddress = toml::from_str("header = \"CF-Connecting-IP\"").expect("a table");
+    let headers = IdentityHeaders::compile(&file::Identity::default(), &client).expect("no name twice");
+    assert!(headers.removes(&named("cf-connecting-ip")));
+    assert!(!IdentityHeaders::default().removes(&named("cf-connecting-ip")));
 }

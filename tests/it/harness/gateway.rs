@@ -97,7 +97,12 @@ impl Gateway {
 
     /// What `portcullis reload` says about the configuration that lies there now.
     pub(crate) async fn reload(&self) -> Output {
-        run(self.place.command("reload"), "").await
+        self.reload_command().await
+    }
+
+    /// The same, to be awaited while something else is done with the gateway.
+    pub(crate) fn reload_command(&self) -> impl Future<Output = Output> + use<> {
+        run(self.place.command("reload"), "")
     }
 
     /// All JSON lines so far, of both outputs.

@@ -21,7 +21,10 @@ impl Gateway {
     pub(crate) async fn credential(&self, id: &str) -> Value {
         let status = self.status().await;
         let all = status["credentials"].as_array().expect("a list");
-        all.iter().find(|credential| credential["id"] == id).unwrap_or_else(|| panic!("no {id:?} in {status:#}")).clone()
+        all.iter()
+            .find(|credential| credential["id"] == id)
+            .unwrap_or_else(|| panic!("no {id:?} in {status:#}"))
+            .clone()
     }
 
     /// The value of one series of `/metrics`, written as it stands there: `name{label="value"}`. Absent counts as zero.

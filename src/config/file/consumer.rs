@@ -1,0 +1,104 @@
+//! `[consumers.NAME]` and their credentials.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use portcullis_plugin::UnixTime;
+use serde::{Deserialize, Deserializer, de};
+use toml::value::Datetime;
+
+use super::{Filled, Network, Parsed};
+
+/// `[consumers.NAME]`, without its credentials.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the fields are those of `portcullis_plugin::Consumer`")]
+pub struct Consumer {
+    pub groups: Vec<String>,
+    pub roles: Vec<String>,
+    pub labels: BTreeMap<String, String>,
+    pub tenant: Option<String>,
+    pub client_id: Option<String>,
+}
+
+/// What a credential of any kind may say beside its own part.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the fields are those of `portcullis_plugin::Credential`")]
+pub struct CredentialCommon {
+    pub id: Parsed<CredentialId>,
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    pub not_before: Option<Moment>,
+    pub expires: Option<Moment>,
+    pub created: Option<Moment>,
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    pub routes: Option<Filled<String>>,
+    pub addresses: Option<Filled<Parsed<Network>>>,
+    pub policies: Option<Policies>,
+    pub owner: Option<String>,
+    pub tier: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The name of a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialId(pub String);
+
+impl FromStr for CredentialId {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => Ok(Self(text.to_owned())),
+            false => Err("an id is 1 to 128 visible ASCII characters: it stands in logs and headers"),
+        }
+    }
+}
+
+/// A TOML date and time with its offset; anything less is not a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(pub UnixTime);
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let time = Datetime::deserialize(deserializer)?;
+        let text = time.to_string();
+        if time.date.is_none() || time.time.is_none() || time.offset.is_none() {
+            let why = format!("`{text}` is not a moment: write date, time and offset, such as 2027-01-01T00:00:00Z");
+            return Err(de::Error::custom(why));
+        }
+        let time = text.parse::<jiff::Timestamp>().map_err(de::Error::custom)?;
+        Ok(Self(UnixTime(time.as_second())))
+    }
+}
+
+/// The policies a credential opens: a list of names, or `"any"`.
+#[derive(Clone, Debug)]
+pub enum Policies {
+    /// All of its kind.
+    Any,
+    /// These.
+    Named(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Policies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Policies;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of policies, or \"any\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Policies, E> {
+                if text == "any" { Ok(Policies::Any) } else { Err(E::custom("write a list of policies, or \"any\"")) }
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Policies, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(Policies::Named)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

@@ -1,0 +1,192 @@
+//! `[routes.NAME]`.
+
+use std::{fmt, str::FromStr};
+
+use http::{HeaderName, StatusCode};
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use super::{Filled, Parsed};
+use crate::snapshot::router::{HostPattern, MethodSet, PathPattern};
+
+/// `[routes.NAME]`, without `auth` and `plugins`, which are walked by hand.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Hosts it answers for; none: any.
+    pub hosts: Option<Filled<Parsed<HostPattern>>>,
+    /// Paths it answers for.
+    pub paths: Filled<Parsed<PathPattern>>,
+    /// Methods it takes; none: the usual ones.
+    pub methods: Option<Methods>,
+    /// Headers a request has to have: a value, or `true` where any value does.
+    #[serde(default)]
+    pub headers: HeaderRules,
+    /// The upstream it forwards to.
+    pub upstream: Option<Spanned<String>>,
+    /// An answer in place of an upstream.
+    pub respond: Option<Respond>,
+    /// Open to everyone.
+    #[serde(default)]
+    pub public: bool,
+    /// Who a request without any credential counts as.
+    pub anonymous: Option<Spanned<String>>,
+    /// Which of the default plugins are left out.
+    #[serde(default)]
+    pub without: Vec<Spanned<String>>,
+    /// `"accepted"`: this open catch-all may stand beside protected routes of the same upstream.
+    pub overlap: Option<Overlap>,
+    /// Lets `%2F` pass as data.
+    #[serde(default)]
+    pub allow_encoded_slash: bool,
+    /// The largest request body; 0: no limit.
+    pub max_body_bytes: Option<u64>,
+    /// The realm of challenges (RFC 9110 section 11.5); the route's name where absent.
+    pub realm: Option<Parsed<Realm>>,
+}
+
+/// The methods of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Methods(pub MethodSet);
+
+impl<'de> Deserialize<'de> for Methods {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Methods;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Methods, A::Error> {
+                let list: Filled<String> = Filled::deserialize(de::value::SeqAccessDeserializer::new(list))?;
+                MethodSet::from_list(&list.0).map(Methods).map_err(de::Error::custom)
+            }
+        }
+        deserializer.deserialize_seq(Visitor)
+    }
+}
+
+/// What may stand between the quotes of a challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Realm(pub String);
+
+impl FromStr for Realm {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            true => Ok(Self(text.to_owned())),
+            false => Err("a realm is made of visible ASCII characters and spaces: it stands in a header"),
+        }
+    }
+}
+
+/// A table of headers. Names that differ in case alone are one header: the second is an error, and none gets lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderRules(pub Vec<(HeaderName, HeaderRule)>);
+
+impl<'de> Deserialize<'de> for HeaderRules {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Reads a name, so that one which is there already is an error at its own place.
+        struct NewName<'r>(&'r [(HeaderName, HeaderRule)]);
+        impl<'de> de::DeserializeSeed<'de> for NewName<'_> {
+            type Value = HeaderName;
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<HeaderName, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let name: HeaderName =
+                    text.parse().map_err(|_| de::Error::custom(format!("`{text}` is not a header's name")))?;
+                match self.0.iter().any(|(known, _)| *known == name) {
+                    true => Err(de::Error::custom(format!("the header `{name}` stands in this table already"))),
+                    false => Ok(name),
+                }
+            }
+        }
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = HeaderRules;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of headers and their values")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<HeaderRules, A::Error> {
+                let mut rules = Vec::new();
+                while let Some(name) = map.next_key_seed(NewName(&rules))? {
+                    rules.push((name, map.next_value()?));
+                }
+                rules.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+                Ok(HeaderRules(rules))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// What a header has to be for a route to match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderRule(pub Option<String>);
+
+impl<'de> Deserialize<'de> for HeaderRule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = HeaderRule;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the header's value, or true where any value does")
+            }
+            fn visit_bool<E: de::Error>(self, is_present: bool) -> Result<HeaderRule, E> {
+                if is_present {
+                    Ok(HeaderRule(None))
+                } else {
+                    Err(E::custom("a route cannot ask for a header's absence"))
+                }
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HeaderRule, E> {
+                Ok(HeaderRule(Some(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// See [`Route::overlap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overlap {
+    /// The author knows.
+    Accepted,
+}
+
+/// `respond = { ... }`: an answer of the gateway's own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Respond {
+    /// Answers with what would have been forwarded.
+    #[serde(default)]
+    pub echo: bool,
+    /// The status; 200 where absent.
+    pub status: Option<Status>,
+    /// The body.
+    pub body: Option<String>,
+    /// The body's media type; text where absent.
+    pub content_type: Option<Parsed<http::HeaderValue>>,
+}
+
+/// The status of an answer of the gateway's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(pub StatusCode);
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Status;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a status between 200 and 999")
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Status, E> {
+                let status = u16::try_from(number).ok().and_then(|number| StatusCode::from_u16(number).ok());
+                let status = status.filter(|status| !status.is_informational());
+                status.map(Status).ok_or_else(|| E::custom("a status is between 200 and 999"))
+            }
+        }
+        deserializer.deserialize_i64(Visitor)
+    }
+}

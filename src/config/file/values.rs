@@ -1,0 +1,62 @@
+//! Values that carry their constraint: one that exists is valid, and a wrong one is an error at its own place.
+
+use std::{fmt, marker::PhantomData, str::FromStr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de};
+
+/// A string that means something: it is read by `FromStr`, so that a wrong one is an error at its own place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed<T>(pub T);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(PhantomData<T>);
+        impl<T: FromStr<Err: fmt::Display>> de::Visitor<'_> for Visitor<T> {
+            type Value = Parsed<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Parsed<T>, E> {
+                text.parse().map(Parsed).map_err(|error| E::custom(format!("`{text}`: {error}")))
+            }
+        }
+        deserializer.deserialize_str(Visitor(PhantomData))
+    }
+}
+
+/// A list with something in it: an empty one would mean everything, where somebody took the last thing out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filled<T>(pub Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
+            type Value = Filled<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Filled<T>, A::Error> {
+                let list = Vec::deserialize(de::value::SeqAccessDeserializer::new(list))?;
+                if list.is_empty() {
+                    return Err(de::Error::custom("this list is empty: fill it, or leave the field out"));
+                }
+                Ok(Filled(list))
+            }
+        }
+        deserializer.deserialize_seq(Visitor(PhantomData))
+    }
+}
+
+/// A network, or a single address.
+#[derive(Clone, Debug)]
+pub struct Network(pub IpNet);
+
+impl FromStr for Network {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+        text.parse().or_else(|_| single()).map(Self).map_err(|_| "not an address or a network such as 203.0.113.0/24")
+    }
+}

@@ -1,0 +1,321 @@
+//! `portcullis reload` and SIGHUP: what is taken, what is refused, and who is told.
+
+use std::{fs, time::Duration};
+
+use serde_json::Value;
+
+use crate::harness::{Client, Gateway, LIMIT, Systemd, Upstream, eventually, key};
+
+const GATEWAY: &str = r#"
+[admin]
+listen = "127.0.0.1:0"
+
+[[listeners]]
+address = "127.0.0.1:0"
+
+[upstreams.app]
+targets = ["@UPSTREAM@"]
+
+[policies.keys]
+use = "key-auth"
+
+[consumers.acme]
+groups = ["partners"]
+
+[[consumers.acme.credentials]]
+use = "key-auth"
+id = "acme-1"
+sha256 = "@SHA256@"
+
+[routes.orders]
+paths = ["/orders/{*rest}"]
+upstream = "app"
+auth = ["keys"]
+
+[routes.steady]
+paths = ["/steady"]
+public = true
+respond = { body = "steady\n" }
+"#;
+
+const EXTRA: &str = "\n[routes.extra]\npaths = [\"/extra\"]\npublic = true\nrespond = { status = 204 }\n";
+
+/// The configuration with one thing different.
+fn with(from: &str, to: &str) -> String {
+    assert!(GATEWAY.contains(from), "{from}");
+    GATEWAY.replace(from, to)
+}
+
+struct Scene {
+    gateway: Gateway,
+    upstream: Upstream,
+    systemd: Systemd,
+    key: String,
+}
+
+async fn start() -> Scene {
+    start_with(GATEWAY).await
+}
+
+async fn start_with(toml: &str) -> Scene {
+    let (key, sha256) = key("acme");
+    let (upstream, systemd) = (Upstream::start(), Systemd::listen());
+    let builder = Gateway::builder(toml).set("UPSTREAM", &upstream.address()).set("SHA256", &sha256);
+    let gateway = builder.env("NOTIFY_SOCKET", systemd.address()).start().await;
+    Scene { gateway, upstream, systemd, key }
+}
+
+impl Scene {
+    /// Takes this file, by command, and gives back what the command printed.
+    async fn take(&self, toml: &str) -> String {
+        self.gateway.rewrite(toml);
+        let reload = self.gateway.reload().await;
+        assert_eq!((reload.code, reload.stderr.as_str()), (0, ""), "{reload:?}");
+        reload.stdout
+    }
+
+    async fn status_of(&self, target: &str) -> u16 {
+        Client::http1(self.gateway.address(0)).get(target).header("x-api-key", &self.key).send().await.status
+    }
+
+    async fn generation(&self) -> u64 {
+        self.gateway.status().await["generation"].as_u64().expect("a number")
+    }
+}
+
+#[tokio::test]
+async fn the_command_says_what_was_added_changed_and_removed() {
+    let scene = start().await;
+    assert_eq!(scene.take(GATEWAY).await, "generation 2 serves, 2 routes\n");
+    let without_steady = GATEWAY.split("[routes.steady]").next().expect("there is a first half");
+    let changed = without_steady.replace("/orders/", "/purchases/") + EXTRA;
+    assert_eq!(scene.take(&changed).await, "generation 3 serves, 2 routes\n+ extra\n~ orders\n- steady\n");
+    let statuses = [scene.status_of("/extra").await, scene.status_of("/purchases/1").await];
+    assert_eq!((statuses, scene.status_of("/steady").await), ([204, 200], 404));
+}
+
+#[tokio::test]
+async fn a_route_has_changed_when_something_it_uses_has() {
+    let scene = start().await;
+    let second = format!("acme-1\"\nsha256 = \"{}\"\n\n[[consumers.acme.credentials]]\nuse = \"key-auth\"", key("b").1);
+    for different in [
+        with("use = \"key-auth\"\n\n[consumers", "use = \"key-auth\"\nheader = \"x-key\"\n\n[consumers"),
+        with("[\"@UPSTREAM@\"]", "[{ address = \"@UPSTREAM@\", weight = 2 }]"),
+        with("\"partners\"", "\"others\""),
+        with("acme-1\"", &format!("{second}\nid = \"acme-2\"")),
+    ] {
+        let said = scene.take(&different).await;
+        assert!(said.ends_with(" serves, 2 routes\n~ orders\n"), "{said:?} of {different}");
+        assert!(scene.take(GATEWAY).await.ends_with("\n~ orders\n"));
+    }
+    // White space, comments and the order of tables say nothing.
+    let (head, routes) = GATEWAY.split_once("[routes.orders]").expect("it is there");
+    let (orders, steady) = routes.split_once("[routes.steady]").expect("it is there");
+    let reordered = format!("# a comment\n{head}\n[routes.steady]{steady}\n\n[routes.orders]{orders}");
+    assert!(scene.take(&reordered).await.ends_with(" serves, 2 routes\n"));
+}
+
+#[tokio::test]
+async fn pitfall_08_a_refused_file_changes_nothing_and_is_told_to_everyone() {
+    let scene = start().await;
+    assert_eq!(scene.systemd.next().await.value("STATUS"), Some("generation 1, 2 routes"));
+    let loaded = "portcullis_config_last_reload_success_timestamp_seconds";
+    let since = scene.gateway.metric(loaded).await;
+    assert!(since > 1.7e9, "{since}");
+
+    let bad = with("auth = [\"keys\"]", "auth = [\"kyes\"]").replace("status", "stauts") + EXTRA + "colour = 1\n";
+    scene.gateway.rewrite(&bad);
+    let reload = scene.gateway.reload().await;
+
+    assert_eq!((reload.code, reload.stdout.as_str()), (2, ""), "{reload:?}");
+    let file = scene.gateway.dir().join("portcullis.toml");
+    for (field, wrong) in [("kyes", "auth = [\"kyes\"]"), ("colour", "colour = 1")] {
+        let line = 1 + bad.lines().position(|line| line.contains(wrong)).expect("it is there");
+        let place = format!("{}:{line}:", file.display());
+        let said = reload.stderr.lines().any(|said| said.starts_with(&place) && said.contains(field));
+        assert!(said, "no line {place} about {field}: {}", reload.stderr);
+    }
+    assert!(reload.stderr.ends_with("error: the configuration has 2 problems\n"), "{}", reload.stderr);
+
+    let is_refusal = |line: &Value| line["event"] == "reload" && line["level"] == "error";
+    let line = scene.gateway.wait_line(is_refusal, LIMIT).await;
+    assert_eq!((&line["problems"], &line["generation"]), (&2.into(), &1.into()));
+    let errors = line["errors"].as_str().expect("text");
+    assert!(errors.contains("kyes") && errors.contains("colour"), "{errors}");
+
+    assert_eq!(scene.gateway.metric("portcullis_reloads_total{result=\"failure\"}").await, 1.0);
+    assert_eq!(scene.gateway.metric("portcullis_reloads_total{result=\"success\"}").await, 1.0);
+    assert_eq!(scene.gateway.metric("portcullis_config_generation").await, 1.0);
+    assert_eq!(scene.gateway.metric(loaded).await, since);
+
+    assert!(scene.systemd.next().await.says("RELOADING"));
+    let told = scene.systemd.next().await;
+    let status = told.value("STATUS").expect("a status");
+    assert!(told.says("READY") && status.starts_with("generation 1, 2 routes; "), "{status}");
+    assert!(status.contains("refused (2 problems)") && status.contains("kyes"), "{status}");
+
+    assert_eq!((scene.status_of("/orders/1").await, scene.status_of("/extra").await), (200, 404));
+    assert_eq!(scene.take(GATEWAY).await, "generation 2 serves, 2 routes\n");
+    scene.systemd.next().await;
+    assert_eq!(scene.systemd.next().await.value("STATUS"), Some("generation 2, 2 routes"));
+}
+
+#[tokio::test]
+async fn pitfall_08_sighup_with_a_bad_file_is_no_end() {
+    let scene = start().await;
+    scene.gateway.rewrite("this is no TOML = = =");
+    scene.gateway.signal(libc::SIGHUP);
+    scene.gateway.wait_line(|line| line["event"] == "reload" && line["level"] == "error", LIMIT).await;
+    assert_eq!((scene.status_of("/orders/1").await, scene.generation().await), (200, 1));
+    scene.gateway.rewrite(&(GATEWAY.to_owned() + EXTRA));
+    scene.gateway.signal(libc::SIGHUP);
+    eventually("the next file serves", async || scene.status_of("/extra").await == 204).await;
+    assert_eq!(scene.generation().await, 2);
+}
+
+#[tokio::test]
+async fn pitfall_08_whatever_lies_in_the_place_of_the_file_the_old_one_serves() {
+    let scene = start().await;
+    let file = scene.gateway.dir().join("portcullis.toml");
+    let refused = async |what: &str| {
+        let reload = scene.gateway.reload().await;
+        assert_eq!(reload.code, 2, "{what}: {reload:?}");
+        assert!(reload.stderr.contains(&file.display().to_string()), "{what}: {reload:?}");
+        assert_eq!((scene.status_of("/orders/1").await, scene.generation().await), (200, 1), "{what}");
+    };
+    for (what, bytes) in [
+        ("nothing in it", &b""[..]),
+        ("half a file", &GATEWAY.as_bytes()[..GATEWAY.len() / 2]),
+        ("no UTF-8", b"\xff\xfe[routes]\n"),
+        ("an include of what is not there", b"include = [\"none.toml\"]\n"),
+    ] {
+        fs::write(&file, bytes).expect("our own file");
+        refused(what).await;
+    }
+    fs::remove_file(&file).expect("our own file");
+    refused("no file").await;
+    fs::create_dir(&file).expect("our own directory");
+    refused("a directory").await;
+    fs::remove_dir(&file).expect("our own directory");
+    assert_eq!(scene.take(GATEWAY).await, "generation 2 serves, 2 routes\n");
+}
+
+#[tokio::test]
+async fn requests_in_flight_end_by_the_route_they_began_with() {
+    let scene = start().await;
+    let client = Client::http1(scene.gateway.address(0));
+    let (asking, body) = client.request("POST", "/orders/echo").header("x-api-key", &scene.key).streamed();
+    assert!(body.send("one "));
+    let mut answer = asking.open().await;
+    assert_eq!(answer.next().await.expect("a piece").expect("a piece"), "one ");
+
+    // The new file has another limit for bodies, and then no such route, upstream or credential any more.
+    let elsewhere = Upstream::start();
+    let other = with("@UPSTREAM@", &elsewhere.address().to_string());
+    scene.take(&other.replace("upstream = \"app\"", "upstream = \"app\"\nmax_body_bytes = 4")).await;
+    assert_eq!(scene.status_of("/orders/1").await, 200);
+    assert_eq!((scene.upstream.requests(), elsewhere.requests()), (1, 1));
+    assert!(body.send("two"));
+    assert_eq!(answer.next().await.expect("a piece").expect("a piece"), "two");
+    drop(body);
+    assert!(answer.next().await.is_none());
+    let line = scene.gateway.access(|line| line["method"] == "POST").await;
+    assert_eq!((&line["route"], &line["status"]), (&"orders".into(), &200.into()));
+    assert_eq!(line["target"], scene.upstream.address().to_string());
+}
+
+#[tokio::test]
+async fn a_request_of_a_route_that_is_gone_still_gets_its_answer() {
+    let scene = start().await;
+    let client = Client::http1(scene.gateway.address(0));
+    let asking = client.get("/orders/slow?ms=400").header("x-api-key", &scene.key);
+    let reload = async {
+        scene.upstream.wait_for(1).await;
+        let gone = with("[routes.orders]", "[routes.later]").replace("/orders/", "/later/");
+        assert!(scene.take(&gone).await.ends_with("+ later\n- orders\n"));
+        assert_eq!(scene.status_of("/orders/1").await, 404);
+    };
+    let (answer, ()) = tokio::join!(asking.send(), reload);
+    assert_eq!(answer.status, 200);
+    let line = scene.gateway.access(|line| line["path"] == "/orders/slow").await;
+    assert_eq!((&line["route"], &line["consumer"]), (&"orders".into(), &"acme".into()));
+}
+
+#[tokio::test]
+async fn pitfall_48_key_use_and_counters_outlive_a_reload() {
+    let scene = start().await;
+    let requests = "portcullis_requests_total{route=\"orders\",status_class=\"2xx\"}";
+    let granted = "portcullis_authentications_total{policy=\"keys\",result=\"granted\",reason=\"none\"}";
+    for number in 1..=3 {
+        assert_eq!(scene.status_of("/orders/1").await, 200);
+        // Another route, then the very policy, the very route and the credential itself.
+        let other = with("steady\\n", &format!("steady {number}\\n"));
+        let other =
+            if number == 1 { other } else { other.replace("auth = [\"keys\"]", "auth = [\"keys\"]\nrealm = \"x\"") };
+        let other =
+            if number == 3 { other.replace("id = \"acme-1\"", "id = \"acme-1\"\nscopes = [\"a\"]") } else { other };
+        scene.take(&other).await;
+        // A refused one in between forgets nothing either.
+        scene.gateway.rewrite("[routes]\n");
+        assert_eq!(scene.gateway.reload().await.code, 2);
+        assert_eq!(scene.gateway.credential("acme-1").await["uses"], number);
+        let counted = async || [scene.gateway.metric(requests).await, scene.gateway.metric(granted).await];
+        eventually("both are counted", async || counted().await == [f64::from(number); 2]).await;
+    }
+}
+
+#[tokio::test]
+async fn pitfall_55_what_only_a_restart_can_change_is_refused_by_name() {
+    let scene = start().await;
+    let listener = "[[listeners]]\naddress = \"127.0.0.1:0\"";
+    for (name, changed) in [
+        ("listeners", with(listener, "[[listeners]]\naddress = \"127.0.0.1:1\"")),
+        ("listeners", with(listener, &format!("{listener}\n\n{listener}"))),
+        ("listeners", with(listener, &format!("{listener}\nh2c = true"))),
+        ("admin.listen", with("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\"")),
+        ("admin.listen", with("[admin]\nlisten = \"127.0.0.1:0\"\n", "")),
+        ("server", format!("[server]\nthreads = 7\n{GATEWAY}")),
+        ("server", format!("[server]\ndrain_timeout = \"7s\"\n{GATEWAY}")),
+        ("server", format!("[server]\ncontrol = \"@DIR@/other.sock\"\n{GATEWAY}")),
+    ] {
+        scene.gateway.rewrite(&(changed + EXTRA));
+        // Asked by the socket that the gateway has, whatever the file says now.
+        let socket = scene.gateway.dir().join("control.sock");
+        let file = scene.gateway.dir().join("portcullis.toml");
+        let arguments = ["reload".as_ref(), "-c".as_ref(), file.as_os_str(), "--socket".as_ref(), socket.as_os_str()];
+        let reload = crate::harness::portcullis(&arguments, "").await;
+        assert_eq!(reload.code, 2, "{reload:?}");
+        assert!(reload.stderr.contains(&format!("`{name}`")) && reload.stderr.contains("restart"), "{reload:?}");
+        assert_eq!((scene.status_of("/extra").await, scene.generation().await), (404, 1), "taken in part: {name}");
+    }
+    assert_eq!(scene.gateway.metric("portcullis_reloads_total{result=\"failure\"}").await, 8.0);
+}
+
+#[tokio::test]
+async fn a_reload_takes_the_settings_of_the_log() {
+    let quiet = GATEWAY.to_owned() + "[log]\naccess = false\nlevel = \"error\"\n";
+    let scene = start_with(&quiet).await;
+    assert_eq!(scene.status_of("/steady").await, 200);
+    ask_for_nonsense(&scene.gateway).await;
+    scene.take(&(GATEWAY.to_owned() + "[log]\nlevel = \"warn\"\n")).await;
+    assert_eq!(scene.status_of("/orders/1").await, 200);
+    ask_for_nonsense(&scene.gateway).await;
+    scene.gateway.wait_line(|line| line["event"] == "log" && line["level"] == "warn", LIMIT).await;
+    scene.gateway.access(|line| line["path"] == "/orders/1").await;
+    scene.take(&quiet).await;
+    ask_for_nonsense(&scene.gateway).await;
+    scene.take(GATEWAY).await;
+    let lines = scene.gateway.lines();
+    assert!(!lines.iter().any(|line| line["path"] == "/steady"), "an access line in spite of `access = false`");
+    assert_eq!(lines.iter().filter(|line| line["event"] == "log").count(), 1, "a warning in spite of `level`");
+}
+
+/// Makes the gateway warn.
+async fn ask_for_nonsense(gateway: &Gateway) {
+    use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::UnixStream};
+    let mut socket = UnixStream::connect(gateway.dir().join("control.sock")).await.expect("it listens");
+    socket.write_all(b"sing\n").await.expect("it listens");
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok() && answer.is_empty(), "{answer:?}");
+}
