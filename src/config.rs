@@ -16,6 +16,8 @@ mod references;
 mod routes;
 pub mod secrets;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use credentials::{CredentialDraft, Opens, SAMPLE_KEY_SHA256};
 pub use fingerprint::Fingerprint;

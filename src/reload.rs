@@ -176,3 +176,6 @@ fn retain(metrics: &Metrics, snapshot: &Snapshot) {
         Kind::Upstream => upstreams.contains(name),
     });
 }
+
+#[cfg(test)]
+mod tests;

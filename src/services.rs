@@ -14,6 +14,8 @@ use crate::{
     telemetry::{Output, metrics::Metrics},
 };
 
+/// By kind and id, each with its secret.
+type Used = HashMap<(&'static str, String), (Fingerprint, Arc<Usage>)>;
 type Shared = HashMap<(TypeId, String), Weak<dyn Any + Send + Sync>>;
 
 /// Shared by all snapshots of a process.
@@ -24,7 +26,7 @@ pub struct Services {
     pub output: Output,
     /// Audit events found no room in spite of waiting, and none has been queued since.
     pub is_audit_stuck: AtomicBool,
-    usage: Mutex<HashMap<(&'static str, String), (Fingerprint, Arc<Usage>)>>,
+    usage: Mutex<Used>,
     shared: Mutex<Shared>,
 }
 

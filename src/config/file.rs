@@ -37,6 +37,7 @@ pub struct Server {
     /// The longest a request, a stream or a WebSocket may last.
     pub max_stream_age: Span,
     /// The private socket of `portcullis reload`; absent: in the runtime directory.
+    #[serde(deserialize_with = "absolute_path")]
     pub control: Option<PathBuf>,
 }
 
@@ -55,6 +56,15 @@ impl Default for Server {
             control: None,
         }
     }
+}
+
+/// The path of a Unix socket. The command that asks stands in another folder than the gateway.
+fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if !path.is_absolute() {
+        return Err(de::Error::custom("the path of a Unix socket has to be absolute"));
+    }
+    Ok(Some(path))
 }
 
 /// Where the admin listener listens.

@@ -185,7 +185,8 @@ impl<'i> Node<'i> {
         at.span()
     }
 
-    /// Decodes it. After an error the offending entry is taken out and decoding goes on, so that one run finds all.
+    /// Decodes it. After an error the offending entry is taken out and decoding goes on, so that one run finds all; only
+    /// of several fields that a table lacks serde tells the first.
     pub fn decode<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<T> {
         self.decode_partly(problems).filter(Partly::is_whole).map(|partly| partly.value)
     }
@@ -364,3 +365,6 @@ fn explain<'m>(message: &'m str, also_known: &'static [&'static str]) -> (String
     };
     (format!("{what}, expected {expected}"), None)
 }
+
+#[cfg(test)]
+mod tests;

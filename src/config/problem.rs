@@ -120,3 +120,6 @@ pub fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Opti
 pub fn suggestion<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, among).map_or_else(String::new, |candidate| format!(", did you mean `{candidate}`?"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,13 @@
 
 use std::{
     any::{Any, TypeId},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use parking_lot::Mutex;
-use portcullis_plugin::{Background, BuildCx, BuildEnv, CredentialEntry, Hooks, Secret, SecretSource};
+use portcullis_plugin::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Hooks, Secret, SecretSource};
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
@@ -65,7 +66,11 @@ impl Instance {
             pending: Vec::new(),
             wrong: Vec::new(),
         };
-        let built = (draft.kind.build)(config, &mut BuildCx::new(&mut env));
+        // A panic is a bug of the plugin. It refuses the configuration like any other fault, and the thread that reloads
+        // lives on to take the next one. What the plugin had begun is dropped with `env`.
+        let build = AssertUnwindSafe(|| (draft.kind.build)(config, &mut BuildCx::new(&mut env)));
+        let built =
+            catch_unwind(build).unwrap_or_else(|_| Err(BuildError::new("", "the plugin panicked: a bug in it")));
         let Env { read, pending, wrong, .. } = env;
         let is_whole = wrong.is_empty();
         wrong.into_iter().for_each(|(index, field, text)| report(index, &field, text, problems));

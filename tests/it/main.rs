@@ -7,16 +7,24 @@
 
 mod admin;
 mod client_address;
+mod configuration;
 mod daemon;
 mod daemon_files;
 mod harness;
 mod heads;
 mod hidden_credentials;
 mod identity;
+mod logs;
+mod own_gateway;
 mod paths;
+mod readme;
 mod reload;
 mod reload_credentials;
 mod reload_storm;
 mod routing;
+mod secrets;
 mod shutdown;
 mod smoke;
+mod streams;
+mod subcommands;
+mod upstreams;

@@ -1,0 +1,157 @@
+//! The loader as a whole. What it says about each mistake, word for word, is in tests/it/configuration.
+
+use std::{panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
+
+use super::*;
+use crate::{
+    builtin,
+    registry::Registry,
+    services::Services,
+    snapshot::compile,
+    telemetry::{Metrics, Output},
+};
+
+/// Loads and compiles one file in memory, as `check --no-secrets` does: the number of routes, or the report.
+fn check(text: &str, registry: &Registry, services: &Services) -> Result<usize, Report> {
+    let sources = Sources(vec![Source { path: "portcullis.toml".into(), text: text.to_owned() }]);
+    let mut problems = Problems::default();
+    let configuration = load(&sources, registry, Secrets::new(Path::new(""), true), &mut problems);
+    match configuration.and_then(|configuration| compile(configuration, services, None, &mut problems)) {
+        Some(snapshot) if problems.is_empty() => Ok(snapshot.routes.len()),
+        _ => Err(problems.locate(&sources)),
+    }
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry::new();
+    builtin::add_all(&mut registry);
+    registry
+}
+
+fn services() -> Services {
+    let metrics = Metrics::new("0.0.0", Box::new(|| 0), Box::new(|| 0));
+    Services::new(Arc::new(metrics), Output::start(std::io::sink()).expect("a thread"))
+}
+
+const COMMENTED: &str = include_str!("../../conf/portcullis.toml");
+const EVERY_OPTION: &str = include_str!("../../tests/it/configuration/every_option.toml");
+
+/// What a change puts into a file.
+const PIECES: [&str; 32] = [
+    "\"",
+    "'",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "=",
+    ",",
+    ".",
+    "#",
+    "\n",
+    "\r",
+    "\0",
+    "\\",
+    "é",
+    "\u{1b}[2J",
+    "true",
+    "-1",
+    "0",
+    "1e400",
+    "99999999999999999999",
+    "2027-01-01",
+    "2027-01-01T00:00:00Z",
+    "\"\"",
+    "\"any\"",
+    "[]",
+    "{}",
+    "use = \"key-auth\"\n",
+    "[routes.orders]\n",
+    "id",
+];
+
+/// One change of a text, chosen by a few bytes: never at a place that is no boundary between characters.
+fn change(text: &mut String, (what, at, piece): (u8, u16, u8)) {
+    let piece = PIECES[usize::from(piece) % PIECES.len()];
+    if what % 4 == 0 {
+        let mut at = usize::from(at) % (text.len() + 1);
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        return text.insert_str(at, piece);
+    }
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    if lines.is_empty() {
+        return;
+    }
+    let (at, other) = (usize::from(at) % lines.len(), usize::from(at.rotate_left(7)) % lines.len());
+    match what % 16 {
+        1 => drop(lines.remove(at)),
+        2 => lines.insert(other, lines[at].clone()),
+        3 => lines.swap(at, other),
+        5 => lines.truncate(at),
+        // What a comment shows as an option becomes one.
+        6 | 7 => lines[at] = lines[at].trim_start_matches("# ").to_owned(),
+        9 => lines[at] = format!("{piece}{}", lines[at]),
+        // Another value, of another type most often.
+        _ => {
+            if let Some((name, _)) = lines[at].split_once(" = ") {
+                lines[at] = format!("{name} = {piece}\n");
+            }
+        }
+    }
+    *text = lines.concat();
+}
+
+#[test]
+fn fuzz_the_loader_takes_a_file_or_says_where_it_is_wrong() {
+    let (registry, services) = (registry(), services());
+    // A panic is what it looks for, and ends the test: nothing is used after one.
+    let check = AssertUnwindSafe(|text: &str| check(text, &registry, &services));
+    let target = bolero::check!().with_test_time(Duration::from_secs(8)).with_iterations(3000);
+    target.with_type::<(bool, Vec<(u8, u16, u8)>)>().for_each(|(from_comments, changes)| {
+        let mut text = if *from_comments { COMMENTED } else { EVERY_OPTION }.to_owned();
+        changes.iter().for_each(|bytes| change(&mut text, *bytes));
+        let checked = (*check)(&text);
+        assert_eq!(checked, (*check)(&text), "the same file, another answer:\n{text}");
+        let Err(report) = checked else { return };
+        assert!(!report.0.is_empty(), "refused without a word:\n{text}");
+        for problem in &report.0 {
+            let line = text.split('\n').nth(problem.line - 1);
+            let is_inside = line.is_some_and(|line| (1..=line.chars().count() + 1).contains(&problem.column));
+            assert!(is_inside && !problem.text.is_empty(), "{problem}\nin\n{text}");
+            assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
+        }
+    });
+}
+
+#[test]
+fn the_seeds_of_the_fuzz_target_are_good() {
+    let (registry, services) = (registry(), services());
+    assert_eq!(check(COMMENTED, &registry, &services), Ok(2));
+    assert_eq!(check(EVERY_OPTION, &registry, &services), Ok(3));
+}
+
+/// What stands in comments of the shipped file shows an option: each is a good one, by itself.
+#[test]
+fn every_commented_option_of_the_shipped_file_is_one() {
+    let (registry, services) = (registry(), services());
+    let mut options = 0;
+    let headed = COMMENTED.replace("\n# [", "\n["); // of the tables that are comments as a whole
+    for (at, line) in headed.split_inclusive('\n').enumerate() {
+        let Some((name, _)) = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")) else { continue };
+        if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+            continue;
+        }
+        options += 1;
+        let lines = headed.split_inclusive('\n').enumerate();
+        let text: String = lines.map(|(i, line)| if i == at { &line[2..] } else { line }).collect();
+        let Err(report) = check(&text, &registry, &services) else { continue };
+        let unknown = report.0.iter().filter(|problem| problem.line == at + 1);
+        let unknown: Vec<String> = unknown.map(ToString::to_string).filter(|text| text.contains("unknown")).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+    assert!(options > 50, "{options}");
+}

@@ -1,0 +1,62 @@
+use std::fs;
+
+use portcullis_plugin::{BuildCx, BuildError, Hooks, NoCredential, Plugin, schemars::JsonSchema};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::*;
+use crate::telemetry::Output;
+
+/// Panics when it is asked to.
+struct Brittle;
+
+#[derive(Deserialize, JsonSchema)]
+struct Config {
+    breaks: bool,
+}
+
+impl Plugin for Brittle {
+    const NAME: &'static str = "brittle";
+    type Config = Config;
+    type Credential = NoCredential;
+
+    fn build(config: Config, _: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
+        assert!(!config.breaks, "as it was asked to");
+        Ok(Hooks::default())
+    }
+}
+
+fn toml(breaks: bool) -> String {
+    format!("[[listeners]]\naddress = \"127.0.0.1:0\"\n\n[policies.brittle]\nuse = \"brittle\"\nbreaks = {breaks}\n")
+}
+
+#[test]
+fn a_plugin_that_panics_refuses_its_configuration_and_the_next_one_is_taken() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let path = dir.path().join("portcullis.toml");
+    fs::write(&path, toml(false)).expect("a file in our own directory");
+    let mut registry = Registry::new();
+    registry.add::<Brittle>();
+    let metrics = Arc::new(Metrics::new("0", Box::new(|| 0), Box::new(|| 0)));
+    let services = Arc::new(Services::new(metrics, Output::start(std::io::sink()).expect("a thread")));
+    let snapshot = load(&path, &registry, &services, None, false).unwrap_or_else(|report| panic!("{report}"));
+    let current = Arc::new(ArcSwap::from_pointee(snapshot));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let reloader = Reloader { path: path.clone(), registry, services, current, runtime: runtime.handle().clone() };
+    let (wishes, received) = mpsc::channel();
+    let thread = std::thread::spawn(move || reloader.run(&received));
+    let reload = |breaks| {
+        fs::write(&path, toml(breaks)).expect("our own file");
+        let (answer, waits) = mpsc::channel();
+        wishes.send(Some(answer)).expect("it serves wishes");
+        waits.recv().expect("it answers")
+    };
+
+    let refused = reload(true);
+    assert!(refused.changes.is_none() && refused.generation == 1, "{refused:?}");
+    assert!(refused.errors[0].to_string().contains("policies.brittle"), "{refused:?}");
+    assert!(refused.errors[0].text.contains("panicked"), "{refused:?}");
+    assert_eq!(reload(false).generation, 2);
+    drop(wishes);
+    thread.join().expect("it ends with the last wish");
+}

@@ -1,0 +1,112 @@
+//! The files of conf/ work as they stand.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::portcullis_check;
+use crate::harness::{Client, Gateway};
+
+/// As README and the files themselves show it. It opens loopback listeners alone.
+const SAMPLE_KEY: &str = "sample_key_that_everybody_knows_0001";
+
+fn conf() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conf")
+}
+
+/// Starts a file of conf/ on ports of its own.
+async fn start(file: &str) -> (Gateway, Client) {
+    let toml = fs::read_to_string(conf().join(file)).expect("a file of conf/");
+    let toml = toml.replace("127.0.0.1:8080", "127.0.0.1:0").replace("127.0.0.1:9180", "127.0.0.1:0");
+    let gateway = Gateway::start(&toml).await;
+    let client = Client::http1(gateway.address(0));
+    (gateway, client)
+}
+
+async fn status(client: &Client, method: &str, target: &str) -> u16 {
+    client.request(method, target).header("x-api-key", SAMPLE_KEY).send().await.status.into()
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of conf/") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_file_is_a_good_configuration() {
+    let mut found = Vec::new();
+    files(&conf(), &mut found);
+    assert!(found.len() >= 3, "{found:?}");
+    for file in found {
+        assert!(file.extension().is_some_and(|ending| ending == "toml"), "what is {}?", file.display());
+        let name = file.display().to_string();
+        let checked = portcullis_check(&[&name], &conf());
+        assert_eq!((checked.code, checked.errors), (0, vec![]), "{name}");
+    }
+}
+
+/// One example a plugin: it is the first page that is read about one.
+#[test]
+fn every_plugin_has_an_example() {
+    let plugins = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins")).expect("the plugins");
+    for plugin in plugins.map(|entry| entry.expect("an entry").path()) {
+        let manifest = fs::read_to_string(plugin.join("Cargo.toml")).expect("a crate");
+        let name = plugin.file_name().expect("a name").to_string_lossy().into_owned();
+        if name == "sdk" || !manifest.contains("portcullis-plugin") || name == "jose" {
+            continue;
+        }
+        let example = fs::read_to_string(conf().join("examples").join(format!("{name}.toml")));
+        assert!(example.is_ok_and(|text| text.contains(&format!("use = \"{name}\""))), "no example of {name}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_configuration_asks_for_a_key_and_shows_the_identity() {
+    let (_gateway, client) = start("portcullis.toml").await;
+    assert_eq!(client.get("/orders/7").send().await.status, 401);
+    assert_eq!(client.get("/healthz").send().await.text(), "ok\n");
+    let answer = client.get("/orders/7").header("x-api-key", SAMPLE_KEY).header("x-user-id", "root").send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let shown = answer.json()["headers"].clone();
+    assert_eq!((&shown["x-consumer"], &shown["x-consumer-groups"]), (&"acme".into(), &"partners".into()));
+    assert_eq!((&shown["x-tenant-id"], &shown["x-scopes"]), (&"acme".into(), &"orders:read".into()));
+    assert!(shown.get("x-user-id").is_none() && !answer.text().contains(SAMPLE_KEY), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn the_example_of_key_auth_takes_the_key_from_every_place_that_it_shows() {
+    let (_gateway, client) = start("examples/key-auth.toml").await;
+    let bearer = format!("Bearer {SAMPLE_KEY}");
+    let cookie = format!("key={SAMPLE_KEY}");
+    let answers = [
+        client.get("/orders").header("x-api-key", SAMPLE_KEY).send().await,
+        client.get("/reports").header("authorization", &bearer).send().await,
+        client.get("/reports").header("x-api-key", SAMPLE_KEY).send().await,
+        client.get(&format!("/feed?key={SAMPLE_KEY}")).send().await,
+        client.get("/feed").header("cookie", &cookie).send().await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(answer.text().contains("acme") && !answer.text().contains(SAMPLE_KEY), "{}", answer.text());
+    }
+    for target in ["/orders", "/reports", "/feed"] {
+        assert_eq!(client.get(target).send().await.status, 401, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn the_example_of_consumer_restriction_lets_in_whom_it_says() {
+    let (_gateway, client) = start("examples/consumer-restriction.toml").await;
+    assert_eq!(client.get("/orders").send().await.status, 401);
+    assert_eq!(status(&client, "GET", "/orders").await, 200);
+    assert_eq!(status(&client, "POST", "/orders").await, 403, "its key has no scope to write");
+    assert_eq!(status(&client, "DELETE", "/orders/7").await, 403);
+    assert_eq!(status(&client, "GET", "/staff").await, 403);
+}

@@ -1,0 +1,10 @@
+//! A gateway of one's own: all that `portcullis` is, and two plugins more.
+
+mod porter;
+mod ticket;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portcullis::Gateway::new().plugin::<ticket::Ticket>().plugin::<porter::Porter>().main()
+}
