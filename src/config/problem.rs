@@ -40,7 +40,7 @@ impl Problems {
     pub fn locate(mut self, sources: &Sources) -> Report {
         let mut told = HashSet::new();
         self.list.retain(|problem| told.insert(problem.clone()));
-        self.list.sort_by(|a, b| (a.file, a.span.start).cmp(&(b.file, b.span.start)));
+        self.list.sort_by_key(|problem| (problem.file, problem.span.start));
         let located = self.list.into_iter().map(|problem| {
             let (line, column) = sources.position(problem.file, problem.span.start);
             let file = sources.0.get(problem.file).map_or_else(String::new, |source| source.path.display().to_string());

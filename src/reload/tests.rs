@@ -11,6 +11,7 @@ use crate::telemetry::Output;
 struct Brittle;
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "portcullis_plugin::schemars")]
 struct Config {
     breaks: bool,
 }

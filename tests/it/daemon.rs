@@ -155,6 +155,9 @@ async fn a_control_socket_that_cannot_be_had_is_an_end_with_words() {
     let nowhere = Gateway::builder(&controlled_at("/proc/none/control.sock")).set("NAME", "a");
     let (code, errors) = nowhere.fails().await;
     assert!(code == 1 && errors.contains("server.control") && errors.contains("/proc/none"), "{code}: {errors}");
+    // `portcullis reload` would look for it in another folder.
+    let (code, errors) = Gateway::fails(&controlled_at("run/control.sock")).await;
+    assert!(code == 2 && errors.contains("server.control") && errors.contains("absolute"), "{code}: {errors}");
 }
 
 #[tokio::test]

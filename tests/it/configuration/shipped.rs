@@ -25,7 +25,7 @@ async fn start(file: &str) -> (Gateway, Client) {
 }
 
 async fn status(client: &Client, method: &str, target: &str) -> u16 {
-    client.request(method, target).header("x-api-key", SAMPLE_KEY).send().await.status.into()
+    client.request(method, target).header("x-api-key", SAMPLE_KEY).send().await.status
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
