@@ -40,6 +40,7 @@ use self::{
     replayed::Replayed,
 };
 
+pub(crate) use self::head::is_authority;
 pub use self::{
     life::{StreamEnd, StreamLife, current_life},
     open::Open,
@@ -118,7 +119,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         // Pingora is handed connections only once they have proven to be HTTP/2.
         options.h2c = true;
         options.h2_idle_timeout = Some(limits.idle_timeout);
-        let app = Arc::new(App { inner: app, options, open, max_age: limits.max_stream_age });
+        let (max_age, body_timeout) = (limits.max_stream_age, limits.body_timeout);
+        let app = Arc::new(App { inner: app, options, open, max_age, body_timeout });
         Self { app, limits, refuse, h2c }
     }
 
@@ -210,6 +212,7 @@ struct App<A> {
     options: HttpServerOptions,
     open: Arc<Open>,
     max_age: Duration,
+    body_timeout: Duration,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
@@ -227,7 +230,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
         tokio::select! {
             biased;
             reused = served => reused,
-            () = life.over(self.max_age, pulse) => None,
+            () = life.over(self.max_age, self.body_timeout, pulse) => None,
         }
     }
 }

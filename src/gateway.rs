@@ -312,7 +312,7 @@ fn limits(server: &file::Server) -> Limits {
         idle_timeout: server.idle_timeout.0,
         body_timeout: server.body_timeout.0,
         max_stream_age: server.max_stream_age.0,
-        max_connections: server.max_connections,
+        max_connections: server.max_connections.get(),
     }
 }
 

@@ -92,13 +92,22 @@ impl Proxy {
 
     /// Sends an answer of the gateway's own.
     async fn refuse(&self, session: &mut Session, state: &mut RequestState, answer: &Answer) -> Result<()> {
-        let is_grpc = session.get_header_bytes(header::CONTENT_TYPE).starts_with(b"application/grpc");
-        let (head, body) = answer.response(state.id.as_str(), is_grpc);
+        let (head, body) = answer.response(state.id.as_str(), is_grpc(session));
         if matches!(answer.problem, Problem::BadRequest | Problem::BadPath | Problem::RequestTimeout) {
             session.set_keepalive(None);
         }
-        respond::send(session, state, head, body).await
+        respond::send(session, state, head, body).await?;
+        // A gRPC refusal travels as 200: the log and the metrics have the status that it stands for.
+        state.answered(answer.problem.status().as_u16());
+        Ok(())
     }
+}
+
+/// Whether the caller speaks gRPC: over HTTP/2 alone, and `application/grpc` or a kind of it.
+fn is_grpc(session: &Session) -> bool {
+    let media_type = session.get_header_bytes(header::CONTENT_TYPE);
+    let rest = media_type.strip_prefix(b"application/grpc");
+    session.req_header().version == Version::HTTP_2 && rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..]))
 }
 
 /// Runs `f` with the request as plugins see it.
@@ -139,6 +148,12 @@ impl ProxyHttp for Proxy {
             self.refuse(session, state, &answer).await?;
             return Ok(true);
         }
+        if session.req_header().version == Version::HTTP_2
+            && !session.is_body_done()
+            && let Some(life) = &state.life
+        {
+            life.body_moves();
+        }
         let Some(route) = state.route.clone() else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route got through");
         };
@@ -159,7 +174,7 @@ impl ProxyHttp for Proxy {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, state: &mut RequestState) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, state: &mut RequestState) -> Result<Box<HttpPeer>> {
         let Some(route) = &state.route else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route was forwarded");
         };
@@ -167,7 +182,8 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "a route without an upstream was forwarded");
         };
         let target = upstream.next();
-        let peer = target.peer();
+        let is_upgrade = session.req_header().headers.contains_key(header::UPGRADE);
+        let peer = if is_upgrade { target.upgradable_peer() } else { target.peer() };
         state.upstream = Some((upstream.clone(), target.address.clone()));
         state.attempts += 1;
         state.forwarded.get_or_insert_with(std::time::Instant::now);
@@ -209,6 +225,11 @@ impl ProxyHttp for Proxy {
         if session.was_upgraded() {
             return Ok(());
         }
+        if session.req_header().version == Version::HTTP_2
+            && let Some(life) = &state.life
+        {
+            if end_of_stream { life.body_ended() } else { life.body_moves() }
+        }
         state.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
         if state.max_body_bytes.is_some_and(|limit| state.body_bytes > limit) {
             return Err(refused(state, Refusal::body_too_large()));
@@ -227,6 +248,10 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
+        }
+        if let Some(life) = &state.life {
+            // What comes after the response has begun comes when it comes: both sides talk now.
+            life.body_ended();
         }
         if let Some(asked) = state.forwarded {
             self.services.metrics.observe(Phase::Upstream, asked.elapsed());

@@ -1,5 +1,7 @@
 //! Named sets of servers that requests are forwarded to.
 
+mod upgrade;
+
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     sync::{
@@ -94,6 +96,16 @@ impl Target {
     /// The peer to connect to, for one request.
     pub fn peer(&self) -> Box<HttpPeer> {
         Box::new(self.peer.clone())
+    }
+
+    /// The same for a request that asks for an upgrade.
+    pub fn upgradable_peer(&self) -> Box<HttpPeer> {
+        let mut peer = self.peer();
+        // HTTP/2 knows no upgrade: there it is a request like any other (RFC 9113 section 8.6).
+        if peer.options.alpn != ALPN::H2 {
+            upgrade::prepare(&mut peer);
+        }
+        peer
     }
 }
 

@@ -143,7 +143,7 @@ fn draft(
         common.move_from(&mut entry, field);
     }
     let id = common.entry("id").and_then(|id| id.name());
-    let own_fingerprint = Fingerprint::of(&entry);
+    let own_fingerprint = Fingerprint::of_any_case(&entry);
     if let Some(kind) = kind {
         references.check(kind.name, &common, problems);
     }

@@ -1,6 +1,6 @@
 //! The shapes of a file: what serde decodes. Meaning comes after, in [`load`](super::load()).
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -8,12 +8,15 @@ use portcullis_plugin::{SecretSource, Span};
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
+use crate::proxy::identity_headers::{is_framing, is_of_the_message};
+
 mod consumer;
 mod route;
 mod values;
 
 pub use consumer::*;
 pub use route::*;
+use values::not_zero;
 pub use values::*;
 
 /// `[server]`: the process and what every connection is held to.
@@ -25,16 +28,21 @@ pub struct Server {
     /// How long SIGTERM waits for requests in flight.
     pub drain_timeout: Span,
     /// Connections held at once; more are closed as they come.
-    pub max_connections: usize,
+    pub max_connections: NonZeroUsize,
     /// From the first byte of a request's head to its last.
+    #[serde(deserialize_with = "not_zero")]
     pub head_timeout: Span,
     /// How long a connection may stay without a request.
+    #[serde(deserialize_with = "not_zero")]
     pub idle_timeout: Span,
     /// How long a request's body may stand still.
+    #[serde(deserialize_with = "not_zero")]
     pub body_timeout: Span,
     /// How long a client may take to read a piece of the response.
+    #[serde(deserialize_with = "not_zero")]
     pub write_timeout: Span,
     /// The longest a request, a stream or a WebSocket may last.
+    #[serde(deserialize_with = "not_zero")]
     pub max_stream_age: Span,
     /// The private socket of `portcullis reload`; absent: in the runtime directory.
     #[serde(deserialize_with = "absolute_path")]
@@ -47,7 +55,7 @@ impl Default for Server {
         Self {
             threads: 0,
             drain_timeout: seconds(30),
-            max_connections: 10_000,
+            max_connections: NonZeroUsize::new(10_000).expect("ten thousand is not zero"),
             head_timeout: seconds(10),
             idle_timeout: seconds(60),
             body_timeout: seconds(30),
@@ -139,7 +147,7 @@ pub struct ClientAddress {
     /// The number of proxies in front, or the networks they are in; absent: nobody is believed.
     pub trust: Option<Trust>,
     /// The one header that names the client.
-    pub header: Parsed<HeaderName>,
+    pub header: Parsed<ClientHeader>,
     /// Which headers tell the upstream about the client.
     pub send: Vec<Forwarding>,
 }
@@ -158,9 +166,22 @@ impl Default for ClientAddress {
     fn default() -> Self {
         Self {
             trust: None,
-            header: Parsed(HeaderName::from_static("x-forwarded-for")),
+            header: Parsed(ClientHeader(HeaderName::from_static("x-forwarded-for"))),
             send: vec![Forwarding::XForwarded],
         }
+    }
+}
+
+/// A header that can name the client: none that the message itself needs, because it is not handed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientHeader(pub HeaderName);
+
+impl FromStr for ClientHeader {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name: HeaderName = text.parse().map_err(|_| "not the name of a header")?;
+        let is_taken = is_framing(&name) || is_of_the_message(&name) || name == http::header::AUTHORIZATION;
+        if is_taken { Err("this header belongs to the message and cannot name the client") } else { Ok(Self(name)) }
     }
 }
 
@@ -334,15 +355,19 @@ pub struct Upstream {
     pub targets: Filled<Spanned<Target>>,
     /// How long a connection may take to open.
     #[serde(default = "five_seconds")]
+    #[serde(deserialize_with = "not_zero")]
     pub connect_timeout: Span,
     /// How long the upstream may stay silent.
     #[serde(default = "one_minute")]
+    #[serde(deserialize_with = "not_zero")]
     pub read_timeout: Span,
     /// How long the upstream may take to take a piece of the request.
     #[serde(default = "one_minute")]
+    #[serde(deserialize_with = "not_zero")]
     pub write_timeout: Span,
     /// How long an unused connection is kept.
     #[serde(default = "one_minute")]
+    #[serde(deserialize_with = "not_zero")]
     pub idle_timeout: Span,
     /// The `Host` that is sent in place of the client's.
     pub host: Option<Parsed<http::uri::Authority>>,

@@ -11,7 +11,14 @@ impl Fingerprint {
     /// Of a value in a file.
     pub fn of(node: &Node<'_>) -> Self {
         let mut hasher = Sha256::new();
-        feed(node.value(), &mut hasher);
+        feed(node.value(), &mut hasher, str::to_owned);
+        Self(hasher.finalize().into())
+    }
+
+    /// Of a value in a file, whatever the case of its letters: a hash in capitals is the same hash.
+    pub fn of_any_case(node: &Node<'_>) -> Self {
+        let mut hasher = Sha256::new();
+        feed(node.value(), &mut hasher, str::to_ascii_lowercase);
         Self(hasher.finalize().into())
     }
 
@@ -29,29 +36,29 @@ impl Fingerprint {
 }
 
 /// Each value with its kind and length in front, so that no two different trees feed the same bytes.
-fn feed(value: &DeValue<'_>, hasher: &mut Sha256) {
+fn feed(value: &DeValue<'_>, hasher: &mut Sha256, spell: fn(&str) -> String) {
     let mut leaf = |kind: u8, bytes: &[u8]| {
         hasher.update([kind]);
         hasher.update(bytes.len().to_le_bytes());
         hasher.update(bytes);
     };
     match value {
-        DeValue::String(text) => leaf(b's', text.as_bytes()),
+        DeValue::String(text) => leaf(b's', spell(text).as_bytes()),
         DeValue::Integer(number) => leaf(b'i', number.to_string().as_bytes()),
         DeValue::Float(number) => leaf(b'f', number.as_str().as_bytes()),
         DeValue::Boolean(truth) => leaf(b'b', &[u8::from(*truth)]),
         DeValue::Datetime(time) => leaf(b'd', time.to_string().as_bytes()),
         DeValue::Array(items) => {
             leaf(b'a', &items.len().to_le_bytes());
-            items.iter().for_each(|item| feed(item.get_ref(), hasher));
+            items.iter().for_each(|item| feed(item.get_ref(), hasher, spell));
         }
         DeValue::Table(table) => {
             leaf(b't', &table.len().to_le_bytes());
             let mut entries: Vec<_> = table.iter().collect();
             entries.sort_by(|a, b| a.0.get_ref().cmp(b.0.get_ref()));
             for (key, value) in entries {
-                feed(&DeValue::String(key.get_ref().clone()), hasher);
-                feed(value.get_ref(), hasher);
+                feed(&DeValue::String(key.get_ref().clone()), hasher, spell);
+                feed(value.get_ref(), hasher, spell);
             }
         }
     }

@@ -308,6 +308,9 @@ fn takes_a_port(address: SocketAddr) -> bool {
     address.port() != 0
 }
 
+/// The shortest token of the admin listener: less can be guessed.
+const MIN_TOKEN_BYTES: usize = 16;
+
 fn admin(
     node: Node<'_>,
     listeners: &[(file::Listener, Location)],
@@ -320,6 +323,13 @@ fn admin(
     let token = match admin.token.as_ref().map(|source| secrets.read(source)) {
         Some(Err(why)) => {
             problems.add(location.file, token_at, "admin.token", why);
+            return None;
+        }
+        Some(Ok(secret))
+            if secret.expose().len() < MIN_TOKEN_BYTES || secret.expose().trim_ascii() != secret.expose() =>
+        {
+            let text = format!("a token has at least {MIN_TOKEN_BYTES} characters, and no spaces around it");
+            problems.add(location.file, token_at, "admin.token", text);
             return None;
         }
         Some(Ok(secret)) => Some(secret),

@@ -359,6 +359,7 @@ fn explain<'m>(message: &'m str, also_known: &'static [&'static str]) -> (String
     let Some((what, expected)) = message.rsplit_once(", expected ") else { return (message.to_owned(), None) };
     let expected = match expected {
         "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number that is not negative, and not too large",
+        "a nonzero usize" => "a whole number above zero, and not too large",
         "a sequence" => "a list",
         _ if expected.starts_with("struct ") || expected == "a map" => "a table",
         _ => expected,

@@ -158,7 +158,9 @@ impl<'i> Known<'_, 'i> {
         let is_whole = partly.is_whole();
         let file = partly.value;
         let max_body_bytes = file.max_body_bytes.or(self.defaults.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY_BYTES);
-        is_whole.then_some(())?;
+        if !is_whole {
+            return None;
+        }
         Some(RouteDraft {
             pattern: Pattern {
                 hosts: file.hosts.into_iter().flat_map(|hosts| hosts.0).map(|host| host.0).collect(),

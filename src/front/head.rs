@@ -258,7 +258,7 @@ fn once(has: &mut bool, twice: &'static str) -> Result<(), &'static str> {
 
 /// A host name or address with or without a port. RFC 3986 section 3.2.2 allows more in a name (escapes, commas,
 /// brackets elsewhere); nothing that is ever called so has it, and each of them is read in two ways by someone.
-fn is_authority(value: &[u8]) -> bool {
+pub(crate) fn is_authority(value: &[u8]) -> bool {
     if let Some(rest) = value.strip_prefix(b"[") {
         let Some(length) = memchr(b']', rest) else { return false };
         let is_address = str::from_utf8(&rest[..length]).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok());

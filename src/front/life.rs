@@ -8,8 +8,8 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
+        Arc, OnceLock,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -40,6 +40,8 @@ pub(super) fn within<F: Future>(life: &Arc<StreamLife>, request: F) -> impl Futu
 #[derive(Debug)]
 pub struct StreamLife {
     deadline: AtomicI64,
+    /// When the last piece of the body came, where one is still to come; in milliseconds of [`now_ms`], never zero.
+    body_moved: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -51,7 +53,7 @@ struct State {
 
 impl Default for StreamLife {
     fn default() -> Self {
-        Self { deadline: AtomicI64::new(NEVER), state: Mutex::default() }
+        Self { deadline: AtomicI64::new(NEVER), body_moved: AtomicU64::new(0), state: Mutex::default() }
     }
 }
 
@@ -64,6 +66,8 @@ pub enum StreamEnd {
     Expired,
     /// A credential that took part was revoked.
     Revoked,
+    /// The request's body stood still for longer than `body_timeout`.
+    BodyStalled,
 }
 
 impl StreamLife {
@@ -77,6 +81,16 @@ impl StreamLife {
         self.state.lock().watched.push(credential);
     }
 
+    /// More of the body is to come, and has just come. For HTTP/2 alone: over HTTP/1 Pingora keeps this time itself.
+    pub fn body_moves(&self) {
+        self.body_moved.store(now_ms(), Relaxed);
+    }
+
+    /// Nothing more of the body is waited for.
+    pub fn body_ended(&self) {
+        self.body_moved.store(0, Relaxed);
+    }
+
     /// Why the request was ended, if it was ended from here: for the log line, which is written while it is dropped.
     pub fn ended(&self) -> Option<StreamEnd> {
         self.state.lock().ended
@@ -85,17 +99,18 @@ impl StreamLife {
     /// Fit for the next request on a connection.
     pub(super) fn reset(&self) {
         self.deadline.store(NEVER, Relaxed);
+        self.body_moved.store(0, Relaxed);
         let mut state = self.state.lock();
         state.watched.clear();
         state.ended = None;
     }
 
     /// Ends when the request has to.
-    pub(super) async fn over(&self, max_age: Duration, pulse: &mut Timer) {
+    pub(super) async fn over(&self, max_age: Duration, body_timeout: Duration, pulse: &mut Timer) {
         let started = Instant::now();
         loop {
             let left = max_age.saturating_sub(started.elapsed());
-            if let Some(end) = self.verdict(left) {
+            if let Some(end) = self.verdict(left, body_timeout) {
                 self.state.lock().ended = Some(end);
                 return;
             }
@@ -103,9 +118,13 @@ impl StreamLife {
         }
     }
 
-    fn verdict(&self, left: Duration) -> Option<StreamEnd> {
+    fn verdict(&self, left: Duration, body_timeout: Duration) -> Option<StreamEnd> {
         if left.is_zero() {
             return Some(StreamEnd::TooOld);
+        }
+        let body_moved = self.body_moved.load(Relaxed);
+        if body_moved > 0 && u128::from(now_ms().saturating_sub(body_moved)) >= body_timeout.as_millis() {
+            return Some(StreamEnd::BodyStalled);
         }
         let (deadline, now) = (self.deadline.load(Relaxed), UnixTime::now());
         if now.0 >= deadline {
@@ -117,6 +136,12 @@ impl StreamLife {
         }
         watched.iter().any(|usage| usage.is_expired(now)).then_some(StreamEnd::Expired)
     }
+}
+
+/// A clock for differences, from 1 on.
+fn now_ms() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// A timer that is made when it is first waited for and kept from one wait to the next.

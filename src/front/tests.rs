@@ -374,11 +374,11 @@ async fn a_life_starts_anew_with_each_request() {
     life.watch(usage);
     life.set_deadline(UnixTime(1));
     life.set_deadline(UnixTime(i64::MAX - 1));
-    life.over(SOON, &mut Timer::default()).await;
+    life.over(SOON, SOON, &mut Timer::default()).await;
     assert_eq!(life.ended(), Some(StreamEnd::Expired), "the earlier deadline counts");
     life.reset();
     assert_eq!(life.ended(), None);
-    let over = timeout(Duration::from_millis(50), life.over(SOON, &mut Timer::default())).await;
+    let over = timeout(Duration::from_millis(50), life.over(SOON, SOON, &mut Timer::default())).await;
     assert!(over.is_err(), "nothing of the request before is left");
 }
 

@@ -114,9 +114,17 @@ impl<'t> Trail<'t> {
         }
     }
 
+    /// Nothing was sent, and the route has a consumer for that.
+    pub fn anonymous(&mut self, identity: &Identity) {
+        self.attempts.clear();
+        if self.settings.sample_successes == 1 {
+            self.write(AuditEvent::Authentication, AuditResult::Granted, None, None, Some(identity));
+        }
+    }
+
     /// A guard or a restriction refused.
-    pub fn forbidden(&mut self, policy: &str, reason: Reason, identity: Option<&Identity>) {
-        self.write(AuditEvent::Authorization, AuditResult::Denied, Some(reason), Some(policy), identity);
+    pub fn forbidden(&mut self, policy: Option<&str>, reason: Reason, identity: Option<&Identity>) {
+        self.write(AuditEvent::Authorization, AuditResult::Denied, Some(reason), policy, identity);
     }
 
     /// Notes why it could not be decided, for the access line.

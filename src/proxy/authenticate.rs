@@ -66,6 +66,7 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
     }
     if failure.is_none() && forbidden.is_none() && denied.is_none() {
         if let Some(anonymous) = &auth.anonymous {
+            trail.anonymous(anonymous);
             return Decision::Granted(anonymous.clone());
         }
         trail.attempted(Attempted::denied(None, Reason::CredentialAbsent));
@@ -147,7 +148,12 @@ async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Tra
         match one(authenticator, cx, trail).await {
             Found::Granted(identity) => parts.push(identity),
             Found::Absent => absent += 1,
-            Found::Denied(denial) => _ = denied.get_or_insert(denial),
+            // One that is no credential at all outweighs one that is known and not for here: a caller who has half of
+            // what is asked for learns nothing about that half.
+            Found::Denied(denial) if denied.is_none_or(|first| first.forbidden && !denial.forbidden) => {
+                denied = Some(denial);
+            }
+            Found::Denied(_) => {}
             Found::Failed(why) => _ = failed.get_or_insert(why),
         }
     }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     canonical::{PathFault, canonical},
+    front::is_authority,
     snapshot::{
         Route, Snapshot,
         router::{Find, host_key},
@@ -110,6 +111,10 @@ fn http2(head: &mut RequestHeader) -> Result<(), Fault> {
     if let Some(authority) = head.uri.authority() {
         let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Fault::bad("authority"))?;
         head.insert_header(header::HOST, value).map_err(|_| Fault::bad("authority"))?;
+    }
+    // As strict as over HTTP/1: a list of hosts would be read as its first by one and as its last by another.
+    if !head.headers.get(header::HOST).is_some_and(|host| is_authority(host.as_bytes())) {
+        return Err(Fault::bad("Host"));
     }
     // RFC 9113 section 8.2.3: crumbs become one line before anything else reads them.
     if head.headers.get_all(header::COOKIE).iter().nth(1).is_some() {

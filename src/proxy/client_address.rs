@@ -24,7 +24,7 @@ impl ClientAddress {
     pub fn compile(file: &file::ClientAddress) -> Self {
         Self {
             trust: file.trust.clone(),
-            header: Some(file.header.0.clone()),
+            header: Some(file.header.0.0.clone()),
             sends_x_forwarded: file.send.contains(&Forwarding::XForwarded),
             sends_forwarded: file.send.contains(&Forwarding::Forwarded),
         }

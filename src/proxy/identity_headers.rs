@@ -1,6 +1,6 @@
 //! Which headers carry the identity to the upstream, and which are removed from what comes in.
 //!
-//! Removing is decided by the *folded* name: lower case, with `_` and `.` read as `-`, because upstreams fold them too
+//! Removing is decided by the *folded* name: lower case, with all but letters and digits read as `-`, because upstreams fold them too
 //! (`X_User_Id` and `X-User-ID` are one variable to CGI, WSGI and PHP). Whatever has a `_` in its name goes by default:
 //! nothing else tells `X_User_Id` from an innocent name on every upstream there may be.
 
@@ -16,9 +16,6 @@ const DEFAULT_MAX_BYTES: usize = 8192;
 
 /// Names that some application somewhere trusts: who the user is, where a request comes from, what it really asks for.
 const FOREIGN: &[&str] = &[
-    "remote-user",
-    "x-remote-user",
-    "x-remote-groups",
     "x-userinfo",
     "x-access-token",
     "x-id-token",
@@ -36,18 +33,18 @@ const FOREIGN: &[&str] = &[
     "x-tenant-id",
     "x-scopes",
     "x-auth-method",
-    "x-auth-request-user",
-    "x-auth-request-email",
-    "x-auth-request-groups",
-    "x-forwarded-user",
-    "x-forwarded-email",
-    "x-forwarded-groups",
+    "x-auth-user",
+    "x-jwt-assertion",
+    "x-client-cn",
     "x-client-dn",
+    "x-client-i-dn",
+    "x-client-s-dn",
     "x-client-verify",
     "x-client-serial",
     "x-client-fingerprint",
-    "x-client-subject",
-    "x-client-issuer",
+    "x-arr-clientcert",
+    "cf-connecting-ip",
+    "fastly-client-ip",
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
@@ -75,6 +72,14 @@ const FOREIGN_PREFIXES: &[&str] = &[
     "ssl-client-",
     "x-ssl-client-",
     "x-ssl-cert",
+    "x-client-subject",
+    "x-client-issuer",
+    "remote-",
+    "x-remote-",
+    "x-auth-request-",
+    "x-webauth-",
+    "x-ms-client-principal",
+    "x-goog-authenticated-",
 ];
 
 /// `[identity]`, compiled.
@@ -125,7 +130,7 @@ impl IdentityHeaders {
 
         let ours = chosen.iter().map(|(_, _, name)| name);
         // The header that names the client is the gateway's to read, whoever sent it.
-        let strip = file.strip.iter().chain([&client.header]).map(|name| &name.0);
+        let strip = file.strip.iter().map(|name| &name.0).chain([&client.header.0.0]);
         let configured = ours.chain(strip).map(|name| folded(name.as_str()).into_boxed_str());
         let removed: HashSet<Box<str>, _> = configured.chain(FOREIGN.iter().map(|name| Box::from(*name))).collect();
         let mut first = [false; 256];
@@ -145,7 +150,8 @@ impl IdentityHeaders {
         if !name.bytes().next().is_some_and(|byte| self.first[usize::from(byte)]) {
             return false;
         }
-        if name.contains('.') { self.is_removed(&folded(name)) } else { self.is_removed(name) }
+        let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if is_plain { self.is_removed(name) } else { self.is_removed(&folded(name)) }
     }
 
     fn is_removed(&self, folded: &str) -> bool {
@@ -183,7 +189,7 @@ fn check(chosen: &[(&str, &HeaderName)], file: &file::Identity) -> Result<(), Ve
     let mut wrong = Vec::new();
     for (at, (field, name)) in chosen.iter().enumerate() {
         let field = format!("headers.{field}");
-        if is_framing(name) {
+        if is_framing(name) || is_of_the_message(name) || is_about_the_client(name) {
             wrong.push((field, format!("`{name}` belongs to the message and cannot carry an identity")));
         } else if let Some((other, _)) =
             chosen[..at].iter().find(|other| folded(other.1.as_str()) == folded(name.as_str()))
@@ -204,9 +210,20 @@ fn choose(choice: Option<&HeaderChoice>, usual: Option<&'static str>) -> Option<
     }
 }
 
-/// As an upstream may read the name.
+/// As an upstream may read the name: some make one variable out of all characters but letters and digits.
 fn folded(name: &str) -> String {
-    name.chars().map(|c| if matches!(c, '_' | '.') { '-' } else { c.to_ascii_lowercase() }).collect()
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
+}
+
+/// Headers that say what a message is: whoever wrote an identity into them would overwrite that.
+pub fn is_of_the_message(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("content-") || matches!(name, "cookie" | "accept" | "range" | "user-agent" | "date")
+}
+
+/// Headers in which the gateway itself tells about the client, after the identity.
+fn is_about_the_client(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "forwarded" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host")
 }
 
 /// Headers that frame a message or choose where it goes: nothing but the engine writes them.

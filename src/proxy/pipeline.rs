@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header;
 use pingora_proxy::Session;
-use portcullis_plugin::{Answer as HookAnswer, PluginError, Reason, RequestCx, Verdict};
+use portcullis_plugin::{Answer as HookAnswer, Identity, PluginError, Reason, RequestCx, Verdict};
 
 use super::{
     audit::Trail,
@@ -45,18 +45,22 @@ pub async fn run(
         outcome.end(trail);
     }
     state.identity = outcome.identity.take();
-    if outcome.answer.is_none() && !route.pipeline.admit.is_empty() {
+    if outcome.answer.is_none()
+        && let Some(identity) = state.identity.clone()
+    {
         let mut trail = Trail::of(state, &route.settings.audit, name);
         let mut exchange = SessionExchange { session, state, route: name, body };
         let mut cx = RequestCx::new(&mut exchange);
-        admits(route, &mut cx, &mut trail, &mut outcome).await;
+        admits(route, &mut cx, &identity, &mut trail, &mut outcome).await;
+        if outcome.answer.is_none() && !route.settings.identity.fits(&identity) {
+            trail.forbidden(None, Reason::IdentityTooLarge, Some(&identity));
+            outcome.refuse(Problem::Forbidden.into(), Reason::IdentityTooLarge);
+        }
         outcome.end(trail);
-    }
-    if outcome.answer.is_none()
-        && let Some(identity) = &state.identity
-        && !route.settings.identity.fits(identity)
-    {
-        outcome.refuse(Problem::Forbidden.into(), Reason::IdentityTooLarge);
+    } else if outcome.answer.is_none() && !route.pipeline.admit.is_empty() {
+        // A route with restrictions and without authentication is refused when it is compiled: this is for the day when
+        // that is forgotten.
+        outcome.refuse(Problem::Internal.into(), Reason::PluginFailed);
     }
     state.reason = outcome.reason;
     if let Some(why) = outcome.failure {
@@ -71,7 +75,7 @@ struct Outcome {
     answer: Option<Answer>,
     reason: Option<Reason>,
     failure: Option<String>,
-    identity: Option<Arc<portcullis_plugin::Identity>>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl Outcome {
@@ -91,12 +95,12 @@ impl Outcome {
         match verdict {
             Ok(Verdict::Allow) => return true,
             Ok(Verdict::Refuse(refusal)) => {
-                trail.forbidden(policy, refusal.reason, cx.identity().map(Arc::as_ref));
+                trail.forbidden(Some(policy), refusal.reason, cx.identity().map(Arc::as_ref));
                 let answer = Answer { retry_after: refusal.retry_after, ..Problem::from(refusal.status).into() };
                 self.refuse(answer, refusal.reason);
             }
             Err(error) => {
-                trail.forbidden(policy, Reason::PluginFailed, cx.identity().map(Arc::as_ref));
+                trail.forbidden(Some(policy), Reason::PluginFailed, cx.identity().map(Arc::as_ref));
                 self.failure = Some(format!("{policy}: {error}"));
                 self.refuse(Problem::Unavailable.into(), Reason::PluginFailed);
             }
@@ -125,14 +129,15 @@ async fn guards(route: &Route, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>, ou
     }
 }
 
-async fn admits(route: &Route, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>, outcome: &mut Outcome) {
-    // A route with restrictions and no authentication is refused when it is compiled.
-    let Some(identity) = cx.identity().cloned() else {
-        outcome.refuse(Problem::Internal.into(), Reason::PluginFailed);
-        return;
-    };
+async fn admits(
+    route: &Route,
+    cx: &mut RequestCx<'_>,
+    identity: &Arc<Identity>,
+    trail: &mut Trail<'_>,
+    outcome: &mut Outcome,
+) {
     for step in &route.pipeline.admit {
-        let verdict = HookAnswer::get(step.hook.admit(cx, &identity)).await;
+        let verdict = HookAnswer::get(step.hook.admit(cx, identity)).await;
         if !outcome.take(verdict, &step.policy, cx, trail) {
             return;
         }

@@ -172,6 +172,7 @@ impl RequestState {
                 StreamEnd::TooOld => "the request lasted longer than max_stream_age",
                 StreamEnd::Expired => "the credential expired while the request lasted",
                 StreamEnd::Revoked => "the credential was revoked while the request lasted",
+                StreamEnd::BodyStalled => "client: the body stood still for longer than body_timeout",
             });
         }
         let duration = self.started.elapsed();

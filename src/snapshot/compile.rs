@@ -1,10 +1,11 @@
 //! From a configuration to a snapshot: plugins built, routes put together, ties and overlaps refused.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
+use http::HeaderName;
 use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
@@ -44,10 +45,16 @@ pub fn compile(
             None
         }
     };
-    refuse_overlaps(&configuration.routes, problems);
+    refuse_overlaps(&configuration, problems);
     let settings = Arc::new(settings(&configuration, problems));
-    let built = Built { configuration: &configuration, instances: &instances, upstreams: &upstreams, services };
-    let routes: Vec<_> = configuration.routes.iter().map(|route| built.route(route, &settings, problems)).collect();
+    let built = Built {
+        configuration: &configuration,
+        instances: &instances,
+        upstreams: &upstreams,
+        services,
+        settings: &settings,
+    };
+    let routes: Vec<_> = configuration.routes.iter().map(|route| built.route(route, problems)).collect();
     if !problems.is_empty() {
         return None;
     }
@@ -192,32 +199,43 @@ fn settings(configuration: &Configuration<'_>, problems: &mut Problems) -> Setti
     }
 }
 
-/// An open catch-all beside a protected route of the same upstream is a way around it: any path that one forgot to
-/// protect, or that the upstream reads differently, goes through the open one.
-fn refuse_overlaps(routes: &[RouteDraft], problems: &mut Problems) {
-    let mut by_upstream: HashMap<&str, (Vec<&RouteDraft>, Vec<&RouteDraft>)> = HashMap::new();
-    for route in routes {
+/// An open catch-all beside a protected route of the same servers is a way around it: any path that one forgot to
+/// protect, or that a server reads differently, goes through the open one. Two upstreams with a server in common count
+/// as one.
+fn refuse_overlaps(configuration: &Configuration<'_>, problems: &mut Problems) {
+    let routes = &configuration.routes;
+    let mut by_upstream: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (number, route) in routes.iter().enumerate() {
         if let Ending::Forward(upstream) = &route.ending {
-            let (open, protected) = by_upstream.entry(upstream).or_default();
-            // A guest needs no credential either.
-            let is_open = route.auth.is_empty() || route.anonymous.is_some();
-            if is_open && !route.is_overlap_accepted {
-                open.push(route);
-            } else if !is_open {
-                protected.push(route);
-            }
+            by_upstream.entry(upstream).or_default().push(number);
         }
     }
-    for (open, protected) in by_upstream.into_values() {
-        for open in open {
-            if let Some(beside) = protected.iter().find(|route| router::covers(&open.pattern, &route.pattern)) {
-                let text = format!(
-                    "this open catch-all reaches the upstream of {}, which asks who is calling; narrow its paths, or say \
-                     `overlap = \"accepted\"`",
-                    beside.location.path
-                );
-                open.location.problem(problems, "paths", text);
+    let mut by_target: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, upstream) in configuration.upstreams.iter().filter(|(name, _)| by_upstream.contains_key(name.as_str())) {
+        for target in &upstream.file.targets.0 {
+            by_target.entry(&target.get_ref().address).or_default().insert(name);
+        }
+    }
+    // Most upstreams have all their servers to themselves: what is one set of routes is looked at once.
+    let together: BTreeSet<BTreeSet<&str>> = by_target.into_values().collect();
+    let mut told: HashSet<usize> = HashSet::new();
+    for upstreams in together {
+        let numbers = upstreams.iter().flat_map(|name| &by_upstream[name]).copied();
+        // A guest needs no credential either.
+        let is_open = |number: &usize| routes[*number].auth.is_empty() || routes[*number].anonymous.is_some();
+        let (open, protected): (Vec<usize>, Vec<usize>) = numbers.partition(is_open);
+        let protected = router::Protected::new(protected.into_iter().map(|number| (number, &routes[number].pattern)));
+        for number in open.into_iter().filter(|number| !routes[*number].is_overlap_accepted) {
+            let Some(beside) = protected.first_reached_by(&routes[number].pattern) else { continue };
+            if !told.insert(number) {
+                continue;
             }
+            let text = format!(
+                "this open catch-all reaches the upstream of {}, which asks who is calling; narrow its paths, or say \
+                 `overlap = \"accepted\"`",
+                routes[beside].location.path
+            );
+            routes[number].location.problem(problems, "paths", text);
         }
     }
 }
@@ -228,11 +246,12 @@ struct Built<'b, 'i> {
     instances: &'b [Option<Arc<Instance>>],
     upstreams: &'b BTreeMap<String, Arc<Upstream>>,
     services: &'b Services,
+    settings: &'b Arc<Settings>,
 }
 
 impl Built<'_, '_> {
     /// `None` where a part of it is wrong, which has been said: a route has its whole pipeline or there is none.
-    fn route(&self, draft: &RouteDraft, settings: &Arc<Settings>, problems: &mut Problems) -> Option<Arc<Route>> {
+    fn route(&self, draft: &RouteDraft, problems: &mut Problems) -> Option<Arc<Route>> {
         let mut pipeline = Pipeline::default();
         let auth = self.auth(draft, &mut pipeline, problems);
         for plugin in &draft.plugins {
@@ -265,12 +284,12 @@ impl Built<'_, '_> {
         let record = RouteRecord {
             name: draft.name.text.as_str().into(),
             metrics: self.services.metrics.route(&draft.name.text),
-            is_logged: settings.log.access,
+            is_logged: self.settings.log.access,
             observe: std::mem::take(&mut pipeline.observe),
         };
         Some(Arc::new(Route {
             record: Arc::new(record),
-            settings: settings.clone(),
+            settings: self.settings.clone(),
             auth: auth?,
             pipeline,
             ending,
@@ -301,6 +320,12 @@ impl Built<'_, '_> {
                 return None;
             };
             let name: Arc<str> = policy.key.as_str().into();
+            let managed = |name: &&HeaderName| Some(*name) == self.settings.identity.request_id();
+            if let Some(name) = hook.hidden().headers().map(|(name, _)| name).find(managed) {
+                let text =
+                    format!("`{}` looks for a credential in `{name}`, which stands in every log line", policy.key);
+                plugin.location.problem(problems, "", text);
+            }
             if !added.contains(&plugin.policy) {
                 added.push(plugin.policy);
                 hidden.merge(hook.hidden());

@@ -40,7 +40,7 @@ mod tree;
 
 pub use host::{HostFault, HostPattern, MAX_HOST_BYTES, host_key};
 pub use method::{MethodFault, MethodFaults, MethodSet};
-pub use overlap::{Tie, covers};
+pub use overlap::{Protected, Tie};
 pub use path::{MAX_PATH_SEGMENTS, PathPattern, PathPatternFault};
 
 use overlap::TieFinder;

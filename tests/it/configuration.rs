@@ -79,6 +79,7 @@ cases! {
     two_listeners_in_one_place,
     upstream_targets_and_times,
     values_of_a_wrong_type,
+    values_that_mean_nothing,
     what_routes_take_and_where_they_end,
 }
 

@@ -227,3 +227,21 @@ async fn over_http2_and_websocket_the_credential_is_removed_as_well() {
     assert_eq!(socket.next().await.as_deref(), Some("hello"));
     is_clean();
 }
+
+/// What is found in a place is removed from it, however it is spelt there: spaces in front, a tab behind the scheme.
+#[tokio::test]
+async fn pitfall_30_a_key_in_an_odd_spelling_is_removed_as_well() {
+    let site = Site::start().await;
+    let odd = "X-API-Key: KEY\r\nAuthorization: Bearer\tKEY\r\n";
+    assert_eq!(site.forwards("/either", odd).await.1, Vec::<String>::new());
+
+    let upstream = Upstream::start();
+    let (gateway, key) = gateway(&upstream.address()).await;
+    let client = Client::http2(gateway.address(0));
+    for value in [format!(" Bearer {key}"), format!("\tBearer {key}"), format!("bearer  {key}")] {
+        let answer = client.get("/either").header("x-api-key", &key).header("authorization", &value).send().await;
+        assert_eq!(answer.status, 200, "{value}");
+        let saw = upstream.last();
+        assert!(!format!("{saw:?}").contains(&key), "{value}: {saw:?}");
+    }
+}

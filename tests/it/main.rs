@@ -27,4 +27,5 @@ mod shutdown;
 mod smoke;
 mod streams;
 mod subcommands;
+mod upgrades;
 mod upstreams;

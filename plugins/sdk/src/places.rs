@@ -77,9 +77,10 @@ impl TryFrom<RawPlace> for Place {
 }
 
 impl Place {
-    /// Headers that frame the message, belong to the connection or hold many things at once. What stands in a place is
-    /// removed before forwarding, and a request without these is another request.
-    const NO_PLACES: [HeaderName; 9] = [
+    /// Headers that frame the message, belong to the connection, hold many things at once or stand in logs. What stands
+    /// in a place is removed before forwarding, and a request without these is another request; hop-by-hop headers are
+    /// gone before anyone looks for a credential.
+    const NO_PLACES: [HeaderName; 18] = [
         header::CONNECTION,
         header::CONTENT_LENGTH,
         header::CONTENT_TYPE,
@@ -89,6 +90,15 @@ impl Place {
         header::TRANSFER_ENCODING,
         header::UPGRADE,
         header::COOKIE,
+        header::EXPECT,
+        header::FORWARDED,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::USER_AGENT,
+        HeaderName::from_static("http2-settings"),
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        HeaderName::from_static("x-request-id"),
     ];
 
     /// A header, and the authentication scheme before the credential in it.
@@ -101,7 +111,7 @@ impl Place {
             return Err("a credential in a cookie is written { cookie = \"name\" }".to_owned());
         }
         if Self::NO_PLACES.contains(&name) {
-            return Err(format!("`{name}` cannot carry a credential: the request needs it"));
+            return Err(format!("`{name}` cannot carry a credential: it has a use of its own"));
         }
         match scheme {
             Some(scheme) if !is_token(scheme) => Err(format!(

@@ -7,6 +7,11 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
+impl Span {
+    /// Nothing that is meant is longer, and every clock can add it to now.
+    pub const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -16,9 +21,13 @@ impl<'de> Deserialize<'de> for Span {
                 f.write_str("a length of time with its unit, such as \"30s\"")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
-                humantime::parse_duration(text).map(Span).map_err(|_| {
+                let span = humantime::parse_duration(text).map_err(|_| {
                     E::custom(format!("`{text}` is not a length of time: write it with a unit, such as \"30s\""))
-                })
+                })?;
+                if span > Span::LONGEST {
+                    return Err(E::custom(format!("`{text}` is longer than ten years")));
+                }
+                Ok(Span(span))
             }
         }
         deserializer.deserialize_str(Visitor)

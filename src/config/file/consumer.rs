@@ -1,6 +1,6 @@
 //! `[consumers.NAME]` and their credentials.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use portcullis_plugin::UnixTime;
 use serde::{Deserialize, Deserializer, de};
@@ -30,6 +30,7 @@ pub struct CredentialCommon {
     pub enabled: bool,
     pub not_before: Option<Moment>,
     pub expires: Option<Moment>,
+    #[serde(default, deserialize_with = "not_to_come")]
     pub created: Option<Moment>,
     #[serde(default)]
     pub scopes: Vec<String>,
@@ -61,6 +62,18 @@ impl FromStr for CredentialId {
 /// A TOML date and time with its offset; anything less is not a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment(pub UnixTime);
+
+/// How far the clock that made a key may be ahead of this one.
+const CLOCK_SKEW: Duration = Duration::from_secs(86_400);
+
+/// A moment that has been: a key made in the future would outlive every `max_age`.
+fn not_to_come<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Moment>, D::Error> {
+    let moment = Moment::deserialize(deserializer)?;
+    if moment.0 > UnixTime::now().after(CLOCK_SKEW) {
+        return Err(de::Error::custom("this is in the future: a key cannot have been made then"));
+    }
+    Ok(Some(moment))
+}
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

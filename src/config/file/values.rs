@@ -3,6 +3,7 @@
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use ipnet::IpNet;
+use portcullis_plugin::Span;
 use serde::{Deserialize, Deserializer, de};
 
 /// A string that means something: it is read by `FromStr`, so that a wrong one is an error at its own place.
@@ -59,4 +60,10 @@ impl FromStr for Network {
         let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
         text.parse().or_else(|_| single()).map(Self).map_err(|_| "not an address or a network such as 203.0.113.0/24")
     }
+}
+
+/// A length of time that is one: nothing can be done in none.
+pub(super) fn not_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    let span = Span::deserialize(deserializer)?;
+    if span.0.is_zero() { Err(de::Error::custom("this time is zero: nothing would be done in it")) } else { Ok(span) }
 }

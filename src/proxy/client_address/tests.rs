@@ -5,7 +5,7 @@ use super::*;
 fn rule(trust: Option<Trust>, header: &'static str) -> ClientAddress {
     ClientAddress::compile(&file::ClientAddress {
         trust,
-        header: file::Parsed(HeaderName::from_static(header)),
+        header: file::Parsed(file::ClientHeader(HeaderName::from_static(header))),
         ..file::ClientAddress::default()
     })
 }

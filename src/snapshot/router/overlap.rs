@@ -1,6 +1,6 @@
 //! Routes that stand in each other's way: ties, and catch-alls beside what they should not reach.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::path::Segment;
 use super::tree::{Entry, Place};
@@ -73,49 +73,120 @@ fn are_exclusive(first: &[HeaderCondition], second: &[HeaderCondition]) -> bool 
     first.iter().any(|one| second.iter().any(|other| one.excludes(other)))
 }
 
-/// Whether a catch-all of `open` reaches what a path of `protected` is there to protect, or what lies right beside it.
+/// Protected routes, arranged so that an open one is compared with those few that it may reach: with thousands of both,
+/// to compare each with each takes longer than all else that is done to a configuration.
 ///
 /// The danger: `/admin` is protected, `/{*rest}` is public, and both go to one server. Whatever the server takes for
 /// the same as `/admin`, and the gateway does not, is open: `/admin.json`, `/Admin`, `/admin/users`. Worse where the
 /// catch-all is the stronger of the two: with a host of its own, or with a literal where the other has a parameter, it
 /// takes the protected path itself.
-///
-/// It holds for a path of `open` that ends in a rest, where all of this is so:
-/// - some host is both's;
-/// - some path that begins with its segments in front of the rest begins with the other's first ones too, and the other
-///   has at least as many. So a public `/public/{*rest}` beside a protected `/admin` is a sibling, and beside a
-///   protected `/{*rest}` an exception;
-/// - it is no exception in the place of a parameter either: `/docs/{*rest}` beside a protected `/{tenant}/{*rest}`;
-/// - where both are the same path, some method is both's. Otherwise a wrong method is 405.
-pub fn covers(open: &Pattern, protected: &Pattern) -> bool {
-    open.paths.iter().filter(|path| path.has_rest()).any(|catch_all| {
-        host_pairs(open, protected).any(|(open_host, protected_host)| {
-            protected.paths.iter().any(|path| match is_same_shape(catch_all, path) {
-                true => !open.methods.intersection(&protected.methods).is_empty(),
-                false => {
-                    let is_behind = open_host != protected_host && contains_host(open_host, protected_host);
-                    meets(catch_all, path) && (is_behind || !is_exception(catch_all, path))
-                }
-            })
-        })
-    })
+#[derive(Default)]
+pub struct Protected<'p> {
+    all: ByHost<'p>,
+    /// Those whose path begins with a literal, by it.
+    by_first: HashMap<&'p str, ByHost<'p>>,
+    /// Those whose path does not.
+    others: ByHost<'p>,
 }
 
-/// The hosts of the one with those of the other that have a host in common with them.
-fn host_pairs<'p>(
-    open: &'p Pattern,
-    protected: &'p Pattern,
-) -> impl Iterator<Item = (Option<&'p HostPattern>, Option<&'p HostPattern>)> {
-    // Two names or wildcards that have a host in common are the same, or one is above the other.
-    hosts(open)
-        .flat_map(|one| hosts(protected).map(move |other| (one, other)))
-        .filter(|(one, other)| contains_host(*one, *other) || contains_host(*other, *one))
+/// One path of a protected route on one of its hosts.
+#[derive(Clone, Copy)]
+pub(super) struct Guarded<'p> {
+    pub(super) route: usize,
+    pub(super) pattern: &'p Pattern,
+    pub(super) host: Option<&'p HostPattern>,
+    pub(super) path: &'p PathPattern,
 }
 
-/// The hosts of a pattern; one `None` for any host.
-fn hosts(pattern: &Pattern) -> impl Iterator<Item = Option<&HostPattern>> {
-    let any = pattern.hosts.is_empty().then_some(None);
-    any.into_iter().chain(pattern.hosts.iter().map(Some))
+impl<'p> Protected<'p> {
+    /// Arranges routes, each with the number that it is known by.
+    pub fn new(routes: impl IntoIterator<Item = (usize, &'p Pattern)>) -> Self {
+        let mut protected = Self::default();
+        for guarded in routes.into_iter().flat_map(|(route, pattern)| guarded(route, pattern)) {
+            protected.all.add(guarded);
+            match guarded.path.segments().first() {
+                Some(Segment::Literal(first)) => protected.by_first.entry(first).or_default().add(guarded),
+                _ => protected.others.add(guarded),
+            }
+        }
+        protected
+    }
+
+    /// The first route, by its number, of which a catch-all of `open` reaches what it is there to protect, or what lies
+    /// right beside that.
+    ///
+    /// It does with a path of `open` that ends in a rest, where all of this is so:
+    /// - some host is both's;
+    /// - some path that begins with its segments in front of the rest begins with the other's first ones too, and the
+    ///   other has at least as many. So a public `/public/{*rest}` beside a protected `/admin` is a sibling, and beside
+    ///   a protected `/{*rest}` an exception;
+    /// - it is no exception in the place of a parameter either: `/docs/{*rest}` beside a protected `/{tenant}/{*rest}`;
+    /// - where both are the same path, some method is both's. Otherwise a wrong method is 405.
+    pub fn first_reached_by(&self, open: &Pattern) -> Option<usize> {
+        let reached = guarded(usize::MAX, open).filter(|open| open.path.has_rest());
+        let reached = reached.flat_map(|open| self.near(open).filter(move |guarded| reaches(&open, guarded)));
+        reached.map(|guarded| guarded.route).min()
+    }
+
+    /// Those that have a host and perhaps a first segment in common with a catch-all.
+    fn near(&self, open: Guarded<'p>) -> impl Iterator<Item = &Guarded<'p>> {
+        let groups = match open.path.segments().first() {
+            Some(Segment::Literal(first)) => [self.by_first.get(&**first), Some(&self.others)],
+            _ => [Some(&self.all), None],
+        };
+        groups.into_iter().flatten().flat_map(move |group| group.on(open.host))
+    }
+}
+
+/// Each path of a route on each of its hosts.
+pub(super) fn guarded(route: usize, pattern: &Pattern) -> impl Iterator<Item = Guarded<'_>> {
+    let any_host = pattern.hosts.is_empty().then_some(None);
+    let hosts = any_host.into_iter().chain(pattern.hosts.iter().map(Some));
+    hosts.flat_map(move |host| pattern.paths.iter().map(move |path| Guarded { route, pattern, host, path }))
+}
+
+#[derive(Default)]
+struct ByHost<'p> {
+    /// `None`: any host.
+    hosts: HashMap<Option<&'p HostPattern>, Vec<Guarded<'p>>>,
+    wildcards: Vec<&'p HostPattern>,
+}
+
+impl<'p> ByHost<'p> {
+    fn add(&mut self, guarded: Guarded<'p>) {
+        let known = self.hosts.entry(guarded.host).or_default();
+        if known.is_empty() {
+            self.wildcards.extend(guarded.host.filter(|host| host.exact().is_none()));
+        }
+        known.push(guarded);
+    }
+
+    /// All that have a host in common with this one.
+    fn on(&self, host: Option<&'p HostPattern>) -> impl Iterator<Item = &Guarded<'p>> {
+        let exact = host.filter(|host| host.exact().is_some());
+        let above = exact.into_iter().flat_map(|host| self.wildcards.iter().filter(|above| above.contains(host)));
+        let keys = exact.map(|host| [Some(host), None]).into_iter().flatten().chain(above.map(|above| Some(*above)));
+        let looked_up = keys.filter_map(|key| self.hosts.get(&key));
+        let all = exact.is_none().then(|| self.hosts.iter().filter(move |(other, _)| do_meet(host, **other)));
+        looked_up.chain(all.into_iter().flatten().map(|(_, guarded)| guarded)).flatten()
+    }
+}
+
+/// Whether a path of an open route that ends in a rest reaches this one: see [`Protected::first_reached_by`].
+pub(super) fn reaches(open: &Guarded<'_>, guarded: &Guarded<'_>) -> bool {
+    if !do_meet(open.host, guarded.host) {
+        return false;
+    }
+    if is_same_shape(open.path, guarded.path) {
+        return !open.pattern.methods.intersection(&guarded.pattern.methods).is_empty();
+    }
+    let is_behind = open.host != guarded.host && contains_host(open.host, guarded.host);
+    meets(open.path, guarded.path) && (is_behind || !is_exception(open.path, guarded.path))
+}
+
+/// Two names or wildcards that have a host in common are the same, or one is above the other.
+fn do_meet(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {
+    contains_host(one, other) || contains_host(other, one)
 }
 
 fn contains_host(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {

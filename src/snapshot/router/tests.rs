@@ -1,3 +1,4 @@
+use super::overlap::reaches;
 use super::*;
 
 mod patterns;
@@ -292,6 +293,17 @@ fn a_tie_is_told_in_words() {
         ties[0].what,
         "routes `orders` and `orders-v2` both take GET, HEAD on path `/o/{id}` of host `*.a.example`"
     );
+}
+
+/// As the index has it, after it was held against the plain definition.
+fn covers(open: &Pattern, protected: &Pattern) -> bool {
+    let reached = Protected::new([(7, protected)]).first_reached_by(open);
+    let pairs = overlap::guarded(0, open).filter(|open| open.path.has_rest());
+    let by_definition = pairs
+        .flat_map(|open| overlap::guarded(7, protected).map(move |guarded| (open, guarded)))
+        .any(|(a, b)| reaches(&a, &b));
+    assert_eq!(reached, by_definition.then_some(7), "{open:?} | {protected:?}");
+    by_definition
 }
 
 #[test]

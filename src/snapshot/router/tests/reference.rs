@@ -57,6 +57,21 @@ fn fuzz_the_tree_finds_what_the_rule_says() {
     });
 }
 
+/// The index of protected routes against all pairs.
+#[test]
+fn fuzz_the_index_finds_what_an_open_catch_all_reaches() {
+    bolero::check!().with_type::<([u8; 3], Vec<[u8; 3]>)>().for_each(|(open, protected)| {
+        let pick = |from: &[&'static str], choice: u8| from[usize::from(choice) % from.len()];
+        let text = |[host, path, method]: &[u8; 3]| {
+            format!("{} {} {}", pick(&METHODS, *method), pick(&HOSTS, *host), pick(&PATHS, *path))
+        };
+        let open = pattern(&text(open));
+        let protected: Vec<Pattern> = protected.iter().map(|route| pattern(&text(route))).collect();
+        let found = Protected::new(protected.iter().enumerate()).first_reached_by(&open);
+        assert_eq!(found, protected.iter().position(|protected| covers(&open, protected)), "{open:?} | {protected:?}");
+    });
+}
+
 #[derive(Debug, PartialEq)]
 enum Expected {
     Route(usize),

@@ -1,0 +1,107 @@
+//! Connections for requests that ask for an upgrade (WebSocket): ones whose answer is not read too early.
+//!
+//! Pingora 0.9.1 serves a request's two directions in turns, and hands the end of a request's body from one to the
+//! other, also where there is no body. An answer of 101 that is there when the upstream's side looks for the first time
+//! may be read before that end is (`select!` chooses at random). The end of the request then counts as the end of the
+//! upgraded connection, and both sides are closed. To an upstream on the same busy machine one WebSocket in a thousand
+//! was lost like that. So the first read of such a connection waits for its next turn: by then the end is through.
+
+use std::{
+    io::{self, ErrorKind},
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use pingora_core::{
+    Error, ErrorType, OrErr, Result,
+    connectors::l4::Connect,
+    protocols::l4::{
+        socket::SocketAddr,
+        stream::Stream,
+        virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream},
+    },
+    upstreams::peer::HttpPeer,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// Makes connections to this peer fit for an upgrade. None of them is kept for other requests, nor taken from those
+/// that were.
+pub fn prepare(peer: &mut HttpPeer) {
+    static CONNECTOR: LazyLock<Arc<Connector>> = LazyLock::new(|| Arc::new(Connector));
+    peer.options.custom_l4 = Some(CONNECTOR.clone());
+    peer.options.idle_timeout = Some(Duration::ZERO);
+    peer.group_key = 1;
+}
+
+#[derive(Debug)]
+struct Connector;
+
+#[async_trait]
+impl Connect for Connector {
+    /// Without a limit of its own: `total_connection_timeout` of the peer holds here too.
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let Some(address) = address.as_inet() else {
+            return Error::e_explain(ErrorType::InternalError, "an upstream without an internet address");
+        };
+        let socket = TcpStream::connect(address).await;
+        let socket = socket.map_err(|error| Error::because(kind(&error), "connecting for an upgrade", error))?;
+        socket.set_nodelay(true).or_err(ErrorType::SocketError, "connecting for an upgrade")?;
+        Ok(VirtualSocketStream::new(Box::new(Patient { socket, has_waited: false })).into())
+    }
+}
+
+fn kind(error: &io::Error) -> ErrorType {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+        ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => ErrorType::ConnectNoRoute,
+        _ => ErrorType::ConnectError,
+    }
+}
+
+/// A connection whose first read waits for its next turn.
+#[derive(Debug)]
+struct Patient {
+    socket: TcpStream,
+    has_waited: bool,
+}
+
+impl VirtualSocket for Patient {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        match option {
+            VirtualSockOpt::NoDelay => self.socket.set_nodelay(true),
+            // No peer asks for any other.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !std::mem::replace(&mut self.has_waited, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
