@@ -4,7 +4,7 @@
 //! authentication and restrictions, and then the route's ending answers or forwards. Whatever refuses goes through
 //! [`refusal`], and whatever happens ends in one log line, written by [`state`].
 
-mod audit;
+pub mod audit;
 pub mod authenticate;
 pub mod check;
 pub mod client_address;

@@ -1,0 +1,128 @@
+//! What the gateway costs beyond a bare Pingora proxy: CPU time, rate and latency of a request, side by side.
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+mod rig;
+
+use rig::{
+    load::{self, Cost},
+    median, micros,
+    process::{Cores, Process},
+    request,
+};
+
+/// As in the gateway: the same for both sides.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const KEY: &str = "bench_live_0123456789abcdef0123456789abcdef";
+
+const CONFIGURATION: &str = r#"
+[server]
+threads = 1
+control = "@DIR@/control.sock"
+
+[[listeners]]
+address = "127.0.0.1:0"
+
+[log]
+access = @LOG@
+
+[audit]
+sample_successes = @SAMPLE@
+
+[upstreams.app]
+targets = ["@UPSTREAM@"]
+
+[policies.keys]
+use = "key-auth"
+
+[routes.orders]
+paths = ["/orders/{*rest}"]
+upstream = "app"
+auth = ["keys"]
+plugins = [{ use = "consumer-restriction", allow = [{ groups = ["partners"] }] }]
+
+[routes.open]
+paths = ["/open/{*rest}"]
+upstream = "app"
+public = true
+
+[consumers.acme]
+groups = ["partners"]
+tenant = "acme"
+
+[[consumers.acme.credentials]]
+use = "key-auth"
+id = "acme-1"
+sha256 = "@SHA256@"
+scopes = ["orders:read"]
+"#;
+
+const ROUNDS: usize = 12;
+const WARM_UP: Duration = Duration::from_millis(300);
+const SPAN: Duration = Duration::from_millis(1200);
+
+struct Subject<'p> {
+    name: &'static str,
+    proxy: &'p Process,
+    requests: Vec<Vec<u8>>,
+    costs: Vec<Cost>,
+}
+
+fn main() {
+    if rig::has_played_a_part() {
+        return;
+    }
+    let Some(cores) = Cores::claim() else {
+        println!("this bench needs two cores");
+        return;
+    };
+    let upstream = Process::upstream(cores);
+    let bare = Process::bare(cores, upstream.address);
+    let configuration = CONFIGURATION
+        .replace("@UPSTREAM@", &upstream.address.to_string())
+        .replace("@SHA256@", &hex::encode(Sha256::digest(KEY)));
+    let with_log = |log: &str, sample: &str| configuration.replace("@LOG@", log).replace("@SAMPLE@", sample);
+    let logs = Process::gateway(cores, &with_log("true", "1"));
+    let silent = Process::gateway(cores, &with_log("false", "0"));
+
+    let guarded = vec![request("/orders/12345?expand=lines", Some(KEY))];
+    let open = vec![request("/open/12345?expand=lines", None)];
+    let subject = |name, proxy, requests: &[Vec<u8>]| Subject { name, proxy, requests: requests.to_vec(), costs: vec![] };
+    let mut subjects = [
+        subject("bare Pingora", &bare, &guarded),
+        subject("key and restriction, log on", &logs, &guarded),
+        subject("key and restriction, log off", &silent, &guarded),
+        subject("public, log off", &silent, &open),
+    ];
+    for _ in 0..ROUNDS {
+        for subject in &mut subjects {
+            subject.costs.push(load::measure(subject.proxy, &subject.requests, WARM_UP, SPAN));
+        }
+        // Who comes first takes turns too.
+        subjects.reverse();
+    }
+    table(&subjects);
+}
+
+fn table(subjects: &[Subject<'_>]) {
+    let bare = &subjects[0].costs;
+    println!("{:30} {:>14} {:>8} {:>8} {:>11} {:>9}", "", "CPU us/request", "+ us", "x bare", "requests/s", "p99 us");
+    for Subject { name, costs, .. } in subjects {
+        // Each against its neighbour in time.
+        let ratios = costs.iter().zip(bare).map(|(cost, bare)| micros(cost.cpu) / micros(bare.cpu));
+        let more = costs.iter().zip(bare).map(|(cost, bare)| micros(cost.cpu) - micros(bare.cpu));
+        println!(
+            "{name:30} {:>14.2} {:>8.2} {:>8.3} {:>11.0} {:>9.0}",
+            median(costs.iter().map(|cost| micros(cost.cpu))),
+            median(more),
+            median(ratios),
+            median(costs.iter().map(|cost| cost.rate)),
+            median(costs.iter().map(|cost| micros(cost.p99))),
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! What the gateway is compared with: a Pingora proxy that does nothing but forward, with Pingora's own server, main
+//! loop and defaults.
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use pingora_core::{
+    Result,
+    server::{Server, configuration::ServerConf},
+    upstreams::peer::HttpPeer,
+};
+use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
+
+struct Bare(SocketAddr);
+
+#[async_trait]
+impl ProxyHttp for Bare {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> Result<Box<HttpPeer>> {
+        Ok(Box::new(HttpPeer::new(self.0, false, String::new())))
+    }
+}
+
+/// Serves until it is killed.
+pub fn serve(address: &str, upstream: &str) {
+    let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads: 1, ..ServerConf::default() });
+    server.bootstrap();
+    let bare = Bare(upstream.parse().expect("an address"));
+    let mut service = http_proxy_service(&server.configuration, bare);
+    service.add_tcp(address);
+    server.add_service(service);
+    server.run_forever();
+}

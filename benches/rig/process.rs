@@ -1,0 +1,174 @@
+//! Processes, each on a core of its own choice, and the CPU time that they took.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The gateway, built with the bench's own profile.
+pub const GATEWAY: &str = env!("CARGO_BIN_EXE_portcullis");
+
+/// Far above what a start takes.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Which of the machine's cores does what.
+#[derive(Clone, Copy, Debug)]
+pub struct Cores {
+    /// What is measured, alone.
+    pub proxy: usize,
+    /// Everything else.
+    pub rest: usize,
+}
+
+impl Cores {
+    /// The first two that this process may use; `None` where there is one only. From here on this process and what it
+    /// starts stay on the second.
+    pub fn claim() -> Option<Self> {
+        let mut allowed = empty_set();
+        // SAFETY: the set is as large as its size says, and outlives the call.
+        unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut allowed) };
+        // SAFETY: the macros' functions only look at the set.
+        let mut cores = (0..libc::CPU_SETSIZE as usize).filter(|core| unsafe { libc::CPU_ISSET(*core, &allowed) });
+        let cores = Self { proxy: cores.next()?, rest: cores.next()? };
+        stay_on(cores.rest).ok()?;
+        Some(cores)
+    }
+}
+
+fn empty_set() -> libc::cpu_set_t {
+    // SAFETY: a set is an array of numbers, and all zero is the empty one.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Binds this thread, and the threads and processes it starts, to a core.
+fn stay_on(core: usize) -> io::Result<()> {
+    let mut set = empty_set();
+    // SAFETY: `core` is one that the kernel named; the set is as large as its size says.
+    let outcome = unsafe {
+        libc::CPU_SET(core, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A process of the bench. It is killed when dropped.
+pub struct Process {
+    child: Child,
+    /// Where it accepts connections.
+    pub address: SocketAddr,
+    /// From its start until it served.
+    pub took_to_serve: Duration,
+    _dir: Option<TempDir>,
+}
+
+impl Process {
+    /// The upstream.
+    pub fn upstream(cores: Cores) -> Self {
+        let begun = Instant::now();
+        let (child, mut out) = started(itself().args(["part", "upstream"]), cores.rest);
+        let mut line = String::new();
+        out.read_line(&mut line).expect("the upstream says where it listens");
+        let address = line.trim().parse().expect("an address");
+        Self { child, address, took_to_serve: begun.elapsed(), _dir: None }
+    }
+
+    /// A bare Pingora proxy in front of the upstream.
+    pub fn bare(cores: Cores, upstream: SocketAddr) -> Self {
+        let begun = Instant::now();
+        // Pingora does not say which port it was given: one that is free now is named.
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        let (child, _) =
+            started(itself().args(["part", "bare", &address.to_string(), &upstream.to_string()]), cores.proxy);
+        while TcpStream::connect(address).is_err() {
+            assert!(begun.elapsed() < START_LIMIT, "the bare proxy does not listen");
+            thread::sleep(Duration::from_millis(5));
+        }
+        Self { child, address, took_to_serve: begun.elapsed(), _dir: None }
+    }
+
+    /// The gateway with this configuration; `@DIR@` in it is a directory of its own. Its log is read and thrown away.
+    pub fn gateway(cores: Cores, toml: &str) -> Self {
+        let (dir, file) = configuration(toml);
+        let begun = Instant::now();
+        let (child, mut out) = started(Command::new(GATEWAY).args(["run", "-c"]).arg(file), cores.proxy);
+        let mut address = None;
+        let mut printed = String::new();
+        loop {
+            let start = printed.len();
+            assert!(out.read_line(&mut printed).expect("text") > 0, "the gateway did not start:\n{printed}");
+            let line: Value = serde_json::from_str(&printed[start..]).unwrap_or_default();
+            if line["event"] == "listening" && line["listener"] == "0" {
+                address = line["address"].as_str().and_then(|text| text.parse().ok());
+            }
+            if line["event"] == "ready" {
+                break;
+            }
+        }
+        let took_to_serve = begun.elapsed();
+        thread::spawn(move || swallow(out));
+        Self { child, address: address.expect("a listener"), took_to_serve, _dir: Some(dir) }
+    }
+
+    /// The CPU time of the process so far: all its threads, in user and system mode.
+    pub fn cpu_time(&self) -> Duration {
+        let mut clock = 0;
+        let pid = self.child.id().cast_signed();
+        // SAFETY: both calls write to what they are given, which outlives them.
+        let time = unsafe {
+            assert_eq!(libc::clock_getcpuclockid(pid, &raw mut clock), 0, "the process is gone");
+            let mut time: libc::timespec = std::mem::zeroed();
+            assert_eq!(libc::clock_gettime(clock, &raw mut time), 0, "the process is gone");
+            time
+        };
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A configuration in a directory of its own.
+pub fn configuration(toml: &str) -> (TempDir, std::path::PathBuf) {
+    let dir = TempDir::new().expect("a temporary directory");
+    let file = dir.path().join("portcullis.toml");
+    let path: &Path = dir.path();
+    fs::write(&file, toml.replace("@DIR@", &path.display().to_string())).expect("the directory can be written to");
+    (dir, file)
+}
+
+fn itself() -> Command {
+    Command::new(std::env::current_exe().expect("the bench is a file"))
+}
+
+fn started(command: &mut Command, core: usize) -> (Child, BufReader<ChildStdout>) {
+    let prepare = move || {
+        // A bench that is cut off leaves nothing behind.
+        // SAFETY: the call takes numbers and gives one.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        stay_on(core)
+    };
+    // SAFETY: between fork and exec nothing but system calls are made.
+    unsafe { command.pre_exec(prepare) };
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the process can be started");
+    let out = child.stdout.take().expect("standard output is a pipe");
+    (child, BufReader::new(out))
+}
+
+fn swallow(mut out: impl Read) {
+    let mut scratch = vec![0; 64 << 10];
+    while matches!(out.read(&mut scratch), Ok(1..)) {}
+}
