@@ -35,9 +35,11 @@ fn main() {
     };
     let upstream = Process::upstream(cores);
     let toml = |routes, credentials| grown(routes, credentials, &upstream.address.to_string());
-    for (name, routes, credentials) in
-        [("10,000 routes", MANY_ROUTES, FEW), ("100,000 credentials", FEW, MANY_CREDENTIALS), ("both", MANY_ROUTES, MANY_CREDENTIALS)]
-    {
+    for (name, routes, credentials) in [
+        ("10,000 routes", MANY_ROUTES, FEW),
+        ("100,000 credentials", FEW, MANY_CREDENTIALS),
+        ("both", MANY_ROUTES, MANY_CREDENTIALS),
+    ] {
         let grown = toml(routes, credentials);
         println!("{name:22} checked in {:.2} s", checked_in(&grown).as_secs_f64());
     }
@@ -46,7 +48,8 @@ fn main() {
     let credentials = Process::gateway(cores, &toml(FEW, MANY_CREDENTIALS));
     // The same ten requests everywhere, so that what differs is what there is beside them.
     let requests: Vec<_> = (0..FEW).map(|n| request(&format!("/service-{n}/orders/7"), Some(&key(n)))).collect();
-    let subjects = [("10 routes and credentials", &few), ("10,000 routes", &routes), ("100,000 credentials", &credentials)];
+    let subjects =
+        [("10 routes and credentials", &few), ("10,000 routes", &routes), ("100,000 credentials", &credentials)];
     let mut costs = vec![Vec::new(); subjects.len()];
     for round in 0..ROUNDS {
         for turn in 0..subjects.len() {

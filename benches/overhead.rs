@@ -92,7 +92,8 @@ fn main() {
 
     let guarded = vec![request("/orders/12345?expand=lines", Some(KEY))];
     let open = vec![request("/open/12345?expand=lines", None)];
-    let subject = |name, proxy, requests: &[Vec<u8>]| Subject { name, proxy, requests: requests.to_vec(), costs: vec![] };
+    let subject =
+        |name, proxy, requests: &[Vec<u8>]| Subject { name, proxy, requests: requests.to_vec(), costs: vec![] };
     let mut subjects = [
         subject("bare Pingora", &bare, &guarded),
         subject("key and restriction, log on", &logs, &guarded),

@@ -19,7 +19,10 @@ pub mod request_id;
 mod respond;
 pub mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -78,7 +81,9 @@ impl Proxy {
         if let Some(answer) = pipeline::run(&route, session, state, &mut body).await {
             return Ok(Some(answer));
         }
-        self.services.metrics.observe(Phase::Policy, state.started.elapsed());
+        let now = Instant::now();
+        self.services.metrics.observe(Phase::Policy, now - state.started);
+        state.forwarded = Some(now);
         let hidden = route.auth.as_ref().map(|auth| &auth.hidden);
         forward::strip(session.req_header_mut(), &route.settings, hidden)?;
         if let Some(life) = &state.life
@@ -186,7 +191,6 @@ impl ProxyHttp for Proxy {
         let peer = if is_upgrade { target.upgradable_peer() } else { target.peer() };
         state.upstream = Some((upstream.clone(), target.address.clone()));
         state.attempts += 1;
-        state.forwarded.get_or_insert_with(std::time::Instant::now);
         Ok(peer)
     }
 

@@ -66,7 +66,11 @@ pub fn measure(proxy: &Process, requests: &[Vec<u8>], warm_up: Duration, span: D
         let p99 = took.len() * 99 / 100;
         let (_, p99, _) = took.select_nth_unstable(p99);
         let p99 = *p99;
-        Cost { cpu: cpu / u32::try_from(took.len()).expect("fewer requests"), rate: took.len() as f64 / wall.as_secs_f64(), p99 }
+        Cost {
+            cpu: cpu / u32::try_from(took.len()).expect("fewer requests"),
+            rate: took.len() as f64 / wall.as_secs_f64(),
+            p99,
+        }
     })
 }
 

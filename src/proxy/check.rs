@@ -4,11 +4,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use http::{HeaderValue, Method, Version, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::PathAndQuery};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::{
+    forward,
     refusal::{Answer, Problem},
     request_id::RequestId,
     state::RequestState,
@@ -25,8 +26,10 @@ use crate::{
 /// Finds the route, with the head made unambiguous on the way.
 pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestState) -> Result<Arc<Route>, Answer> {
     identify(snapshot, session, state);
-    let has_encoded_slash = unambiguous(session.req_header_mut()).map_err(|fault| fault.noted(state))?;
+    let has_encoded_slash = unambiguous(session.req_header_mut());
+    // A head that is refused is logged as well.
     state.remember(session);
+    let has_encoded_slash = has_encoded_slash.map_err(|fault| fault.noted(state))?;
 
     let head = session.req_header();
     let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -79,7 +82,8 @@ fn unambiguous(head: &mut RequestHeader) -> Result<bool, Fault> {
         http2(head)?;
     }
     let has_encoded_slash = make_canonical(head)?;
-    hop_by_hop(head)?;
+    // The target is its URI from here on, and the spelling of names is let go.
+    forward::open(head, hop_by_hop);
     Ok(has_encoded_slash)
 }
 
@@ -172,35 +176,50 @@ fn absolute(raw: &[u8]) -> Result<&[u8], Fault> {
 
 /// Reduces `Connection` to what the gateway itself does with the connection, so that it names no header that would be
 /// removed from what the upstream gets (pitfalls 11 and 64), and lets no upgrade pass but WebSocket (pitfall 4).
-fn hop_by_hop(head: &mut RequestHeader) -> Result<(), Fault> {
-    let upgrade = head.headers.get(header::UPGRADE);
-    let is_websocket = upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && head.headers.get_all(header::UPGRADE).iter().nth(1).is_none()
-        && head.version == Version::HTTP_11
-        && head.method == Method::GET
-        && names_upgrade(head);
-    let has_upgrade = upgrade.is_some();
-    let has_connection = head.headers.contains_key(header::CONNECTION);
-    if has_upgrade && !is_websocket {
-        while head.remove_header(&header::UPGRADE).is_some() {}
-        while head.remove_header("http2-settings").is_some() {}
+fn hop_by_hop(head: &mut Parts) {
+    // One look at each name costs less than a search for each of these.
+    if !head.headers.keys().any(is_hop_by_hop) {
+        return;
     }
-    if has_connection {
-        while head.remove_header(&header::CONNECTION).is_some() {}
+    let is_websocket = is_websocket(head);
+    if !is_websocket {
+        head.headers.remove(header::UPGRADE);
+        head.headers.remove("http2-settings");
     }
+    head.headers.remove(header::CONNECTION);
     if is_websocket {
-        head.insert_header(header::CONNECTION, "Upgrade").map_err(|_| Fault::bad("Connection"))?;
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     }
     for name in ["keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "trailer"] {
-        if head.headers.contains_key(name) {
-            while head.remove_header(name).is_some() {}
-        }
+        head.headers.remove(name);
     }
-    Ok(())
 }
 
-fn names_upgrade(head: &RequestHeader) -> bool {
-    let tokens =
-        head.headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "upgrade"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "trailer"
+    )
+}
+
+fn is_websocket(head: &Parts) -> bool {
+    let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+    protocols.next().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && protocols.next().is_none()
+        && head.version == Version::HTTP_11
+        && head.method == Method::GET
+        && names_upgrade(&head.headers)
+}
+
+fn names_upgrade(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"upgrade"))
 }

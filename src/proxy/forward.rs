@@ -7,20 +7,26 @@
 use std::{fmt::Write, net::IpAddr};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use portcullis_plugin::{Places, PluginError, RequestCx};
 
 use super::{client_address::ClientAddress, edit::UpstreamEdit, state::RequestState};
-use crate::snapshot::{
-    Route,
-    route::{Ending, Settings},
+use crate::{
+    snapshot::{
+        Route,
+        route::{Ending, Settings},
+    },
+    telemetry::events::append_address,
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// How many headers the gateway may add to a request.
+const MANAGED_HEADERS: usize = 16;
 
 /// Takes out of the client's request what must not be forwarded: headers that only the gateway may set, and the places
 /// in which credentials stand. Done once, before Pingora copies the head.
@@ -94,7 +100,7 @@ pub fn complete(
     if let Ending::Forward(upstream) = &route.ending
         && let Some(host) = &upstream.host
     {
-        set(head, &header::HOST, host.clone());
+        open(head, |parts| drop(parts.headers.insert(header::HOST, host.clone())));
     }
     if !route.pipeline.edit_request.is_empty() {
         let mut edit = UpstreamEdit::new(head, &route.settings.identity);
@@ -104,61 +110,78 @@ pub fn complete(
                 .map_err(|error| PluginError::new(format!("{}: {error}", step.policy)))?;
         }
     }
-    if let Some(identity) = &state.identity {
-        for (name, value) in route.settings.identity.of(identity) {
-            set(head, name, value.clone());
-        }
-    }
-    if let Some(name) = route.settings.identity.request_id()
-        && let Ok(id) = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(state.id.as_str().as_bytes()))
-    {
-        set(head, name, id);
-    }
-    forwarded(head, &route.settings.client_address, state, cx);
-    // HTTP/1.0 may leave the Host out. What goes to the upstream is HTTP/1.1, which may not (RFC 9112 section 3.2).
-    if !head.headers.contains_key(header::HOST)
-        && let Some((_, target)) = &state.upstream
-        && let Ok(target) = HeaderValue::from_str(target)
-    {
-        set(head, &header::HOST, target);
-    }
+    open(head, |parts| announce(&mut parts.headers, &route.settings, state, cx));
     Ok(())
 }
 
-fn set(head: &mut RequestHeader, name: &HeaderName, value: HeaderValue) {
-    // A header map holds 32,768 entries; the front lets a hundred through.
-    head.insert_header(name, value).expect("a request has room for a few more headers");
+/// Opens a head for many changes at once, and lets go of the spelling of its header names.
+///
+/// Pingora keeps the spelling in a second map. To set one header through both, a name that is known is copied, parsed
+/// and copied again: for the eleven that the gateway sets that made 17,600 instructions, where a bare proxy needs
+/// 85,000 for a whole request. Header names have no case (RFC 9110 section 5.1), and HTTP/2 has lower case only.
+///
+/// The target is taken from the URI, so the path has to be the canonical one.
+pub fn open<T>(head: &mut RequestHeader, edit: impl FnOnce(&mut Parts) -> T) -> T {
+    let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let mut parts = Parts::from(std::mem::replace(head, nothing));
+    let outcome = edit(&mut parts);
+    *head = RequestHeader::from(parts);
+    outcome
+}
+
+/// Says what only the gateway says.
+fn announce(headers: &mut HeaderMap, settings: &Settings, state: &RequestState, cx: &RequestCx<'_>) {
+    // Grown once. A header map holds 32,768 entries; the front lets a hundred through.
+    headers.reserve(MANAGED_HEADERS);
+    if let Some(identity) = &state.identity {
+        for (name, value) in settings.identity.of(identity) {
+            headers.insert(name, value.clone());
+        }
+    }
+    if let Some(name) = settings.identity.request_id()
+        && let Ok(id) = HeaderValue::from_str(state.id.as_str())
+    {
+        headers.insert(name, id);
+    }
+    forwarded(headers, &settings.client_address, state, cx);
+    // HTTP/1.0 may leave the Host out. What goes to the upstream is HTTP/1.1, which may not (RFC 9112 section 3.2).
+    if !headers.contains_key(header::HOST)
+        && let Some((_, target)) = &state.upstream
+        && let Ok(target) = HeaderValue::from_str(target)
+    {
+        headers.insert(header::HOST, target);
+    }
 }
 
 /// Tells the upstream about the client: every hop that is believed, and the one that sent this.
-fn forwarded(head: &mut RequestHeader, rule: &ClientAddress, state: &RequestState, cx: &RequestCx<'_>) {
-    let original = cx.headers();
-    let host = original.get(header::HOST).or(head.headers.get(header::HOST)).cloned();
+fn forwarded(headers: &mut HeaderMap, rule: &ClientAddress, state: &RequestState, cx: &RequestCx<'_>) {
+    let host = cx.headers().get(header::HOST).or(headers.get(header::HOST)).cloned();
     // Plain HTTP until a listener has TLS; a believed peer may say that it ended TLS.
     let proto = if state.proto_is_https { "https" } else { "http" };
     if rule.sends_x_forwarded() {
         if let Ok(value) = HeaderValue::from_maybe_shared(addresses(state)) {
-            set(head, &X_FORWARDED_FOR, value);
+            headers.insert(X_FORWARDED_FOR, value);
         }
-        set(head, &X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
         if let Some(host) = &host {
-            set(head, &X_FORWARDED_HOST, host.clone());
+            headers.insert(X_FORWARDED_HOST, host.clone());
         }
     }
     if rule.sends_forwarded() {
         let host = host.as_ref().and_then(|host| host.to_str().ok());
         if let Ok(value) = HeaderValue::try_from(forwarded_value(state, host, proto)) {
-            set(head, &header::FORWARDED, value);
+            headers.insert(header::FORWARDED, value);
         }
     }
 }
 
 /// The client and the hops behind it, as `X-Forwarded-For` has them.
 fn addresses(state: &RequestState) -> Bytes {
-    let mut text = String::with_capacity(40);
-    let _ = write!(text, "{}", state.client);
+    let mut text = Vec::with_capacity(40);
+    append_address(state.client, &mut text);
     for hop in &state.hops {
-        let _ = write!(text, ", {hop}");
+        text.extend_from_slice(b", ");
+        append_address(*hop, &mut text);
     }
     text.into()
 }

@@ -111,15 +111,13 @@ impl RequestState {
         }
     }
 
-    /// A request has come: the time starts now, not when its connection was opened.
+    /// A request has come; Pingora makes its state when the head has been read.
     pub fn begin(&mut self, session: &Session) {
-        self.started = Instant::now();
         self.now = UnixTime::now();
         self.peer = session.client_addr().and_then(|address| address.as_inet()).copied().unwrap_or(self.peer);
         self.client = self.peer.ip().to_canonical();
         self.line.version = Some(session.req_header().version);
         self.line.has_begun = true;
-        self.remember(session);
     }
 
     /// The head is as it will be matched and logged.

@@ -292,7 +292,8 @@ fn path(value: &str) -> &str {
     cut(&value[..end], MAX_PATH_BYTES)
 }
 
-fn append_address(address: IpAddr, line: &mut Vec<u8>) {
+/// Appends an address as it is written.
+pub fn append_address(address: IpAddr, line: &mut Vec<u8>) {
     match address.to_canonical() {
         IpAddr::V4(v4) => append_v4(v4, line),
         // Into a vector, which takes every write.
