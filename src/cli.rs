@@ -31,7 +31,7 @@ A first look: portcullis run -c conf/portcullis.toml";
 
 /// An API gateway that proves who is calling before it lets a request through.
 #[derive(Parser)]
-#[command(name = "portcullis", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "portcullis", version, about, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
