@@ -1,6 +1,6 @@
 //! The private socket over which `portcullis reload` asks a running gateway, and is told what came of it.
 //!
-//! One line each way: `reload`, and a JSON object ([`Reloaded`]). Only root and the gateway's own user are listened to.
+//! One line each way: `reload` and the file that the caller means, and a JSON object ([`Reloaded`]). Only root and the gateway's own user are listened to.
 
 use std::{
     fs,
@@ -14,10 +14,13 @@ use std::{
     time::Duration,
 };
 
-use crate::reload::{Reloaded, Wish};
+use crate::{
+    config::Report,
+    reload::{Reloaded, Wish},
+};
 
 /// The longest request.
-const MAX_REQUEST_BYTES: u64 = 64;
+const MAX_REQUEST_BYTES: u64 = 4200;
 /// How long a caller may take to say what it wants, or to take the answer.
 const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a reload.
@@ -54,10 +57,10 @@ impl Control {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Serves callers, one at a time, until the process ends.
-    pub fn serve(self, wishes: &mpsc::Sender<Wish>) {
+    /// Serves callers, one at a time, until the process ends. `serves` is the configuration's file.
+    pub fn serve(self, wishes: &mpsc::Sender<Wish>, serves: &Path) {
         for caller in self.listener.incoming() {
-            let served = caller.and_then(|caller| serve(&caller, wishes));
+            let served = caller.and_then(|caller| serve(&caller, wishes, serves));
             if let Err(error) = served {
                 log::warn!("control socket: {error}");
             }
@@ -91,7 +94,7 @@ pub fn bind(path: &Path, permissions: fs::Permissions) -> io::Result<UnixListene
     Ok(listener)
 }
 
-fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>) -> io::Result<()> {
+fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io::Result<()> {
     caller.set_read_timeout(Some(CALLER_TIMEOUT))?;
     caller.set_write_timeout(Some(CALLER_TIMEOUT))?;
     let theirs = user_of(caller)?;
@@ -101,16 +104,30 @@ fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>) -> io::Result<()> {
     }
     let mut line = String::new();
     BufReader::new(caller.take(MAX_REQUEST_BYTES)).read_line(&mut line)?;
-    if line.trim_end() != "reload" {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted something other than `reload`"));
-    }
-    let (answer, waits) = mpsc::channel();
-    wishes.send(Some(answer)).map_err(io::Error::other)?;
-    let reloaded = waits.recv_timeout(RELOAD_TIMEOUT).map_err(io::Error::other)?;
+    let reloaded = match line.trim_end().strip_prefix("reload") {
+        Some("") => reload(wishes)?,
+        Some(named) if named.strip_prefix(' ').is_some_and(|named| Path::new(named) == serves) => reload(wishes)?,
+        Some(named) if named.starts_with(" /") => {
+            let report = Report::of_file(Path::new(&named[1..]), format!("the gateway serves `{}`", serves.display()));
+            Reloaded { generation: 0, routes: 0, changes: None, errors: report.0 }
+        }
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted something other than `reload`")),
+    };
     let mut answer = serde_json::to_vec(&reloaded)?;
     answer.push(b'\n');
     let mut caller = caller;
     caller.write_all(&answer)
+}
+
+fn reload(wishes: &mpsc::Sender<Wish>) -> io::Result<Reloaded> {
+    let (answer, waits) = mpsc::channel();
+    wishes.send(Some(answer)).map_err(io::Error::other)?;
+    waits.recv_timeout(RELOAD_TIMEOUT).map_err(io::Error::other)
+}
+
+/// A file by the one name it has, whatever way led to it.
+pub fn one_name(file: &Path) -> PathBuf {
+    fs::canonicalize(file).or_else(|_| std::path::absolute(file)).unwrap_or_else(|_| file.to_owned())
 }
 
 /// The user at the other end (`SO_PEERCRED`, unix(7)).
@@ -131,14 +148,14 @@ fn user_of(caller: &UnixStream) -> io::Result<libc::uid_t> {
     if result == 0 { Ok(credentials.uid) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Asks the gateway behind this socket to reload, and waits for what comes of it.
+/// Asks the gateway behind this socket to reload this file, which has to be the one it serves, and waits for what comes of it.
 ///
 /// # Errors
 /// Nobody listens there, or no answer came.
-pub fn ask(path: &Path) -> io::Result<Reloaded> {
+pub fn ask(path: &Path, file: &Path) -> io::Result<Reloaded> {
     let mut gateway = UnixStream::connect(path)?;
     gateway.set_read_timeout(Some(RELOAD_TIMEOUT))?;
-    gateway.write_all(b"reload\n")?;
+    gateway.write_all(format!("reload {}\n", one_name(file).display()).as_bytes())?;
     let mut answer = String::new();
     gateway.read_to_string(&mut answer)?;
     if answer.is_empty() {

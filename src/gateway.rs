@@ -180,8 +180,8 @@ impl Started {
         let mut files = sockets.files;
         if let Some(control) = control {
             files.push(control.path().to_owned());
-            let wishes = wishes.clone();
-            thread("control", move || control.serve(&wishes))?;
+            let (wishes, serves) = (wishes.clone(), control::one_name(path));
+            thread("control", move || control.serve(&wishes, &serves))?;
         }
         announce(&services, &fixed, &addresses, generation, routes);
         let drain_timeout = fixed.server.drain_timeout.0;

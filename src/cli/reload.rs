@@ -20,7 +20,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let socket = arguments.socket.clone().or_else(|| configured(arguments)).or_else(control::default_path);
     let socket = socket
         .ok_or_else(|| Failure::Other("there is no runtime directory to find a gateway in; say --socket".into()))?;
-    let reloaded = control::ask(&socket)
+    let reloaded = control::ask(&socket, &arguments.config.config)
         .map_err(|error| Failure::Other(format!("no gateway answers at {}: {error}", socket.display())))?;
     let Some(changes) = reloaded.changes else {
         return Err(Failure::Configuration(Report(reloaded.errors)));
@@ -35,10 +35,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `server.control` of the file, also of one that has errors: what is wrong with it is the gateway's to say.
+/// `server.control` of the file, also of one that has errors: what is wrong with it is the gateway's to say, if it can be
+/// found. Where the parser lost its way before that line, the line alone is looked for.
 fn configured(arguments: &Arguments) -> Option<PathBuf> {
     let source = Source::read(&arguments.config.config).ok()?;
-    let (root, _) = toml::de::DeTable::parse_recoverable(&source.text);
-    let control = root.get_ref().get("server")?.get_ref().get("control")?;
-    control.get_ref().as_str().map(PathBuf::from)
+    let (root, errors) = toml::de::DeTable::parse_recoverable(&source.text);
+    let control = root.get_ref().get("server").and_then(|server| server.get_ref().get("control"));
+    let control = control.and_then(|control| control.get_ref().as_str().map(PathBuf::from));
+    control.or_else(|| if errors.is_empty() { None } else { source.text.lines().find_map(control_line) })
+}
+
+/// `control = "..."`.
+fn control_line(line: &str) -> Option<PathBuf> {
+    let table: toml::Table = line.trim().starts_with("control").then(|| line.parse().ok()).flatten()?;
+    table.get("control")?.as_str().map(PathBuf::from)
 }

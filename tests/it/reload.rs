@@ -291,6 +291,31 @@ async fn pitfall_55_what_only_a_restart_can_change_is_refused_by_name() {
     assert_eq!(scene.gateway.metric("portcullis_reloads_total{result=\"failure\"}").await, 8.0);
 }
 
+/// The command is about a file, and a gateway that serves another one says so rather than reloading its own.
+#[tokio::test]
+async fn the_command_does_not_reload_another_file() {
+    let scene = start().await;
+    let other = scene.gateway.dir().join("other.toml");
+    std::fs::write(&other, GATEWAY).expect("the directory can be written to");
+    let socket = scene.gateway.dir().join("control.sock");
+    let arguments = ["reload".as_ref(), "-c".as_ref(), other.as_os_str(), "--socket".as_ref(), socket.as_os_str()];
+    let reload = crate::harness::portcullis(&arguments, "").await;
+    assert_eq!(reload.code, 2, "{reload:?}");
+    assert!(reload.stderr.contains("the gateway serves `"), "{reload:?}");
+    assert_eq!(scene.generation().await, 1);
+}
+
+/// The gateway is found by its `control` even where the parser loses its way before that line.
+#[tokio::test]
+async fn the_command_finds_the_gateway_through_a_file_with_syntax_errors() {
+    let own_place = format!("[server]\ncontrol = \"@DIR@/elsewhere.sock\"\n{GATEWAY}");
+    let scene = start_with(&own_place).await;
+    scene.gateway.rewrite(&format!("x = [\n{own_place}"));
+    let reload = scene.gateway.reload().await;
+    assert_eq!(reload.code, 2, "{reload:?}");
+    assert!(reload.stderr.contains("portcullis.toml:"), "{reload:?}");
+}
+
 #[tokio::test]
 async fn a_reload_takes_the_settings_of_the_log() {
     let quiet = GATEWAY.to_owned() + "[log]\naccess = false\nlevel = \"error\"\n";
