@@ -296,7 +296,7 @@ async fn pitfall_55_what_only_a_restart_can_change_is_refused_by_name() {
 async fn the_command_does_not_reload_another_file() {
     let scene = start().await;
     let other = scene.gateway.dir().join("other.toml");
-    std::fs::write(&other, GATEWAY).expect("the directory can be written to");
+    fs::write(&other, GATEWAY).expect("the directory can be written to");
     let socket = scene.gateway.dir().join("control.sock");
     let arguments = ["reload".as_ref(), "-c".as_ref(), other.as_os_str(), "--socket".as_ref(), socket.as_os_str()];
     let reload = crate::harness::portcullis(&arguments, "").await;
