@@ -1,22 +1,19 @@
 //! What growth costs: a request among 10 and among 10,000 routes, with 10 and with 100,000 credentials, and how long
 //! the large configurations take to load. The aim: 5 % more at most for the request, 2 seconds for the load.
-#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
-use std::{fmt::Write, process::Command, time::Duration, time::Instant};
+use std::{
+    fmt::Write,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use sha2::{Digest, Sha256};
 
-mod rig;
-
-use rig::{
+use super::rig::{
     load, median, micros,
     process::{Cores, GATEWAY, Process, configuration},
     request,
 };
-
-/// As in the gateway.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const FEW: usize = 10;
 const MANY_ROUTES: usize = 10_000;
@@ -25,14 +22,8 @@ const ROUNDS: usize = 10;
 const WARM_UP: Duration = Duration::from_millis(300);
 const SPAN: Duration = Duration::from_millis(1200);
 
-fn main() {
-    if rig::has_played_a_part() {
-        return;
-    }
-    let Some(cores) = Cores::claim() else {
-        println!("this bench needs two cores");
-        return;
-    };
+/// Measures both, and prints them.
+pub fn run(cores: Cores) {
     let upstream = Process::upstream(cores);
     let toml = |routes, credentials| grown(routes, credentials, &upstream.address.to_string());
     for (name, routes, credentials) in [

@@ -1,10 +1,13 @@
 //! What the gateway costs beyond a bare Pingora proxy: CPU time, rate and latency of a request, side by side.
+//!
+//! `cargo bench --bench overhead` measures that, and `cargo bench --bench overhead -- growth` what growth costs.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+mod growth;
 mod rig;
 
 use rig::{
@@ -81,6 +84,9 @@ fn main() {
         println!("this bench needs two cores");
         return;
     };
+    if std::env::args().any(|argument| argument == "growth") {
+        return growth::run(cores);
+    }
     let upstream = Process::upstream(cores);
     let bare = Process::bare(cores, upstream.address);
     let configuration = CONFIGURATION
@@ -108,6 +114,7 @@ fn main() {
         subjects.reverse();
     }
     table(&subjects);
+    println!("\nthe gateway started in {:.0} ms", silent.took_to_serve.as_secs_f64() * 1e3);
 }
 
 fn table(subjects: &[Subject<'_>]) {

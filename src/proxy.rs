@@ -137,16 +137,18 @@ fn plugin_failed(state: &mut RequestState, why: impl std::fmt::Display) -> Box<E
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = RequestState;
+    /// Boxed: Pingora's futures hold it in many places and are copied whole when they are boxed, so that every byte of
+    /// it would be copied a dozen times for each request.
+    type CTX = Box<RequestState>;
 
-    fn new_ctx(&self) -> RequestState {
-        RequestState::new(self.services.clone())
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(RequestState::new(self.services.clone()))
     }
 
     /// None: what Pingora would add compresses nothing and costs a little on each request.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, state: &mut Self::CTX) -> Result<bool> {
         state.begin(session);
         session.set_write_timeout(Some(self.write_timeout));
         if let Some(answer) = self.decide(session, state).await? {
@@ -179,7 +181,7 @@ impl ProxyHttp for Proxy {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, state: &mut RequestState) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, state: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let Some(route) = &state.route else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route was forwarded");
         };
@@ -198,7 +200,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         head: &mut RequestHeader,
-        state: &mut RequestState,
+        state: &mut Self::CTX,
     ) -> Result<()> {
         let Some(route) = state.route.clone() else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route was forwarded");
@@ -224,7 +226,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        state: &mut RequestState,
+        state: &mut Self::CTX,
     ) -> Result<()> {
         if session.was_upgraded() {
             return Ok(());
@@ -248,7 +250,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        state: &mut RequestState,
+        state: &mut Self::CTX,
     ) -> Result<()> {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
@@ -291,7 +293,7 @@ impl ProxyHttp for Proxy {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        state: &mut RequestState,
+        state: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         let mut filters = std::mem::take(&mut state.bodies);
         let outcome = filters.iter_mut().rev().try_for_each(|filter| filter.response(body, end_of_stream));
@@ -304,7 +306,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        state: &mut RequestState,
+        state: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         failure::count(state, &error);
@@ -314,7 +316,7 @@ impl ProxyHttp for Proxy {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, state: &mut RequestState) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, state: &mut Self::CTX) -> FailToProxy {
         let problem = failure::problem(state, error);
         let has_begun = session.response_written().is_some_and(|head| !head.status.is_informational());
         let error_code = match problem {
@@ -330,26 +332,26 @@ impl ProxyHttp for Proxy {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, state: &mut RequestState) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, state: &mut Self::CTX) {
         state.end(Some(session));
     }
 
     /// Ours are in the access line, without the query that Pingora would print.
-    fn suppress_error_log(&self, _: &Session, _: &RequestState, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &RequestState,
+        _: &Self::CTX,
         _: &Error,
         _: pingora_proxy::ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    fn request_summary(&self, _: &Session, state: &RequestState) -> String {
+    fn request_summary(&self, _: &Session, state: &Self::CTX) -> String {
         format!("{} {}, request {}", state.method(), state.path(), state.id.as_str())
     }
 }

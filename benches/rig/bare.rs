@@ -25,6 +25,7 @@ impl ProxyHttp for Bare {
 }
 
 /// Serves until it is killed.
+#[expect(clippy::disallowed_methods, reason = "the bare proxy is one as Pingora's own examples have it")]
 pub fn serve(address: &str, upstream: &str) {
     let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads: 1, ..ServerConf::default() });
     server.bootstrap();

@@ -82,6 +82,7 @@ impl Process {
     }
 
     /// A bare Pingora proxy in front of the upstream.
+    #[expect(clippy::disallowed_methods, reason = "nothing else runs here while it waits")]
     pub fn bare(cores: Cores, upstream: SocketAddr) -> Self {
         let begun = Instant::now();
         // Pingora does not say which port it was given: one that is free now is named.
