@@ -108,13 +108,15 @@ impl StreamLife {
     /// Ends when the request has to.
     pub(super) async fn over(&self, max_age: Duration, body_timeout: Duration, pulse: &mut Timer) {
         let started = Instant::now();
+        let (mut now, mut left) = (started, max_age);
         loop {
-            let left = max_age.saturating_sub(started.elapsed());
+            pulse.wait_until(now + LOOK_EVERY.min(left)).await;
+            now = Instant::now();
+            left = max_age.saturating_sub(now - started);
             if let Some(end) = self.verdict(left, body_timeout) {
                 self.state.lock().ended = Some(end);
                 return;
             }
-            pulse.wait_until(Instant::now() + LOOK_EVERY.min(left)).await;
         }
     }
 
@@ -155,9 +157,17 @@ pub(super) struct Timer(Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>)
 impl Timer {
     /// Ends at this moment. Giving it up loses nothing.
     pub(super) async fn wait_until(&mut self, moment: Instant) {
-        while let Some(left) = moment.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            self.0.get_or_insert_with(|| Box::pin(pingora_timeout::sleep(left))).await;
-            self.0 = None;
+        loop {
+            // The time is looked at only when the timer has gone off: a look costs as much as a poll.
+            if let Some(timer) = &mut self.0 {
+                timer.await;
+                self.0 = None;
+            }
+            let left = moment.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.0 = Some(Box::pin(pingora_timeout::sleep(left)));
         }
     }
 }

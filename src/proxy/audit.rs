@@ -6,7 +6,6 @@
 
 use std::{
     cell::Cell,
-    net::IpAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -46,13 +45,9 @@ impl Attempted {
 
 /// Writes the events of one request.
 pub struct Trail<'t> {
-    services: &'t Services,
+    state: &'t RequestState,
     settings: &'t file::Audit,
     route: &'t str,
-    request_id: &'t str,
-    address: IpAddr,
-    method: &'t str,
-    path: &'t str,
     attempts: Vec<Attempted>,
     failure: Option<String>,
     /// Events that found no room, to be tried again.
@@ -62,18 +57,7 @@ pub struct Trail<'t> {
 impl<'t> Trail<'t> {
     /// Of this request.
     pub fn of(state: &'t RequestState, settings: &'t file::Audit, route: &'t str) -> Self {
-        Self {
-            services: &state.services,
-            settings,
-            route,
-            request_id: state.id.as_str(),
-            address: state.client,
-            method: state.method().as_str(),
-            path: state.path(),
-            attempts: Vec::new(),
-            failure: None,
-            is_incomplete: false,
-        }
+        Self { state, settings, route, attempts: Vec::new(), failure: None, is_incomplete: false }
     }
 
     /// Notes an attempt; it is written if nothing else grants.
@@ -151,7 +135,7 @@ impl<'t> Trail<'t> {
             event,
             result,
             reason: reason.map(Reason::code),
-            request_id: self.request_id,
+            request_id: self.state.id.as_str(),
             route: Some(self.route),
             policy,
             consumer: consumer.map(|consumer| consumer.name.as_str()),
@@ -159,11 +143,11 @@ impl<'t> Trail<'t> {
             tenant: identity.and_then(|identity| identity.tenant.as_deref()),
             issuer: identity.and_then(|identity| identity.issuer.as_deref()),
             credentials: identity.map(|identity| identity.credentials.as_slice()).unwrap_or_default(),
-            address: self.address,
-            method: self.method,
-            path: self.path,
+            address: self.state.client,
+            method: self.state.method().as_str(),
+            path: self.state.path(),
         };
-        if !written(self.services, &line) {
+        if !written(&self.state.services, &line) {
             self.is_incomplete = true;
         }
     }

@@ -144,7 +144,7 @@ impl IdentityHeaders {
     /// Whether a header that comes in under this name is removed.
     pub fn removes(&self, name: &HeaderName) -> bool {
         let name = name.as_str();
-        if name.contains('_') {
+        if name.as_bytes().contains(&b'_') {
             return true;
         }
         if !name.bytes().next().is_some_and(|byte| self.first[usize::from(byte)]) {

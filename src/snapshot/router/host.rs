@@ -146,13 +146,23 @@ fn is_port(port: &[u8]) -> bool {
 fn is_name(name: &[u8]) -> bool {
     let mut last = b'.';
     for &byte in name {
-        if !is_name_byte(byte) || byte == b'.' && last == b'.' {
+        if !NAME_BYTES[usize::from(byte)] || byte == b'.' && last == b'.' {
             return false;
         }
         last = byte;
     }
     last != b'.' && name.len() <= MAX_HOST_BYTES
 }
+
+static NAME_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0;
+    while byte < bytes.len() {
+        bytes[byte] = is_name_byte(byte as u8);
+        byte += 1;
+    }
+    bytes
+};
 
 /// RFC 3986 section 3.2.2, reg-name: unreserved and sub-delims; escapes are left out.
 const fn is_name_byte(byte: u8) -> bool {
