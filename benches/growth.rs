@@ -10,7 +10,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::rig::{
-    load, median, micros,
+    load::OtherSide,
+    median, micros,
     process::{Cores, GATEWAY, Process, configuration},
     request,
 };
@@ -24,8 +25,8 @@ const SPAN: Duration = Duration::from_millis(1200);
 
 /// Measures both, and prints them.
 pub fn run(cores: Cores) {
-    let upstream = Process::upstream(cores);
-    let toml = |routes, credentials| grown(routes, credentials, &upstream.address.to_string());
+    let other_side = OtherSide::start();
+    let toml = |routes, credentials| grown(routes, credentials, &other_side.upstream.to_string());
     for (name, routes, credentials) in [
         ("10,000 routes", MANY_ROUTES, FEW),
         ("100,000 credentials", FEW, MANY_CREDENTIALS),
@@ -45,7 +46,7 @@ pub fn run(cores: Cores) {
     for round in 0..ROUNDS {
         for turn in 0..subjects.len() {
             let at = (round + turn) % subjects.len();
-            costs[at].push(load::measure(subjects[at].1, &requests, WARM_UP, SPAN));
+            costs[at].push(other_side.measure(subjects[at].1, &requests, WARM_UP, SPAN));
         }
     }
     println!("\n{:28} {:>14} {:>8} {:>12}", "", "CPU us/request", "x few", "started in s");

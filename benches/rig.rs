@@ -1,28 +1,24 @@
 //! What the benches stand on: processes on cores of their own, a load that keeps them busy, and what a request costs.
 //!
-//! The proxy has one core to itself; upstream, load and the reader of the log share another, so that none of them
+//! The proxy has one core to itself; clients, upstream and the reader of the log share another, so that none of them
 //! takes time from what is measured. They need less of it than the proxy, which therefore is what limits the rate.
 //!
 //! CPU time is what the kernel accounts to the proxy's process, all threads and system calls included. A machine that
 //! does other things at the same time changes rates and latencies much and CPU time little, so that is what is
 //! compared, and always with a neighbour in time: subjects take turns.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 pub mod bare;
 pub mod load;
 pub mod process;
-pub mod upstream;
 
-/// Plays the part that the command line asks for, if it does: benches start themselves again for their other processes.
+/// Plays the part that the command line asks for, if it does: the bench starts itself again as the bare proxy.
 pub fn has_played_a_part() -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        ["part", "upstream"] => upstream::serve(),
-        ["part", "bare", address, upstream] => bare::serve(address, upstream),
-        _ => return false,
-    }
+    let ["part", "bare", address, upstream] = arguments[..] else { return false };
+    bare::serve(address, upstream);
     true
 }
 
@@ -39,12 +35,12 @@ pub fn micros(duration: Duration) -> f64 {
 }
 
 /// A request for this path with this key: some 250 bytes in eight lines, as a program sends it.
-pub fn request(path: &str, key: Option<&str>) -> Vec<u8> {
+pub fn request(path: &str, key: Option<&str>) -> Rc<[u8]> {
     let key = key.map(|key| format!("X-Api-Key: {key}\r\n")).unwrap_or_default();
     let head = format!(
         "GET {path} HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: orders-client/3.14 (linux; x86_64)\r\n\
          Accept: application/json\r\nAccept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\n{key}\
          Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n"
     );
-    head.into_bytes()
+    head.into_bytes().into()
 }

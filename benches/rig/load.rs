@@ -1,4 +1,8 @@
-//! The load: so many connections, each of which asks again as soon as it has its answer.
+//! The other side of the proxy: the clients and the upstream, on one thread that never sleeps.
+//!
+//! A thread that sleeps has to be woken, at the cost of whoever sends to it, and sleeps the more the slower that one
+//! is: 2 us a request that would be taken for the proxy's own. So this side is never idle. In the field it is another
+//! machine.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,17 +13,25 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::LocalSet,
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+    task::{LocalSet, spawn_local, yield_now},
 };
 
-use super::{process::Process, upstream::ANSWER_END};
+use super::process::Process;
 
 /// Connections that are kept and always busy.
 pub const CONNECTIONS: usize = 32;
 
 /// The longest that a warm-up may take. A proxy that does not answer is a failed bench and not an endless one.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: upstream\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+    Content-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: 64\r\n\r\n\
+    {\"id\":12345,\"customer\":\"c-88\",\"total\":\"19.90\",\"state\":\"shipped\"}";
+
+/// What every answer ends with, so that its end is seen without parsing.
+const ANSWER_END: &[u8] = b"\"state\":\"shipped\"}";
 
 /// What so many requests cost.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +44,36 @@ pub struct Cost {
     pub p99: Duration,
 }
 
+/// Clients and upstream.
+pub struct OtherSide {
+    runtime: Runtime,
+    tasks: LocalSet,
+    /// Where the upstream accepts connections. It answers while [`measure`](Self::measure) runs.
+    pub upstream: SocketAddr,
+}
+
+impl OtherSide {
+    /// With an upstream that listens.
+    pub fn start() -> Self {
+        // Sockets are looked at as often as tasks are run.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build();
+        let (runtime, tasks) = (runtime.expect("a runtime"), LocalSet::new());
+        let listener = tasks.block_on(&runtime, TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let upstream = listener.local_addr().expect("an address");
+        tasks.spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                spawn_local(answer(stream));
+            }
+        });
+        Self { runtime, tasks, upstream }
+    }
+
+    /// Asks for `span`, with all of `requests` in turn, after asking for `warm_up` unmeasured and with each of them once.
+    pub fn measure(&self, proxy: &Process, requests: &[Rc<[u8]>], warm_up: Duration, span: Duration) -> Cost {
+        self.tasks.block_on(&self.runtime, measure(proxy, requests, warm_up, span))
+    }
+}
+
 #[derive(Default)]
 struct Shared {
     next: Cell<usize>,
@@ -39,39 +81,36 @@ struct Shared {
     took: RefCell<Vec<Duration>>,
 }
 
-/// Asks for `span`, with all of `requests` in turn, after asking for `warm_up` unmeasured and with each of them once.
-pub fn measure(proxy: &Process, requests: &[Vec<u8>], warm_up: Duration, span: Duration) -> Cost {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let requests: Rc<[Rc<[u8]>]> = requests.iter().map(|request| Rc::from(request.as_slice())).collect();
-    LocalSet::new().block_on(&runtime, async {
-        let shared = Rc::new(Shared::default());
-        let connections: Vec<_> = (0..CONNECTIONS)
-            .map(|_| tokio::task::spawn_local(ask(proxy.address, requests.clone(), shared.clone())))
-            .collect();
-        let begun = Instant::now();
-        tokio::time::sleep(warm_up).await;
-        while shared.next.get() < requests.len() + CONNECTIONS {
-            assert!(begun.elapsed() < LIMIT, "the proxy does not answer");
-            tokio::time::sleep(Duration::from_millis(5)).await;
+async fn measure(proxy: &Process, requests: &[Rc<[u8]>], warm_up: Duration, span: Duration) -> Cost {
+    let shared = Rc::new(Shared::default());
+    let connections: Vec<_> =
+        (0..CONNECTIONS).map(|_| spawn_local(ask(proxy.address, requests.into(), shared.clone()))).collect();
+    let restless = shared.clone();
+    let restless = spawn_local(async move {
+        while !restless.is_over.get() {
+            yield_now().await;
         }
-        shared.took.borrow_mut().clear();
-        let (begun, cpu_begun) = (Instant::now(), proxy.cpu_time());
-        tokio::time::sleep(span).await;
-        let (wall, cpu) = (begun.elapsed(), proxy.cpu_time() - cpu_begun);
-        let mut took = shared.took.take();
-        shared.is_over.set(true);
-        for connection in connections {
-            connection.await.expect("the connection holds");
-        }
-        let p99 = took.len() * 99 / 100;
-        let (_, p99, _) = took.select_nth_unstable(p99);
-        let p99 = *p99;
-        Cost {
-            cpu: cpu / u32::try_from(took.len()).expect("fewer requests"),
-            rate: took.len() as f64 / wall.as_secs_f64(),
-            p99,
-        }
-    })
+    });
+    let begun = Instant::now();
+    tokio::time::sleep(warm_up).await;
+    while shared.next.get() < requests.len() + CONNECTIONS {
+        assert!(begun.elapsed() < LIMIT, "the proxy does not answer");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    shared.took.borrow_mut().clear();
+    let (begun, cpu_begun) = (Instant::now(), proxy.cpu_time());
+    tokio::time::sleep(span).await;
+    let (wall, cpu) = (begun.elapsed(), proxy.cpu_time() - cpu_begun);
+    let mut took = shared.took.take();
+
+    shared.is_over.set(true);
+    for task in connections.into_iter().chain([restless]) {
+        task.await.expect("the connection holds");
+    }
+    let count = took.len();
+    let (_, p99, _) = took.select_nth_unstable(count * 99 / 100);
+    Cost { cpu: cpu.div_f64(count as f64), rate: count as f64 / wall.as_secs_f64(), p99: *p99 }
 }
 
 async fn ask(address: SocketAddr, requests: Rc<[Rc<[u8]>]>, shared: Rc<Shared>) {
@@ -90,5 +129,21 @@ async fn ask(address: SocketAddr, requests: Rc<[Rc<[u8]>]>, shared: Rc<Shared>) 
         }
         assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
         shared.took.borrow_mut().push(begun.elapsed());
+    }
+}
+
+/// The upstream: gives every request on a connection the same answer.
+async fn answer(mut stream: TcpStream) {
+    // Without it the answer only comes later.
+    let _ = stream.set_nodelay(true);
+    let mut read = Vec::with_capacity(8192);
+    while matches!(stream.read_buf(&mut read).await, Ok(1..)) {
+        // A proxy sends the next request when it has the answer, so what ends here ends one request.
+        if read.ends_with(b"\r\n\r\n") {
+            read.clear();
+            if stream.write_all(ANSWER).await.is_err() {
+                return;
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Processes, each on a core of its own choice, and the CPU time that they took.
+//! The proxies as processes, on the core that is theirs, and the CPU time that they took.
 
 use std::{
     fs,
@@ -71,24 +71,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// The upstream.
-    pub fn upstream(cores: Cores) -> Self {
-        let begun = Instant::now();
-        let (child, mut out) = started(itself().args(["part", "upstream"]), cores.rest);
-        let mut line = String::new();
-        out.read_line(&mut line).expect("the upstream says where it listens");
-        let address = line.trim().parse().expect("an address");
-        Self { child, address, took_to_serve: begun.elapsed(), _dir: None }
-    }
-
     /// A bare Pingora proxy in front of the upstream.
     #[expect(clippy::disallowed_methods, reason = "nothing else runs here while it waits")]
     pub fn bare(cores: Cores, upstream: SocketAddr) -> Self {
         let begun = Instant::now();
         // Pingora does not say which port it was given: one that is free now is named.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
-        let (child, _) =
-            started(itself().args(["part", "bare", &address.to_string(), &upstream.to_string()]), cores.proxy);
+        let arguments = ["part", "bare", &address.to_string(), &upstream.to_string()];
+        let (child, _) = started(itself().args(arguments), cores.proxy);
         while TcpStream::connect(address).is_err() {
             assert!(begun.elapsed() < START_LIMIT, "the bare proxy does not listen");
             thread::sleep(Duration::from_millis(5));

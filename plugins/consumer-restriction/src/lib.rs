@@ -17,7 +17,7 @@
 //! it together.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -95,8 +95,8 @@ fn rules(field: &str, entries: Vec<Entry>, problems: &mut Problems) -> Vec<Rule>
     entries.map(|(index, entry)| Rule::new(&format!("{field}[{index}]"), entry, problems)).collect()
 }
 
-/// Names to be found in; a list in the file may have thousands.
-type Names = HashSet<String>;
+/// Names to be found in. Most lists hold a few, where comparing costs less than hashing; some hold thousands.
+type Names = BTreeSet<String>;
 
 /// An entry, ready to be held against a request. A field that the file leaves out always fits.
 struct Rule {
