@@ -11,7 +11,7 @@ use serde::{
     de::{self, DeserializeOwned},
 };
 
-use crate::{BoxFuture, Credential, Hooks, Secret, SecretSource};
+use crate::{BoxFuture, Counter, Credential, Hooks, Secret, SecretSource, Store};
 
 /// A kind of policy: a name, a typed configuration, and the hooks it takes part in.
 pub trait Plugin: 'static {
@@ -85,6 +85,12 @@ pub trait BuildEnv {
     ) -> Arc<dyn Any + Send + Sync>;
     /// Work to start after publishing.
     fn background(&mut self, work: Background);
+    /// Work to finish between `build` and publishing.
+    fn before_publish(&mut self, work: Background);
+    /// What plugins remember beyond a request.
+    fn store(&self) -> Arc<dyn Store>;
+    /// A counter among the gateway's metrics.
+    fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter;
 }
 
 /// What a plugin sees while it is built.
@@ -136,6 +142,23 @@ impl<'b> BuildCx<'b> {
     pub fn shared<T: Send + Sync + 'static>(&mut self, key: &str, make: impl Fn() -> T) -> Arc<T> {
         let any = self.env.shared(TypeId::of::<T>(), key, &mut || Arc::new(make()));
         any.downcast().expect("shared values are kept by their type")
+    }
+
+    /// What plugins remember beyond a request: counters, nonces, revocations. One for the whole gateway, or the fleet.
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.env.store()
+    }
+
+    /// A counter among the gateway's metrics, kept over reloads. Every combination of label values is a line of its own
+    /// for ever: only what the configuration says may be one.
+    pub fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.env.counter(name, help, labels)
+    }
+
+    /// Hands over work that is finished, if it takes no longer than 5 s, after everything is built and before the
+    /// configuration is published: the first fetch of a key set.
+    pub fn before_publish(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.env.before_publish(Box::pin(work));
     }
 
     /// Hands over work that starts after the configuration is published and ends with the policy.

@@ -1,6 +1,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::HeaderName;
 
 use crate::{Answer, Identity, Places, Reason, RequestCx, RequestHead, ResponseHead};
 
@@ -78,19 +79,54 @@ pub enum Verdict {
 pub struct Denial {
     /// For log and metric.
     pub reason: Reason,
-    /// The credential is known but may not be used here: 403 in place of 401.
-    pub forbidden: bool,
+    /// What the client is told, if nothing else grants.
+    pub status: DenialStatus,
+}
+
+/// What a client whose credential was not taken is told. Of several alternatives the greatest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DenialStatus {
+    /// 401: this proves nothing.
+    Unauthorized,
+    /// 411: the signature is over the body, and a body of unknown length cannot be held.
+    LengthRequired,
+    /// 413: the signature is over the body, and the body is larger than may be held.
+    BodyTooLarge,
+    /// 429: too many attempts failed; the time after which it is worth trying again.
+    TooManyRequests(Duration),
+    /// 403: this is known, and may not be used here.
+    Forbidden,
 }
 
 impl Denial {
     /// 401: this proves nothing.
     pub fn unauthorized(reason: Reason) -> Self {
-        Self { reason, forbidden: false }
+        Self { reason, status: DenialStatus::Unauthorized }
     }
 
     /// 403: this is known, and not allowed here.
     pub fn forbidden(reason: Reason) -> Self {
-        Self { reason, forbidden: true }
+        Self { reason, status: DenialStatus::Forbidden }
+    }
+
+    /// 429: too many attempts failed before this one, which was not looked at.
+    pub fn too_many_attempts(retry_after: Duration) -> Self {
+        Self { reason: Reason::TooManyAttempts, status: DenialStatus::TooManyRequests(retry_after) }
+    }
+
+    /// 413: the body that the signature is about is too large to be held.
+    pub fn body_too_large() -> Self {
+        Self { reason: Reason::BodyTooLarge, status: DenialStatus::BodyTooLarge }
+    }
+
+    /// 411: the body that the signature is about has no length.
+    pub fn length_required() -> Self {
+        Self { reason: Reason::BodyLengthUnknown, status: DenialStatus::LengthRequired }
+    }
+
+    /// Whether the credential is known, and not allowed here.
+    pub fn is_forbidden(&self) -> bool {
+        self.status == DenialStatus::Forbidden
     }
 }
 
@@ -140,6 +176,12 @@ pub trait Authenticate: Send + Sync {
     /// The places whose content must not reach the upstream. Empty where the configuration says to keep it.
     fn hidden(&self) -> Places {
         Places::default()
+    }
+
+    /// The headers, beside those that every identity has, that its identities fill ([`Identity::headers`]). The engine
+    /// removes them from every request on every route, as it does with its own.
+    fn headers(&self) -> Vec<HeaderName> {
+        Vec::new()
     }
 }
 

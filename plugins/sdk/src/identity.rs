@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::{Denial, Reason, UnixTime};
@@ -170,6 +170,9 @@ impl Usage {
     }
 }
 
+/// The claims of a token (RFC 7519 section 4).
+pub type Claims = serde_json::Map<String, serde_json::Value>;
+
 /// What authentication found out about one request.
 ///
 /// A plugin makes one where it can when it is built (one for each credential), and granting is a reference count.
@@ -195,6 +198,12 @@ pub struct Identity {
     pub scopes: Vec<String>,
     /// Every credential that took part.
     pub credentials: Vec<Arc<Credential>>,
+    /// What a token says, whole: for restrictions that ask for one claim or another.
+    pub claims: Option<Arc<Claims>>,
+    /// Headers beside those that every identity has. Their names are those that [`Authenticate::headers`] told.
+    ///
+    /// [`Authenticate::headers`]: crate::Authenticate::headers
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// When the proof ends, if before its credentials do.
     pub expires: Option<UnixTime>,
     /// Where all of several methods were asked for: what each of them found.

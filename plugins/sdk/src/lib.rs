@@ -50,6 +50,7 @@
 
 mod answer;
 mod build;
+mod counter;
 mod hooks;
 mod identity;
 mod places;
@@ -57,20 +58,25 @@ mod reason;
 mod request;
 mod secret;
 mod span;
+mod store;
 pub mod testing;
 
 pub use answer::{Answer, BoxFuture};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, NoCredential, Plugin};
+pub use counter::Counter;
 pub use hooks::{
-    Admit, Attempt, Authenticate, Authentication, Body, BodyFilter, Challenge, Denial, EditRequest, EditResponse,
-    Guard, Hooks, Observe, Outcome, PluginError, Refusal, RefusalStatus, Verdict,
+    Admit, Attempt, Authenticate, Authentication, Body, BodyFilter, Challenge, Denial, DenialStatus, EditRequest,
+    EditResponse, Guard, Hooks, Observe, Outcome, PluginError, Refusal, RefusalStatus, Verdict,
 };
-pub use identity::{Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage, encode_item};
+pub use identity::{
+    Claims, Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage, encode_item,
+};
 pub use places::{Found, Place, Places};
 pub use reason::Reason;
-pub use request::{BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};
+pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};
 pub use secret::{Secret, SecretSource};
 pub use span::{Span, UnixTime};
+pub use store::{LocalStore, Store, StoreError};
 
 /// Re-exported so that a plugin's versions agree with the engine's.
-pub use {bytes, http, ipnet, schemars, serde};
+pub use {bytes, http, ipnet, schemars, serde, serde_json};

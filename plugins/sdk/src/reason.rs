@@ -50,6 +50,58 @@ reasons! {
     ConsumerNotAllowed = "consumer_not_allowed",
     /// A restriction asks for a scope that no credential of the request has.
     ScopeMissing = "scope_missing",
+    /// A restriction asks for a role that the identity does not have.
+    RoleMissing = "role_missing",
+    /// A restriction asks for a claim that the token does not have, or has with another value.
+    ClaimMismatch = "claim_mismatch",
+    /// A rule says no, or could not be evaluated.
+    RuleDenied = "rule_denied",
+    /// A token that is no token: not three parts, not JSON, too long, members twice.
+    TokenMalformed = "token_malformed",
+    /// Two different tokens in one request.
+    TokenConflict = "token_conflict",
+    /// A token of an issuer that the policy does not know.
+    IssuerUnknown = "issuer_unknown",
+    /// A token that is meant for somebody else.
+    AudienceMismatch = "audience_mismatch",
+    /// A token signed with an algorithm that the policy or the key does not take.
+    AlgorithmNotAllowed = "algorithm_not_allowed",
+    /// A signature made with a key that nobody knows.
+    SigningKeyUnknown = "signing_key_unknown",
+    /// A signature that does not fit what was signed.
+    SignatureInvalid = "signature_invalid",
+    /// A token after its `exp`.
+    TokenExpired = "token_expired",
+    /// A token before its `nbf`, or issued in the future.
+    TokenNotYetValid = "token_not_yet_valid",
+    /// A token that is older, or lives longer, than the policy takes.
+    TokenTooOld = "token_too_old",
+    /// A token of another type than the policy takes.
+    TokenTypeMismatch = "token_type_mismatch",
+    /// A token that was revoked.
+    TokenRevoked = "token_revoked",
+    /// The token belongs to no consumer, and the policy asks for one.
+    ConsumerUnknown = "consumer_unknown",
+    /// A token or a credential of another tenant.
+    TenantMismatch = "tenant_mismatch",
+    /// A signature, or a header that goes with it, that cannot be read.
+    SignatureMalformed = "signature_malformed",
+    /// A signature that leaves out a component the policy asks for, or names one that the request does not have.
+    SignatureIncomplete = "signature_incomplete",
+    /// A signature made too long ago, or in the future.
+    SignatureStale = "signature_stale",
+    /// A signature that was seen before.
+    SignatureReplayed = "signature_replayed",
+    /// A body other than the one that was signed.
+    DigestMismatch = "digest_mismatch",
+    /// A body that has to be verified and comes without a length.
+    BodyLengthUnknown = "body_length_unknown",
+    /// User name and password that cannot be read.
+    BasicMalformed = "basic_malformed",
+    /// An unknown user, or a wrong password: which of the two is not told even here.
+    PasswordWrong = "password_wrong",
+    /// Too many attempts of this kind failed.
+    TooManyAttempts = "too_many_attempts",
     /// The identity does not fit into the headers that would carry it.
     IdentityTooLarge = "identity_too_large",
     /// The request body is larger than the route takes.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request::Parts};
 
-use crate::{BoxFuture, Identity, UnixTime};
+use crate::{BoxFuture, Identity, Reason, UnixTime};
 
 /// A client certificate, as the TLS layer saw it at the handshake.
 #[derive(Clone, Debug)]
@@ -16,9 +16,16 @@ pub struct ClientCert {
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It is larger than the limit asked for, or than the engine can hold and still forward.
+    /// It is larger than the limit asked for.
     #[error("the body is too large")]
     TooLarge,
+    /// It comes without a length, and what can be held of such a body before it is forwarded was not enough. With
+    /// [`RequestCx::hold_body`] it can still be judged before its first byte is forwarded.
+    #[error("the body has no length")]
+    LengthUnknown,
+    /// All requests together hold as much as they may: `server.max_held_body_bytes`.
+    #[error("too many bodies are held at once")]
+    NoRoom,
     /// The client went away, or sent what is not a body.
     #[error("the body could not be read: {0}")]
     Broken(String),
@@ -43,9 +50,20 @@ pub trait Exchange: Send + Sync {
     fn identity(&self) -> Option<&Arc<Identity>>;
     /// The time of the request.
     fn now(&self) -> UnixTime;
-    /// Reads the body whole; it is forwarded all the same. At most `limit` bytes, and at most 64 KiB.
+    /// The request's target in origin form as it came, before its path was made canonical: what a signature is over.
+    fn received_target(&self) -> &str;
+    /// Whether the client spoke TLS, to the gateway or to a hop that is trusted.
+    fn is_https(&self) -> bool;
+    /// What stands in the path at `{name}` of the route's pattern, still percent-encoded.
+    fn path_parameter(&self, name: &str) -> Option<&str>;
+    /// Reads the body whole; it is forwarded all the same.
     fn body(&mut self, limit: usize) -> BoxFuture<'_, Result<Bytes, BodyError>>;
+    /// Has the body held back until it is whole and `check` has said yes to it.
+    fn hold_body(&mut self, limit: usize, check: BodyCheck);
 }
+
+/// Judges a whole body: the reason for which it is refused (401), if it is.
+pub type BodyCheck = Box<dyn FnOnce(&[u8]) -> Result<(), Reason> + Send + Sync>;
 
 /// One request, as a hook sees it.
 pub struct RequestCx<'r> {
@@ -118,12 +136,35 @@ impl<'r> RequestCx<'r> {
         self.exchange.now()
     }
 
-    /// Reads the body whole, at most `limit` bytes; it is forwarded all the same.
+    /// The request's target in origin form as it came, query and all, before its path was made canonical. A signature
+    /// is over this; everything else goes by [`RequestCx::path`].
+    pub fn received_target(&self) -> &str {
+        self.exchange.received_target()
+    }
+
+    /// Whether the client spoke TLS, to the gateway or to a hop that is trusted.
+    pub fn is_https(&self) -> bool {
+        self.exchange.is_https()
+    }
+
+    /// What stands in the path at `{name}` or `{*name}` of the route's pattern, still percent-encoded.
+    pub fn path_parameter(&self, name: &str) -> Option<&str> {
+        self.exchange.path_parameter(name)
+    }
+
+    /// Reads the body whole, at most `limit` bytes, before the upstream is connected; it is forwarded all the same.
     ///
     /// # Errors
-    /// [`BodyError::TooLarge`] above the limit, and above the 64 KiB that can be held and still be forwarded.
+    /// [`BodyError`], which says for each of its variants when.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
         self.exchange.body(limit).await
+    }
+
+    /// For a body that [`RequestCx::body`] could not read ([`BodyError::LengthUnknown`]): the upstream gets its first
+    /// byte only after the last has come and `check` has said yes to all of it. The head it gets before, so everything
+    /// else about the request has to be proven by then. A body above `limit` is refused.
+    pub fn hold_body(&mut self, limit: usize, check: BodyCheck) {
+        self.exchange.hold_body(limit, check);
     }
 }
 

@@ -10,6 +10,7 @@
 
 use std::{
     any::{Any, TypeId},
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
@@ -19,9 +20,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, request::Parts};
 
 use crate::{
-    Answer, Background, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert, Consumer, Credential,
-    CredentialEntry, CredentialLimits, Exchange, Hooks, Identity, Plugin, RequestCx, Secret, SecretSource, UnixTime,
-    Usage,
+    Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert, Consumer, Counter,
+    Credential, CredentialEntry, CredentialLimits, Exchange, Hooks, Identity, LocalStore, Plugin, RequestCx, Secret,
+    SecretSource, Store, UnixTime, Usage,
 };
 
 /// A request made by hand.
@@ -36,6 +37,16 @@ pub struct Request {
     pub identity: Option<Arc<Identity>>,
     /// Its body.
     pub body: Bytes,
+    /// What is read of the body fails with this.
+    pub body_error: Option<BodyError>,
+    /// Held back by [`RequestCx::hold_body`]: the limit and the check.
+    pub held: Option<(usize, BodyCheck)>,
+    /// The target as it came, where it differs from the canonical one.
+    pub received_target: Option<String>,
+    /// Whether the client spoke TLS.
+    pub is_https: bool,
+    /// What stands at the parameters of the route's path.
+    pub path_parameters: Vec<(String, String)>,
     /// The time.
     pub now: UnixTime,
 }
@@ -50,6 +61,11 @@ impl Request {
             route: "test".to_owned(),
             identity: None,
             body: Bytes::new(),
+            body_error: None,
+            held: None,
+            received_target: None,
+            is_https: false,
+            path_parameters: Vec::new(),
             now: UnixTime(1_800_000_000),
         }
     }
@@ -98,9 +114,26 @@ impl Exchange for Request {
     fn now(&self) -> UnixTime {
         self.now
     }
+    fn received_target(&self) -> &str {
+        let canonical = self.head.uri.path_and_query().map_or("/", |target| target.as_str());
+        self.received_target.as_deref().unwrap_or(canonical)
+    }
+    fn is_https(&self) -> bool {
+        self.is_https
+    }
+    fn path_parameter(&self, name: &str) -> Option<&str> {
+        self.path_parameters.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str())
+    }
     fn body(&mut self, limit: usize) -> BoxFuture<'_, Result<Bytes, BodyError>> {
-        let body = if self.body.len() > limit { Err(BodyError::TooLarge) } else { Ok(self.body.clone()) };
+        let body = match self.body_error.take() {
+            Some(error) => Err(error),
+            None if self.body.len() > limit => Err(BodyError::TooLarge),
+            None => Ok(self.body.clone()),
+        };
         Box::pin(async { body })
+    }
+    fn hold_body(&mut self, limit: usize, check: BodyCheck) {
+        self.held = Some((limit, check));
     }
 }
 
@@ -121,6 +154,14 @@ pub struct Build {
     credentials: Vec<CredentialEntry>,
     /// What was said to be wrong with credentials: index, field, message.
     pub problems: Vec<(usize, String, String)>,
+    /// What the plugin remembers.
+    pub store: Arc<LocalStore>,
+    /// Work to start after publishing.
+    pub background: Vec<Background>,
+    /// Work to finish before publishing.
+    pub before_publish: Vec<Background>,
+    /// Counters, by `name{label=value,...}`.
+    pub counters: HashMap<String, Counter>,
 }
 
 impl Build {
@@ -190,5 +231,17 @@ impl BuildEnv for Build {
     ) -> Arc<dyn Any + Send + Sync> {
         make()
     }
-    fn background(&mut self, _: Background) {}
+    fn background(&mut self, work: Background) {
+        self.background.push(work);
+    }
+    fn before_publish(&mut self, work: Background) {
+        self.before_publish.push(work);
+    }
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+    fn counter(&mut self, name: &'static str, _: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        let labels = labels.iter().map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>().join(",");
+        self.counters.entry(format!("{name}{{{labels}}}")).or_default().clone()
+    }
 }

@@ -1,0 +1,1 @@
+//! The basic-auth plugin of Portcullis.

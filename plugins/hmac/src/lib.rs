@@ -1,0 +1,1 @@
+//! The hmac plugin of Portcullis.

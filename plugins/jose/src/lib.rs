@@ -1,0 +1,1 @@
+//! Key sets and token verification for Portcullis plugins.

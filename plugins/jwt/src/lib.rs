@@ -1,0 +1,1 @@
+//! The jwt plugin of Portcullis.

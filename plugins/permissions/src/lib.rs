@@ -1,0 +1,1 @@
+//! The scopes, roles and claims plugins of Portcullis.

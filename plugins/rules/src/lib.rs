@@ -1,0 +1,1 @@
+//! The rules plugin of Portcullis: expressions on identity and request.
