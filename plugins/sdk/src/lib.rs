@@ -49,6 +49,7 @@
 //!   a plugin has granted: see [`Credential`].
 
 mod answer;
+mod attempts;
 mod build;
 mod counter;
 mod hooks;
@@ -56,12 +57,14 @@ mod identity;
 mod places;
 mod reason;
 mod request;
+mod revocation;
 mod secret;
 mod span;
 mod store;
 pub mod testing;
 
 pub use answer::{Answer, BoxFuture};
+pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, OnStoreFailure};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, NoCredential, Plugin};
 pub use counter::Counter;
 pub use hooks::{
@@ -71,9 +74,10 @@ pub use hooks::{
 pub use identity::{
     Claims, Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage, encode_item,
 };
-pub use places::{Found, Place, Places};
+pub use places::{Found, HeaderNames, Place, PlaceFields, Places};
 pub use reason::Reason;
 pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};
+pub use revocation::{Revocation, RevocationKeys, Revocations};
 pub use secret::{Secret, SecretSource};
 pub use span::{Span, UnixTime};
 pub use store::{LocalStore, Store, StoreError};

@@ -11,6 +11,10 @@ use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
+mod config;
+
+pub use config::{HeaderNames, PlaceFields};
+
 /// One place: `{ header = "authorization", scheme = "Bearer" }`, `{ query = "key" }` or `{ cookie = "key" }`.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "RawPlace")]

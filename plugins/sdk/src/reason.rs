@@ -98,6 +98,8 @@ reasons! {
     BodyLengthUnknown = "body_length_unknown",
     /// User name and password that cannot be read.
     BasicMalformed = "basic_malformed",
+    /// Two different pairs of user name and password in one request.
+    BasicConflict = "basic_conflict",
     /// An unknown user, or a wrong password: which of the two is not told even here.
     PasswordWrong = "password_wrong",
     /// Too many attempts of this kind failed.

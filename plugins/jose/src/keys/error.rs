@@ -1,0 +1,103 @@
+use crate::Algorithm;
+
+use super::{MAX_KEYS, MAX_KEYS_TRIED, RSA_MAX_BITS, RSA_MIN_BITS};
+
+/// Why there is no key set. The text shows nothing of a key but its `kid`.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeySetError {
+    /// Not JSON, nested too deep, or a member twice.
+    #[error("is not a key set: {0}")]
+    NotJson(String),
+    /// No `keys`, or something else than a list of objects.
+    #[error("is not a key set: `keys` is not a list of keys")]
+    NoList,
+    /// No key is left to verify a token with.
+    #[error("has no key that can verify a signature")]
+    Empty,
+    /// More than [`MAX_KEYS`].
+    #[error("has more than {MAX_KEYS} keys")]
+    TooManyKeys,
+    /// More than [`MAX_KEYS_TRIED`] that have no `kid`.
+    #[error("has more than {MAX_KEYS_TRIED} keys without `kid`: each would be tried on each token")]
+    TooManyWithoutKid,
+    /// Secrets beside public keys.
+    #[error("has secrets (`oct`) beside public keys")]
+    Mixed,
+    /// Two keys of one type under one `kid`, or one key twice.
+    #[error("has {0} twice")]
+    Double(String),
+    /// One key is wrong.
+    #[error("{which} {problem}")]
+    Key {
+        /// Its `kid`, or its place.
+        which: String,
+        /// What is wrong with it.
+        problem: KeyError,
+    },
+    /// The secret is wrong.
+    #[error("{0}")]
+    Secret(KeyError),
+    /// Not PEM, or nothing in it that is known.
+    #[error("{0}")]
+    Pem(String),
+}
+
+/// What is wrong with one key.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// A member is missing, of another type or not base64url.
+    #[error("has no `{0}`, or one that cannot be read")]
+    Member(&'static str),
+    /// The private half is there.
+    #[error("has the private member `{0}`: whoever has read it can sign, so it must not be used any more")]
+    Private(&'static str),
+    /// A secret where public keys are expected.
+    #[error("is a secret (`oct`) that was published: everyone who can read it can sign")]
+    Published,
+    /// A secret that does not say what it is for.
+    #[error("is a secret without `alg`: say HS256, HS384 or HS512")]
+    SecretWithoutAlgorithm,
+    /// The key's `alg` takes keys of another type.
+    #[error("is not a key for {0}")]
+    Algorithm(Algorithm),
+    /// `use` and `key_ops` contradict each other, or `key_ops` has an entry twice (RFC 7517 section 4.3).
+    #[error("has `key_ops` that contradict its `use` or themselves")]
+    Operations,
+    /// An RSA modulus below [`RSA_MIN_BITS`].
+    #[error("is an RSA key of {0} bits: at least {RSA_MIN_BITS}")]
+    RsaShort(usize),
+    /// An RSA modulus above [`RSA_MAX_BITS`].
+    #[error("is an RSA key of {0} bits: at most {RSA_MAX_BITS}")]
+    RsaLong(usize),
+    /// An RSA exponent that is even, 1 or huge. With 1 the signature is the message, and anyone can make it.
+    #[error("is an RSA key with an unsafe exponent")]
+    RsaExponent,
+    /// No point of its curve, or otherwise refused by the library.
+    #[error("is not a valid key of its type")]
+    Invalid,
+    /// Not RSA, not on P-256, P-384, P-521 or Ed25519.
+    #[error("is of a type that cannot verify tokens: RSA, P-256, P-384, P-521 or Ed25519")]
+    Unsupported,
+    /// A secret that is shorter than the hash.
+    #[error("is a secret of {bytes} bytes: {algorithm} takes at least {least}")]
+    SecretShort {
+        /// For what.
+        algorithm: Algorithm,
+        /// How long it is.
+        bytes: usize,
+        /// How long it has to be.
+        least: usize,
+    },
+    /// The algorithm takes no secret.
+    #[error("{0} takes no secret: HS256, HS384 or HS512")]
+    SecretAlgorithm(Algorithm),
+}
+
+/// A key as errors name it. A `kid` comes from outside: only the start is shown, and nothing that moves a cursor.
+pub(super) fn shown(kid: Option<&str>) -> String {
+    const SHOWN_CHARS: usize = 64;
+    kid.map_or_else(
+        || "a key without `kid`".to_owned(),
+        |kid| format!("the key `{}`", kid.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect::<String>()),
+    )
+}

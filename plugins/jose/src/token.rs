@@ -1,0 +1,157 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use portcullis_plugin::{Claims, Reason};
+use serde_json::Value;
+
+use crate::{Algorithm, json};
+
+/// The longest token that is looked at, in bytes, unless the caller says otherwise. Most are below 2 KiB, those of
+/// directories that list every group of a user below 8 KiB.
+pub const MAX_TOKEN_BYTES: usize = 16 << 10;
+
+/// The longest token that a caller can ask for, in bytes.
+pub const MAX_TOKEN_BYTES_CAP: usize = 64 << 10;
+
+/// A signed token in compact form (RFC 7515 section 7.1) that is in shape. Nothing in it is to be believed before
+/// [`KeySet::verify`](crate::KeySet::verify) has agreed.
+pub struct Token<'t> {
+    header: Header,
+    claims: Claims,
+    signed: &'t [u8],
+    signature: Vec<u8>,
+}
+
+/// What a token's header says that counts here.
+#[derive(Debug)]
+pub struct Header {
+    /// The algorithm it claims to be signed with.
+    pub algorithm: Algorithm,
+    /// Which key it claims to be signed with.
+    pub kid: Option<String>,
+    /// What it claims to be, such as `at+jwt`.
+    pub typ: Option<String>,
+}
+
+impl<'t> Token<'t> {
+    /// Reads a token of at most [`MAX_TOKEN_BYTES`].
+    ///
+    /// # Errors
+    /// [`Reason::TokenMalformed`], or [`Reason::AlgorithmNotAllowed`] where the header names an algorithm that is none
+    /// of ours.
+    pub fn parse(token: &'t [u8]) -> Result<Self, Reason> {
+        Self::parse_within(token, MAX_TOKEN_BYTES)
+    }
+
+    /// Reads a token of at most `max_bytes`, and never one longer than [`MAX_TOKEN_BYTES_CAP`].
+    ///
+    /// # Errors
+    /// As [`Token::parse`].
+    pub fn parse_within(token: &'t [u8], max_bytes: usize) -> Result<Self, Reason> {
+        if token.len() > max_bytes.min(MAX_TOKEN_BYTES_CAP) {
+            return Err(Reason::TokenMalformed);
+        }
+        let [header, claims, signature] = segments(token)?;
+        let header = Header::read(&object(header)?)?;
+        let claims = object(claims)?;
+        let signature = decode(signature)?;
+        let signed = &token[..token.iter().rposition(|byte| *byte == b'.').unwrap_or_default()];
+        Ok(Self { header, claims, signed, signature })
+    }
+
+    /// What the header says.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The algorithm that the header names.
+    pub fn algorithm(&self) -> Algorithm {
+        self.header.algorithm
+    }
+
+    /// The key that the header names.
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// What is claimed.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// What is claimed, to keep.
+    pub fn into_claims(self) -> Claims {
+        self.claims
+    }
+
+    /// A claim that is text; `None` where it is absent or something else.
+    pub fn text(&self, claim: &str) -> Option<&str> {
+        self.claims.get(claim).and_then(Value::as_str)
+    }
+
+    /// What the signature is over (RFC 7515 section 5.1).
+    pub fn signing_input(&self) -> &'t [u8] {
+        self.signed
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+/// Never prints the token: whoever reads it could use it.
+impl std::fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+/// The three parts. Encrypted tokens have five, and tokens with fewer are not signed.
+fn segments(token: &[u8]) -> Result<[&[u8]; 3], Reason> {
+    let mut parts = token.split(|byte| *byte == b'.');
+    match [parts.next(), parts.next(), parts.next(), parts.next()] {
+        [Some(header), Some(claims), Some(signature), None] => Ok([header, claims, signature]),
+        _ => Err(Reason::TokenMalformed),
+    }
+}
+
+/// Base64url without padding, white space or stray bits: one text for each value (RFC 7515 section 2). Were there several,
+/// a revoked token could be written in another way.
+fn decode(text: &[u8]) -> Result<Vec<u8>, Reason> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| Reason::TokenMalformed)
+}
+
+fn object(text: &[u8]) -> Result<Claims, Reason> {
+    json::object(&decode(text)?).map_err(|_| Reason::TokenMalformed)
+}
+
+impl Header {
+    /// Members that change what the rest of the token means, or bring a key along.
+    ///
+    /// - `crit` lists extensions that must be understood, and none is (RFC 7515 section 4.1.11).
+    /// - `b64` and `zip` change what is signed or claimed (RFC 7797, RFC 7516 section 4.1.3).
+    /// - `jwk` is the key to verify the token with, brought by whoever sends it. No bearer token needs it.
+    ///
+    /// `jku`, `x5u`, `x5c` and `x5t` are passed over, like all members that we do not know: some issuers write `jku`
+    /// into every token. They choose nothing here, and nothing is ever fetched because a token says so.
+    const REFUSED: [&'static str; 4] = ["crit", "b64", "zip", "jwk"];
+
+    fn read(members: &Claims) -> Result<Self, Reason> {
+        if Self::REFUSED.iter().any(|name| members.contains_key(*name)) {
+            return Err(Reason::TokenMalformed);
+        }
+        let text = |name: &str| match members.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err(Reason::TokenMalformed),
+        };
+        let name = text("alg")?.ok_or(Reason::TokenMalformed)?;
+        Ok(Self {
+            algorithm: Algorithm::by_name(name).ok_or(Reason::AlgorithmNotAllowed)?,
+            kid: text("kid")?.map(str::to_owned),
+            typ: text("typ")?.map(str::to_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

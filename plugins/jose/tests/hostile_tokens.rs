@@ -1,0 +1,137 @@
+//! Tokens that somebody sends who should not get in: each is refused, for the reason that stands beside it, and soon
+//! (pitfalls 19 to 23, 72 and 73, RFC 8725).
+//!
+//! All are made from one good token, which is tried too: were it refused, the others would prove nothing.
+
+#![cfg(test)]
+
+#[path = "../src/testing.rs"]
+#[allow(dead_code, reason = "shared with the unit tests, which use all of it")]
+mod testing;
+
+#[path = "hostile_tokens/algorithms.rs"]
+mod algorithms;
+#[path = "hostile_tokens/claims.rs"]
+mod claims;
+#[path = "hostile_tokens/headers.rs"]
+mod headers;
+#[path = "hostile_tokens/shapes.rs"]
+mod shapes;
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use portcullis_jose::{Algorithm, Expectations, KeySet, Token};
+use portcullis_plugin::{Reason, UnixTime};
+use serde_json::{Value, json};
+use testing::{Signer, base64url, jwks};
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+const ALLOWED: [Algorithm; 4] = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::EdDsa];
+
+/// The issuer, with one key of each type, and the gateway that trusts it.
+struct Scene {
+    rsa: Signer,
+    ec: Signer,
+    ed: Signer,
+    keys: KeySet,
+    expected: Expectations,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let [rsa, ec, ed] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa].map(Signer::new);
+        let published = jwks(&[rsa.jwk("rsa"), ec.jwk("ec"), ed.jwk("ed")]);
+        Self {
+            keys: KeySet::from_published_jwks(&published).unwrap(),
+            expected: Expectations {
+                issuer: Some("https://auth.example.com".to_owned()),
+                audiences: vec!["api".to_owned()],
+                typ: Some("at+jwt".to_owned()),
+                max_age: Some(Duration::from_secs(3600)),
+                max_lifetime: Some(Duration::from_secs(7200)),
+                ..Expectations::default()
+            },
+            rsa,
+            ec,
+            ed,
+        }
+    }
+
+    /// What a gateway does, in its order.
+    fn judge(&self, token: &[u8]) -> Result<(), Reason> {
+        let token = Token::parse(token)?;
+        self.keys.verify(&token, &ALLOWED).map_err(portcullis_jose::Unverified::reason)?;
+        self.expected.check(&token, NOW).map(|_| ())
+    }
+}
+
+/// One token, and why it is refused.
+struct Case {
+    name: String,
+    token: Vec<u8>,
+    expected: Reason,
+}
+
+fn case(name: impl Into<String>, token: impl Into<Vec<u8>>, expected: Reason) -> Case {
+    Case { name: name.into(), token: token.into(), expected }
+}
+
+fn good_header() -> Value {
+    json!({ "alg": "RS256", "kid": "rsa", "typ": "at+jwt" })
+}
+
+fn good_claims() -> Value {
+    json!({
+        "iss": "https://auth.example.com", "sub": "ann", "aud": "api", "jti": "1",
+        "iat": NOW.0 - 60, "nbf": NOW.0 - 60, "exp": NOW.0 + 600,
+    })
+}
+
+/// An object with members changed, or taken out where they are null.
+fn changed(mut object: Value, changes: &Value) -> String {
+    for (member, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(object.as_object_mut().unwrap().remove(member)),
+            value => object[member] = value.clone(),
+        }
+    }
+    object.to_string()
+}
+
+fn good_token(scene: &Scene) -> String {
+    scene.rsa.token(good_header().to_string(), good_claims().to_string())
+}
+
+#[test]
+fn every_hostile_token_is_refused_for_its_reason_and_soon() {
+    let scene = Scene::new();
+    for (signer, kid) in [(&scene.rsa, "rsa"), (&scene.ec, "ec"), (&scene.ed, "ed")] {
+        let header = changed(good_header(), &json!({ "alg": signer.algorithm.name(), "kid": kid }));
+        assert_eq!(scene.judge(signer.token(header, good_claims().to_string()).as_bytes()), Ok(()), "{kid}");
+    }
+
+    let rooms = [shapes::cases, headers::cases, algorithms::cases, claims::cases];
+    let cases: Vec<Case> = rooms.iter().flat_map(|cases| cases(&scene)).collect();
+    let names: HashSet<_> = cases.iter().map(|case| &case.name).collect();
+    let tokens: HashSet<_> = cases.iter().map(|case| &case.token).collect();
+    assert_eq!((names.len(), tokens.len()), (cases.len(), cases.len()), "each is another");
+    assert!(cases.len() >= 300, "{}", cases.len());
+
+    let wrong: Vec<String> = cases.iter().filter_map(|case| verdict(&scene, case)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is wrong with how a token was judged.
+fn verdict(scene: &Scene, case: &Case) -> Option<String> {
+    let started = Instant::now();
+    let judged = scene.judge(&case.token);
+    let took = started.elapsed();
+    let name = &case.name;
+    if took > Duration::from_millis(500) {
+        return Some(format!("{name}: took {took:?}"));
+    }
+    (judged != Err(case.expected)).then(|| format!("{name}: {judged:?}, expected {:?}", case.expected))
+}

@@ -1,0 +1,102 @@
+use std::{fmt, num::NonZeroU32, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::{BuildError, Span};
+
+/// How many attempts may fail: `{ per_principal = 5, per_address = 100, window = "15m" }`, or `false` for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "Written")]
+pub enum AttemptLimits {
+    /// No limit.
+    Off,
+    /// These.
+    On(AttemptTable),
+}
+
+/// The limits, where there are any. What is left out has its default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AttemptTable {
+    /// So many failures of one principal from one address, and the two have to wait; 5 unless said.
+    pub per_principal: NonZeroU32,
+    /// So many different failures from one address (IPv6: one /64), and it has to wait; 100 unless said.
+    pub per_address: NonZeroU32,
+    /// How long failures count, and the longest wait; 15 minutes unless said.
+    pub window: Span,
+    /// What happens to an attempt that cannot be counted because the store fails: `"allow"` it, or `"refuse"` it (503).
+    pub on_store_failure: OnStoreFailure,
+}
+
+/// What happens to an attempt that cannot be counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStoreFailure {
+    /// It is judged all the same.
+    #[default]
+    Allow,
+    /// It is refused with 503.
+    Refuse,
+}
+
+/// What may stand in the file.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is only described")]
+enum Written {
+    Switch(bool),
+    Table(AttemptTable),
+}
+
+impl Default for AttemptTable {
+    /// NIST SP 800-63B section 5.2.2 asks for at most 100 failures in a row; five are enough for a person who mistypes.
+    fn default() -> Self {
+        Self {
+            per_principal: const { NonZeroU32::new(5).unwrap() },
+            per_address: const { NonZeroU32::new(100).unwrap() },
+            window: Span(Duration::from_secs(15 * 60)),
+            on_store_failure: OnStoreFailure::Allow,
+        }
+    }
+}
+
+impl Default for AttemptLimits {
+    fn default() -> Self {
+        Self::On(AttemptTable::default())
+    }
+}
+
+impl<'de> Deserialize<'de> for AttemptLimits {
+    /// By a visitor, so that what is wrong with one field is told at that field.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = AttemptLimits;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("limits, such as { per_principal = 5, per_address = 100, window = \"15m\" }, or false")
+            }
+            fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<AttemptLimits, E> {
+                Ok(if is_on { AttemptLimits::default() } else { AttemptLimits::Off })
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<AttemptLimits, A::Error> {
+                AttemptTable::deserialize(de::value::MapAccessDeserializer::new(map)).map(AttemptLimits::On)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl AttemptTable {
+    /// The shortest window: below it the first wait would be over before an answer reached anybody.
+    pub const WINDOW_MIN: Duration = Duration::from_secs(1);
+    /// The longest window, and so the longest that anybody has to wait.
+    pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+    pub(super) fn check(&self) -> Result<(), BuildError> {
+        if (Self::WINDOW_MIN..=Self::WINDOW_MAX).contains(&self.window.0) {
+            return Ok(());
+        }
+        Err(BuildError::new("attempts.window", format!("`{}` is not between a second and a day", self.window)))
+    }
+}
