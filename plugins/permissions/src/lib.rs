@@ -1,1 +1,31 @@
-//! The scopes, roles and claims plugins of Portcullis.
+//! `scopes`, `roles` and `claims`: what an identity has to have before its request goes on.
+//!
+//! ```toml
+//! plugins = [
+//!     { use = "scopes", any = ["orders:read", "orders:admin"], per_method = [
+//!         { methods = ["POST", "PUT"], all = ["orders:write"] },
+//!     ] },
+//!     { use = "roles", any = ["clerk", "manager"] },
+//!     { use = "claims", all = [{ claim = "org.id", equals = "acme" }] },
+//! ]
+//! ```
+//!
+//! Every one of `all` is needed, and one of `any`. What stands at the top is needed whatever the method; an entry of
+//! `per_method` asks for more. A method that nothing is asked of is refused: it was forgotten, and not meant to be free.
+//!
+//! Where several credentials came together, scopes and roles must all come from one of them: two tokens that each may do
+//! half of a thing may not do it together. Claims are told apart by whoever signed them, so that every token of the
+//! request has to fulfil the rules, and a request without a token fulfils none.
+
+mod claims;
+mod need;
+mod roles;
+mod scopes;
+
+pub use claims::Claims;
+pub use need::{Config, ForMethods};
+pub use roles::Roles;
+pub use scopes::Scopes;
+
+#[cfg(test)]
+mod tests;

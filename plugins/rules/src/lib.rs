@@ -1,1 +1,161 @@
-//! The rules plugin of Portcullis: expressions on identity and request.
+//! `rules`: what a request may do, in expressions on who calls and what is asked for.
+//!
+//! ```toml
+//! plugins = [
+//!     { use = "rules", require = [
+//!         "identity.tenant == request.path_params.tenant",
+//!         "request.method == 'GET' || 'admin' in identity.roles",
+//!     ], deny = [
+//!         "request.time.getHours('Europe/Berlin') < 6 && !in_network(request.address, '10.0.0.0/8')",
+//!     ] },
+//! ]
+//! ```
+//!
+//! Every expression of `require` has to be true and every one of `deny` false; anything else refuses the request. The
+//! language is CEL (the Common Expression Language), read and checked when the policy is built: an unknown field, a
+//! function that does not exist, a text compared with a list are errors there and never a request's.
+//!
+//! # Fields
+//! | `identity.` | |
+//! |---|---|
+//! | `consumer`, `tenant`, `subject`, `client`, `issuer`, `email`, `method` | texts |
+//! | `groups`, `roles`, `scopes`, `credentials` (their ids) | lists of texts, empty where there is nothing |
+//! | `labels` | texts by name: `identity.labels.tier` |
+//! | `claims` | what the token says: `identity.claims.org.id`, `identity.claims["https://example.com/plan"]` |
+//!
+//! | `request.` | |
+//! |---|---|
+//! | `method` | as it was sent: a rule about `GET` that is to count for `HEAD` too says so |
+//! | `path` | the canonical path |
+//! | `host` | in lower case, without port |
+//! | `query` | as it was sent; what it means is the upstream's business |
+//! | `headers` | what the client sent: `request.headers["x-region"]`; several lines are joined by `, ` |
+//! | `path_params` | what stands at `{name}` in the route's path, percent-decoded |
+//! | `address` | the client's address, after trusted hops |
+//! | `is_https` | whether the client spoke TLS |
+//! | `time` | a timestamp: `request.time.getHours()` is UTC, `getHours("Europe/Berlin")` is not |
+//!
+//! Beside the operators and macros of CEL there are `size`, `contains`, `startsWith`, `endsWith`, `matches` (a literal
+//! pattern, found anywhere unless it is anchored), `int`, `uint`, `double`, `string`, `bool`, `timestamp`, `duration`,
+//! the parts of times (`getDayOfWeek()`, where 0 is Sunday), and `in_network(address, network)`.
+//!
+//! # What is not there
+//! A field that has no value is an error and not null, so that two absent values are never equal: without a tenant and
+//! without that parameter, the first rule above refuses. `has(identity.tenant)` asks first. As in all of CEL, `&&` and
+//! `||` pass over an error where their other side decides alone.
+//!
+//! # Several credentials together
+//! Scopes, roles and claims are never added up. An expression that mentions one of them is evaluated for each
+//! credential of the request that has what it mentions: `require` asks all of them, and one is enough for `deny`.
+
+mod expression;
+
+use std::sync::Arc;
+
+use portcullis_plugin::{
+    Admit, Answer, BuildCx, BuildError, Hooks, Identity, NoCredential, Plugin, PluginError, Reason, Refusal, RequestCx,
+    Verdict,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use expression::{EVALUATION_MAX_STEPS, EXPRESSION_MAX_BYTES, EXPRESSION_MAX_DEPTH, PATTERN_MAX_BYTES};
+
+use expression::Expression;
+
+/// The plugin `rules`.
+pub struct Rules;
+
+impl Plugin for Rules {
+    const NAME: &'static str = "rules";
+    type Config = Config;
+    type Credential = NoCredential;
+
+    fn build(config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
+        let mut problems = Vec::new();
+        if config.require.is_none() && config.deny.is_none() {
+            problems.push((String::new(), "restricts nothing: it needs `require`, `deny` or both".to_owned()));
+        }
+        let require = compile("require", config.require, &mut problems);
+        let deny = compile("deny", config.deny, &mut problems);
+        if !problems.is_empty() {
+            return Err(BuildError { problems });
+        }
+        Ok(Hooks::new().admit(Restriction { policy: cx.policy().to_owned(), require, deny }))
+    }
+}
+
+/// Lets a request pass by expressions in CEL on `identity` and `request`: at least one of `require` and `deny`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// All of these have to be true, such as `"identity.tenant == request.path_params.tenant"`.
+    pub require: Option<Vec<String>>,
+    /// None of these may be true. One that cannot be evaluated refuses as well.
+    pub deny: Option<Vec<String>>,
+}
+
+/// Compiles a list of expressions. An empty one is a mistake: it would ask for nothing.
+fn compile(field: &str, texts: Option<Vec<String>>, problems: &mut Vec<(String, String)>) -> Vec<Rule> {
+    if texts.as_ref().is_some_and(Vec::is_empty) {
+        problems.push((field.to_owned(), "is empty: write an expression, or leave it out".to_owned()));
+    }
+    let mut rules = Vec::new();
+    for (index, text) in texts.into_iter().flatten().enumerate() {
+        let field = format!("{field}[{index}]");
+        match Expression::compile(&text) {
+            Ok(expression) => rules.push(Rule { field, expression }),
+            Err(wrong) => problems.extend(wrong.into_iter().map(|why| (field.clone(), why))),
+        }
+    }
+    rules
+}
+
+/// An expression with the field it stands in.
+struct Rule {
+    field: String,
+    expression: Expression,
+}
+
+/// One policy, ready to judge requests.
+struct Restriction {
+    policy: String,
+    require: Vec<Rule>,
+    deny: Vec<Rule>,
+}
+
+impl Restriction {
+    /// Whether nothing speaks against the request.
+    fn allows(&self, cx: &RequestCx<'_>, identity: &Identity) -> bool {
+        self.deny.iter().all(|rule| self.says(rule, false, cx, identity))
+            && self.require.iter().all(|rule| self.says(rule, true, cx, identity))
+    }
+
+    /// Whether a rule says what it has to, for every credential that it is about.
+    fn says(&self, rule: &Rule, wanted: bool, cx: &RequestCx<'_>, identity: &Identity) -> bool {
+        rule.expression.parts(identity).all(|part| {
+            let said = rule.expression.evaluate(cx, identity, part);
+            if let Err(why) = &said {
+                // The reason that is counted is one for all rules. What is wrong with this one stands here, and never a
+                // value: it may be personal, or secret.
+                let (policy, field, request) = (&self.policy, &rule.field, cx.request_id());
+                log::info!("the policy `{policy}` refused the request {request}: {field}: {why}");
+            }
+            said.is_ok_and(|said| said == wanted)
+        })
+    }
+}
+
+impl Admit for Restriction {
+    fn admit<'a>(
+        &'a self,
+        cx: &'a mut RequestCx<'_>,
+        identity: &'a Arc<Identity>,
+    ) -> Answer<'a, Result<Verdict, PluginError>> {
+        let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::RuleDenied));
+        Answer::Now(Ok(if self.allows(cx, identity) { Verdict::Allow } else { refuse() }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+use std::sync::Arc;
+
+use portcullis_plugin::{
+    Admit, Answer, BuildCx, BuildError, Challenge, Hooks, Identity, NoCredential, Plugin, PluginError, Refusal,
+    RequestCx, Verdict,
+};
+
+use crate::{
+    Config,
+    need::{Need, Needs, are_met},
+};
+
+/// The plugin `scopes`: what the credential that speaks for a request was given leave to do (RFC 6749 section 3.3).
+pub struct Scopes;
+
+impl Plugin for Scopes {
+    const NAME: &'static str = "scopes";
+    type Config = Config<String>;
+    type Credential = NoCredential;
+
+    fn build(config: Self::Config, _: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
+        Ok(Hooks::new().admit(Restriction(Needs::new(config, |name| check(name))?)))
+    }
+}
+
+/// A scope that no authorization server can issue is one that nobody has.
+fn check(scope: &str) -> Result<(), String> {
+    // RFC 6749 section 3.3. A space stands between scopes and never in one; a quote would end the challenge's.
+    let is_scope = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    if scope.is_empty() {
+        Err("is empty".to_owned())
+    } else if scope.contains(' ') {
+        Err(format!("`{}` is not one scope: write them as a list", scope.escape_debug()))
+    } else if !scope.bytes().all(is_scope) {
+        Err(format!("`{}` is not a scope: visible ASCII without quotes and backslashes", scope.escape_debug()))
+    } else {
+        Ok(())
+    }
+}
+
+struct Restriction(Needs<String>);
+
+impl Admit for Restriction {
+    fn admit<'a>(
+        &'a self,
+        cx: &'a mut RequestCx<'_>,
+        identity: &'a Arc<Identity>,
+    ) -> Answer<'a, Result<Verdict, PluginError>> {
+        let needs = self.0.of(cx.method());
+        // The wanted scopes are the operator's few; a token brings as many as it likes, and they are walked in place.
+        let has = |part: &Identity| are_met(needs.clone(), |scope| part.scopes.contains(scope));
+        let verdict = if identity.each().any(has) { Verdict::Allow } else { Verdict::Refuse(refusal(needs.clone())) };
+        Answer::Now(Ok(verdict))
+    }
+}
+
+/// Tells what would be enough: everything of `all`, and the first of each `any`, which may be a list of ever more
+/// powerful scopes.
+fn refusal<'n>(needs: impl Iterator<Item = &'n Need<String>>) -> Refusal {
+    let mut scopes: Vec<&str> = Vec::new();
+    for scope in needs.flat_map(|need| need.all.iter().chain(need.any.first())) {
+        if !scopes.contains(&scope.as_str()) {
+            scopes.push(scope);
+        }
+    }
+    Refusal::insufficient_scope(Arc::new(Challenge::insufficient_scope(scopes)))
+}
+
+#[cfg(test)]
+mod tests;

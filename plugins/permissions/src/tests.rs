@@ -1,0 +1,50 @@
+//! What the tests of the three plugins share.
+
+use std::sync::Arc;
+
+use portcullis_plugin::{
+    Admit, Identity, Plugin, Refusal, Verdict,
+    testing::{Build, Request, now},
+};
+
+pub const ALLOWED: &str = "allowed";
+
+pub fn hook<P: Plugin>(toml: &str) -> Arc<dyn Admit> {
+    Build::new().plugin::<P>(toml::from_str(toml).unwrap()).unwrap().admit.unwrap()
+}
+
+pub fn problems<P: Plugin>(toml: &str) -> Vec<String> {
+    let error = Build::new().plugin::<P>(toml::from_str(toml).unwrap()).err().expect("an error");
+    error.problems.into_iter().map(|(field, message)| format!("{field}: {message}")).collect()
+}
+
+/// What a request of this method and this identity meets.
+pub fn verdict(hook: &dyn Admit, method: &str, identity: Identity) -> Verdict {
+    now(hook.admit(&mut Request::new(method, "/").cx(), &Arc::new(identity))).unwrap()
+}
+
+/// `allowed`, or the reason code of a 403.
+pub fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> &'static str {
+    match verdict(hook, method, identity) {
+        Verdict::Allow => ALLOWED,
+        Verdict::Refuse(refusal) => {
+            assert_eq!(refusal.status, Refusal::forbidden(refusal.reason).status, "a refusal is a 403");
+            refusal.reason.code()
+        }
+    }
+}
+
+pub fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|item| (*item).to_owned()).collect()
+}
+
+/// Two proofs that were asked for together; a careless union of what they may do included.
+pub fn both(first: Identity, second: Identity) -> Identity {
+    Identity {
+        scopes: [first.scopes.clone(), second.scopes.clone()].concat(),
+        roles: [first.roles.clone(), second.roles.clone()].concat(),
+        claims: first.claims.clone().or(second.claims.clone()),
+        parts: vec![Arc::new(first), Arc::new(second)],
+        ..Identity::default()
+    }
+}
