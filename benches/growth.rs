@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::rig::{
-    load::OtherSide,
+    load::{OtherSide, Requests},
     median, micros,
     process::{Cores, GATEWAY, Process, configuration},
     request,
@@ -39,7 +39,8 @@ pub fn run(cores: Cores) {
     let routes = Process::gateway(cores, &toml(MANY_ROUTES, FEW));
     let credentials = Process::gateway(cores, &toml(FEW, MANY_CREDENTIALS));
     // The same ten requests everywhere, so that what differs is what there is beside them.
-    let requests: Vec<_> = (0..FEW).map(|n| request(&format!("/service-{n}/orders/7"), Some(&key(n)))).collect();
+    let requests =
+        Requests::list((0..FEW).map(|n| request(&format!("/service-{n}/orders/7"), &[("X-Api-Key", &key(n))])));
     let subjects =
         [("10 routes and credentials", &few), ("10,000 routes", &routes), ("100,000 credentials", &credentials)];
     let mut costs = vec![Vec::new(); subjects.len()];

@@ -13,7 +13,7 @@
 //! | public, log off | 28.4, 35.5 | 1.10, 1.22 | 35,400, 30,300 | 1,460, 1,720 |
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -21,7 +21,7 @@ mod growth;
 mod rig;
 
 use rig::{
-    load::{Cost, OtherSide},
+    load::{Cost, OtherSide, Requests},
     median, micros,
     process::{Cores, Process},
     request,
@@ -82,7 +82,7 @@ const SPAN: Duration = Duration::from_millis(1200);
 struct Subject<'p> {
     name: &'static str,
     proxy: &'p Process,
-    requests: Vec<Rc<[u8]>>,
+    requests: Requests,
     costs: Vec<Cost>,
 }
 
@@ -106,10 +106,10 @@ fn main() {
     let logs = Process::gateway(cores, &with_log("true", "1"));
     let silent = Process::gateway(cores, &with_log("false", "0"));
 
-    let guarded = vec![request("/orders/12345?expand=lines", Some(KEY))];
-    let open = vec![request("/open/12345?expand=lines", None)];
+    let guarded = Requests::list([request("/orders/12345?expand=lines", &[("X-Api-Key", KEY)])]);
+    let open = Requests::list([request("/open/12345?expand=lines", &[])]);
     let subject =
-        |name, proxy, requests: &[Rc<[u8]>]| Subject { name, proxy, requests: requests.to_vec(), costs: vec![] };
+        |name, proxy, requests: &Requests| Subject { name, proxy, requests: requests.clone(), costs: vec![] };
     let mut subjects = [
         subject("bare Pingora", &bare, &guarded),
         subject("key and restriction, log on", &logs, &guarded),

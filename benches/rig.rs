@@ -34,12 +34,12 @@ pub fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-/// A request for this path with this key: some 250 bytes in eight lines, as a program sends it.
-pub fn request(path: &str, key: Option<&str>) -> Rc<[u8]> {
-    let key = key.map(|key| format!("X-Api-Key: {key}\r\n")).unwrap_or_default();
+/// A request for this path with these headers: some 250 bytes in eight lines, as a program sends it.
+pub fn request(path: &str, headers: &[(&str, &str)]) -> Rc<[u8]> {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
         "GET {path} HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: orders-client/3.14 (linux; x86_64)\r\n\
-         Accept: application/json\r\nAccept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\n{key}\
+         Accept: application/json\r\nAccept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\n{headers}\
          Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n"
     );
     head.into_bytes().into()

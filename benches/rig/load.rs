@@ -33,6 +33,37 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: upstream\r\nDate: Thu, 01 Jan
 /// What every answer ends with, so that its end is seen without parsing.
 const ANSWER_END: &[u8] = b"\"state\":\"shipped\"}";
 
+/// What is asked.
+#[derive(Clone)]
+pub enum Requests {
+    /// These, in turn.
+    List(Rc<[Rc<[u8]>]>),
+    /// One after the other, none of them twice.
+    Made(Rc<dyn Fn() -> Rc<[u8]>>),
+}
+
+impl Requests {
+    /// These, in turn.
+    pub fn list(requests: impl IntoIterator<Item = Rc<[u8]>>) -> Self {
+        Self::List(requests.into_iter().collect())
+    }
+
+    fn nth(&self, number: usize) -> Rc<[u8]> {
+        match self {
+            Self::List(requests) => requests[number % requests.len()].clone(),
+            Self::Made(make) => make(),
+        }
+    }
+
+    /// How many there are to be asked once before anything is measured.
+    fn warm_up_count(&self) -> usize {
+        match self {
+            Self::List(requests) => requests.len(),
+            Self::Made(_) => 0,
+        }
+    }
+}
+
 /// What so many requests cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
@@ -68,8 +99,8 @@ impl OtherSide {
         Self { runtime, tasks, upstream }
     }
 
-    /// Asks for `span`, with all of `requests` in turn, after asking for `warm_up` unmeasured and with each of them once.
-    pub fn measure(&self, proxy: &Process, requests: &[Rc<[u8]>], warm_up: Duration, span: Duration) -> Cost {
+    /// Asks for `span`, after asking for `warm_up` unmeasured and, where the requests are a list, with each of them once.
+    pub fn measure(&self, proxy: &Process, requests: &Requests, warm_up: Duration, span: Duration) -> Cost {
         self.tasks.block_on(&self.runtime, measure(proxy, requests, warm_up, span))
     }
 }
@@ -81,10 +112,10 @@ struct Shared {
     took: RefCell<Vec<Duration>>,
 }
 
-async fn measure(proxy: &Process, requests: &[Rc<[u8]>], warm_up: Duration, span: Duration) -> Cost {
+async fn measure(proxy: &Process, requests: &Requests, warm_up: Duration, span: Duration) -> Cost {
     let shared = Rc::new(Shared::default());
     let connections: Vec<_> =
-        (0..CONNECTIONS).map(|_| spawn_local(ask(proxy.address, requests.into(), shared.clone()))).collect();
+        (0..CONNECTIONS).map(|_| spawn_local(ask(proxy.address, requests.clone(), shared.clone()))).collect();
     let restless = shared.clone();
     let restless = spawn_local(async move {
         while !restless.is_over.get() {
@@ -93,7 +124,7 @@ async fn measure(proxy: &Process, requests: &[Rc<[u8]>], warm_up: Duration, span
     });
     let begun = Instant::now();
     tokio::time::sleep(warm_up).await;
-    while shared.next.get() < requests.len() + CONNECTIONS {
+    while shared.next.get() < requests.warm_up_count() + CONNECTIONS {
         assert!(begun.elapsed() < LIMIT, "the proxy does not answer");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -113,15 +144,16 @@ async fn measure(proxy: &Process, requests: &[Rc<[u8]>], warm_up: Duration, span
     Cost { cpu: cpu.div_f64(count as f64), rate: count as f64 / wall.as_secs_f64(), p99: *p99 }
 }
 
-async fn ask(address: SocketAddr, requests: Rc<[Rc<[u8]>]>, shared: Rc<Shared>) {
+async fn ask(address: SocketAddr, requests: Requests, shared: Rc<Shared>) {
     let mut stream = TcpStream::connect(address).await.expect("the proxy accepts");
     stream.set_nodelay(true).expect("a socket");
     let mut answer = Vec::with_capacity(8192);
     while !shared.is_over.get() {
         let number = shared.next.get();
         shared.next.set(number + 1);
+        let request = requests.nth(number);
         let begun = Instant::now();
-        stream.write_all(&requests[number % requests.len()]).await.expect("the proxy reads");
+        stream.write_all(&request).await.expect("the proxy reads");
         answer.clear();
         while !answer.ends_with(ANSWER_END) {
             let read = stream.read_buf(&mut answer).await.expect("the proxy answers");
@@ -138,12 +170,25 @@ async fn answer(mut stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let mut read = Vec::with_capacity(8192);
     while matches!(stream.read_buf(&mut read).await, Ok(1..)) {
-        // A proxy sends the next request when it has the answer, so what ends here ends one request.
-        if read.ends_with(b"\r\n\r\n") {
+        // A proxy sends the next request when it has the answer, so what is whole here is one request.
+        if is_whole(&read) {
             read.clear();
             if stream.write_all(ANSWER).await.is_err() {
                 return;
             }
         }
     }
+}
+
+/// Whether a request has come to its end: its head alone, or so many bytes more as it says.
+fn is_whole(read: &[u8]) -> bool {
+    if read.ends_with(b"\r\n\r\n") && !read.starts_with(b"POST ") {
+        return true;
+    }
+    let Some(end) = memchr::memmem::find(read, b"\r\n\r\n") else { return false };
+    let head = read[..end].to_ascii_lowercase();
+    let length = memchr::memmem::find(&head, b"\r\ncontent-length: ").map(|at| &head[at + 18..]);
+    let digits = length.map_or(&b""[..], |rest| rest.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default());
+    let length: usize = str::from_utf8(digits).unwrap_or_default().parse().unwrap_or(0);
+    read.len() >= end + 4 + length
 }
