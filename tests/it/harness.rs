@@ -34,6 +34,7 @@ use tokio::sync::mpsc;
 mod client;
 mod gateway;
 mod inspect;
+mod peer;
 mod systemd;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ mod upstream;
 
 pub(crate) use client::{Asking, Client, Opened, Raw, Response, WebSocket, raw};
 pub(crate) use gateway::{Gateway, GatewayBuilder, Output, portcullis, program};
+pub(crate) use peer::Peer;
 pub(crate) use systemd::Systemd;
 pub(crate) use upstream::{RawUpstream, Recorded, Reply, Upstream};
 
