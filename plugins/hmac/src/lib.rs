@@ -1,1 +1,88 @@
-//! The hmac plugin of Portcullis.
+//! `hmac`: a signature over the request proves which consumer calls, and that nobody has changed what it asks for.
+//!
+//! ```toml
+//! [policies.partner-signatures]
+//! use = "hmac"
+//!
+//! [[consumers.acme.credentials]]
+//! use = "hmac"
+//! id = "acme-signing-1"
+//! secret = { env = "ACME_SIGNING_SECRET" }
+//! ```
+//!
+//! The client never sends its secret. A request that was seen on its way cannot be changed, sent to another host, or sent
+//! again.
+//!
+//! # The parts
+//! - A [scheme] reads what a request claims: `portcullis` (RFC 9421), `timestamp`, `cavage`, `aws4`. It is pure.
+//! - The [frame](signatures) does with a claim what is the same for all: limits on attempts, the [clock], the
+//!   [keys](keyring), the signature, the [body], and the record of [what was seen](replay).
+//!
+//! # What is promised
+//! - Only what the signature covers counts, and it covers at least what the policy asks for. A header that is said to be
+//!   covered and is not there is a refusal (pitfall 32).
+//! - A byte of a body that was not verified never reaches the upstream (pitfall 33).
+//! - A signature is taken once, within a window, and compared in constant time.
+//! - Algorithms come from the policy and the key, never from the request (pitfall 19).
+//!
+//! # Where the promise ends
+//! `body = "unsigned"` lets any body through behind a signed head. `replay = "allow"` lets a captured request be sent
+//! again until its window ends. Schemes without a time (`github`) can be sent again for ever: their upstream has to know
+//! what it has seen.
+
+use portcullis_plugin::{Attempts, BuildCx, BuildError, Hooks, Plugin};
+
+mod aws4;
+mod body;
+mod cavage;
+mod clock;
+mod config;
+mod credential;
+mod instant;
+mod key;
+mod keyring;
+mod parameters;
+mod portcullis;
+mod replay;
+mod scheme;
+#[cfg(test)]
+mod sent;
+mod signatures;
+mod signed_headers;
+#[cfg(test)]
+mod signing;
+mod tag;
+mod timestamp;
+
+pub use aws4::Aws4Config;
+pub use cavage::{CavageConfig, Dialect};
+pub use config::{BodyRule, Config, Replay, SchemeName};
+pub use credential::{SecretEncoding, SigningCredential};
+pub use portcullis::{MessageAlgorithm, PortcullisConfig, RequiredParameter};
+pub use tag::{HmacName, SignatureEncoding};
+pub use timestamp::{Component, Field, Literal, Part, Preset, TimestampConfig};
+
+/// The plugin `hmac`.
+pub struct Hmac;
+
+impl Plugin for Hmac {
+    const NAME: &'static str = "hmac";
+    type Config = Config;
+    type Credential = SigningCredential;
+
+    fn build(mut config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
+        let mut problems = config::Problems::new();
+        let scheme = config.build_scheme(&mut problems);
+        config.check(scheme.as_ref().is_none_or(|scheme| scheme.has_time()), &mut problems);
+        let attempts = Attempts::new(config.attempts, cx).map_err(|error| problems.extend(error.problems));
+        match (scheme, attempts) {
+            (Some(scheme), Ok(attempts)) if problems.is_empty() => {
+                Ok(Hooks::new().authenticate(signatures::Signatures::new(&config, scheme, attempts, cx)))
+            }
+            _ => Err(BuildError { problems }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

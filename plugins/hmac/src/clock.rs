@@ -1,0 +1,56 @@
+//! Whether a signature is of now, and until when it would be.
+
+use std::time::Duration;
+
+use portcullis_plugin::{Reason, UnixTime};
+
+use crate::scheme::{Claim, Wrong};
+
+/// How old a signature may be, and how far clocks may be apart.
+pub(crate) struct Clock {
+    /// How old a signature may be.
+    pub window: Duration,
+    /// How far the client's clock may be ahead or behind.
+    pub skew: Duration,
+}
+
+impl Clock {
+    /// How old a signature may be, unless the policy says.
+    pub const WINDOW: Duration = Duration::from_secs(5 * 60);
+    /// The longest window: what was signed is remembered for as long.
+    pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    /// How far clocks may be apart, unless the policy says.
+    pub const SKEW: Duration = Duration::from_secs(30);
+    /// The largest skew. A clock that is further off is none.
+    pub const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
+    /// The longest life of a presigned request, which has no window: that of AWS.
+    pub const PRESIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+    /// How long from `now` on the claim would still be taken; an error where it is not taken now.
+    pub fn left(&self, claim: &Claim, now: UnixTime) -> Result<Duration, Wrong> {
+        let created = claim.created.ok_or(Wrong::incomplete("the signature has no time"))?;
+        if created > now.after(self.skew) {
+            return Err(stale("it was made in the future"));
+        }
+        let end = match (claim.is_presigned, claim.expires) {
+            (true, None) => return Err(Wrong::incomplete("a presigned request has no end")),
+            (true, Some(expires)) => expires.min(created.after(Self::PRESIGNED_MAX)),
+            (false, None) => created.after(self.window),
+            (false, Some(expires)) => expires.min(created.after(self.window)),
+        };
+        // The last second counts: `expires` is the first moment at which it is over (RFC 9421 section 2.3), and times
+        // are whole seconds.
+        let left = end.after(self.skew).0.saturating_sub(now.0);
+        match u64::try_from(left) {
+            Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+            _ => Err(stale("it was made too long ago")),
+        }
+    }
+}
+
+fn stale(why: &'static str) -> Wrong {
+    Wrong { reason: Reason::SignatureStale, why }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! What a policy says in the file.
+
+use std::time::Duration;
+
+use portcullis_plugin::{AttemptLimits, Span};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{Aws4Config, CavageConfig, PortcullisConfig, TimestampConfig, clock::Clock, scheme::Scheme};
+
+/// What is wrong: the field and why. A scheme names its fields from its own table on.
+pub(crate) type Problems = Vec<(String, String)>;
+
+/// Proves a client by a signature over the request.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What signatures look like: `portcullis` (RFC 9421, HTTP Message Signatures) unless said.
+    #[serde(default)]
+    pub scheme: SchemeName,
+    /// With `scheme = "portcullis"`: its settings.
+    pub portcullis: Option<PortcullisConfig>,
+    /// With `scheme = "timestamp"`: its settings.
+    pub timestamp: Option<TimestampConfig>,
+    /// With `scheme = "cavage"`: its settings.
+    pub cavage: Option<CavageConfig>,
+    /// With `scheme = "aws4"`: its settings.
+    pub aws4: Option<Aws4Config>,
+    /// How old a signature may be; 5 minutes unless said. What it signs is remembered for as long.
+    pub window: Option<Span>,
+    /// How far the client's clock may be ahead or behind; 30 seconds unless said.
+    pub clock_skew: Option<Span>,
+    /// What becomes of a signature that was seen before: `refuse`, unless said.
+    pub replay: Option<Replay>,
+    /// Whether the signature has to cover the body: `signed` unless said. DANGER: with `unsigned`, whoever gets hold of
+    /// a signed request may put any body into it.
+    #[serde(default)]
+    pub body: BodyRule,
+    /// The largest body that is read and verified, in bytes; 8 MiB unless said. A larger one is refused with 413.
+    pub max_body_bytes: Option<usize>,
+    /// How many attempts may fail before a client has to wait; see the documentation of limits on attempts.
+    #[serde(default)]
+    pub attempts: AttemptLimits,
+    /// Leaves the signature in the request that is forwarded.
+    #[serde(default)]
+    pub keep_credential: bool,
+}
+
+/// The largest body that is read, in bytes, unless the policy says.
+pub(crate) const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The most that a policy may say there.
+pub(crate) const BODY_MAX_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// What signatures look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchemeName {
+    /// RFC 9421, HTTP Message Signatures.
+    #[default]
+    Portcullis,
+    /// A few fields joined by newlines, as many services and webhooks do it.
+    Timestamp,
+    /// draft-cavage-http-signatures, as clients of other gateways send it.
+    Cavage,
+    /// AWS Signature Version 4.
+    Aws4,
+}
+
+/// What becomes of a signature that was seen before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replay {
+    /// It is refused for as long as it would be valid.
+    Refuse,
+    /// It is taken again until the window ends. Only for requests that do no harm when they are repeated.
+    Allow,
+}
+
+/// Whether the signature has to cover the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BodyRule {
+    /// A request with a body is refused unless its signature covers it.
+    #[default]
+    Signed,
+    /// A body that no signature covers is let through.
+    Unsigned,
+}
+
+impl Config {
+    /// The scheme with its settings. A table of another scheme would be ignored, and is an error.
+    pub(crate) fn build_scheme(&mut self, problems: &mut Problems) -> Option<Box<dyn Scheme>> {
+        let (portcullis, timestamp) = (self.portcullis.take(), self.timestamp.take());
+        let (cavage, aws4) = (self.cavage.take(), self.aws4.take());
+        let given = [
+            (SchemeName::Portcullis, portcullis.is_some()),
+            (SchemeName::Timestamp, timestamp.is_some()),
+            (SchemeName::Cavage, cavage.is_some()),
+            (SchemeName::Aws4, aws4.is_some()),
+        ];
+        for (name, _) in given.into_iter().filter(|(name, is_given)| *is_given && *name != self.scheme) {
+            let name = name.as_str();
+            problems
+                .push((name.to_owned(), format!("is for another scheme: write scheme = \"{name}\", or leave it out")));
+        }
+        let mut own = Problems::new();
+        let scheme = match self.scheme {
+            SchemeName::Portcullis => portcullis.unwrap_or_default().build(&mut own),
+            SchemeName::Timestamp => timestamp.unwrap_or_default().build(&mut own),
+            SchemeName::Cavage => cavage.unwrap_or_default().build(&mut own),
+            SchemeName::Aws4 => aws4.unwrap_or_default().build(&mut own),
+        };
+        let table = self.scheme.as_str();
+        let whole = |field: String| if field.is_empty() { table.to_owned() } else { format!("{table}.{field}") };
+        problems.extend(own.into_iter().map(|(field, why)| (whole(field), why)));
+        scheme
+    }
+}
+
+impl Config {
+    /// Reports what does not go with the scheme, or is out of bounds.
+    pub(crate) fn check(&self, has_time: bool, problems: &mut Problems) {
+        let mut wrong = |field: &str, why: &str| problems.push((field.to_owned(), why.to_owned()));
+        let timed = [
+            ("window", self.window.is_some()),
+            ("clock_skew", self.clock_skew.is_some()),
+            ("replay", self.replay.is_some()),
+        ];
+        for (field, _) in timed.into_iter().filter(|(_, is_given)| *is_given && !has_time) {
+            wrong(field, "has no meaning here: these signatures have no time, and can be sent again for ever");
+        }
+        if self.window.is_some_and(|span| !(Duration::from_secs(1)..=Clock::WINDOW_MAX).contains(&span.0)) {
+            wrong("window", "is not between a second and a day");
+        }
+        if self.clock_skew.is_some_and(|span| span.0 > Clock::SKEW_MAX) {
+            wrong("clock_skew", "is more than 15 minutes");
+        }
+        if self.max_body_bytes.is_some_and(|bytes| !(1..=BODY_MAX_BYTES_MAX).contains(&bytes)) {
+            wrong("max_body_bytes", "is not between 1 and 268435456 (256 MiB)");
+        }
+    }
+
+    /// The window and the skew.
+    pub(crate) fn clock(&self) -> Clock {
+        Clock {
+            window: self.window.map_or(Clock::WINDOW, |span| span.0),
+            skew: self.clock_skew.map_or(Clock::SKEW, |span| span.0),
+        }
+    }
+}
+
+impl SchemeName {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Portcullis => "portcullis",
+            Self::Timestamp => "timestamp",
+            Self::Cavage => "cavage",
+            Self::Aws4 => "aws4",
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Keys, prepared once when a policy is built.
+
+use std::borrow::Cow;
+
+use aws_lc_rs::{constant_time, hmac, signature::ParsedPublicKey};
+use portcullis_plugin::Secret;
+
+/// How a signature is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Algorithm {
+    /// HMAC with SHA-256.
+    HmacSha256,
+    /// HMAC with SHA-384.
+    HmacSha384,
+    /// HMAC with SHA-512.
+    HmacSha512,
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+    /// ECDSA on P-256 with SHA-256, the signature as `r || s`.
+    EcdsaP256Sha256,
+    /// RSASSA-PSS with SHA-512 and a salt of 64 bytes.
+    RsaPssSha512,
+}
+
+impl Algorithm {
+    /// Its name, as RFC 9421 section 6.2.2 registers it where it does.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha384 => "hmac-sha384",
+            Self::HmacSha512 => "hmac-sha512",
+            Self::Ed25519 => "ed25519",
+            Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
+            Self::RsaPssSha512 => "rsa-pss-sha512",
+        }
+    }
+
+    /// The hash of an HMAC; `None` for signatures with a public key.
+    pub fn hmac(self) -> Option<hmac::Algorithm> {
+        match self {
+            Self::HmacSha256 => Some(hmac::HMAC_SHA256),
+            Self::HmacSha384 => Some(hmac::HMAC_SHA384),
+            Self::HmacSha512 => Some(hmac::HMAC_SHA512),
+            Self::Ed25519 | Self::EcdsaP256Sha256 | Self::RsaPssSha512 => None,
+        }
+    }
+}
+
+/// A key that signatures are verified with.
+pub(crate) enum SigningKey {
+    /// A secret that client and gateway share.
+    Shared {
+        /// Ready for each algorithm of the policy.
+        keys: Vec<(Algorithm, hmac::Key)>,
+        /// The secret itself, for schemes that derive keys from it.
+        secret: Secret,
+    },
+    /// A public key; only the client has the other half.
+    Public {
+        /// The one algorithm that it is for.
+        algorithm: Algorithm,
+        /// Parsed.
+        key: ParsedPublicKey,
+    },
+}
+
+impl SigningKey {
+    /// Prepares a shared secret for those of the algorithms that take one.
+    pub fn shared(secret: Secret, algorithms: &[Algorithm]) -> Self {
+        let prepared = |algorithm: &Algorithm| Some((*algorithm, hmac::Key::new(algorithm.hmac()?, secret.expose())));
+        Self::Shared { keys: algorithms.iter().filter_map(prepared).collect(), secret }
+    }
+
+    /// The shared secret, if it is one.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Shared { secret, .. } => Some(secret),
+            Self::Public { .. } => None,
+        }
+    }
+
+    /// Whether one of the signatures is one of this message. `algorithm` is what the claim says; it has to be one that
+    /// the key is for, and never decides by itself (pitfall 19: a public key is never taken for an HMAC secret).
+    pub fn verify(&self, algorithm: Option<Algorithm>, message: &[Cow<'_, [u8]>], signatures: &[Vec<u8>]) -> bool {
+        match self {
+            Self::Shared { keys, .. } => {
+                let mut fitting = keys.iter().filter(|(of, _)| algorithm.is_none_or(|algorithm| algorithm == *of));
+                fitting.next().is_some_and(|(_, key)| is_tag(key, message, signatures))
+            }
+            Self::Public { algorithm: of, key } => {
+                algorithm.is_none_or(|algorithm| algorithm == *of) && {
+                    let message = message.concat();
+                    signatures.iter().any(|signature| key.verify_sig(&message, signature).is_ok())
+                }
+            }
+        }
+    }
+}
+
+/// Whether one of the signatures is the message's HMAC: computed once, compared in constant time with each.
+pub(crate) fn is_tag(key: &hmac::Key, message: &[Cow<'_, [u8]>], signatures: &[Vec<u8>]) -> bool {
+    let mut context = hmac::Context::with_key(key);
+    message.iter().for_each(|piece| context.update(piece));
+    let tag = context.sign();
+    let is_same = |signature: &Vec<u8>| constant_time::verify_slices_are_equal(tag.as_ref(), signature).is_ok();
+    signatures.iter().any(is_same)
+}

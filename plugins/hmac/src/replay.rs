@@ -1,0 +1,62 @@
+//! What was seen before (pitfall 32: a captured request can be sent again).
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::digest;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use portcullis_plugin::{Identity, PluginError, Store, bytes::Bytes};
+
+use crate::scheme::{Claim, MessagePieces};
+
+/// Remembers what was taken until it would not be taken any more.
+pub(crate) struct Seen(pub Arc<dyn Store>);
+
+impl Seen {
+    /// Puts this claim on record: whether it was not there yet. Of several requests with one signature, at the same time
+    /// or one after the other, exactly one hears yes.
+    ///
+    /// # Errors
+    /// The store could not be asked, or is full.
+    pub async fn is_first(&self, key: &str, left: Duration) -> Result<bool, PluginError> {
+        // A second more than it would be taken for: the store's clock is not the one that the claim was judged by.
+        let keep = left.saturating_add(Duration::from_secs(1));
+        let put = self.0.put_new(key, Bytes::new(), keep).get().await;
+        put.map_err(|error| PluginError::new(error.to_string()))
+    }
+}
+
+/// The name of a claim in the store: a digest, since a nonce is nobody's business.
+///
+/// It is made of who signed, by which key, and of the nonce; or of who signed and of the whole message where there is no
+/// nonce. The key's name is no part of it then: in `timestamp` it stands in a header that is not signed, and a captured
+/// request without that header would be new.
+///
+/// It is *not* made of the signature. Of an ECDSA signature there is a second form that anybody can compute; and where a
+/// client sends one signature by its old secret and one by its new, either could be sent again without the other. Nor is
+/// the policy part of it: a route may try several, and a request that one of them has taken is not new to the next.
+pub(crate) fn name(claim: &Claim, identity: &Identity, message: &MessagePieces<'_>) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let consumer = identity.consumer.as_ref().map_or("", |consumer| &consumer.name);
+    part(&mut context, consumer.as_bytes());
+    match &claim.nonce {
+        Some(nonce) => {
+            part(&mut context, b"nonce");
+            part(&mut context, claim.key_id.as_deref().unwrap_or_default().as_bytes());
+            part(&mut context, nonce.as_bytes());
+        }
+        None => {
+            part(&mut context, b"message");
+            message.iter().for_each(|piece| context.update(piece));
+        }
+    }
+    format!("nonce:{}", BASE64_URL_SAFE_NO_PAD.encode(context.finish()))
+}
+
+/// With its length before it, so that no two sequences of parts are the same bytes.
+fn part(context: &mut digest::Context, bytes: &[u8]) {
+    context.update(&bytes.len().to_be_bytes());
+    context.update(bytes);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! What a scheme is: how one kind of signature is read out of a request, and what it says was signed.
+//!
+//! A scheme is pure. It sees the request's head and nothing else: no secret, no clock, no store, no body. It says what
+//! the request *claims*; the frame ([`crate::signatures`]) finds the key, looks at the clock, reads the body, verifies
+//! and remembers. All of that is the same for every scheme, and so is every mistake that could be made in it.
+//!
+//! What a scheme hands over is owned. The body is read through the same request that the head belongs to, and a borrowed
+//! claim would have to be read a second time after it.
+
+use std::borrow::Cow;
+
+use portcullis_plugin::{
+    Challenge, Places, Reason, UnixTime,
+    http::{HeaderMap, Method, header},
+};
+
+use crate::{
+    body::{BodyDigest, Hash},
+    key::{Algorithm, SigningKey},
+};
+
+/// The parts of a request that a signature can be over, as the client sent them.
+#[derive(Clone, Copy)]
+pub(crate) struct SignedRequest<'r> {
+    /// The method.
+    pub method: &'r Method,
+    /// The target in origin form as it came, query and all: `RequestCx::received_target`, not the canonical path.
+    pub target: &'r str,
+    /// The headers. `Host` is always there, HTTP/2's `:authority` in it.
+    pub headers: &'r HeaderMap,
+    /// Whether the client spoke TLS.
+    pub is_https: bool,
+}
+
+impl<'r> SignedRequest<'r> {
+    /// The target's path, still encoded as it came.
+    pub fn path(&self) -> &'r str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    /// The target's query without its `?`; `None` where there is no `?`.
+    pub fn query(&self) -> Option<&'r str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// `Host`, as it came.
+    pub fn host(&self) -> Option<&'r str> {
+        self.headers.get(header::HOST)?.to_str().ok()
+    }
+}
+
+/// What a scheme found in a request.
+pub(crate) enum Reading {
+    /// Nothing in any place of this scheme.
+    Absent,
+    /// Something is there, and no key in the world makes it right.
+    Wrong(Wrong),
+    /// At least one claim, at most [`CLAIMS_MAX`]. They are judged in their order.
+    Presented(Vec<Claim>),
+}
+
+/// Why a signature cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// For audit log and metric: `SignatureMalformed` or `SignatureIncomplete`, as a rule.
+    pub reason: Reason,
+    /// More exactly, for whoever reads the log at debug level. It holds nothing that the client sent.
+    pub why: &'static str,
+}
+
+impl Wrong {
+    /// It cannot be read.
+    pub fn malformed(why: &'static str) -> Self {
+        Self { reason: Reason::SignatureMalformed, why }
+    }
+
+    /// It leaves out what has to be there.
+    pub fn incomplete(why: &'static str) -> Self {
+        Self { reason: Reason::SignatureIncomplete, why }
+    }
+}
+
+impl From<Wrong> for Reading {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
+    }
+}
+
+/// The most claims of one request that are judged: each may cost a verification.
+pub(crate) const CLAIMS_MAX: usize = 4;
+/// The most candidates for the signature of one claim.
+pub(crate) const CANDIDATES_MAX: usize = 8;
+/// The longest signature, in bytes: RSA with 8192 bits.
+pub(crate) const SIGNATURE_MAX_BYTES: usize = 1024;
+/// The longest key id, in bytes.
+pub(crate) const KEY_ID_MAX_BYTES: usize = 256;
+
+/// One signature and everything that it says about itself. Nothing in it is to be believed before it is verified.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Whose key made it; `None` where the scheme does not say, and every key of the policy is tried.
+    pub key_id: Option<String>,
+    /// The signature, decoded. Several are alternatives: one that fits is enough (a client that changes its secret sends
+    /// one of the old and one of the new). At least one, at most [`CANDIDATES_MAX`].
+    pub signatures: Vec<Vec<u8>>,
+    /// With which algorithm; `None` where the key decides.
+    pub algorithm: Option<Algorithm>,
+    /// When it was made. Only a time that is part of what was signed may stand here, and so for `expires` and `nonce`.
+    pub created: Option<UnixTime>,
+    /// Until when it holds, if it says so.
+    pub expires: Option<UnixTime>,
+    /// Whether `expires` stands in the place of the policy's window: a presigned URL is meant to be kept for a while.
+    /// `expires` is then required.
+    pub is_presigned: bool,
+    /// What it uses only once. Without it the message itself cannot be sent twice.
+    pub nonce: Option<String>,
+    /// What it says about the body.
+    pub body: BodyUse,
+    /// What was signed.
+    pub message: Message,
+    /// What a key is derived for, in schemes that do (`20150830/us-east-1/service/aws4_request`); else empty.
+    pub scope: String,
+}
+
+/// What a signature says about the body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BodyUse {
+    /// Nothing. A request with a body is then refused, unless the policy says `body = "unsigned"`.
+    NotCovered,
+    /// Its digest stands in a header that is part of what was signed: the signature is verified first, the body after.
+    /// Every digest has to fit; at least one.
+    Declared(Vec<BodyDigest>),
+    /// The message has [`Piece::Body`] or [`Piece::BodyHash`]: the body has to be read first.
+    InMessage,
+}
+
+/// What was signed: the pieces, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Message(pub Vec<Piece>);
+
+/// A message with the body in its place: pieces that follow on each other.
+pub(crate) type MessagePieces<'m> = [Cow<'m, [u8]>];
+
+/// A piece of a message.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Known from the head.
+    Bytes(Vec<u8>),
+    /// The whole body.
+    Body,
+    /// The body's hash in lower-case hexadecimal.
+    BodyHash(Hash),
+}
+
+impl Message {
+    /// A message that is known from the head.
+    pub fn of_head(bytes: Vec<u8>) -> Self {
+        Self(vec![Piece::Bytes(bytes)])
+    }
+
+    /// The message with the body in its place, without copying what is there already.
+    pub fn with_body<'m>(&'m self, body: &'m [u8]) -> Vec<Cow<'m, [u8]>> {
+        let piece = |piece: &'m Piece| match piece {
+            Piece::Bytes(bytes) => Cow::Borrowed(bytes.as_slice()),
+            Piece::Body => Cow::Borrowed(body),
+            Piece::BodyHash(hash) => Cow::Owned(hash.hex_of(body).into_bytes()),
+        };
+        self.0.iter().map(piece).collect()
+    }
+}
+
+/// One kind of signature, with the settings of one policy.
+pub(crate) trait Scheme: Send + Sync {
+    /// What this request claims. It ends in time linear in the head, whatever stands there, and never panics.
+    fn read(&self, request: &SignedRequest<'_>) -> Reading;
+
+    /// Whether one of the claim's signatures is one of this message (its pieces, one after the other) by this key.
+    fn verify(&self, key: &SigningKey, claim: &Claim, message: &MessagePieces<'_>) -> bool {
+        key.verify(claim.algorithm, message, &claim.signatures)
+    }
+
+    /// The algorithms that the policy takes, the one of a claim that does not say first. A key of another kind is
+    /// refused when it is loaded, a claim with another algorithm when it comes.
+    fn algorithms(&self) -> &[Algorithm];
+
+    /// Whether a claim can name its key. Where it does not, every key is tried; a policy whose claims never do has
+    /// [`KEYS_TRIED_MAX`](crate::keyring::KEYS_TRIED_MAX) credentials at most.
+    fn names_key(&self) -> bool {
+        true
+    }
+
+    /// Whether a claim has a `created`; one without is then refused. Without a time there is no window and nothing that
+    /// could be remembered for its length.
+    fn has_time(&self) -> bool {
+        true
+    }
+
+    /// The shortest secret, in bytes, once it is decoded: that of the hash (pitfall 25), unless the scheme's own
+    /// specification hands out shorter ones.
+    fn secret_min_bytes(&self) -> usize {
+        32
+    }
+
+    /// The key in a secret as it is written, where the credential has no `secret_encoding`: the text itself, unless the
+    /// scheme has a form of its own (`whsec_...`). An error does not repeat the secret.
+    fn decode_secret(&self, written: &[u8]) -> Result<Vec<u8>, &'static str> {
+        Ok(written.to_vec())
+    }
+
+    /// Where the signature stands, and so what is taken out before the request is forwarded. Headers that an upstream
+    /// has a use for (`Content-Digest`, `Date`) are none of these.
+    fn places(&self) -> Places;
+
+    /// What a client that sent nothing could have sent.
+    fn challenge(&self) -> Challenge;
+}

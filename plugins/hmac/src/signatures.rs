@@ -1,0 +1,338 @@
+//! The frame: what is done with a signature, whatever it looks like.
+//!
+//! The order matters. What costs nothing comes first (limits on attempts, the clock, whether the key is known), then the
+//! signature, then the body, and last the record of what was seen: only a request that was right in everything else is
+//! remembered, so that nobody can use up a signature that they could not have made. Only where the body comes without a
+//! length, and is judged while it passes, the record comes before it.
+//!
+//! A body is either read whole and verified before the upstream is connected, or held back by the engine until its last
+//! byte was verified (pitfall 33). There is no third way out of [`Signatures::check_body`] but a refusal.
+
+use std::{sync::Arc, time::Duration};
+
+use portcullis_plugin::{
+    Answer, Attempt, Attempts, Authenticate, Authentication, BodyCheck, BodyError, BuildCx, Challenge, Denial,
+    Identity, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
+};
+
+use crate::{
+    body::BodyDigest,
+    clock::Clock,
+    config::{BODY_MAX_BYTES, BodyRule, Config, Replay},
+    keyring::{Keyring, KnownKey},
+    replay::{self, Seen},
+    scheme::{BodyUse, Claim, Reading, Scheme, SignedRequest, Wrong},
+};
+
+/// One policy, ready to judge requests.
+pub(crate) struct Signatures {
+    policy: String,
+    scheme: Box<dyn Scheme>,
+    keyring: Keyring,
+    clock: Clock,
+    seen: Option<Seen>,
+    body: BodyRule,
+    max_body_bytes: usize,
+    attempts: Attempts,
+    challenge: Challenge,
+    hidden: Places,
+}
+
+/// Why a request is not granted.
+enum Refused {
+    /// It is wrong.
+    Denied(Denial),
+    /// It could not be judged.
+    Failed(PluginError),
+}
+
+impl From<Denial> for Refused {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<PluginError> for Refused {
+    fn from(error: PluginError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A claim that is of now, and the keys that may have made it.
+struct Candidate<'k> {
+    claim: Claim,
+    /// How long it would still be taken; `None` where signatures have no time.
+    left: Option<Duration>,
+    keys: &'k [KnownKey],
+}
+
+/// A claim whose signature is right.
+struct Verified<'k> {
+    claim: Claim,
+    identity: &'k Arc<Identity>,
+    /// Its name in the store, and for how long.
+    seen: Option<(String, Duration)>,
+}
+
+/// A body, once it was asked for.
+enum Held {
+    /// All of it.
+    Whole(Bytes),
+    /// It has no length and is too long to be read before it is forwarded. It is not empty.
+    LengthUnknown,
+}
+
+impl Signatures {
+    /// With the credentials that open the policy.
+    pub fn new(config: &Config, scheme: Box<dyn Scheme>, attempts: Attempts, cx: &mut BuildCx<'_>) -> Self {
+        let is_kept = scheme.has_time() && config.replay != Some(Replay::Allow);
+        Self {
+            policy: cx.policy().to_owned(),
+            keyring: Keyring::new(&*scheme, cx),
+            clock: config.clock(),
+            seen: is_kept.then(|| Seen(cx.store())),
+            body: config.body,
+            max_body_bytes: config.max_body_bytes.unwrap_or(BODY_MAX_BYTES),
+            attempts,
+            challenge: scheme.challenge(),
+            hidden: if config.keep_credential { Places::default() } else { scheme.places() },
+            scheme,
+        }
+    }
+
+    async fn judge(&self, cx: &mut RequestCx<'_>, claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
+        let address = cx.address();
+        let principal = claims.first().and_then(|claim| claim.key_id.clone()).unwrap_or_default();
+        match self.attempts.check(address, principal.as_bytes()).get().await {
+            Ok(Ok(())) => {}
+            Ok(Err(wait)) => return Err(Denial::too_many_attempts(wait).into()),
+            Err(error) => return Err(PluginError::new(error.to_string()).into()),
+        }
+        let proof = claims.first().and_then(|claim| claim.signatures.first().cloned()).unwrap_or_default();
+        match self.verify(cx, claims).await {
+            Ok(verified) => {
+                let identity = self.accept(cx, verified).await?;
+                self.attempts.succeeded(address, principal.as_bytes()).get().await;
+                Ok(identity)
+            }
+            Err(refused) => {
+                if is_guess(&refused) {
+                    self.attempts.failed(address, principal.as_bytes(), &proof).get().await;
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    /// The claims whose signatures are right, those of credentials that can be used here and now first; at least one.
+    async fn verify(&self, cx: &mut RequestCx<'_>, claims: Vec<Claim>) -> Result<Verifieds<'_>, Refused> {
+        let candidates = self.candidates(cx, claims)?;
+        let is_in_message = candidates.iter().any(|candidate| candidate.claim.body == BodyUse::InMessage);
+        let held = if is_in_message { Some(self.read_body(cx).await?) } else { None };
+        let body = match &held {
+            None => &[][..],
+            Some(Held::Whole(body)) => body,
+            Some(Held::LengthUnknown) => return Err(Denial::length_required().into()),
+        };
+        let mut claims: Vec<_> =
+            candidates.into_iter().filter_map(|candidate| self.right(cx, candidate, body)).collect();
+        if claims.is_empty() {
+            return Err(Denial::unauthorized(Reason::SignatureInvalid).into());
+        }
+        claims.sort_by_key(|verified| !is_usable(cx, verified.identity));
+        Ok(Verifieds { claims, held })
+    }
+
+    /// The claims that are of now and whose key is known; else why the first of them is not.
+    fn candidates(&self, cx: &RequestCx<'_>, claims: Vec<Claim>) -> Result<Vec<Candidate<'_>>, Refused> {
+        let (mut candidates, mut denial) = (Vec::with_capacity(claims.len()), None);
+        for claim in claims {
+            match self.candidate(claim, cx.now()) {
+                Ok(candidate) => candidates.push(candidate),
+                Err(wrong) => _ = denial.get_or_insert_with(|| self.denial(cx, wrong)),
+            }
+        }
+        match denial {
+            Some(denial) if candidates.is_empty() => Err(denial.into()),
+            _ => Ok(candidates),
+        }
+    }
+
+    fn candidate(&self, claim: Claim, now: UnixTime) -> Result<Candidate<'_>, Wrong> {
+        let left = if self.scheme.has_time() { Some(self.clock.left(&claim, now)?) } else { None };
+        let keys = self.keyring.find(claim.key_id.as_deref());
+        if keys.is_empty() {
+            return Err(Wrong { reason: Reason::SigningKeyUnknown, why: "nobody has this key" });
+        }
+        Ok(Candidate { claim, left, keys })
+    }
+
+    /// The candidate, if one of its keys made it: one whose credential can be used, where there are several.
+    fn right<'k>(&self, cx: &RequestCx<'_>, candidate: Candidate<'k>, body: &[u8]) -> Option<Verified<'k>> {
+        let Candidate { claim, left, keys } = candidate;
+        let message = claim.message.with_body(body);
+        let mut made = keys.iter().filter(|known| self.scheme.verify(&known.key, &claim, &message));
+        let first = made.next()?;
+        let known = if is_usable(cx, &first.identity) {
+            first
+        } else {
+            made.find(|known| is_usable(cx, &known.identity)).unwrap_or(first)
+        };
+        let identity = &known.identity;
+        let seen = left.map(|left| (replay::name(&claim, identity, &message), left));
+        drop(message);
+        Some(Verified { claim, identity, seen })
+    }
+
+    /// The identity of the first claim that fits the body, unless one of the claims was seen before.
+    async fn accept(&self, cx: &mut RequestCx<'_>, verified: Verifieds<'_>) -> Result<Arc<Identity>, Refused> {
+        let Verifieds { claims, mut held } = verified;
+        let mut refused = None;
+        for Verified { claim, identity, .. } in &claims {
+            match self.check_body(cx, &claim.body, &mut held).await {
+                Ok(later) => {
+                    let identity = Arc::clone(identity);
+                    self.remember(claims).await?;
+                    // Last, so that a request that is refused here and granted by another policy is not held for us.
+                    if let Some(check) = later {
+                        cx.hold_body(self.max_body_bytes, check);
+                    }
+                    return Ok(identity);
+                }
+                Err(why) => _ = refused.get_or_insert(why),
+            }
+        }
+        Err(refused.unwrap_or_else(|| Denial::unauthorized(Reason::SignatureInvalid).into()))
+    }
+
+    /// Puts all claims on record: each could be sent again without the others. Two that say the same are one.
+    async fn remember(&self, claims: Vec<Verified<'_>>) -> Result<(), Refused> {
+        let Some(record) = &self.seen else { return Ok(()) };
+        let mut seen: Vec<_> = claims.into_iter().filter_map(|verified| verified.seen).collect();
+        seen.sort();
+        seen.dedup_by(|a, b| a.0 == b.0);
+        for (name, left) in &seen {
+            if !record.is_first(name, *left).await? {
+                return Err(Denial::unauthorized(Reason::SignatureReplayed).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the body is the one that was signed; or what will say so, where it cannot be read yet. Absent and empty are
+    /// the same.
+    async fn check_body(
+        &self,
+        cx: &mut RequestCx<'_>,
+        used: &BodyUse,
+        held: &mut Option<Held>,
+    ) -> Result<Option<BodyCheck>, Refused> {
+        let not_covered = || Wrong::incomplete("there is a body, and the signature does not cover it");
+        match used {
+            BodyUse::InMessage => return Ok(None),
+            BodyUse::NotCovered if self.body == BodyRule::Unsigned => return Ok(None),
+            BodyUse::NotCovered if is_surely_there(cx) => return Err(self.denial(cx, not_covered()).into()),
+            BodyUse::NotCovered | BodyUse::Declared(_) => {}
+        }
+        let held = match held {
+            Some(held) => held,
+            None => held.insert(self.read_body(cx).await?),
+        };
+        match (used, held) {
+            (BodyUse::NotCovered, Held::Whole(body)) if body.is_empty() => Ok(None),
+            (BodyUse::NotCovered, _) => Err(self.denial(cx, not_covered()).into()),
+            (BodyUse::InMessage, _) => Ok(None),
+            (BodyUse::Declared(digests), Held::Whole(body)) => {
+                fits(digests, body).map(|()| None).map_err(|reason| Denial::unauthorized(reason).into())
+            }
+            (BodyUse::Declared(digests), Held::LengthUnknown) => {
+                let digests = digests.clone();
+                Ok(Some(Box::new(move |body| fits(&digests, body))))
+            }
+        }
+    }
+
+    async fn read_body(&self, cx: &mut RequestCx<'_>) -> Result<Held, Refused> {
+        match cx.body(self.max_body_bytes).await {
+            Ok(body) => Ok(Held::Whole(body)),
+            Err(BodyError::LengthUnknown) => Ok(Held::LengthUnknown),
+            Err(BodyError::TooLarge) => Err(Denial::body_too_large().into()),
+            Err(error @ BodyError::NoRoom) => Err(PluginError::new(error.to_string()).into()),
+            Err(BodyError::Broken(_)) => Err(self.denial(cx, Wrong::malformed("the body could not be read")).into()),
+        }
+    }
+
+    /// 401. What exactly is wrong is told at debug level, for whoever writes a client.
+    fn denial(&self, cx: &RequestCx<'_>, wrong: Wrong) -> Denial {
+        let (policy, request) = (&self.policy, cx.request_id());
+        log::debug!("policy `{policy}`, request {request}: {}: {}", wrong.reason, wrong.why);
+        Denial::unauthorized(wrong.reason)
+    }
+}
+
+/// What [`Signatures::verify`] found.
+struct Verifieds<'k> {
+    claims: Vec<Verified<'k>>,
+    /// The body, if it had to be read for it.
+    held: Option<Held>,
+}
+
+/// Whether this was an attempt to prove an identity that failed, and not a request that nobody could have signed right.
+fn is_guess(refused: &Refused) -> bool {
+    let is = |reason| matches!(reason, Reason::SignatureInvalid | Reason::SigningKeyUnknown);
+    matches!(refused, Refused::Denied(denial) if is(denial.reason))
+}
+
+/// Whether the engine will have nothing against the credential.
+fn is_usable(cx: &RequestCx<'_>, identity: &Identity) -> bool {
+    let objection = |credential: &Arc<portcullis_plugin::Credential>| {
+        credential.objection(cx.now(), cx.route(), cx.address()).is_some()
+    };
+    !identity.credentials.iter().any(objection)
+}
+
+/// Whether the head says that there is a body. Where it says nothing there may be one all the same.
+fn is_surely_there(cx: &RequestCx<'_>) -> bool {
+    cx.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes().iter().any(|digit| *digit != b'0'))
+}
+
+/// Whether the body has every one of these digests.
+fn fits(digests: &[BodyDigest], body: &[u8]) -> Result<(), Reason> {
+    // A list without digests would fit every body.
+    let is_right = !digests.is_empty() && digests.iter().all(|digest| digest.fits(body));
+    if is_right { Ok(()) } else { Err(Reason::DigestMismatch) }
+}
+
+impl Authenticate for Signatures {
+    fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>> {
+        let request = SignedRequest {
+            method: cx.method(),
+            target: cx.received_target(),
+            headers: cx.headers(),
+            is_https: cx.is_https(),
+        };
+        let claims = match self.scheme.read(&request) {
+            Reading::Absent => return Answer::Now(Ok(Authentication::Absent)),
+            Reading::Wrong(wrong) => return Answer::Now(Ok(Authentication::Denied(self.denial(cx, wrong)))),
+            Reading::Presented(claims) => claims,
+        };
+        Answer::later(async move {
+            match self.judge(cx, claims).await {
+                Ok(identity) => Ok(Authentication::Granted(identity)),
+                Err(Refused::Denied(denial)) => Ok(Authentication::Denied(denial)),
+                Err(Refused::Failed(error)) => Err(error),
+            }
+        })
+    }
+
+    fn challenge(&self, _: Attempt) -> Option<Challenge> {
+        Some(self.challenge.clone())
+    }
+
+    fn hidden(&self) -> Places {
+        self.hidden.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,490 @@
+mod example;
+
+use std::sync::Arc;
+
+use portcullis_plugin::{
+    Attempt, Authenticate, Authentication, BodyError, DenialStatus, LocalStore, Place, Reason, UnixTime,
+    bytes::Bytes,
+    testing::{Build, Request},
+};
+
+use crate::{
+    Config, Hmac, SigningCredential,
+    signing::{NOW, SECRET, Signer, content_digest, outcome, replace, request, wait, with_body},
+};
+
+fn config(toml: &str) -> Config {
+    toml::from_str(toml).unwrap()
+}
+
+fn credential(toml: &str) -> SigningCredential {
+    toml::from_str(toml).unwrap()
+}
+
+fn shared(secret: &str) -> SigningCredential {
+    credential(&format!("secret = \"{secret}\""))
+}
+
+/// The policy with two credentials: `acme-1` and `other-1`, of two consumers.
+fn build() -> Build {
+    Build::new().credential::<Hmac>("acme", "acme-1", shared(SECRET), |_| {}).credential::<Hmac>(
+        "other",
+        "other-1",
+        shared(&"o".repeat(32)),
+        |_| {},
+    )
+}
+
+fn hook_of(mut build: Build, toml: &str) -> Arc<dyn Authenticate> {
+    let hooks = build.plugin::<Hmac>(config(toml));
+    assert_eq!(build.problems, []);
+    hooks.unwrap().authenticate.unwrap()
+}
+
+fn hook(toml: &str) -> Arc<dyn Authenticate> {
+    hook_of(build(), toml)
+}
+
+fn signed(request: Request) -> Request {
+    Signer::of(&request).sign(request)
+}
+
+/// What a default policy says to this request.
+fn judged(mut request: Request) -> String {
+    outcome(&hook(""), &mut request)
+}
+
+fn status(hook: &Arc<dyn Authenticate>, request: &mut Request) -> DenialStatus {
+    match wait(hook.authenticate(&mut request.cx())).unwrap() {
+        Authentication::Denied(denial) => denial.status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_signature_names_the_client() {
+    let mut request = signed(request("GET", "/orders?state=open"));
+    let Authentication::Granted(identity) = wait(hook("").authenticate(&mut request.cx())).unwrap() else {
+        panic!("it is signed");
+    };
+    assert_eq!(identity.method, "hmac");
+    assert_eq!(identity.client.as_deref(), Some("acme"));
+    assert_eq!(identity.subject, None);
+}
+
+#[test]
+fn pitfall_06_only_absent_is_absent() {
+    let get = || request("GET", "/");
+    assert_eq!(judged(get()), "absent");
+    let (input, signature) = Signer::of(&get()).headers();
+    for lines in [
+        vec![("signature-input", ""), ("signature", "")],
+        vec![("signature-input", &*input)],
+        vec![("signature", &*signature)],
+        vec![("signature-input", &*input), ("signature", "")],
+        vec![("signature-input", ""), ("signature", &*signature)],
+        vec![("signature-input", &*input), ("signature", "sig1=abc")],
+        vec![("signature-input", &*input), ("signature", "sig1=::")],
+        vec![("signature-input", &*input), ("signature", "sig2=:AAAA:")],
+        vec![("signature-input", &*input), ("signature-input", &*input), ("signature", &*signature)],
+        vec![("signature-input", &*input), ("signature", &*signature), ("signature", &*signature)],
+        vec![("signature-input", &*input), ("signature", "sig1=:\u{fc}:")],
+    ] {
+        let request = lines.iter().fold(get(), |request, (header, value)| request.header(header, value));
+        assert_eq!(judged(request), "signature_malformed", "{lines:?}");
+    }
+}
+
+#[test]
+fn what_is_signed_cannot_be_changed() {
+    let sign = || signed(request("GET", "/orders?state=open"));
+    assert_eq!(judged(sign()), "acme-1");
+    let change = |change: fn(&mut Request)| {
+        let mut request = sign();
+        change(&mut request);
+        judged(request)
+    };
+    let wrong = "signature_invalid";
+    assert_eq!(change(|request| request.head.method = "DELETE".parse().unwrap()), wrong);
+    assert_eq!(change(|request| request.head.uri = "/order?state=open".parse().unwrap()), wrong);
+    assert_eq!(change(|request| request.head.uri = "/orders?state=all".parse().unwrap()), wrong);
+    assert_eq!(change(|request| request.head.uri = "/orders".parse().unwrap()), wrong);
+    assert_eq!(judged(replace(sign(), "host", "admin.example.com")), wrong);
+    assert_eq!(judged(replace(sign(), "host", "API.example.com:80")), "acme-1", "the same authority");
+    let (input, _) = Signer::of(&request("GET", "/orders?state=open")).headers();
+    let later = input.replace(&NOW.to_string(), &(NOW + 1).to_string());
+    assert_eq!(judged(replace(sign(), "signature-input", &later)), wrong);
+    let other = input.replace("acme-1", "other-1");
+    assert_eq!(judged(replace(sign(), "signature-input", &other)), wrong, "somebody else's key");
+}
+
+#[test]
+fn the_target_is_signed_as_it_came_and_not_as_it_is_forwarded() {
+    let mut request = request("GET", "/orders/~acme");
+    request.received_target = Some("/orders/%7Eacme".to_owned());
+    assert_eq!(judged(signed(request)), "acme-1");
+}
+
+#[test]
+fn an_unknown_key_is_answered_like_a_wrong_signature() {
+    let get = || request("GET", "/");
+    let unknown = Signer::of(&get()).parameters(&format!(";created={NOW};keyid=\"nobody\""));
+    assert_eq!(judged(unknown.sign(get())), "signing_key_unknown");
+    let wrong = Signer::of(&get()).secret("another-secret-of-32-bytes-or-more");
+    assert_eq!(judged(wrong.sign(get())), "signature_invalid");
+    for mut request in [unknown.sign(get()), wrong.sign(get())] {
+        assert_eq!(status(&hook(""), &mut request), DenialStatus::Unauthorized);
+    }
+}
+
+#[test]
+fn pitfall_32_less_than_the_minimum_is_refused() {
+    for component in ["@method", "@authority", "@path", "@query"] {
+        let request = request("GET", "/orders");
+        let signer = Signer::of(&request).without(component);
+        assert_eq!(judged(signer.sign(request)), "signature_incomplete", "{component}");
+    }
+    for parameters in ["", ";keyid=\"acme-1\"", &format!(";created={NOW}")] {
+        let request = request("GET", "/orders");
+        let signer = Signer::of(&request).parameters(parameters);
+        assert_eq!(judged(signer.sign(request)), "signature_incomplete", "{parameters}");
+    }
+}
+
+#[test]
+fn pitfall_32_a_covered_header_that_is_absent_is_refused() {
+    let signer = Signer::of(&request("GET", "/")).line("date", "");
+    assert_eq!(judged(signer.sign(request("GET", "/"))), "signature_incomplete");
+    assert_eq!(judged(signer.sign(request("GET", "/").header("date", ""))), "acme-1", "empty is there");
+}
+
+#[test]
+fn pitfall_32_the_same_signature_is_taken_once() {
+    let hook = hook("");
+    let get = |query: &str| request("GET", &format!("/orders?{query}"));
+    assert_eq!(outcome(&hook, &mut signed(get("a"))), "acme-1");
+    assert_eq!(outcome(&hook, &mut signed(get("a"))), "signature_replayed");
+    assert_eq!(outcome(&hook, &mut signed(get("b"))), "acme-1");
+
+    let nonce = |request: Request, nonce: &str| {
+        let parameters = format!(";created={NOW};keyid=\"acme-1\";nonce=\"{nonce}\"");
+        Signer::of(&request).parameters(&parameters).sign(request)
+    };
+    assert_eq!(outcome(&hook, &mut nonce(get("c"), "1")), "acme-1");
+    assert_eq!(outcome(&hook, &mut nonce(get("c"), "2")), "acme-1", "the same request with another nonce");
+    assert_eq!(outcome(&hook, &mut nonce(get("d"), "1")), "signature_replayed", "a nonce is for one request");
+}
+
+#[test]
+fn pitfall_32_two_signatures_of_one_request_cannot_be_sent_one_by_one() {
+    let build = build().credential::<Hmac>("acme", "acme-2", shared(&"2".repeat(32)), |_| {});
+    let hook = hook_of(build, "");
+    let get = || request("GET", "/orders");
+    let first = Signer::of(&get());
+    let parameters = format!(";created={NOW};keyid=\"acme-2\"");
+    let second = Signer::of(&get()).label("sig2").secret(&"2".repeat(32)).parameters(&parameters);
+    assert_eq!(outcome(&hook, &mut second.sign(first.sign(get()))), "acme-1");
+    assert_eq!(outcome(&hook, &mut second.sign(get())), "signature_replayed");
+    assert_eq!(outcome(&hook, &mut first.sign(get())), "signature_replayed");
+}
+
+#[test]
+fn what_was_not_signed_right_uses_nothing_up() {
+    let hook = hook("");
+    let get = || request("GET", "/orders");
+    let wrong = Signer::of(&get()).secret("another-secret-of-32-bytes-or-more");
+    assert_eq!(outcome(&hook, &mut wrong.sign(get())), "signature_invalid");
+    assert_eq!(outcome(&hook, &mut signed(get())), "acme-1");
+    let (mut post, signer) = with_body("{}");
+    post.body = Bytes::from_static(b"{ }");
+    assert_eq!(outcome(&hook, &mut signer.sign(post)), "digest_mismatch");
+    let (post, signer) = with_body("{}");
+    assert_eq!(outcome(&hook, &mut signer.sign(post)), "acme-1");
+}
+
+#[test]
+fn a_replay_is_taken_where_the_policy_says_so() {
+    let hook = hook("replay = \"allow\"");
+    for _ in 0..2 {
+        assert_eq!(outcome(&hook, &mut signed(request("GET", "/"))), "acme-1");
+    }
+}
+
+#[test]
+fn the_clock_is_looked_at_both_ways() {
+    let judged = |created: i64, rest: &str| {
+        let request = request("GET", "/");
+        let parameters = format!(";created={created};keyid=\"acme-1\"{rest}");
+        judged(Signer::of(&request).parameters(&parameters).sign(request))
+    };
+    let (window, skew) = (300, 30);
+    assert_eq!(judged(NOW + skew, ""), "acme-1");
+    assert_eq!(judged(NOW + skew + 1, ""), "signature_stale");
+    assert_eq!(judged(NOW - window - skew + 1, ""), "acme-1");
+    assert_eq!(judged(NOW - window - skew, ""), "signature_stale");
+    assert_eq!(judged(0, ""), "signature_stale");
+    assert_eq!(judged(NOW - 100, &format!(";expires={}", NOW - skew + 1)), "acme-1");
+    assert_eq!(judged(NOW - 100, &format!(";expires={}", NOW - skew)), "signature_stale");
+    assert_eq!(
+        judged(NOW - window - skew, &format!(";expires={}", NOW + 9999)),
+        "signature_stale",
+        "no longer than that"
+    );
+    for created in ["-1", "1.5", "\"1800000000\"", "?1", "999999999999999", "1000000000000000"] {
+        let request = request("GET", "/");
+        let parameters = format!(";created={created};keyid=\"acme-1\"");
+        let judged = self::judged(Signer::of(&request).parameters(&parameters).sign(request));
+        assert!(["signature_malformed", "signature_stale"].contains(&&*judged), "{created}: {judged}");
+    }
+}
+
+#[test]
+fn pitfall_33_a_body_is_verified_before_anything_is_granted() {
+    let (request, signer) = with_body("{\"item\":1}");
+    assert_eq!(judged(signer.sign(request)), "acme-1");
+    let (mut request, signer) = with_body("{\"item\":1}");
+    request.body = Bytes::from_static(b"{\"item\":2}");
+    assert_eq!(judged(signer.sign(request)), "digest_mismatch");
+    let (mut request, signer) = with_body("{\"item\":1}");
+    request.body = Bytes::new();
+    assert_eq!(judged(signer.sign(request)), "digest_mismatch");
+}
+
+#[test]
+fn pitfall_33_a_body_that_is_not_covered_is_refused() {
+    let post = |body: &'static str| {
+        let mut request = request("POST", "/orders");
+        request.body = Bytes::from_static(body.as_bytes());
+        request
+    };
+    assert_eq!(judged(signed(post("x"))), "signature_incomplete");
+    assert_eq!(judged(signed(post("x").header("content-length", "1"))), "signature_incomplete");
+    assert_eq!(judged(signed(post(""))), "acme-1", "empty and absent are the same");
+    assert_eq!(judged(signed(post("").header("content-length", "0"))), "acme-1");
+    // The digest is right, and not signed: whoever changes the body changes it too.
+    assert_eq!(judged(signed(post("x").header("content-digest", content_digest("x")))), "signature_incomplete");
+    let unsigned = hook("body = \"unsigned\"");
+    assert_eq!(outcome(&unsigned, &mut signed(post("x"))), "acme-1");
+    let (mut request, signer) = with_body("x");
+    request.body = Bytes::from_static(b"y");
+    assert_eq!(outcome(&unsigned, &mut signer.sign(request)), "digest_mismatch", "what is covered has to fit");
+}
+
+#[test]
+fn pitfall_33_what_cannot_be_read_is_not_let_through() {
+    let with = |error: BodyError| {
+        let (mut request, signer) = with_body("x");
+        request.body_error = Some(error);
+        signer.sign(request)
+    };
+    let hook = hook("");
+    assert_eq!(status(&hook, &mut with(BodyError::TooLarge)), DenialStatus::BodyTooLarge);
+    assert_eq!(outcome(&hook, &mut with(BodyError::Broken("gone".to_owned()))), "signature_malformed");
+    assert_eq!(outcome(&hook, &mut with(BodyError::NoRoom)), "failed");
+    let small = self::hook("max_body_bytes = 3");
+    for (body, expected) in [("123", "acme-1"), ("1234", "body_too_large")] {
+        let (request, signer) = with_body(body);
+        assert_eq!(outcome(&small, &mut signer.sign(request)), expected);
+    }
+}
+
+#[test]
+fn pitfall_33_a_body_without_a_length_is_held_until_it_is_verified() {
+    let hook = hook("");
+    let (mut request, signer) = with_body("x");
+    request.body_error = Some(BodyError::LengthUnknown);
+    let mut request = signer.sign(request);
+    assert_eq!(outcome(&hook, &mut request), "acme-1");
+    let (limit, check) = request.held.take().expect("the body is held");
+    assert_eq!(limit, 8 * 1024 * 1024);
+    assert_eq!(check(b"y"), Err(Reason::DigestMismatch));
+
+    let mut again = signer.sign(with_body("x").0);
+    again.body_error = Some(BodyError::LengthUnknown);
+    assert_eq!(outcome(&hook, &mut again), "signature_replayed");
+    assert!(again.held.is_none(), "nothing is held for a request that was seen before");
+
+    let mut wrong = signer.secret("another-secret-of-32-bytes-or-more").sign(with_body("x").0);
+    wrong.body_error = Some(BodyError::LengthUnknown);
+    assert_eq!(outcome(&hook, &mut wrong), "signature_invalid");
+    assert!(wrong.held.is_none(), "nothing is held for a signature that is wrong");
+
+    let mut uncovered = signed(self::request("POST", "/"));
+    uncovered.body_error = Some(BodyError::LengthUnknown);
+    assert_eq!(outcome(&hook, &mut uncovered), "signature_incomplete");
+    assert!(uncovered.held.is_none());
+}
+
+#[test]
+fn of_several_signatures_one_by_a_known_key_is_enough() {
+    let get = || request("GET", "/");
+    let stranger = Signer::of(&get()).label("proxy").secret("x").parameters(&format!(";created={NOW};keyid=\"proxy\""));
+    let ours = Signer::of(&get());
+    assert_eq!(judged(ours.sign(stranger.sign(get()))), "acme-1");
+    let poor = stranger.clone().without("@path");
+    assert_eq!(judged(ours.sign(poor.sign(get()))), "acme-1");
+    assert_eq!(judged(poor.sign(get())), "signature_incomplete");
+    let twice = ours.clone().label("again").sign(ours.sign(get()));
+    assert_eq!(judged(twice), "acme-1", "the same under two labels");
+    let many = (0..5).fold(get(), |request, n| ours.clone().label(&format!("s{n}")).sign(request));
+    assert_eq!(judged(many), "signature_malformed", "each may cost a verification");
+}
+
+#[test]
+fn a_policy_picks_its_signature_by_label_or_tag() {
+    let get = || request("GET", "/");
+    let plain = Signer::of(&get());
+    let tagged = plain.clone().parameters(&format!(";created={NOW};keyid=\"acme-1\";tag=\"orders\""));
+    for (toml, signer, expected) in [
+        ("portcullis = { label = \"sig1\" }", &plain, "acme-1"),
+        ("portcullis = { label = \"sig2\" }", &plain, "signature_incomplete"),
+        ("portcullis = { tag = \"orders\" }", &tagged, "acme-1"),
+        ("portcullis = { tag = \"orders\" }", &plain, "signature_incomplete"),
+        ("portcullis = { tag = \"refunds\" }", &tagged, "signature_incomplete"),
+        ("portcullis = { require = [\"tag\"] }", &plain, "signature_incomplete"),
+        ("portcullis = { require = [\"tag\"] }", &tagged, "acme-1"),
+        ("portcullis = { require = [\"nonce\"] }", &tagged, "signature_incomplete"),
+    ] {
+        assert_eq!(outcome(&hook(toml), &mut signer.sign(get())), expected, "{toml}");
+    }
+}
+
+#[test]
+fn the_algorithm_is_the_keys_and_the_policys() {
+    let get = || request("GET", "/");
+    let alg = |alg: &str| Signer::of(&get()).parameters(&format!(";created={NOW};keyid=\"acme-1\";alg=\"{alg}\""));
+    assert_eq!(judged(alg("hmac-sha256").sign(get())), "acme-1");
+    assert_eq!(judged(alg("ed25519").sign(get())), "signature_invalid", "the key is for another");
+    assert_eq!(judged(alg("none").sign(get())), "algorithm_not_allowed");
+    assert_eq!(judged(alg("HMAC-SHA256").sign(get())), "algorithm_not_allowed");
+}
+
+#[test]
+fn several_secrets_of_one_consumer_are_good_at_the_same_time() {
+    let named = |secret: &str| credential(&format!("secret = \"{secret}\"\nkey_id = \"acme\""));
+    let build = |is_old_disabled: bool| {
+        Build::new()
+            .credential::<Hmac>("acme", "acme-old", named(&"1".repeat(32)), |own| own.limits.disabled = is_old_disabled)
+            .credential::<Hmac>("acme", "acme-new", named(&"2".repeat(32)), |_| {})
+    };
+    let get = || request("GET", "/");
+    let by = |secret: &str| {
+        Signer::of(&get()).secret(secret).parameters(&format!(";created={NOW};keyid=\"acme\"")).sign(get())
+    };
+    for (secret, expected) in [("1", "acme-old"), ("2", "acme-new"), ("3", "signature_invalid")] {
+        assert_eq!(outcome(&hook_of(build(false), ""), &mut by(&secret.repeat(32))), expected);
+    }
+    // What the engine refuses afterwards it refuses by name, and not as a wrong signature.
+    assert_eq!(outcome(&hook_of(build(true), ""), &mut by(&"1".repeat(32))), "acme-old");
+}
+
+#[test]
+fn a_signature_of_a_credential_that_can_be_used_comes_before_one_that_cannot() {
+    let build = Build::new()
+        .credential::<Hmac>("acme", "acme-1", shared(SECRET), |own| own.limits.expires = Some(UnixTime(1)))
+        .credential::<Hmac>("acme", "acme-2", shared(&"2".repeat(32)), |_| {});
+    let get = || request("GET", "/");
+    let second = Signer::of(&get())
+        .label("sig2")
+        .secret(&"2".repeat(32))
+        .parameters(&format!(";created={NOW};keyid=\"acme-2\""));
+    assert_eq!(outcome(&hook_of(build, ""), &mut second.sign(signed(get()))), "acme-2");
+}
+
+#[test]
+fn pitfall_34_failures_are_limited_by_key_and_address() {
+    let hook = hook("attempts = { per_principal = 3, window = \"1m\" }");
+    let get = |n: u32| request("GET", &format!("/{n}"));
+    let wrong = |n| Signer::of(&get(n)).secret("another-secret-of-32-bytes-or-more").sign(get(n));
+    for n in 0..3 {
+        assert_eq!(outcome(&hook, &mut wrong(n)), "signature_invalid");
+    }
+    assert_eq!(outcome(&hook, &mut wrong(3)), "too_many_attempts");
+    assert_eq!(outcome(&hook, &mut signed(get(4))), "too_many_attempts");
+    let mut elsewhere = signed(get(5));
+    elsewhere.address = "192.0.2.7".parse().unwrap();
+    assert_eq!(outcome(&hook, &mut elsewhere), "acme-1", "nobody is locked out from afar");
+}
+
+#[test]
+fn what_the_store_has_no_room_for_is_not_granted() {
+    let mut build = build();
+    // One entry in each of its 64 parts.
+    build.store = Arc::new(LocalStore::new(1));
+    let hook = hook_of(build, "");
+    let outcomes: Vec<_> = (0..200).map(|n| outcome(&hook, &mut signed(request("GET", &format!("/{n}"))))).collect();
+    assert!(outcomes.iter().filter(|outcome| *outcome == "acme-1").count() <= 64);
+    assert!(outcomes.iter().all(|outcome| outcome == "acme-1" || outcome == "failed"));
+}
+
+#[test]
+fn the_signature_is_hidden_unless_the_policy_keeps_it() {
+    let header = |name| Place::header(name, None).unwrap();
+    assert_eq!(hook("").hidden().0, [header("signature"), header("signature-input")]);
+    assert_eq!(hook("keep_credential = true").hidden().0, []);
+}
+
+#[test]
+fn the_challenge_says_what_to_sign() {
+    let challenge = hook("portcullis = { require = [\"nonce\"], algorithms = [\"hmac-sha256\"] }");
+    let challenge = challenge.challenge(Attempt::Absent).unwrap();
+    assert_eq!(challenge.scheme, "Signature");
+    let parameters: Vec<_> = challenge.parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(
+        parameters,
+        [
+            ("components", "@method @authority @path @query"),
+            ("parameters", "created keyid nonce"),
+            ("algorithms", "hmac-sha256")
+        ]
+    );
+}
+
+/// All that is wrong with a configuration: `field: message`.
+fn problems(toml: &str) -> Vec<String> {
+    let error = build().plugin::<Hmac>(config(toml)).err().expect("an error");
+    error.problems.into_iter().map(|(field, message)| format!("{field}: {message}")).collect()
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_is_refused_by_field() {
+    for (toml, expected) in [
+        ("window = \"0s\"", "window: is not between"),
+        ("window = \"25h\"", "window: is not between"),
+        ("clock_skew = \"16m\"", "clock_skew: is more than"),
+        ("max_body_bytes = 0", "max_body_bytes: is not between"),
+        ("max_body_bytes = 268435457", "max_body_bytes: is not between"),
+        ("attempts = { window = \"0s\" }", "attempts.window:"),
+        ("portcullis = { covered = [] }", "portcullis.covered: is empty"),
+        ("portcullis = { covered = [\"@path\", \"@status\"] }", "portcullis.covered[1]: `@status` is no component"),
+        ("portcullis = { covered = [\"@path\", \"@path\"] }", "portcullis.covered[1]: `@path` again"),
+        ("portcullis = { covered = [\"Date\"] }", "portcullis.covered[0]: `Date` is no component"),
+        ("portcullis = { covered = [\"@query-param\"] }", "portcullis.covered[0]:"),
+        ("portcullis = { algorithms = [] }", "portcullis.algorithms: is empty"),
+        ("portcullis = { label = \"Sig\" }", "portcullis.label: is no label"),
+        ("portcullis = { tag = \"\" }", "portcullis.tag: is no tag"),
+        ("cavage = {}", "cavage: is for another scheme"),
+        ("scheme = \"aws4\"\nportcullis = {}", "portcullis: is for another scheme"),
+    ] {
+        let problems = problems(toml);
+        assert!(problems[0].starts_with(expected), "{toml}: {problems:?}");
+    }
+    let all = problems("window = \"0s\"\nmax_body_bytes = 0\nportcullis = { covered = [\"a b\"], label = \"\" }");
+    assert_eq!(all.len(), 4, "everything that is wrong is said in one run: {all:?}");
+}
+
+#[test]
+fn a_configuration_of_the_wrong_shape_is_refused() {
+    for (toml, words) in [
+        ("schema = \"cavage\"", "unknown field `schema`"),
+        ("scheme = \"rfc9421\"", "unknown variant `rfc9421`"),
+        ("portcullis = { cover = [] }", "unknown field `cover`"),
+        ("portcullis = { algorithms = [\"none\"] }", "unknown variant `none`"),
+        ("body = \"ignored\"", "unknown variant `ignored`"),
+        ("replay = true", "replay"),
+        ("window = 300", "a length of time"),
+    ] {
+        let error = toml::from_str::<Config>(toml).err().expect("an error").to_string();
+        assert!(error.contains(words), "{toml}: {error}");
+    }
+}
