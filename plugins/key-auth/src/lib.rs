@@ -26,8 +26,8 @@ use std::{
 };
 
 use portcullis_plugin::{
-    Answer, Attempt, Authenticate, Authentication, BuildCx, BuildError, Challenge, Credential, Denial, Found, Hooks,
-    Identity, Place, Places, Plugin, PluginError, Reason, RequestCx, Span,
+    Answer, Attempt, Authenticate, Authentication, BuildCx, BuildError, Challenge, Credential, Denial, Found,
+    HeaderNames, Hooks, Identity, Place, PlaceFields, Places, Plugin, PluginError, Reason, RequestCx, Span,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -80,16 +80,6 @@ pub struct Config {
     pub max_age: Option<Span>,
 }
 
-/// `"x-api-key"` or `["x-api-key", "apikey"]`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a header's name, or a list of names")]
-pub enum HeaderNames {
-    /// One header.
-    One(String),
-    /// Several; the key may be in any of them.
-    Several(Vec<String>),
-}
-
 impl Config {
     /// What is wrong apart from the places.
     fn problems(&self) -> Vec<(String, String)> {
@@ -108,43 +98,11 @@ impl Config {
         problems
     }
 
-    /// Where to look. A place that is none is reported and left out.
+    /// Where to look.
     fn places(&self, problems: &mut Vec<(String, String)>) -> Places {
-        let mut wrong = |field: &str, why: String| problems.push((field.to_owned(), why));
-        if let Some(from) = &self.from {
-            if self.header.is_some() || self.scheme.is_some() {
-                wrong("from", "says where the key is: leave out `header` and `scheme`".to_owned());
-            }
-            if from.0.is_empty() {
-                wrong("from", "is empty: name at least one place".to_owned());
-            }
-            return from.clone();
-        }
-        if self.scheme.is_some() && self.header.is_none() {
-            wrong("scheme", "needs `header`, such as header = \"authorization\"".to_owned());
-        }
-        if let Some(Err(why)) = self.scheme.as_deref().map(|scheme| Place::header("authorization", Some(scheme))) {
-            wrong("scheme", why);
-            return Places::default();
-        }
-        let names = match &self.header {
-            None => vec![("header".to_owned(), "x-api-key")],
-            Some(HeaderNames::One(name)) => vec![("header".to_owned(), name.as_str())],
-            Some(HeaderNames::Several(names)) => {
-                if names.is_empty() {
-                    wrong("header", "is empty: name at least one header".to_owned());
-                }
-                names.iter().enumerate().map(|(index, name)| (format!("header[{index}]"), name.as_str())).collect()
-            }
-        };
-        let mut places = Places::default();
-        for (field, name) in names {
-            match Place::header(name, self.scheme.as_deref()) {
-                Ok(place) => places.merge(Places(vec![place])),
-                Err(why) => wrong(&field, why),
-            }
-        }
-        places
+        let fields =
+            PlaceFields { header: self.header.as_ref(), scheme: self.scheme.as_deref(), from: self.from.as_ref() };
+        fields.places("x-api-key", None, problems)
     }
 }
 

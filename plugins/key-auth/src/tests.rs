@@ -33,7 +33,7 @@ fn outcome(hook: &dyn Authenticate, mut request: Request) -> String {
         Authentication::Granted(identity) => identity.credentials[0].id.to_string(),
         Authentication::Absent => "absent".to_owned(),
         Authentication::Denied(denial) => {
-            assert!(!denial.forbidden, "a wrong key is 401");
+            assert!(!denial.is_forbidden(), "a wrong key is 401");
             denial.reason.to_string()
         }
     }
@@ -143,8 +143,8 @@ fn a_configuration_that_makes_no_sense_is_refused_by_field() {
         ("scheme = \"Bearer\"", "scheme: needs `header`"),
         ("header = \"authorization\"\nscheme = \"Be arer\"", "scheme: `Be arer` is not an authentication scheme"),
         ("from = []", "from: is empty"),
-        ("from = [{ query = \"key\" }]\nheader = \"x-key\"", "from: says where the key is"),
-        ("from = [{ query = \"key\" }]\nscheme = \"Bearer\"", "from: says where the key is"),
+        ("from = [{ query = \"key\" }]\nheader = \"x-key\"", "from: says where the credential is"),
+        ("from = [{ query = \"key\" }]\nscheme = \"Bearer\"", "from: says where the credential is"),
         ("prefixes = []", "prefixes: is empty"),
         ("prefixes = [\"sk_\", \"\"]", "prefixes[1]: no key starts like this"),
         ("prefixes = [\"s k\"]", "prefixes[0]: no key starts like this"),
