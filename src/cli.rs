@@ -10,6 +10,8 @@ mod check;
 mod completions;
 #[cfg(feature = "key-auth")]
 mod key;
+#[cfg(feature = "basic-auth")]
+mod password;
 mod plugins;
 mod reload;
 mod run;
@@ -52,6 +54,10 @@ enum Command {
     #[cfg(feature = "key-auth")]
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Make the hashes of passwords.
+    #[cfg(feature = "basic-auth")]
+    #[command(subcommand)]
+    Password(password::PasswordCommand),
     /// List the plugins of this gateway, or show the configuration of one.
     Plugins(plugins::Arguments),
     /// Print a completion script for a shell.
@@ -98,6 +104,10 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
         Command::Reload(arguments) => reload::run(&arguments),
         #[cfg(feature = "key-auth")]
         Command::Key(command) => key::run(command, &mut io::stdout(), &mut io::stdin()).map_err(Failure::Other),
+        #[cfg(feature = "basic-auth")]
+        Command::Password(command) => {
+            password::run(&command, &mut io::stdout(), &mut io::stdin()).map_err(Failure::Other)
+        }
         Command::Plugins(arguments) => plugins::run(&arguments, &registry),
         Command::Completions(arguments) => completions::run(&arguments),
     };

@@ -19,7 +19,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use credentials::{CredentialDraft, Opens, SAMPLE_KEY_SHA256};
+pub use credentials::{CredentialDraft, Opens, SAMPLE_KEY_SHA256, SAMPLE_PASSWORD_HASH, SAMPLE_SECRETS};
 pub use fingerprint::Fingerprint;
 pub use load::{Configuration, PolicyDraft, UpstreamDraft, load};
 pub use problem::{Located, Problems, Report};

@@ -20,6 +20,14 @@ use crate::registry::Registry;
 /// credential opens anything.
 pub const SAMPLE_KEY_SHA256: &str = "78b40ee681873584e97aba6a4d322d16397d8022036c07feb4d3909798013902";
 
+/// The hash of the password that samples show, in `conf/examples/basic-auth.toml`. It is refused in the same way.
+pub const SAMPLE_PASSWORD_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$jfQMEqkXnmXDrKgCvqBCOg$XoaBhzygRD9fz/ADhc8t0R1MLFH8AeXXgLHEDxdupk0";
+
+/// The secrets that samples show, in `conf/examples/hmac.toml`. They are refused in the same way.
+pub const SAMPLE_SECRETS: [&str; 2] =
+    ["sample-signing-secret-that-everybody-knows-0001", "whsec_sample_secret_that_everybody_knows_02"];
+
 /// A consumer's entry, before it is known which policies it opens.
 pub struct CredentialDraft {
     /// The plugin it belongs to.
@@ -111,11 +119,9 @@ pub(super) fn read(
         consumers.insert(name.text.clone(), consumer.clone());
         let about = Fingerprint::all([about, Fingerprint::of_bytes(name.text.as_bytes())]);
         for entry in entries.map(|entries| entries.items(problems)).unwrap_or_default() {
-            if has_public_listener && holds_sample(entry.value()) {
-                entry.problem(
-                    problems,
-                    "this is the sample key, which everybody knows: it works on loopback listeners alone",
-                );
+            if let Some(sample) = sample_in(entry.value()).filter(|_| has_public_listener) {
+                let why = "which everybody knows: it works on loopback listeners alone";
+                entry.problem(problems, format!("this is the sample {sample}, {why}"));
             }
             if let Some(mut draft) = draft(entry, &consumer, about, registry, references, problems) {
                 seen.check(&mut draft, problems);
@@ -210,12 +216,15 @@ impl Seen {
     }
 }
 
-fn holds_sample(value: &DeValue<'_>) -> bool {
+/// What of a sample is in an entry, if anything.
+fn sample_in(value: &DeValue<'_>) -> Option<&'static str> {
     match value {
-        DeValue::String(text) => text.eq_ignore_ascii_case(SAMPLE_KEY_SHA256),
-        DeValue::Array(items) => items.iter().any(|item| holds_sample(item.get_ref())),
-        DeValue::Table(table) => table.values().any(|value| holds_sample(value.get_ref())),
-        _ => false,
+        DeValue::String(text) if text.eq_ignore_ascii_case(SAMPLE_KEY_SHA256) => Some("key"),
+        DeValue::String(text) if text == SAMPLE_PASSWORD_HASH => Some("password"),
+        DeValue::String(text) if SAMPLE_SECRETS.contains(&&**text) => Some("secret"),
+        DeValue::Array(items) => items.iter().find_map(|item| sample_in(item.get_ref())),
+        DeValue::Table(table) => table.values().find_map(|value| sample_in(value.get_ref())),
+        _ => None,
     }
 }
 

@@ -1,0 +1,133 @@
+//! User names and passwords, and what stops those who guess them.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
+
+use crate::harness::{Client, Gateway, Upstream, portcullis, raw};
+
+const GATEWAY: &str = r#"
+[admin]
+listen = "127.0.0.1:0"
+
+[[listeners]]
+address = "127.0.0.1:0"
+
+[client_address]
+trust = 1
+
+[upstreams.app]
+targets = ["@UPSTREAM@"]
+
+[policies.passwords]
+use = "basic-auth"
+attempts = { per_principal = 3, per_address = 6, window = "15m" }
+
+[[consumers.acme.credentials]]
+use = "basic-auth"
+id = "acme-ci"
+username = "ci"
+@HASH@
+scopes = ["orders:read"]
+
+[routes.orders]
+paths = ["/orders/{*rest}"]
+upstream = "app"
+auth = ["passwords"]
+"#;
+
+const PASSWORD: &str = "correct: horse, battery";
+
+/// The gateway of this file, and its upstream.
+async fn start() -> (Gateway, Upstream) {
+    let hash = portcullis(&["password", "hash"], &format!("{PASSWORD}\n")).await;
+    assert_eq!(hash.code, 0, "{hash:?}");
+    let upstream = Upstream::start();
+    let builder = Gateway::builder(GATEWAY).set("UPSTREAM", &upstream.address()).set("HASH", hash.stdout.trim());
+    (builder.start().await, upstream)
+}
+
+/// The status of a request from this address with this user name and password, and `Retry-After`.
+async fn attempt(gateway: &Gateway, address: &str, user: &str, password: &str) -> (u16, Option<u64>) {
+    let client = Client::http1(gateway.address(0));
+    let credentials = BASE64.encode(format!("{user}:{password}"));
+    let asking = client.get("/orders/7").header("authorization", &format!("Basic {credentials}"));
+    let answer = asking.header("x-forwarded-for", address).send().await;
+    (answer.status, answer.header("retry-after").map(|value| value.parse().expect("seconds")))
+}
+
+#[tokio::test]
+async fn the_upstream_learns_who_calls_and_not_the_password() {
+    let (gateway, upstream) = start().await;
+    for _ in 0..3 {
+        assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await, (200, None));
+        let saw = upstream.last();
+        assert_eq!((saw.header("x-consumer"), saw.header("x-credential-id")), (Some("acme"), Some("acme-ci")));
+        assert_eq!((saw.header("x-auth-method"), saw.header("authorization")), (Some("basic-auth"), None));
+    }
+    assert!(!gateway.output().contains("horse") && !gateway.output().contains(&BASE64.encode(format!("ci:{PASSWORD}"))));
+    let client = Client::http1(gateway.address(0));
+    let answer = client.get("/orders/7").send().await;
+    let challenge = answer.header("www-authenticate").expect("a challenge");
+    assert_eq!((answer.status, challenge), (401, "Basic realm=\"orders\", charset=\"UTF-8\""));
+}
+
+#[tokio::test]
+async fn pitfall_31_what_is_no_pair_of_name_and_password_is_401() {
+    let (gateway, upstream) = start().await;
+    let wrong = ["!!!", "", "Y2k=", "Og==", "OmE=", "Y2k6", "Y2k6eA==Y2k6eA==", "/////w==", "AAAA"];
+    for (number, credentials) in wrong.into_iter().enumerate() {
+        let request = format!(
+            "GET /orders/7 HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.{number}\r\nConnection: close\r\n\
+             Authorization: Basic {credentials}\r\n\r\n"
+        );
+        let answer = String::from_utf8_lossy(&raw(gateway.address(0), request).await).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{credentials:?}: {answer}");
+    }
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[tokio::test]
+async fn pitfall_34_guessing_is_slowed_down_and_locks_nobody_else_out() {
+    let (gateway, _upstream) = start().await;
+    for number in 0..3 {
+        assert_eq!(attempt(&gateway, "192.0.2.1", "ci", &format!("guess number {number}")).await, (401, None));
+    }
+    // Even the right password has to wait now, from here.
+    let (status, retry_after) = attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await;
+    assert_eq!(status, 429);
+    assert!(retry_after.is_some_and(|seconds| seconds >= 1), "pitfall 49: {retry_after:?}");
+    gateway.audit(|event| event["reason"] == "too_many_attempts").await;
+    // From elsewhere the real user gets in.
+    assert_eq!(attempt(&gateway, "192.0.2.2", "ci", PASSWORD).await, (200, None));
+    // Trying name after name does not help: distinct failures of one address count together.
+    let mut statuses = Vec::new();
+    for number in 0..8 {
+        statuses.push(attempt(&gateway, "192.0.2.3", &format!("user-{number}"), "a password that many have").await.0);
+    }
+    assert_eq!(statuses.first(), Some(&401));
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    assert_eq!(attempt(&gateway, "192.0.2.4", "ci", PASSWORD).await, (200, None));
+}
+
+#[tokio::test]
+async fn the_same_wrong_password_again_is_no_distinct_failure_and_a_reload_forgets_nothing() {
+    let (gateway, _upstream) = start().await;
+    for number in 0..3 {
+        assert_eq!(attempt(&gateway, "192.0.2.1", "ci", &format!("guess number {number}")).await.0, 401);
+    }
+    let toml = std::fs::read_to_string(gateway.dir().join("portcullis.toml")).expect("the configuration");
+    gateway.rewrite(&toml.replace("window = \"15m\"", "window = \"14m\""));
+    assert_eq!(gateway.reload().await.code, 0);
+    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await.0, 429, "pitfall 48");
+}
+
+#[tokio::test]
+async fn the_command_makes_hashes_that_the_file_takes_and_refuses_short_passwords() {
+    for algorithm in ["argon2id", "bcrypt"] {
+        let made = portcullis(&["password", "hash", "--algorithm", algorithm], PASSWORD).await;
+        assert_eq!(made.code, 0, "{made:?}");
+        assert!(made.stdout.starts_with("password_hash = \"$") && !made.stdout.contains("horse"), "{made:?}");
+    }
+    let short = portcullis(&["password", "hash"], "secret\n").await;
+    assert_eq!(short.code, 1, "{short:?}");
+    assert!(!short.stderr.contains("secret\n"), "{short:?}");
+}
