@@ -6,14 +6,17 @@
 #![cfg(test)]
 
 mod admin;
+mod basic_auth;
 mod client_address;
 mod configuration;
 mod daemon;
 mod daemon_files;
 mod harness;
 mod heads;
+mod hmac;
 mod hidden_credentials;
 mod identity;
+mod jwt;
 mod logs;
 mod own_gateway;
 mod paths;
