@@ -33,7 +33,7 @@ fn outcome(hook: &dyn Authenticate, mut request: Request) -> String {
         Authentication::Granted(identity) => identity.credentials[0].id.to_string(),
         Authentication::Absent => "absent".to_owned(),
         Authentication::Denied(denial) => {
-            assert!(!denial.forbidden, "a wrong key is 401");
+            assert!(!denial.is_forbidden(), "a wrong key is 401");
             denial.reason.to_string()
         }
     }

@@ -18,7 +18,7 @@ impl PluginError {
 }
 
 /// The answer to a request that a hook refuses. How it looks is the engine's: one table makes every response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Which answer the client gets.
     pub status: RefusalStatus,
@@ -26,6 +26,9 @@ pub struct Refusal {
     pub reason: Reason,
     /// When it is worth trying again.
     pub retry_after: Option<Duration>,
+    /// What the client could have proven, for `WWW-Authenticate`. The engine sends it only where the identity was
+    /// proven by an authenticator that challenges with the same scheme: who sent a key is not told about tokens.
+    pub challenge: Option<Arc<Challenge>>,
 }
 
 /// Which answer a refused client gets.
@@ -46,27 +49,37 @@ pub enum RefusalStatus {
 impl Refusal {
     /// 403.
     pub fn forbidden(reason: Reason) -> Self {
-        Self { status: RefusalStatus::Forbidden, reason, retry_after: None }
+        Self::new(RefusalStatus::Forbidden, reason)
+    }
+
+    /// 403 for a scope that is missing, with a challenge that names what would be enough: see
+    /// [`Challenge::insufficient_scope`].
+    pub fn insufficient_scope(challenge: Arc<Challenge>) -> Self {
+        Self { challenge: Some(challenge), ..Self::forbidden(Reason::ScopeMissing) }
     }
 
     /// 400.
     pub fn bad_request(reason: Reason) -> Self {
-        Self { status: RefusalStatus::BadRequest, reason, retry_after: None }
+        Self::new(RefusalStatus::BadRequest, reason)
     }
 
     /// 413.
     pub fn body_too_large() -> Self {
-        Self { status: RefusalStatus::BodyTooLarge, reason: Reason::BodyTooLarge, retry_after: None }
+        Self::new(RefusalStatus::BodyTooLarge, Reason::BodyTooLarge)
     }
 
     /// 429, with the time after which it is worth trying again.
     pub fn too_many_requests(reason: Reason, retry_after: Duration) -> Self {
-        Self { status: RefusalStatus::TooManyRequests, reason, retry_after: Some(retry_after) }
+        Self { retry_after: Some(retry_after), ..Self::new(RefusalStatus::TooManyRequests, reason) }
+    }
+
+    fn new(status: RefusalStatus, reason: Reason) -> Self {
+        Self { status, reason, retry_after: None, challenge: None }
     }
 }
 
 /// What a guard or a restriction says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Go on.
     Allow,
@@ -157,6 +170,17 @@ pub struct Challenge {
     pub scheme: Cow<'static, str>,
     /// Its parameters; values are quoted by the engine.
     pub parameters: Vec<(&'static str, String)>,
+}
+
+impl Challenge {
+    /// `Bearer error="insufficient_scope"` with the scopes that would be enough (RFC 6750 section 3.1); without them
+    /// where none would be.
+    pub fn insufficient_scope<'s>(scopes: impl IntoIterator<Item = &'s str>) -> Self {
+        let scopes = scopes.into_iter().collect::<Vec<_>>().join(" ");
+        let error = ("error", "insufficient_scope".to_owned());
+        let scope = (!scopes.is_empty()).then_some(("scope", scopes));
+        Self { scheme: "Bearer".into(), parameters: [error].into_iter().chain(scope).collect() }
+    }
 }
 
 /// Runs before anyone is known.

@@ -56,6 +56,7 @@ mod identity;
 mod places;
 mod reason;
 mod request;
+mod revocation;
 mod secret;
 mod span;
 mod store;
@@ -74,6 +75,7 @@ pub use identity::{
 pub use places::{Found, Place, Places};
 pub use reason::Reason;
 pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};
+pub use revocation::{Revocation, RevocationKeys, Revocations};
 pub use secret::{Secret, SecretSource};
 pub use span::{Span, UnixTime};
 pub use store::{LocalStore, Store, StoreError};

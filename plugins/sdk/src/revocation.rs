@@ -1,0 +1,256 @@
+//! Tokens that count no longer although their signature is right and their end has not come.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use portcullis_plugin::{Claims, LocalStore, Reason, Revocation, RevocationKeys, Revocations};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let store = Arc::new(LocalStore::default());
+//! let lost = Revocation::Token { issuer: "https://auth.example.com".to_owned(), jti: "7f3a".to_owned() };
+//! lost.write(&*store, Duration::from_secs(3600)).await?;
+//!
+//! let claims: Claims = serde_json::from_str(r#"{"iss":"https://auth.example.com","jti":"7f3a"}"#)?;
+//! let keys = RevocationKeys::of(&claims, None);
+//! assert_eq!(Revocations::new(store).check(&keys).get().await?, Some(Reason::TokenRevoked));
+//! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Whoever keeps verified tokens keeps their [`RevocationKeys`] beside them and asks on every request (pitfall 26):
+//! with a store in this process that allocates nothing. A store that cannot be asked is an error, and the request is
+//! refused.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{Answer, Claims, Reason, Store, StoreError, UnixTime};
+
+/// What an operator takes back. What `issuer` is has to be the token's `iss` to the letter; it is empty for tokens
+/// without one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Revocation {
+    /// One token, by its `jti`.
+    Token {
+        /// Who issued it.
+        issuer: String,
+        /// Its number.
+        jti: String,
+    },
+    /// Every token of a subject that was issued until a moment, the second itself included, or that does not say when
+    /// it was issued.
+    Subject {
+        /// Who issued them.
+        issuer: String,
+        /// Whom they speak of.
+        subject: String,
+        /// Until when.
+        issued_until: UnixTime,
+    },
+    /// Every token of an issuer that was issued until a moment: its key was stolen, or all its users have to log in
+    /// again.
+    Issuer {
+        /// Who issued them.
+        issuer: String,
+        /// Until when.
+        issued_until: UnixTime,
+    },
+    /// Every token of a subject whose version is below a number, or that has none. Which claim is the version, the
+    /// policy says.
+    Version {
+        /// Who issued them.
+        issuer: String,
+        /// Whom they speak of.
+        subject: String,
+        /// The lowest version that counts.
+        at_least: u64,
+    },
+}
+
+impl Revocation {
+    /// Writes it down for so long, which has to be longer than the tokens still live. A later moment or a higher
+    /// version that is there already stays.
+    ///
+    /// # Errors
+    /// The store does not take it: nothing is revoked.
+    pub async fn write(&self, store: &dyn Store, keep: Duration) -> Result<(), StoreError> {
+        let key = self.key();
+        let new = self.mark();
+        let there = store.get(&key).get().await?;
+        let mark = there.map(|there| number(&there)).transpose()?.map_or(new, |there| there.max(new));
+        store.put(&key, Bytes::from(mark.to_string()), keep).get().await
+    }
+
+    /// Takes it back: what it revoked counts again.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn lift(&self, store: &dyn Store) -> Result<(), StoreError> {
+        store.remove(&self.key()).get().await
+    }
+
+    fn key(&self) -> String {
+        match self {
+            Self::Token { issuer, jti } => Kind::Token.key(issuer, jti),
+            Self::Subject { issuer, subject, .. } => Kind::Subject.key(issuer, subject),
+            Self::Issuer { issuer, .. } => Kind::Issuer.key(issuer, ""),
+            Self::Version { issuer, subject, .. } => Kind::Version.key(issuer, subject),
+        }
+    }
+
+    /// The number that is kept.
+    fn mark(&self) -> i64 {
+        match self {
+            Self::Token { .. } => 1,
+            Self::Subject { issued_until, .. } | Self::Issuer { issued_until, .. } => issued_until.0,
+            Self::Version { at_least, .. } => i64::try_from(*at_least).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Token,
+    Subject,
+    Issuer,
+    Version,
+}
+
+impl Kind {
+    /// Where it is kept. What tokens say is digested: it may be long, and personal. Its length goes first, so that no
+    /// two pairs of texts are one.
+    fn key(self, issuer: &str, of: &str) -> String {
+        let kind = match self {
+            Self::Token => "jti",
+            Self::Subject => "subject",
+            Self::Issuer => "issuer",
+            Self::Version => "version",
+        };
+        let digest = Sha256::new().chain_update((issuer.len() as u64).to_be_bytes()).chain_update(issuer);
+        format!("revoked:{kind}:{}", hex::encode(digest.chain_update(of).finalize()))
+    }
+}
+
+/// Under which keys of the store a token may have been revoked, worked out once.
+#[derive(Clone, Debug)]
+pub struct RevocationKeys {
+    token: Option<String>,
+    subject: Option<String>,
+    issuer: String,
+    versions: Option<String>,
+    issued: Option<i64>,
+    version: Option<i64>,
+}
+
+impl RevocationKeys {
+    /// For a token that claims this, and whose version is this.
+    pub fn of(claims: &Claims, version: Option<u64>) -> Self {
+        let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
+        let issuer = text("iss").unwrap_or_default();
+        let of_subject = |kind: Kind| text("sub").map(|subject| kind.key(issuer, subject));
+        Self {
+            token: text("jti").map(|jti| Kind::Token.key(issuer, jti)),
+            subject: of_subject(Kind::Subject),
+            issuer: Kind::Issuer.key(issuer, ""),
+            versions: of_subject(Kind::Version),
+            issued: claims.get("iat").and_then(whole_seconds),
+            version: version.map(|version| i64::try_from(version).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// What to ask, and how to read the answer.
+    fn questions(&self) -> [Option<Question<'_>>; 4] {
+        [
+            self.token.as_deref().map(|key| Question { key, reads: |_| Counts::Never }),
+            self.subject.as_deref().map(|key| Question { key, reads: Counts::After }),
+            Some(Question { key: &self.issuer, reads: Counts::After }),
+            self.versions.as_deref().map(|key| Question { key, reads: Counts::FromVersion }),
+        ]
+    }
+
+    fn is_revoked(&self, counts: Counts) -> bool {
+        match counts {
+            Counts::Never => true,
+            Counts::After(until) => self.issued.is_none_or(|issued| issued <= until),
+            Counts::FromVersion(least) => self.version.is_none_or(|version| version < least),
+        }
+    }
+
+    fn judge(&self, question: Question<'_>, found: Option<&Bytes>) -> Result<Option<Reason>, StoreError> {
+        let Some(found) = found else { return Ok(None) };
+        let is_revoked = self.is_revoked((question.reads)(number(found)?));
+        Ok(is_revoked.then_some(Reason::TokenRevoked))
+    }
+}
+
+/// One look into the store.
+#[derive(Clone, Copy)]
+struct Question<'k> {
+    key: &'k str,
+    reads: fn(i64) -> Counts,
+}
+
+/// Which tokens still count where a revocation was found.
+#[derive(Clone, Copy)]
+enum Counts {
+    Never,
+    After(i64),
+    FromVersion(i64),
+}
+
+/// What is not a number was not written by us, and who knows what it means: an error, and the request is refused.
+fn number(found: &[u8]) -> Result<i64, StoreError> {
+    let text = std::str::from_utf8(found).ok().and_then(|text| text.parse().ok());
+    text.ok_or_else(|| StoreError("a revocation that cannot be read".to_owned()))
+}
+
+/// `iat`, which may have a fraction (RFC 7519 section 2). Without one that can be read a token counts as issued long ago.
+fn whole_seconds(value: &Value) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "saturates, which revokes more or less what it should")]
+    value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds.floor() as i64))
+}
+
+/// Asks the store whether tokens were revoked.
+#[derive(Clone)]
+pub struct Revocations {
+    store: Arc<dyn Store>,
+}
+
+impl Revocations {
+    /// Asks this store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Whether the token was revoked, and why. With a store that answers at once the answer is there at once, and
+    /// nothing is allocated.
+    pub fn check<'a>(&'a self, keys: &'a RevocationKeys) -> Answer<'a, Result<Option<Reason>, StoreError>> {
+        let mut questions = keys.questions().into_iter().flatten();
+        while let Some(question) = questions.next() {
+            match self.store.get(question.key) {
+                Answer::Now(found) => match found.and_then(|found| keys.judge(question, found.as_ref())) {
+                    Ok(None) => {}
+                    decided => return Answer::Now(decided),
+                },
+                Answer::Later(found) => {
+                    return Answer::later(async move {
+                        let mut judged = keys.judge(question, found.await?.as_ref())?;
+                        while let (None, Some(question)) = (judged, questions.next()) {
+                            let found = self.store.get(question.key).get().await?;
+                            judged = keys.judge(question, found.as_ref())?;
+                        }
+                        Ok(judged)
+                    });
+                }
+            }
+        }
+        Answer::Now(Ok(None))
+    }
+}
+
+#[cfg(test)]
+mod tests;
