@@ -14,6 +14,7 @@ mod key;
 mod password;
 mod plugins;
 mod reload;
+mod revoke;
 mod run;
 
 use std::{
@@ -50,6 +51,8 @@ enum Command {
     Check(check::Arguments),
     /// Ask the running gateway to take its configuration as it is now, and say what changed or what is wrong.
     Reload(reload::Arguments),
+    /// Have the running gateway refuse tokens that are still valid: one, those of a subject, or all of an issuer.
+    Revoke(revoke::Arguments),
     /// Make API keys.
     #[cfg(feature = "key-auth")]
     #[command(subcommand)]
@@ -102,6 +105,7 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
         Command::Run(config) => run::run(&config, registry),
         Command::Check(arguments) => check::run(&arguments, &registry),
         Command::Reload(arguments) => reload::run(&arguments),
+        Command::Revoke(arguments) => revoke::run(&arguments),
         #[cfg(feature = "key-auth")]
         Command::Key(command) => key::run(command, &mut io::stdout(), &mut io::stdin()).map_err(Failure::Other),
         #[cfg(feature = "basic-auth")]

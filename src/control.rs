@@ -1,6 +1,8 @@
-//! The private socket over which `portcullis reload` asks a running gateway, and is told what came of it.
+//! The private socket over which `portcullis reload` and `portcullis revoke` ask a running gateway, and are told what
+//! came of it.
 //!
-//! One line each way: `reload` and the file that the caller means, and a JSON object ([`Reloaded`]). Only root and the gateway's own user are listened to.
+//! One line each way: `reload` and the file that the caller means, and a JSON object ([`Reloaded`]); `revoke` and a JSON
+//! object ([`Revoke`]), and another ([`Revoked`]). Only root and the gateway's own user are listened to.
 
 use std::{
     fs,
@@ -14,13 +16,17 @@ use std::{
     time::Duration,
 };
 
+mod revoke;
+
+pub use revoke::{Revoke, Revoked, Revoker};
+
 use crate::{
     config::Report,
     reload::{Reloaded, Wish},
 };
 
 /// The longest request.
-const MAX_REQUEST_BYTES: u64 = 4200;
+const MAX_REQUEST_BYTES: u64 = 16 << 10;
 /// How long a caller may take to say what it wants, or to take the answer.
 const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a reload.
@@ -58,9 +64,9 @@ impl Control {
     }
 
     /// Serves callers, one at a time, until the process ends. `serves` is the configuration's file.
-    pub fn serve(self, wishes: &mpsc::Sender<Wish>, serves: &Path) {
+    pub fn serve(self, wishes: &mpsc::Sender<Wish>, revoker: &Revoker, serves: &Path) {
         for caller in self.listener.incoming() {
-            let served = caller.and_then(|caller| serve(&caller, wishes, serves));
+            let served = caller.and_then(|caller| serve(&caller, wishes, revoker, serves));
             if let Err(error) = served {
                 log::warn!("control socket: {error}");
             }
@@ -94,7 +100,7 @@ pub fn bind(path: &Path, permissions: fs::Permissions) -> io::Result<UnixListene
     Ok(listener)
 }
 
-fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io::Result<()> {
+fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>, revoker: &Revoker, serves: &Path) -> io::Result<()> {
     caller.set_read_timeout(Some(CALLER_TIMEOUT))?;
     caller.set_write_timeout(Some(CALLER_TIMEOUT))?;
     let theirs = user_of(caller)?;
@@ -104,19 +110,26 @@ fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io:
     }
     let mut line = String::new();
     BufReader::new(caller.take(MAX_REQUEST_BYTES)).read_line(&mut line)?;
-    let reloaded = match line.trim_end().strip_prefix("reload") {
-        Some("") => reload(wishes)?,
-        Some(named) if named.strip_prefix(' ').is_some_and(|named| Path::new(named) == serves) => reload(wishes)?,
-        Some(named) if named.starts_with(" /") => {
-            let report = Report::of_file(Path::new(&named[1..]), format!("the gateway serves `{}`", serves.display()));
-            Reloaded { generation: 0, routes: 0, changes: None, errors: report.0 }
-        }
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted something other than `reload`")),
+    let line = line.trim_end();
+    let mut answer = match line.strip_prefix("revoke ") {
+        Some(wanted) => serde_json::to_vec(&revoker.revoke(&serde_json::from_str(wanted)?, serves, theirs))?,
+        None => serde_json::to_vec(&asked_to_reload(line, wishes, serves)?)?,
     };
-    let mut answer = serde_json::to_vec(&reloaded)?;
     answer.push(b'\n');
     let mut caller = caller;
     caller.write_all(&answer)
+}
+
+fn asked_to_reload(line: &str, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io::Result<Reloaded> {
+    match line.strip_prefix("reload") {
+        Some("") => reload(wishes),
+        Some(named) if named.strip_prefix(' ').is_some_and(|named| Path::new(named) == serves) => reload(wishes),
+        Some(named) if named.starts_with(" /") => {
+            let report = Report::of_file(Path::new(&named[1..]), format!("the gateway serves `{}`", serves.display()));
+            Ok(Reloaded { generation: 0, routes: 0, changes: None, errors: report.0 })
+        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted neither `reload` nor `revoke`")),
+    }
 }
 
 fn reload(wishes: &mpsc::Sender<Wish>) -> io::Result<Reloaded> {
@@ -153,9 +166,26 @@ fn user_of(caller: &UnixStream) -> io::Result<libc::uid_t> {
 /// # Errors
 /// Nobody listens there, or no answer came.
 pub fn ask(path: &Path, file: &Path) -> io::Result<Reloaded> {
+    told(path, &format!("reload {}\n", one_name(file).display()))
+}
+
+/// Asks the gateway behind this socket to remember what is revoked.
+///
+/// # Errors
+/// Nobody listens there, or no answer came.
+pub fn ask_to_revoke(path: &Path, revoke: &Revoke) -> io::Result<Revoked> {
+    let line = format!("revoke {}\n", serde_json::to_string(revoke)?);
+    if line.len() as u64 > MAX_REQUEST_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is to be revoked is too long"));
+    }
+    told(path, &line)
+}
+
+/// What the gateway behind this socket says to a line.
+fn told<T: serde::de::DeserializeOwned>(path: &Path, line: &str) -> io::Result<T> {
     let mut gateway = UnixStream::connect(path)?;
     gateway.set_read_timeout(Some(RELOAD_TIMEOUT))?;
-    gateway.write_all(format!("reload {}\n", one_name(file).display()).as_bytes())?;
+    gateway.write_all(line.as_bytes())?;
     let mut answer = String::new();
     gateway.read_to_string(&mut answer)?;
     if answer.is_empty() {

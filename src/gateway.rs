@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::{
     admin::Admin,
     config::{Report, file},
-    control::{self, Control},
+    control::{self, Control, Revoker},
     front::{Fault, Front, Limits, Open},
     proxy::{
         Proxy,
@@ -88,6 +88,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     // Its own limit is none: what `[log] level` says may change by a reload, and stands in `log::max_level` alone.
     drop(Logger::new(output.clone(), LevelFilter::Trace).install());
     log::set_max_level(snapshot.settings.log.level.0);
+    services.room.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
     let started = Started::new(path, registry, services, open, snapshot)?;
     started.serve(signals);
     output.flush(FLUSH_TIMEOUT);
@@ -137,6 +138,7 @@ impl Started {
         let runtime = pingora_runtime::RuntimeBuilder::new(threads, "worker").work_steal(true).build();
         let ((closing, watch), (drained, until_drained)) = (watch::channel(false), watch::channel(false));
         let (generation, routes) = (snapshot.generation, snapshot.routes.len());
+        reload::prepare(&snapshot, runtime.get_handle());
         reload::adopt(&snapshot, &services, runtime.get_handle());
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
 
@@ -181,7 +183,8 @@ impl Started {
         if let Some(control) = control {
             files.push(control.path().to_owned());
             let (wishes, serves) = (wishes.clone(), control::one_name(path));
-            thread("control", move || control.serve(&wishes, &serves))?;
+            let revoker = Revoker { services: services.clone(), runtime: runtime.get_handle().clone() };
+            thread("control", move || control.serve(&wishes, &revoker, &serves))?;
         }
         announce(&services, &fixed, &addresses, generation, routes);
         let drain_timeout = fixed.server.drain_timeout.0;

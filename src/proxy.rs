@@ -12,6 +12,7 @@ pub mod edit;
 pub mod exchange;
 pub mod failure;
 pub mod forward;
+pub mod held_body;
 pub mod identity_headers;
 mod pipeline;
 pub mod refusal;
@@ -37,12 +38,13 @@ use tokio::sync::watch;
 use self::{
     edit::ClientEdit,
     exchange::SessionExchange,
+    held_body::Held,
     refusal::{Answer, Problem},
     state::RequestState,
 };
 use crate::{
     services::Services,
-    snapshot::{Snapshot, route::Ending},
+    snapshot::{Route, Snapshot, route::Ending},
     telemetry::metrics::Phase,
 };
 
@@ -77,10 +79,13 @@ impl Proxy {
             }
         };
         state.matched(&route);
-        let mut body = None;
-        if let Some(answer) = pipeline::run(&route, session, state, &mut body).await {
-            return Ok(Some(answer));
+        let mut held = Held::default();
+        let answer = pipeline::run(&route, session, state, &mut held).await;
+        state.made_up_bytes = held.made_up_bytes();
+        if answer.is_some() {
+            return Ok(answer);
         }
+        state.held = (!held.is_empty()).then(|| Box::new(held));
         let now = Instant::now();
         self.services.metrics.observe(Phase::Policy, now - state.started);
         state.forwarded = Some(now);
@@ -116,15 +121,15 @@ fn is_grpc(session: &Session) -> bool {
 }
 
 /// Runs `f` with the request as plugins see it.
-fn with_cx<T>(session: &mut Session, state: &RequestState, route: &str, f: impl FnOnce(&RequestCx<'_>) -> T) -> T {
-    let mut body = None;
-    let mut exchange = SessionExchange { session, state, route, body: &mut body };
+fn with_cx<T>(session: &mut Session, state: &RequestState, route: &Route, f: impl FnOnce(&RequestCx<'_>) -> T) -> T {
+    let mut held = Held::default();
+    let mut exchange = SessionExchange { session, state, route, held: &mut held };
     f(&RequestCx::new(&mut exchange))
 }
 
 /// Ends a request that is under way with an answer of the gateway's own; [`ProxyHttp::fail_to_proxy`] sends it.
 /// `new_down`, because an error of any other source is swallowed on the way to an HTTP/2 upstream.
-fn refused(state: &mut RequestState, refusal: Refusal) -> Box<Error> {
+fn refused(state: &mut RequestState, refusal: &Refusal) -> Box<Error> {
     state.reason = Some(refusal.reason);
     Error::new_down(ErrorType::HTTPStatus(Problem::from(refusal.status).status().as_u16()))
 }
@@ -169,8 +174,7 @@ impl ProxyHttp for Proxy {
             Ending::Respond { status, body, content_type } => respond::fixed(*status, body, content_type)?,
             Ending::Echo => {
                 let mut head = session.req_header().clone();
-                let completed =
-                    with_cx(session, state, &route.record.name, |cx| forward::complete(&mut head, &route, state, cx));
+                let completed = with_cx(session, state, &route, |cx| forward::complete(&mut head, &route, state, cx));
                 completed.map_err(|error| plugin_failed(state, error))?;
                 respond::echo(&head)?
             }
@@ -205,7 +209,11 @@ impl ProxyHttp for Proxy {
         let Some(route) = state.route.clone() else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route was forwarded");
         };
-        let completed = with_cx(session, state, &route.record.name, |cx| {
+        state.body_bytes = 0;
+        if let Some(held) = &mut state.held {
+            held.frame(head)?;
+        }
+        let completed = with_cx(session, state, &route, |cx| {
             forward::complete(head, &route, state, cx)?;
             // A body filter may change the length, so it is not said beforehand. Made anew when a request is tried again.
             let filters = route.pipeline.body.iter().filter_map(|step| step.hook.begin(cx));
@@ -236,14 +244,22 @@ impl ProxyHttp for Proxy {
         {
             if end_of_stream { life.body_ended() } else { life.body_moves() }
         }
+        if let Some(held) = &mut state.held {
+            held.hand_on(body);
+        }
         state.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
         if state.max_body_bytes.is_some_and(|limit| state.body_bytes > limit) {
-            return Err(refused(state, Refusal::body_too_large()));
+            return Err(refused(state, &Refusal::body_too_large()));
         }
         let mut filters = std::mem::take(&mut state.bodies);
         let outcome = filters.iter_mut().try_for_each(|filter| filter.request(body, end_of_stream));
         state.bodies = filters;
-        outcome.map_err(|refusal| refused(state, refusal))
+        if end_of_stream {
+            // An HTTP/2 body may end with an empty frame. Pingora would write it as an empty chunk, which ends the body,
+            // and end the body again: the next request on that connection to the upstream would begin with a `0`.
+            body.take_if(|piece| piece.is_empty());
+        }
+        outcome.map_err(|refusal| refused(state, &refusal))
     }
 
     async fn response_filter(
@@ -285,6 +301,8 @@ impl ProxyHttp for Proxy {
         state.answered(head.status.as_u16());
         // From here on a slim record is enough: a stream of an hour holds on to no configuration.
         state.route = None;
+        // Nor can it be tried again.
+        state.held.take_if(|held| held.is_handed_on());
         Ok(())
     }
 
@@ -361,7 +379,7 @@ impl Proxy {
         let Some(route) = state.route.clone().filter(|route| !route.pipeline.edit_response.is_empty()) else {
             return Ok(());
         };
-        let edited = with_cx(session, state, &route.record.name, |cx| {
+        let edited = with_cx(session, state, &route, |cx| {
             let mut edit = ClientEdit(head);
             route.pipeline.edit_response.iter().rev().try_for_each(|step| step.hook.edit_response(cx, &mut edit))
         });

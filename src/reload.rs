@@ -1,4 +1,4 @@
-//! signal -> load -> check -> build -> publish. Starting is a reload from nothing: one path, exercised daily.
+//! signal -> load -> check -> build -> prepare -> publish. Starting is a reload from nothing: one path, exercised daily.
 //!
 //! A configuration is taken whole or not at all. Loading runs on a thread of its own, off the workers; publishing is
 //! one atomic store; requests in flight keep what they began with.
@@ -8,6 +8,8 @@ use std::{
     sync::{Arc, mpsc},
     time::{Duration, Instant, SystemTime},
 };
+
+mod prepare;
 
 use arc_swap::ArcSwap;
 use log::Level;
@@ -24,6 +26,8 @@ use crate::{
         metrics::{Kind, Metrics},
     },
 };
+
+pub use prepare::{BEFORE_PUBLISH_TIMEOUT, prepare};
 
 /// Reads and compiles a configuration, after which nothing is different yet.
 ///
@@ -100,7 +104,10 @@ impl Reloader {
             if fixed.is_empty() { Ok(snapshot) } else { Err(Report::of_file(&self.path, needs_restart(&fixed))) }
         });
         let reloaded = match loaded {
-            Ok(snapshot) => self.publish(snapshot, &before, started.elapsed()),
+            Ok(snapshot) => {
+                prepare(&snapshot, &self.runtime);
+                self.publish(snapshot, &before, started.elapsed())
+            }
             Err(report) => self.refuse(&before, report),
         };
         systemd::ready(&reloaded);
@@ -175,6 +182,7 @@ fn retain(metrics: &Metrics, snapshot: &Snapshot) {
         Kind::Policy => snapshot.instances.contains_key(name),
         Kind::Upstream => upstreams.contains(name),
     });
+    metrics.retain_counters(snapshot.instances.values().flat_map(|instance| &instance.counters));
 }
 
 #[cfg(test)]

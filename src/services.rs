@@ -1,4 +1,4 @@
-//! What outlives a reload: metrics, the use of credentials, and whatever plugins share.
+//! What outlives a reload: metrics, the use of credentials, and whatever plugins share and remember.
 
 use std::{
     any::{Any, TypeId},
@@ -7,10 +7,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use portcullis_plugin::{Credential, Usage};
+use portcullis_plugin::{Credential, LocalStore, Store, Usage};
 
 use crate::{
     config::Fingerprint,
+    proxy::held_body::Room,
     telemetry::{Output, metrics::Metrics},
 };
 
@@ -24,6 +25,10 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// Where lines go.
     pub output: Output,
+    /// What plugins remember.
+    pub store: Arc<dyn Store>,
+    /// Where bodies are held.
+    pub room: Arc<Room>,
     /// Audit events found no room in spite of waiting, and none has been queued since.
     pub is_audit_stuck: AtomicBool,
     usage: Mutex<Used>,
@@ -34,8 +39,10 @@ impl Services {
     /// Nothing counted yet.
     pub fn new(metrics: Arc<Metrics>, output: Output) -> Self {
         Self {
+            room: Arc::new(Room::new(metrics.held_body_bytes())),
             metrics,
             output,
+            store: Arc::new(LocalStore::default()),
             is_audit_stuck: AtomicBool::new(false),
             usage: Mutex::default(),
             shared: Mutex::default(),

@@ -161,7 +161,7 @@ fn request(snapshot: &Snapshot, services: &Arc<Services>) -> [(&'static str, usi
         let mut trail = Trail::of(&state, &route.settings.audit, "orders");
         at_once(authenticate(auth, &mut seen.cx(), &route.realm, &mut trail))
     });
-    let Decision::Granted(identity) = decision else { panic!("the key is good") };
+    let Decision::Granted(identity, _) = decision else { panic!("the key is good") };
     let (admitted, verdict) = allocations(|| {
         let hook = &route.pipeline.admit[0].hook;
         at_once(hook.admit(&mut seen.cx(), &identity).get())

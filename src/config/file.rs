@@ -8,7 +8,10 @@ use portcullis_plugin::{SecretSource, Span};
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use crate::proxy::identity_headers::{is_framing, is_of_the_message};
+use crate::proxy::{
+    held_body::Room,
+    identity_headers::{is_framing, is_of_the_message},
+};
 
 mod consumer;
 mod route;
@@ -44,6 +47,8 @@ pub struct Server {
     /// The longest a request, a stream or a WebSocket may last.
     #[serde(deserialize_with = "not_zero")]
     pub max_stream_age: Span,
+    /// How much memory bodies that are read before they are forwarded may take, all of them together.
+    pub max_held_body_bytes: NonZeroUsize,
     /// The private socket of `portcullis reload`; absent: in the runtime directory.
     #[serde(deserialize_with = "absolute_path")]
     pub control: Option<PathBuf>,
@@ -61,6 +66,7 @@ impl Default for Server {
             body_timeout: seconds(30),
             write_timeout: seconds(30),
             max_stream_age: seconds(3600),
+            max_held_body_bytes: NonZeroUsize::new(Room::DEFAULT_MAX_BYTES).expect("it is not zero"),
             control: None,
         }
     }

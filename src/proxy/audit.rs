@@ -11,7 +11,7 @@ use std::{
 
 use portcullis_plugin::{Identity, Reason};
 
-use super::state::RequestState;
+use super::{held_body::Holds, state::RequestState};
 use crate::{
     config::file::{self, OnFull},
     services::Services,
@@ -58,6 +58,11 @@ impl<'t> Trail<'t> {
     /// Of this request.
     pub fn of(state: &'t RequestState, settings: &'t file::Audit, route: &'t str) -> Self {
         Self { state, settings, route, attempts: Vec::new(), failure: None, is_incomplete: false }
+    }
+
+    /// The request's checks that wait for its body.
+    pub fn holds(&self) -> &'t Holds {
+        &self.state.holds
     }
 
     /// Notes an attempt; it is written if nothing else grants.

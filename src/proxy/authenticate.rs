@@ -1,13 +1,14 @@
 //! Who is calling: the alternatives of a route's `auth`, and what comes of them together.
 //!
 //! All alternatives are tried until one grants, also after one that denied or failed: a key and a token may share
-//! `Bearer`. None granted: one that failed makes 503; else one that knew the credential but not here makes 403; else
-//! one that denied makes 401; else nothing was sent at all, and that is the route's `anonymous` consumer or 401.
+//! `Bearer`. None granted: one that failed makes 503; else one that denied makes what it says, and of several the
+//! greatest [`DenialStatus`] counts (403, 429, 413, 411, 401); else nothing was sent at all, and that is the route's
+//! `anonymous` consumer or 401.
 
 use std::sync::Arc;
 
 use http::HeaderValue;
-use portcullis_plugin::{Attempt, Authentication, Denial, Identity, Reason, RequestCx};
+use portcullis_plugin::{Attempt, Authentication, Denial, DenialStatus, Identity, Reason, RequestCx};
 
 use super::{
     audit::{Attempted, Trail},
@@ -20,8 +21,8 @@ use crate::{
 
 /// Who is calling, or the answer to a request that does not prove it.
 pub enum Decision {
-    /// Somebody.
-    Granted(Arc<Identity>),
+    /// Somebody, by the alternative of this number; by none, where it is the anonymous consumer.
+    Granted(Arc<Identity>, Option<usize>),
     /// Nobody.
     Refused(Answer, Reason),
 }
@@ -37,10 +38,15 @@ enum Found {
 /// Tries the alternatives in order.
 pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trail: &mut Trail<'_>) -> Decision {
     let mut failure = None;
-    let mut forbidden = None;
-    let mut denied = None;
+    let mut denied: Option<Denial> = None;
     let mut attempts: Vec<Attempt> = Vec::new();
-    for alternative in &auth.alternatives {
+    let holds = trail.holds();
+    let held_before = if auth.alternatives.len() > 1 { holds.count() } else { 0 };
+    for (number, alternative) in auth.alternatives.iter().enumerate() {
+        if number > 0 {
+            // Whoever did not grant has nothing to say about the body either.
+            holds.truncate(held_before);
+        }
         let found = match &**alternative {
             [only] => one(only, cx, trail).await,
             together => all(together, cx, trail).await,
@@ -50,13 +56,14 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
                 let (now, address) = (cx.now(), cx.address());
                 identity.credentials.iter().for_each(|credential| credential.usage.record(now, address));
                 trail.granted(alternative, &identity);
-                return Decision::Granted(identity);
+                return Decision::Granted(identity, Some(number));
             }
             Found::Absent => attempts.push(Attempt::Absent),
             Found::Denied(denial) => {
                 attempts.push(Attempt::Denied(denial.reason));
-                let slot = if denial.forbidden { &mut forbidden } else { &mut denied };
-                slot.get_or_insert(denial.reason);
+                if denied.is_none_or(|first| first.status < denial.status) {
+                    denied = Some(denial);
+                }
             }
             Found::Failed(why) => {
                 attempts.push(Attempt::Absent);
@@ -64,10 +71,11 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
             }
         }
     }
-    if failure.is_none() && forbidden.is_none() && denied.is_none() {
+    if failure.is_none() && denied.is_none() {
         if let Some(anonymous) = &auth.anonymous {
             trail.anonymous(anonymous);
-            return Decision::Granted(anonymous.clone());
+            holds.truncate(held_before);
+            return Decision::Granted(anonymous.clone(), None);
         }
         trail.attempted(Attempted::denied(None, Reason::CredentialAbsent));
     }
@@ -76,12 +84,26 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
         trail.failed(why);
         return Decision::Refused(Problem::Unavailable.into(), Reason::PluginFailed);
     }
-    if let Some(reason) = forbidden {
-        return Decision::Refused(Problem::Forbidden.into(), reason);
+    let Denial { reason, status } = denied.unwrap_or(Denial::unauthorized(Reason::CredentialAbsent));
+    let answer = Answer::from(status);
+    let challenges = match status {
+        DenialStatus::Unauthorized => challenges(auth, &attempts, realm),
+        _ => Vec::new(),
+    };
+    Decision::Refused(Answer { challenges, ..answer }, reason)
+}
+
+/// The answer to a request whose body proves wrong what its head proved, by the alternative that granted.
+pub fn disproved(auth: &Auth, by: Option<usize>, reason: Reason, realm: &str, trail: &mut Trail<'_>) -> Answer {
+    let granted = by.map(|by| &auth.alternatives[by]);
+    for authenticator in granted.into_iter().flatten() {
+        authenticator.metrics.decided(AuthOutcome::Denied, Some(reason));
+        trail.attempted(Attempted::denied(Some(&authenticator.policy), reason));
     }
-    let challenges = challenges(auth, &attempts, realm);
-    let answer = Answer { challenges, ..Problem::Unauthenticated.into() };
-    Decision::Refused(answer, denied.unwrap_or(Reason::CredentialAbsent))
+    let denied = |number| if by == Some(number) { Attempt::Denied(reason) } else { Attempt::Absent };
+    let attempts: Vec<_> = (0..auth.alternatives.len()).map(denied).collect();
+    trail.refused();
+    Answer { challenges: challenges(auth, &attempts, realm), ..Problem::Unauthenticated.into() }
 }
 
 /// One `WWW-Authenticate` for each way in; the same way twice is told once.
@@ -148,9 +170,9 @@ async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Tra
         match one(authenticator, cx, trail).await {
             Found::Granted(identity) => parts.push(identity),
             Found::Absent => absent += 1,
-            // One that is no credential at all outweighs one that is known and not for here: a caller who has half of
-            // what is asked for learns nothing about that half.
-            Found::Denied(denial) if denied.is_none_or(|first| first.forbidden && !denial.forbidden) => {
+            // The least of them counts here. One that is no credential at all outweighs one that is known and not for
+            // here: a caller who has half of what is asked for learns nothing about that half.
+            Found::Denied(denial) if denied.is_none_or(|first| denial.status < first.status) => {
                 denied = Some(denial);
             }
             Found::Denied(_) => {}
@@ -182,7 +204,7 @@ async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Tra
 
 /// One identity out of several that were proven together; `None` where they do not agree.
 ///
-/// Whatever names a subject (a token) gives subject, e-mail, issuer, roles and scopes; the client comes from the first
+/// Whatever names a subject (a token) gives subject, e-mail, issuer, claims, roles and scopes; the client comes from the first
 /// that names one (a certificate, a key). Scopes are never added up.
 fn merge(parts: &[Arc<Identity>]) -> Option<Identity> {
     let consumer = agreed(parts.iter().filter_map(|part| part.consumer.as_ref()), |a, b| a.name == b.name)?;
@@ -199,6 +221,8 @@ fn merge(parts: &[Arc<Identity>]) -> Option<Identity> {
         issuer: speaker.issuer.clone(),
         roles: speaker.roles.clone(),
         scopes: speaker.scopes.clone(),
+        claims: speaker.claims.clone(),
+        headers: parts.iter().flat_map(|part| part.headers.iter().cloned()).collect(),
         credentials: parts.iter().flat_map(|part| part.credentials.iter().cloned()).collect(),
         expires: parts.iter().filter_map(|part| part.expires).min(),
         parts: parts.to_vec(),

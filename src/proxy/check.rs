@@ -26,10 +26,11 @@ use crate::{
 /// Finds the route, with the head made unambiguous on the way.
 pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestState) -> Result<Arc<Route>, Answer> {
     identify(snapshot, session, state);
-    let has_encoded_slash = unambiguous(session.req_header_mut());
+    let target = unambiguous(session.req_header_mut());
     // A head that is refused is logged as well.
     state.remember(session);
-    let has_encoded_slash = has_encoded_slash.map_err(|fault| fault.noted(state))?;
+    let Target { has_encoded_slash, received } = target.map_err(|fault| fault.noted(state))?;
+    state.received_target = received;
 
     let head = session.req_header();
     let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -76,15 +77,23 @@ impl From<PathFault> for Fault {
     }
 }
 
-/// Leaves a head with one reading; says whether its path holds `%2F`.
-fn unambiguous(head: &mut RequestHeader) -> Result<bool, Fault> {
+/// What there is to say of a target that was made canonical.
+struct Target {
+    /// Its path holds `%2F`.
+    has_encoded_slash: bool,
+    /// It came like this, where that is not what it is now.
+    received: Option<Box<str>>,
+}
+
+/// Leaves a head with one reading.
+fn unambiguous(head: &mut RequestHeader) -> Result<Target, Fault> {
     if head.version == Version::HTTP_2 {
         http2(head)?;
     }
-    let has_encoded_slash = make_canonical(head)?;
+    let target = make_canonical(head)?;
     // The target is its URI from here on, and the spelling of names is let go.
     forward::open(head, hop_by_hop);
-    Ok(has_encoded_slash)
+    Ok(target)
 }
 
 /// Who calls, by address, and the request's id: a peer that is believed may have given it one.
@@ -130,8 +139,8 @@ fn http2(head: &mut RequestHeader) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Leaves the target in origin form with the canonical path; says whether the path holds `%2F`.
-fn make_canonical(head: &mut RequestHeader) -> Result<bool, Fault> {
+/// Leaves the target in origin form with the canonical path.
+fn make_canonical(head: &mut RequestHeader) -> Result<Target, Fault> {
     // HTTP/2 has its target in parts, and HTTP/1 as the bytes that came; those may be in absolute form.
     let has_authority = head.uri.authority().is_some();
     let raw = head.raw_path();
@@ -148,8 +157,11 @@ fn make_canonical(head: &mut RequestHeader) -> Result<bool, Fault> {
         return Err(Fault::bad("byte in the query"));
     }
     if is_as_it_came && head.raw_path_is_utf8() {
-        return Ok(made.has_encoded_slash);
+        return Ok(Target { has_encoded_slash: made.has_encoded_slash, received: None });
     }
+    // A signature is over these bytes; what is neither path nor query was refused, so they are ASCII.
+    let is_canonical = matches!(made.path, Cow::Borrowed(_));
+    let received = if is_canonical { None } else { str::from_utf8(target).ok().map(Box::from) };
     let mut whole = made.path.into_owned().into_bytes();
     if let Some(query) = query {
         whole.push(b'?');
@@ -158,7 +170,7 @@ fn make_canonical(head: &mut RequestHeader) -> Result<bool, Fault> {
     let has_encoded_slash = made.has_encoded_slash;
     let target = PathAndQuery::try_from(whole).map_err(|_| Fault::bad("target"))?;
     head.set_uri(target.into());
-    Ok(has_encoded_slash)
+    Ok(Target { has_encoded_slash, received })
 }
 
 /// The query is opaque, but it is no place for bytes that end a line or a target.

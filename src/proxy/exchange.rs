@@ -5,16 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use bytes::{Bytes, BytesMut};
-use http::{header, request::Parts};
+use bytes::Bytes;
+use http::{request::Parts, uri::PathAndQuery};
 use pingora_proxy::Session;
-use portcullis_plugin::{BodyError, BoxFuture, ClientCert, Exchange, Identity, UnixTime};
+use portcullis_plugin::{BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, UnixTime};
 
-use super::state::RequestState;
-
-/// The largest body that can be read before the upstream is connected: Pingora's buffer for trying again holds as much
-/// and hands it on; with one byte more the upstream would get a head and no body.
-pub const MAX_READ_AHEAD_BYTES: usize = 64 << 10;
+use super::{held_body::Held, state::RequestState};
+use crate::snapshot::Route;
 
 /// Borrows the session and the state; nothing is copied.
 pub struct SessionExchange<'s> {
@@ -22,10 +19,10 @@ pub struct SessionExchange<'s> {
     pub session: &'s mut Session,
     /// Ours.
     pub state: &'s RequestState,
-    /// The name of the matched route.
-    pub route: &'s str,
-    /// The body, once a hook has read it.
-    pub body: &'s mut Option<Bytes>,
+    /// The matched route.
+    pub route: &'s Route,
+    /// What of the body hooks have read.
+    pub held: &'s mut Held,
 }
 
 impl Exchange for SessionExchange<'_> {
@@ -46,7 +43,7 @@ impl Exchange for SessionExchange<'_> {
     }
 
     fn route(&self) -> &str {
-        self.route
+        &self.route.record.name
     }
 
     fn request_id(&self) -> &str {
@@ -57,44 +54,28 @@ impl Exchange for SessionExchange<'_> {
         self.state.identity.as_ref()
     }
 
+    fn received_target(&self) -> &str {
+        let canonical = self.session.req_header().uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        self.state.received_target.as_deref().unwrap_or(canonical)
+    }
+
+    fn is_https(&self) -> bool {
+        self.state.proto_is_https || self.session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+    }
+
+    fn path_parameter(&self, name: &str) -> Option<&str> {
+        self.route.path_parameter(self.session.req_header().uri.path(), name)
+    }
+
     fn now(&self) -> UnixTime {
         self.state.now
     }
 
     fn body(&mut self, limit: usize) -> BoxFuture<'_, Result<Bytes, BodyError>> {
-        Box::pin(async move {
-            if let Some(body) = &*self.body {
-                return if body.len() > limit { Err(BodyError::TooLarge) } else { Ok(body.clone()) };
-            }
-            let body = read(self.session, limit.min(MAX_READ_AHEAD_BYTES)).await?;
-            *self.body = Some(body.clone());
-            Ok(body)
-        })
+        Box::pin(self.held.read(self.session, self.state, limit))
     }
-}
 
-async fn read(session: &mut Session, limit: usize) -> Result<Bytes, BodyError> {
-    let broken = |error: Box<pingora_core::Error>| BodyError::Broken(error.etype().as_str().to_owned());
-    let length = session.req_header().headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length.and_then(|value| value.parse::<usize>().ok()).is_some_and(|length| length > limit) {
-        return Err(BodyError::TooLarge);
+    fn hold_body(&mut self, limit: usize, check: BodyCheck) {
+        self.state.holds.add(limit, check);
     }
-    if session.is_body_empty() {
-        return Ok(Bytes::new());
-    }
-    // Pingora sends no `100 Continue` of its own, and a client that waits for one would wait in vain.
-    if let Some(expect) = session.req_header_mut().remove_header(&header::EXPECT)
-        && expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
-    {
-        session.write_continue_response().await.map_err(broken)?;
-    }
-    session.enable_retry_buffering();
-    let mut body = BytesMut::new();
-    while let Some(piece) = session.read_request_body().await.map_err(broken)? {
-        if body.len() + piece.len() > limit {
-            return Err(BodyError::TooLarge);
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body.freeze())
 }

@@ -86,7 +86,11 @@ const FOREIGN_PREFIXES: &[&str] = &[
 #[derive(Debug)]
 pub struct IdentityHeaders {
     fields: Vec<(IdentityField, HeaderName)>,
+    /// Those that policies fill beside the fields.
+    extra: Vec<HeaderName>,
     request_id: Option<HeaderName>,
+    /// The header that names the client.
+    reader: HeaderName,
     max_bytes: usize,
     removed: HashSet<Box<str>, foldhash::fast::RandomState>,
     /// Which first letters a removed name can have: most names are let through by one look at this.
@@ -138,7 +142,33 @@ impl IdentityHeaders {
         starts.filter_map(|name| name.bytes().next()).for_each(|byte| first[usize::from(byte)] = true);
         let request_id = chosen.iter().find(|(field, ..)| field.is_none()).map(|(_, _, name)| name.clone());
         let fields = chosen.into_iter().filter_map(|(field, _, name)| Some((field?, name))).collect();
-        Ok(Self { fields, request_id, max_bytes: file.max_bytes.unwrap_or(DEFAULT_MAX_BYTES), removed, first })
+        let max_bytes = file.max_bytes.unwrap_or(DEFAULT_MAX_BYTES);
+        let reader = client.header.0.0.clone();
+        Ok(Self { fields, extra: Vec::new(), request_id, reader, max_bytes, removed, first })
+    }
+
+    /// Takes a header that identities of a policy fill: from here on it is removed from every request, as the others are.
+    ///
+    /// # Errors
+    /// Why an identity cannot have this header.
+    pub fn add(&mut self, name: HeaderName) -> Result<(), String> {
+        if is_framing(&name) || is_of_the_message(&name) || is_of_authentication(&name) || is_about_the_client(&name) {
+            return Err(format!("`{name}` belongs to the message and cannot carry an identity"));
+        }
+        let key = folded(name.as_str());
+        let is_same = |other: &HeaderName| folded(other.as_str()) == key;
+        if let Some((field, _)) = self.fields.iter().find(|(_, other)| is_same(other)) {
+            return Err(format!("`{name}` is the header of the identity's {field:?} already").to_lowercase());
+        }
+        if self.request_id.iter().chain([&self.reader]).any(is_same) {
+            return Err(format!("`{name}` is a header of the gateway's own already"));
+        }
+        key.bytes().next().into_iter().for_each(|byte| self.first[usize::from(byte)] = true);
+        self.removed.insert(key.into_boxed_str());
+        if !self.extra.contains(&name) {
+            self.extra.push(name);
+        }
+        Ok(())
     }
 
     /// Whether a header that comes in under this name is removed.
@@ -168,13 +198,16 @@ impl IdentityHeaders {
         self.request_id.as_ref()
     }
 
-    /// The identity's headers.
+    /// The identity's headers. Those that no policy told of are left out: what is not removed from what comes in could
+    /// come from anybody.
     pub fn of<'i>(&'i self, identity: &'i Identity) -> impl Iterator<Item = (&'i HeaderName, &'i HeaderValue)> {
         let values = identity.values();
-        self.fields.iter().filter_map(move |(field, name)| {
+        let fields = self.fields.iter().filter_map(move |(field, name)| {
             let (_, value) = values.iter().find(|(of, _)| of == field)?;
             Some((name, value))
-        })
+        });
+        let extra = identity.headers.iter().filter(|(name, _)| self.extra.contains(name));
+        fields.chain(extra.map(|(name, value)| (name, value)))
     }
 
     /// Whether the identity's headers together stay within the limit.
@@ -219,6 +252,11 @@ fn folded(name: &str) -> String {
 pub fn is_of_the_message(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("content-") || matches!(name, "cookie" | "accept" | "range" | "user-agent" | "date")
+}
+
+/// Headers in which credentials travel: removed from every request they would be missing everywhere.
+fn is_of_authentication(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "authorization" | "proxy-authorization" | "proxy-authenticate" | "www-authenticate")
 }
 
 /// Headers in which the gateway itself tells about the client, after the identity.

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header;
+use http::{HeaderValue, header};
 use pingora_proxy::Session;
-use portcullis_plugin::{Answer as HookAnswer, Identity, PluginError, Reason, RequestCx, Verdict};
+use portcullis_plugin::{
+    Answer as HookAnswer, Attempt, BodyError, Challenge, Identity, PluginError, Reason, RequestCx, Verdict,
+};
 
 use super::{
     audit::Trail,
-    authenticate::{Decision, authenticate},
+    authenticate::{Decision, authenticate, disproved},
     exchange::SessionExchange,
-    refusal::{Answer, Problem},
+    held_body::{Failure, Held},
+    refusal::{Answer, Problem, challenge},
     state::RequestState,
 };
 use crate::snapshot::Route;
@@ -21,7 +23,7 @@ pub async fn run(
     route: &Arc<Route>,
     session: &mut Session,
     state: &mut RequestState,
-    body: &mut Option<Bytes>,
+    held: &mut Held,
 ) -> Option<Answer> {
     if let Some(refused) = declared_too_large(route, session) {
         state.reason = Some(Reason::BodyTooLarge);
@@ -31,14 +33,14 @@ pub async fn run(
     let mut outcome = Outcome::default();
     {
         let mut trail = Trail::of(state, &route.settings.audit, name);
-        let mut exchange = SessionExchange { session, state, route: name, body };
+        let mut exchange = SessionExchange { session, state, route, held };
         let mut cx = RequestCx::new(&mut exchange);
         guards(route, &mut cx, &mut trail, &mut outcome).await;
         if outcome.answer.is_none()
             && let Some(auth) = &route.auth
         {
             match authenticate(auth, &mut cx, &route.realm, &mut trail).await {
-                Decision::Granted(identity) => outcome.identity = Some(identity),
+                Decision::Granted(identity, by) => (outcome.identity, outcome.by) = (Some(identity), by),
                 Decision::Refused(answer, reason) => outcome.refuse(answer, reason),
             }
         }
@@ -49,7 +51,7 @@ pub async fn run(
         && let Some(identity) = state.identity.clone()
     {
         let mut trail = Trail::of(state, &route.settings.audit, name);
-        let mut exchange = SessionExchange { session, state, route: name, body };
+        let mut exchange = SessionExchange { session, state, route, held };
         let mut cx = RequestCx::new(&mut exchange);
         admits(route, &mut cx, &identity, &mut trail, &mut outcome).await;
         if outcome.answer.is_none() && !route.settings.identity.fits(&identity) {
@@ -62,6 +64,10 @@ pub async fn run(
         // that is forgotten.
         outcome.refuse(Problem::Internal.into(), Reason::PluginFailed);
     }
+    if outcome.answer.is_none() {
+        settle(route, session, state, held, &mut outcome).await;
+    }
+    lost(held, &mut outcome);
     state.reason = outcome.reason;
     if let Some(why) = outcome.failure {
         state.failed(why);
@@ -76,6 +82,8 @@ struct Outcome {
     reason: Option<Reason>,
     failure: Option<String>,
     identity: Option<Arc<Identity>>,
+    /// The alternative that found it out.
+    by: Option<usize>,
 }
 
 impl Outcome {
@@ -89,6 +97,7 @@ impl Outcome {
         &mut self,
         verdict: Result<Verdict, PluginError>,
         policy: &str,
+        route: &Route,
         cx: &RequestCx<'_>,
         trail: &mut Trail<'_>,
     ) -> bool {
@@ -96,7 +105,10 @@ impl Outcome {
             Ok(Verdict::Allow) => return true,
             Ok(Verdict::Refuse(refusal)) => {
                 trail.forbidden(Some(policy), refusal.reason, cx.identity().map(Arc::as_ref));
-                let answer = Answer { retry_after: refusal.retry_after, ..Problem::from(refusal.status).into() };
+                let challenges =
+                    refusal.challenge.and_then(|wanted| self.challenge(route, &wanted)).into_iter().collect();
+                let retry_after = refusal.retry_after;
+                let answer = Answer { retry_after, challenges, ..Problem::from(refusal.status).into() };
                 self.refuse(answer, refusal.reason);
             }
             Err(error) => {
@@ -106,6 +118,16 @@ impl Outcome {
             }
         }
         false
+    }
+
+    /// A challenge to prove more, where the identity was proven in that way: who sent a key is not told about tokens.
+    fn challenge(&self, route: &Route, wanted: &Challenge) -> Option<HeaderValue> {
+        let granted = &route.auth.as_ref()?.alternatives[self.by?];
+        let is_its_way = granted.iter().any(|authenticator| {
+            let own = authenticator.hook.challenge(Attempt::Absent);
+            own.is_some_and(|own| own.scheme.eq_ignore_ascii_case(&wanted.scheme))
+        });
+        is_its_way.then(|| challenge(wanted, &route.realm)).flatten()
     }
 
     /// A request whose trail could not be written is refused, where the configuration says so.
@@ -123,7 +145,7 @@ impl Outcome {
 async fn guards(route: &Route, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>, outcome: &mut Outcome) {
     for step in &route.pipeline.guard {
         let verdict = HookAnswer::get(step.hook.guard(cx)).await;
-        if !outcome.take(verdict, &step.policy, cx, trail) {
+        if !outcome.take(verdict, &step.policy, route, cx, trail) {
             return;
         }
     }
@@ -138,9 +160,44 @@ async fn admits(
 ) {
     for step in &route.pipeline.admit {
         let verdict = HookAnswer::get(step.hook.admit(cx, identity)).await;
-        if !outcome.take(verdict, &step.policy, cx, trail) {
+        if !outcome.take(verdict, &step.policy, route, cx, trail) {
             return;
         }
+    }
+}
+
+/// Has the body judged by those who asked for it, all else being decided. Pingora's own way would be to hold it back
+/// while it passes, which shows the upstream the head of a request that may be forged; here it is read as
+/// [`RequestCx::body`] reads it, and the upstream sees nothing of a request whose body is wrong.
+async fn settle(route: &Route, session: &mut Session, state: &RequestState, held: &mut Held, outcome: &mut Outcome) {
+    let Some((limit, check)) = state.holds.take() else { return };
+    let body = held.read(session, state, limit).await;
+    let mut trail = Trail::of(state, &route.settings.audit, &route.record.name);
+    let (answer, reason) = match body.map(|body| check(&body)) {
+        Ok(Ok(())) => return,
+        Ok(Err(reason)) => match &route.auth {
+            Some(auth) => (disproved(auth, outcome.by, reason, &route.realm, &mut trail), reason),
+            None => (Problem::Unauthenticated.into(), reason),
+        },
+        Err(BodyError::TooLarge) => (Problem::BodyTooLarge.into(), Reason::BodyTooLarge),
+        Err(BodyError::LengthUnknown) => (Problem::LengthRequired.into(), Reason::BodyLengthUnknown),
+        Err(BodyError::NoRoom | BodyError::Broken(_)) => return,
+    };
+    outcome.refuse(answer, reason);
+    outcome.end(trail);
+}
+
+/// A request whose body is lost cannot go on, whatever a hook made of it; and one who was too slow is told so.
+fn lost(held: &Held, outcome: &mut Outcome) {
+    let Some(failure) = held.failure() else { return };
+    let (problem, why) = match failure {
+        Failure::Stalled => (Problem::RequestTimeout, "client: the body did not come in time"),
+        Failure::Broken => (Problem::BadRequest, "client: the body broke off"),
+        Failure::NoRoom => (Problem::Unavailable, "max_held_body_bytes: no room for another body"),
+    };
+    outcome.failure.get_or_insert_with(|| why.to_owned());
+    if failure == Failure::Stalled || outcome.answer.is_none() {
+        outcome.answer = Some(problem.into());
     }
 }
 

@@ -9,7 +9,7 @@ use std::{fmt::Write, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora_http::ResponseHeader;
-use portcullis_plugin::{Challenge, RefusalStatus};
+use portcullis_plugin::{Challenge, DenialStatus, RefusalStatus};
 
 /// An answer of the gateway's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,7 @@ pub enum Problem {
     RouteNotFound,
     MethodNotAllowed,
     RequestTimeout,
+    LengthRequired,
     BodyTooLarge,
     HeadTooLarge,
     TooManyRequests,
@@ -37,7 +38,7 @@ type Row = (u16, &'static str, &'static str, &'static str, u8);
 
 impl Problem {
     /// Every row, for documentation and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::BadPath,
         Self::Unauthenticated,
@@ -45,6 +46,7 @@ impl Problem {
         Self::RouteNotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
+        Self::LengthRequired,
         Self::BodyTooLarge,
         Self::HeadTooLarge,
         Self::TooManyRequests,
@@ -67,6 +69,9 @@ impl Problem {
             }
             Self::RequestTimeout => {
                 (408, "request_timeout", "Request Timeout", "The request took too long to arrive.", 4)
+            }
+            Self::LengthRequired => {
+                (411, "length_required", "Length Required", "The request body needs a Content-Length.", 9)
             }
             Self::BodyTooLarge => (413, "body_too_large", "Content Too Large", "The request body is too large.", 8),
             Self::HeadTooLarge => {
@@ -111,6 +116,21 @@ impl From<RefusalStatus> for Problem {
             RefusalStatus::TooManyRequests => Self::TooManyRequests,
             RefusalStatus::Unavailable => Self::Unavailable,
         }
+    }
+}
+
+impl From<DenialStatus> for Answer {
+    fn from(status: DenialStatus) -> Self {
+        let problem = match status {
+            DenialStatus::Unauthorized => Problem::Unauthenticated,
+            DenialStatus::LengthRequired => Problem::LengthRequired,
+            DenialStatus::BodyTooLarge => Problem::BodyTooLarge,
+            DenialStatus::TooManyRequests(after) => {
+                return Self { retry_after: Some(after), ..Problem::TooManyRequests.into() };
+            }
+            DenialStatus::Forbidden => Problem::Forbidden,
+        };
+        problem.into()
     }
 }
 
@@ -228,6 +248,8 @@ mod tests {
         for (problem, status) in [
             (Problem::Unauthenticated, "16"),
             (Problem::Forbidden, "7"),
+            (Problem::LengthRequired, "9"),
+            (Problem::BodyTooLarge, "8"),
             (Problem::TooManyRequests, "8"),
             (Problem::RouteNotFound, "12"),
             (Problem::UpstreamUnreachable, "14"),

@@ -10,7 +10,10 @@ use http::{HeaderValue, Method, Uri, Version};
 use pingora_proxy::Session;
 use portcullis_plugin::{BodyFilter, Identity, Outcome, Reason, UnixTime};
 
-use super::request_id::RequestId;
+use super::{
+    held_body::{Held, Holds},
+    request_id::RequestId,
+};
 use crate::{
     front::{StreamEnd, StreamLife, current_life},
     services::Services,
@@ -41,6 +44,8 @@ pub struct RequestState {
     pub hops: Vec<IpAddr>,
     /// Whether a peer that is believed says that the client spoke TLS.
     pub proto_is_https: bool,
+    /// The target in origin form as it came, where that is not the canonical one.
+    pub received_target: Option<Box<str>>,
     /// The matched route, until the response has begun.
     pub route: Option<Arc<Route>>,
     /// What is left of the route afterwards.
@@ -55,6 +60,12 @@ pub struct RequestState {
     pub bodies: Vec<Box<dyn BodyFilter>>,
     /// The largest body the route takes.
     pub max_body_bytes: Option<u64>,
+    /// What of the body was read before the upstream was chosen.
+    pub held: Option<Box<Held>>,
+    /// Body bytes that the session counts and the client never sent.
+    pub made_up_bytes: usize,
+    /// Checks that wait for the whole body.
+    pub holds: Holds,
     /// Request body bytes seen so far.
     pub body_bytes: u64,
     /// Connections tried so far.
@@ -95,6 +106,7 @@ impl RequestState {
             client: nowhere.ip(),
             hops: Vec::new(),
             proto_is_https: false,
+            received_target: None,
             route: None,
             record: None,
             identity: None,
@@ -102,6 +114,9 @@ impl RequestState {
             error: None,
             bodies: Vec::new(),
             max_body_bytes: None,
+            held: None,
+            made_up_bytes: 0,
+            holds: Holds::default(),
             body_bytes: 0,
             attempts: 0,
             upstream: None,
@@ -163,7 +178,7 @@ impl RequestState {
         }
         if let Some(session) = session {
             self.line.sent = session.body_bytes_sent() as u64;
-            self.body_bytes = session.body_bytes_read() as u64;
+            self.body_bytes = session.body_bytes_read().saturating_sub(self.made_up_bytes) as u64;
         }
         if let Some(end) = self.life.as_ref().and_then(|life| life.ended()) {
             self.failed(match end {

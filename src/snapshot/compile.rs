@@ -46,7 +46,7 @@ pub fn compile(
         }
     };
     refuse_overlaps(&configuration, problems);
-    let settings = Arc::new(settings(&configuration, problems));
+    let settings = Arc::new(settings(&configuration, &instances, problems));
     let built = Built {
         configuration: &configuration,
         instances: &instances,
@@ -180,8 +180,12 @@ fn instances(
     built.collect()
 }
 
-fn settings(configuration: &Configuration<'_>, problems: &mut Problems) -> Settings {
-    let identity =
+fn settings(
+    configuration: &Configuration<'_>,
+    instances: &[Option<Arc<Instance>>],
+    problems: &mut Problems,
+) -> Settings {
+    let mut identity =
         IdentityHeaders::compile(&configuration.identity, &configuration.client_address).unwrap_or_else(|wrong| {
             for (field, why) in wrong {
                 let at = configuration.identity_at.as_ref();
@@ -190,6 +194,12 @@ fn settings(configuration: &Configuration<'_>, problems: &mut Problems) -> Setti
             }
             IdentityHeaders::default()
         });
+    for (policy, instance) in configuration.policies.iter().zip(instances) {
+        let hook = instance.as_ref().and_then(|instance| instance.hooks.authenticate.as_ref());
+        for name in hook.map(|hook| hook.headers()).unwrap_or_default() {
+            identity.add(name).unwrap_or_else(|why| policy.problem(problems, "", why));
+        }
+    }
     Settings {
         identity,
         client_address: ClientAddress::compile(&configuration.client_address),
@@ -293,6 +303,7 @@ impl Built<'_, '_> {
             auth: auth?,
             pipeline,
             ending,
+            paths: draft.pattern.paths.as_slice().into(),
             allows_encoded_slash: draft.allows_encoded_slash,
             max_body_bytes: draft.max_body_bytes,
             realm: draft.realm.replace(['"', '\\'], "'"),

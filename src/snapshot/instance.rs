@@ -9,12 +9,15 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use portcullis_plugin::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Hooks, Secret, SecretSource};
+use portcullis_plugin::{
+    Background, BuildCx, BuildEnv, BuildError, Counter, CredentialEntry, Hooks, Secret, SecretSource, Store,
+};
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     config::{Fingerprint, PolicyDraft, Problems, Secrets},
     services::Services,
+    telemetry::metrics::CounterKey,
 };
 
 /// A built policy.
@@ -23,6 +26,8 @@ pub struct Instance {
     pub hooks: Hooks,
     /// Of its plugin, configuration and credentials.
     pub fingerprint: Fingerprint,
+    /// Which counters it has among the metrics.
+    pub counters: Vec<CounterKey>,
     read: Vec<(Read, Fingerprint)>,
     work: Mutex<Work>,
 }
@@ -35,6 +40,7 @@ enum Read {
 
 #[derive(Default)]
 struct Work {
+    before_publish: Vec<Background>,
     pending: Vec<Background>,
     running: Vec<AbortHandle>,
 }
@@ -63,24 +69,22 @@ impl Instance {
             secrets,
             services,
             read: Vec::new(),
-            pending: Vec::new(),
+            work: Work::default(),
+            counters: Vec::new(),
             wrong: Vec::new(),
+            faults: Vec::new(),
         };
         // A panic is a bug of the plugin. It refuses the configuration like any other fault, and the thread that reloads
         // lives on to take the next one. What the plugin had begun is dropped with `env`.
         let build = AssertUnwindSafe(|| (draft.kind.build)(config, &mut BuildCx::new(&mut env)));
         let built =
             catch_unwind(build).unwrap_or_else(|_| Err(BuildError::new("", "the plugin panicked: a bug in it")));
-        let Env { read, pending, wrong, .. } = env;
-        let is_whole = wrong.is_empty();
+        let Env { read, work, counters, wrong, faults, .. } = env;
+        let is_whole = wrong.is_empty() && faults.is_empty();
         wrong.into_iter().for_each(|(index, field, text)| report(index, &field, text, problems));
+        faults.into_iter().for_each(|text| draft.problem(problems, "", text));
         match built {
-            Ok(hooks) => is_whole.then(|| Self {
-                hooks,
-                fingerprint,
-                read,
-                work: Mutex::new(Work { pending, running: Vec::new() }),
-            }),
+            Ok(hooks) => is_whole.then(|| Self { hooks, fingerprint, counters, read, work: Mutex::new(work) }),
             Err(error) => {
                 error.problems.into_iter().for_each(|(field, text)| draft.problem(problems, &field, text));
                 None
@@ -99,6 +103,12 @@ impl Instance {
         })
     }
 
+    /// The work that wants to be finished before the configuration is published; given once, so that a policy which is
+    /// kept does not do it again.
+    pub fn before_publish(&self) -> Vec<Background> {
+        std::mem::take(&mut self.work.lock().before_publish)
+    }
+
     /// Starts its background work, once.
     pub fn start(&self, runtime: &Handle) {
         let mut work = self.work.lock();
@@ -114,8 +124,11 @@ struct Env<'e> {
     secrets: &'e Secrets,
     services: &'e Services,
     read: Vec<(Read, Fingerprint)>,
-    pending: Vec<Background>,
+    work: Work,
+    counters: Vec<CounterKey>,
     wrong: Vec<(usize, String, String)>,
+    /// What is wrong with the plugin rather than with what it was given.
+    faults: Vec<String>,
 }
 
 impl BuildEnv for Env<'_> {
@@ -154,6 +167,27 @@ impl BuildEnv for Env<'_> {
     }
 
     fn background(&mut self, work: Background) {
-        self.pending.push(work);
+        self.work.pending.push(work);
+    }
+
+    fn before_publish(&mut self, work: Background) {
+        self.work.before_publish.push(work);
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.services.store.clone()
+    }
+
+    fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        match self.services.metrics.plugin_counter(name, help, labels) {
+            Ok((key, counter)) => {
+                self.counters.push(key);
+                counter
+            }
+            Err(why) => {
+                self.faults.push(why);
+                Counter::default()
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use portcullis_plugin::{
     Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places,
 };
 
+use super::router::PathPattern;
 use crate::{
     config::file,
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
@@ -126,10 +127,19 @@ pub struct Route {
     pub pipeline: Pipeline,
     /// What it does with a request that it lets through.
     pub ending: Ending,
+    /// Its patterns, for what stands at their parameters.
+    pub paths: Box<[PathPattern]>,
     /// Lets `%2F` pass as data.
     pub allows_encoded_slash: bool,
     /// The largest request body.
     pub max_body_bytes: Option<u64>,
     /// The realm of challenges, ready to stand between quotes.
     pub realm: String,
+}
+
+impl Route {
+    /// What stands in a canonical path at `{name}`, or `{*name}`, of the first of the route's patterns that fits it.
+    pub fn path_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        self.paths.iter().find(|pattern| pattern.fits(path))?.parameter(path, name)
+    }
 }

@@ -33,6 +33,7 @@ use http::{HeaderMap, Method};
 mod host;
 mod method;
 mod overlap;
+mod parameter;
 mod path;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -21,12 +21,15 @@ use std::{
 use parking_lot::Mutex;
 
 mod counter;
+mod plugins;
 mod render;
 mod series;
 
+use plugins::PluginCounters;
 use series::Labelled;
 
 pub use counter::{Counter, Histogram, MAX_SHARDS, Observed, Sharded};
+pub use plugins::CounterKey;
 pub use series::{AuthMetrics, AuthOutcome, RouteMetrics, UpstreamError, UpstreamMetrics};
 
 /// The `Content-Type` of [`Metrics::render`].
@@ -84,9 +87,11 @@ pub struct Metrics {
     reloads_bad: Counter,
     last_reload_millis: AtomicU64,
     generation: AtomicU64,
+    held_body_bytes: Arc<AtomicUsize>,
     routes: Named<RouteMetrics>,
     policies: Named<AuthMetrics>,
     upstreams: Named<UpstreamMetrics>,
+    plugins: PluginCounters,
 }
 
 /// Counters by the name of what they are about. The lock is for building and exporting; requests hold the `Arc`s.
@@ -106,9 +111,11 @@ impl Metrics {
             reloads_bad: Counter::default(),
             last_reload_millis: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            held_body_bytes: Arc::default(),
             routes: Named::default(),
             policies: Named::default(),
             upstreams: Named::default(),
+            plugins: PluginCounters::default(),
         };
         metrics.route(NO_ROUTE);
         metrics
@@ -136,6 +143,11 @@ impl Metrics {
         self.routes.lock().retain(|name, _| name == NO_ROUTE || is_named(Kind::Route, name));
         self.policies.lock().retain(|name, _| is_named(Kind::Policy, name));
         self.upstreams.lock().retain(|name, _| is_named(Kind::Upstream, name));
+    }
+
+    /// Where it is kept how much of requests' bodies is held.
+    pub fn held_body_bytes(&self) -> Arc<AtomicUsize> {
+        self.held_body_bytes.clone()
     }
 
     /// How long a phase of a request took.

@@ -2,10 +2,16 @@
 //! plugin that takes part in every other hook. What the hooks are promised is witnessed here from end to end.
 //!
 //! - `commands`: every subcommand of it.
+//! - `held_bodies`: bodies that hooks read.
 //! - `hooks`: what holds for each hook.
+//! - `lent`: what plugins are lent beside the request.
+//! - `revoke`: tokens that count no longer.
 
 mod commands;
+mod held_bodies;
 mod hooks;
+mod lent;
+mod revoke;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,7 +1,8 @@
 //! What alternatives come to together, as a table: each authenticator is a value that says one thing.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
+use http::HeaderName;
 use portcullis_plugin::{
     Answer as HookAnswer, Authenticate, Challenge, Consumer, Credential, CredentialLimits, Places, PluginError,
     UnixTime, Usage, testing::Request,
@@ -21,6 +22,7 @@ enum Says {
     Absent,
     Denied(Reason),
     Forbidden(Reason),
+    Status(Denial),
     Fails,
 }
 
@@ -31,6 +33,7 @@ impl Authenticate for Says {
             Self::Absent => Ok(Authentication::Absent),
             Self::Denied(reason) => Ok(Authentication::Denied(Denial::unauthorized(*reason))),
             Self::Forbidden(reason) => Ok(Authentication::Denied(Denial::forbidden(*reason))),
+            Self::Status(denial) => Ok(Authentication::Denied(*denial)),
             Self::Fails => Err(PluginError::new("no answer")),
         })
     }
@@ -75,8 +78,17 @@ fn token(subject: &str, name: &str, tenant: &str) -> Arc<Identity> {
     let tenant = (!tenant.is_empty()).then(|| tenant.to_owned());
     let consumer = (!name.is_empty()).then(|| consumer(name, ""));
     let scopes = vec!["orders:read".to_owned()];
-    let subject = Some(subject.to_owned());
-    Arc::new(Identity { method: "jwt".into(), subject, tenant, consumer, scopes, ..Identity::default() })
+    let claims = serde_json::Map::from_iter([("sub".to_owned(), subject.into())]);
+    Arc::new(Identity {
+        method: "jwt".into(),
+        subject: Some(subject.to_owned()),
+        tenant,
+        consumer,
+        scopes,
+        claims: Some(Arc::new(claims)),
+        headers: vec![(HeaderName::from_static("x-plan"), HeaderValue::from_static("gold"))],
+        ..Identity::default()
+    })
 }
 
 struct Outcome {
@@ -84,6 +96,7 @@ struct Outcome {
     status: u16,
     reason: Option<Reason>,
     challenges: Vec<String>,
+    retry_after: Option<Duration>,
 }
 
 fn outcome(alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
@@ -106,13 +119,14 @@ fn outcome(alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
     let mut trail = Trail::of(&state, &settings, "test");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     match runtime.block_on(authenticate(&auth, &mut request.cx(), "realm", &mut trail)) {
-        Decision::Granted(identity) => {
-            Outcome { granted: Some(identity), status: 200, reason: None, challenges: vec![] }
+        Decision::Granted(identity, _) => {
+            Outcome { granted: Some(identity), status: 200, reason: None, challenges: vec![], retry_after: None }
         }
         Decision::Refused(answer, reason) => Outcome {
             granted: None,
             status: answer.problem.status().as_u16(),
             reason: Some(reason),
+            retry_after: answer.retry_after,
             challenges: answer.challenges.iter().map(|one| one.to_str().expect("text").to_owned()).collect(),
         },
     }
@@ -137,6 +151,39 @@ fn pitfall_05_what_alternatives_come_to() {
     assert_eq!(status(&[&[Says::Absent], &[Says::Fails]], None), (503, Some("plugin_failed")));
     assert_eq!(status(&[&[forbidden()], &[denied()]], None), (403, Some("route_not_allowed")));
     assert_eq!(status(&[&[forbidden()], &[granted()]], None), (200, None), "unless something else grants");
+}
+
+#[test]
+fn of_several_denials_the_greatest_counts() {
+    let says = |denial: Denial| Says::Status(denial);
+    let attempts = |seconds| says(Denial::too_many_attempts(Duration::from_secs(seconds)));
+    let ladder = [
+        (says(Denial::unauthorized(Reason::KeyUnknown)), 401, "key_unknown"),
+        (says(Denial::length_required()), 411, "body_length_unknown"),
+        (says(Denial::body_too_large()), 413, "body_too_large"),
+        (attempts(7), 429, "too_many_attempts"),
+        (says(Denial::forbidden(Reason::RouteNotAllowed)), 403, "route_not_allowed"),
+        (Says::Fails, 503, "plugin_failed"),
+    ];
+    for (place, (greater, code, reason)) in ladder.iter().enumerate() {
+        for (lesser, ..) in &ladder[..place] {
+            for alternatives in [[greater, lesser], [lesser, greater]] {
+                let [first, second] = alternatives.map(std::slice::from_ref);
+                assert_eq!(status(&[first, second, &[Says::Absent]], Some("guest")), (*code, Some(*reason)));
+            }
+        }
+    }
+    let limited = outcome(&[&[attempts(7)], &[attempts(9)]], None);
+    assert_eq!((limited.status, limited.retry_after), (429, Some(Duration::from_secs(9))), "the longer wait");
+    assert!(limited.challenges.is_empty(), "a credential is not what is missing");
+}
+
+#[test]
+fn all_of_tells_the_least_of_what_stands_against_it() {
+    let both = |a: Denial, b: Denial| status(&[&[Says::Status(a), Says::Status(b)]], None).0;
+    let (wrong, known) = (Denial::unauthorized(Reason::KeyUnknown), Denial::forbidden(Reason::RouteNotAllowed));
+    assert_eq!((both(wrong, known), both(known, wrong), both(known, known)), (401, 401, 403));
+    assert_eq!(both(known, Denial::too_many_attempts(Duration::from_secs(1))), 429);
 }
 
 #[test]
@@ -204,6 +251,9 @@ fn all_of_means_all_and_they_agree() {
     assert_eq!(granted.client.as_deref(), Some("acme"), "the certificate for the client");
     assert_eq!(granted.scopes, ["orders:read"], "scopes are never added up");
     assert_eq!(granted.parts.len(), 2);
+    let headers: Vec<_> = granted.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    assert_eq!(headers, [("x-plan", &b"gold"[..])], "each keeps the headers it fills");
+    assert!(granted.claims.as_ref().is_some_and(|claims| claims["sub"] == "alice"), "what the token says is at hand");
     let conflict = both(key("cert", "acme", ""), token("alice", "other", ""));
     assert_eq!((conflict.status, conflict.reason.map(Reason::code)), (403, Some("identity_conflict")));
     let tenants = both(key("cert", "acme", "acme"), token("alice", "", "other"));

@@ -163,3 +163,58 @@ fn the_header_that_names_the_client_is_removed_whatever_it_is_called() {
     assert!(headers.removes(&named("edge-client-ip")));
     assert!(!IdentityHeaders::default().removes(&named("edge-client-ip")));
 }
+
+#[test]
+fn headers_that_policies_fill_are_removed_in_every_spelling_and_set_where_the_identity_has_them() {
+    let mut headers = IdentityHeaders::default();
+    assert!(!headers.removes(&named("x-plan")) && !headers.removes(&named("quota")));
+    for name in ["x-plan", "x-plan", "quota"] {
+        headers.add(named(name)).expect("two policies may fill the same");
+    }
+    for name in ["X-Plan", "x_plan", "X.Plan", "Quota"] {
+        assert!(headers.removes(&named(name)), "{name}");
+    }
+    let untold = (named("x-untold"), HeaderValue::from_static("1"));
+    let identity =
+        Identity { headers: vec![(named("x-plan"), HeaderValue::from_static("gold")), untold], ..Identity::default() };
+    let set: Vec<_> = headers.of(&identity).map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    assert_eq!(set, [("x-plan", &b"gold"[..])], "one that nobody told of could come from anybody");
+    assert_eq!(headers.of(&Identity::default()).count(), 0);
+}
+
+#[test]
+fn headers_that_policies_fill_count_towards_the_limit() {
+    let limit = file::Identity { max_bytes: Some(40), ..file::Identity::default() };
+    let mut headers = compile(&limit).expect("names");
+    headers.add(named("x-plan")).expect("a free name");
+    let of = |length| {
+        let value = HeaderValue::from_str(&"a".repeat(length)).expect("text");
+        Identity { headers: vec![(named("x-plan"), value)], ..Identity::default() }
+    };
+    assert!(headers.fits(&of(34)) && !headers.fits(&of(35)));
+}
+
+#[test]
+fn a_policy_cannot_fill_what_is_managed_or_frames() {
+    for name in [
+        "x-user-id",
+        "X_User_ID",
+        "x-request-id",
+        "x-forwarded-for",
+        "forwarded",
+        "content-length",
+        "connection",
+        "host",
+        "cookie",
+        "authorization",
+    ] {
+        assert!(IdentityHeaders::default().add(named(name)).is_err(), "{name}");
+    }
+    let renamed: file::Identity = toml::from_str("[headers]\nuser = \"X-Subject\"").expect("a table");
+    let why = compile(&renamed).expect("names").add(named("x-subject"));
+    assert_eq!(why, Err("`x-subject` is the header of the identity's user already".to_owned()));
+    assert_eq!(compile(&renamed).expect("names").add(named("x-user-id")), Ok(()), "it is free now");
+    let client: file::ClientAddress = toml::from_str("header = \"Edge-Client-IP\"").expect("a table");
+    let mut headers = IdentityHeaders::compile(&file::Identity::default(), &client).expect("names");
+    assert!(headers.add(named("edge-client-ip")).is_err());
+}

@@ -1,6 +1,7 @@
 use super::overlap::reaches;
 use super::*;
 
+mod parameters;
 mod patterns;
 mod reference;
 

@@ -19,10 +19,23 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut families = self.of_requests();
         families.extend(self.of_the_process());
+        families.extend(self.of_plugins());
         families.retain(|family| !family.get_metric().is_empty());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let encoder = TextEncoder::new();
         encoder.encode_to_string(&families).expect("families have names and samples, and a String takes every write")
+    }
+
+    fn of_plugins(&self) -> Vec<MetricFamily> {
+        let families = self.plugins.0.lock();
+        let families = families.iter().map(|(name, known)| {
+            let samples = known.counters.iter().map(|(labels, count)| {
+                let labels: Vec<_> = labels.iter().map(|(label, value)| (*label, &**value)).collect();
+                counter(&labels, count.value())
+            });
+            family(name, known.help, MetricType::COUNTER, samples)
+        });
+        families.collect()
     }
 
     fn of_requests(&self) -> Vec<MetricFamily> {
@@ -103,6 +116,12 @@ impl Metrics {
                 "Connections from clients that are open.",
                 gauges,
                 [gauge(&[], (self.connections)() as f64)],
+            ),
+            family(
+                "portcullis_held_body_bytes",
+                "Memory for request bodies that are read before they are forwarded.",
+                gauges,
+                [gauge(&[], self.held_body_bytes.load(Relaxed) as f64)],
             ),
             family(
                 "portcullis_log_lines_dropped_total",

@@ -111,7 +111,7 @@ impl UpstreamMetrics {
 }
 
 /// The most series that one [`Labelled`] holds; what comes after counts with the last label `other`.
-const MAX_SERIES: usize = 64;
+const MAX_SERIES: usize = 128;
 
 /// Counters under labels that are constants of the code, made when they are first seen.
 ///

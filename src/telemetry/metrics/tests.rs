@@ -108,8 +108,8 @@ fn pitfall_57_reasons_of_one_policy_are_bounded() {
         policy.decided(AuthOutcome::Denied, Some(Reason::Plugin("reason_0")));
     }
     let lines = samples(&metrics, "portcullis_authentications_total");
-    assert_eq!(lines.len(), 65);
-    assert!(lines.iter().any(|line| line.ends_with("reason=\"other\"} 936")), "{lines:?}");
+    assert_eq!(lines.len(), 129);
+    assert!(lines.iter().any(|line| line.ends_with("reason=\"other\"} 872")), "{lines:?}");
     assert!(lines.iter().any(|line| line.ends_with("reason=\"reason_0\"} 1001")), "{lines:?}");
 }
 
@@ -169,4 +169,48 @@ fn a_bound_belongs_to_its_bucket() {
     assert_eq!(observed.count, 15);
     let expected: Vec<_> = seconds.into_iter().zip(1..).collect();
     assert_eq!(observed.buckets, expected);
+}
+
+#[test]
+fn a_plugins_counter_is_one_by_its_name_and_labels() {
+    let metrics = metrics();
+    let count = |policy| metrics.plugin_counter("fetches_total", "Fetches.", &[("policy", policy)]).expect("a name");
+    let (key, first) = count("a");
+    first.increment();
+    count("a").1.increment();
+    count("b").1.increment();
+    let fetches = || samples(&metrics, "fetches_total");
+    assert_eq!(fetches(), ["fetches_total{policy=\"a\"} 2", "fetches_total{policy=\"b\"} 1"]);
+    assert!(metrics.render().contains("# HELP fetches_total Fetches.\n# TYPE fetches_total counter\n"));
+    metrics.retain_counters([&key].into_iter());
+    assert_eq!(fetches(), ["fetches_total{policy=\"a\"} 2"], "what no policy holds is forgotten");
+    metrics.retain_counters(std::iter::empty());
+    assert!(!metrics.render().contains("fetches_total"));
+    assert_eq!(count("a").1.value(), 0);
+}
+
+#[test]
+fn a_plugins_counter_has_a_name_of_its_own() {
+    let metrics = metrics();
+    let ask = |name, help, labels: &[(&'static str, &str)]| metrics.plugin_counter(name, help, labels).map(|_| ());
+    for name in ["portcullis_requests_total", "", "1st", "Fetches", "a-b", "x_bucket", "x_sum", "x_count"] {
+        assert!(ask(name, "Help.", &[]).is_err(), "{name}");
+    }
+    assert!(ask("fetches_total", "Fetches.", &[("no-name", "a")]).is_err());
+    ask("fetches_total", "Fetches.", &[("policy", "a")]).expect("a new one");
+    assert!(ask("fetches_total", "Others.", &[("policy", "a")]).is_err(), "it means something else");
+    assert!(ask("fetches_total", "Fetches.", &[("key", "a")]).is_err(), "it has other labels");
+    assert!(ask("fetches_total", "Fetches.", &[]).is_err(), "it has labels");
+}
+
+#[test]
+fn the_engine_takes_the_names_that_it_exports() {
+    let metrics = metrics();
+    metrics.route("orders").answered(200);
+    metrics.policy("keys").decided(AuthOutcome::Granted, None);
+    metrics.upstream("orders").failed(UpstreamError::Connect);
+    metrics.refused_before_routing("bad_request");
+    let text = metrics.render();
+    let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert_eq!(names, plugins::ENGINE_NAMES);
 }

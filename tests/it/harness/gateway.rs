@@ -185,6 +185,18 @@ impl GatewayBuilder {
         self
     }
 
+    /// Says one more thing under `[server]`, which the configuration has.
+    pub(crate) fn server(mut self, line: &str) -> Self {
+        self.toml = self.toml.replacen("[server]\n", &format!("[server]\n{line}\n"), 1);
+        self
+    }
+
+    /// Says one more thing under the first `[[listeners]]`.
+    pub(crate) fn listener(mut self, line: &str) -> Self {
+        self.toml = self.toml.replacen("[[listeners]]\n", &format!("[[listeners]]\n{line}\n"), 1);
+        self
+    }
+
     /// Sets an environment variable of the gateway.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use http::HeaderMap;
 
 use super::{configured, start, started};
-use crate::harness::{Client, Opened, Upstream, key, raw};
+use crate::harness::{Client, Gateway, Opened, RawUpstream, Upstream, key, raw};
 
 /// A message of gRPC: not compressed, its length, the bytes.
 const MESSAGE: &[u8] = b"\0\0\0\0\x02hi";
@@ -143,4 +143,30 @@ fn refusal(answer: &Opened) -> (Option<&str>, Option<&str>, Option<&str>) {
 
 fn grpc_status(trailers: Option<&HeaderMap>) -> Option<&str> {
     trailers?.get("grpc-status")?.to_str().ok()
+}
+
+/// An HTTP/2 body may end with an empty frame; written as a chunk of its own that would end an HTTP/1 body twice, and
+/// the next request on the connection would begin with the second end.
+#[tokio::test]
+async fn pitfall_69_a_streamed_body_ends_once_at_an_http1_upstream() {
+    let upstream = RawUpstream::start("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let toml = "[[listeners]]\naddress = \"127.0.0.1:0\"\nh2c = true\n\n[upstreams.app]\ntargets = [\"@UPSTREAM@\"]\n\n\
+                [routes.app]\npaths = [\"/{*rest}\"]\nupstream = \"app\"\npublic = true\n";
+    let gateway = Gateway::builder(toml).set("UPSTREAM", &upstream.address()).start().await;
+    let client = Client::http2(gateway.address(0));
+    for pieces in [&["one", "two"][..], &["one"], &[]] {
+        let (asking, feed) = client.request("POST", "/1").streamed();
+        let sending = async {
+            for piece in pieces {
+                feed.send(*piece);
+                // Each a frame of its own, and the end too.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            drop(feed);
+        };
+        let (answer, ()) = tokio::join!(asking.send(), sending);
+        assert_eq!(answer.status, 200);
+    }
+    let saw = upstream.saw();
+    assert!(saw.len() == 3 && saw.iter().all(|request| request.starts_with("POST /1 HTTP/1.1\r\n")), "{saw:#?}");
 }

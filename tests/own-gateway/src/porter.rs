@@ -22,6 +22,10 @@ use serde::Deserialize;
 pub struct Porter {
     banned: HashSet<Vec<u8>>,
     word: Option<String>,
+    reads: Option<usize>,
+    holds: bool,
+    lets_pass: bool,
+    wants: Option<Arc<Challenge>>,
     token: Option<HeaderValue>,
     headers: Vec<(HeaderName, HeaderValue)>,
     path: Option<String>,
@@ -41,6 +45,16 @@ pub struct Config {
     banned: Option<PathBuf>,
     /// A word that the body of every request must have.
     word: Option<String>,
+    /// How much of a body it reads at most, to look for the word or for nothing at all.
+    reads: Option<usize>,
+    /// Whether it waits with that until everything else is decided.
+    #[serde(default)]
+    holds: bool,
+    /// Whether it lets bodies pass that are longer.
+    #[serde(default)]
+    lets_pass: bool,
+    /// The authentication scheme in which it wants more than anybody can prove.
+    wants: Option<String>,
     /// Shown to the upstream in `X-Gateway-Token`, so that it knows by which way a request came.
     token: Option<SecretSource>,
     /// Headers that the upstream gets.
@@ -83,6 +97,13 @@ impl Plugin for Porter {
                 .map_err(|_| wrong("token"))?,
             headers: headers.collect::<Option<_>>().ok_or_else(|| wrong("headers"))?,
             word: config.word,
+            reads: config.reads,
+            holds: config.holds,
+            lets_pass: config.lets_pass,
+            wants: config.wants.map(|scheme| {
+                let parameters = vec![("error", "insufficient_scope".to_owned())];
+                Arc::new(Challenge { scheme: scheme.into(), parameters })
+            }),
             path: config.path,
             sign: config.sign,
             book,
@@ -90,7 +111,7 @@ impl Plugin for Porter {
         // A hook that is left out costs nothing.
         Ok(Hooks {
             guard: (!porter.banned.is_empty()).then(|| porter.clone() as _),
-            admit: porter.word.is_some().then(|| porter.clone() as _),
+            admit: porter.is_asked().then(|| porter.clone() as _),
             edit_request: Some(porter.clone()),
             edit_response: Some(porter.clone()),
             body: config.mask.then(|| porter.clone() as _),
@@ -127,12 +148,27 @@ impl Admit for Porter {
         cx: &'a mut RequestCx<'_>,
         _: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>> {
+        if let Some(wanted) = &self.wants {
+            return Answer::Now(Ok(Verdict::Refuse(Refusal::insufficient_scope(wanted.clone()))));
+        }
+        let limit = self.reads.unwrap_or(64 << 10);
+        if self.holds {
+            let word = self.word.clone();
+            let check = move |body: &[u8]| match has_word(word.as_deref(), body) {
+                true => Ok(()),
+                false => Err(Reason::Plugin("word_missing")),
+            };
+            cx.hold_body(limit, Box::new(check));
+            return Answer::Now(Ok(Verdict::Allow));
+        }
         // What has to be waited for is a future. The body that is read here is forwarded all the same.
         Answer::later(async move {
-            Ok(match cx.body(64 << 10).await {
-                Ok(body) if self.has_word(&body) => Verdict::Allow,
+            Ok(match cx.body(limit).await {
+                Ok(body) if has_word(self.word.as_deref(), &body) => Verdict::Allow,
                 Ok(_) => Verdict::Refuse(Refusal::forbidden(Reason::Plugin("word_missing"))),
+                Err(BodyError::TooLarge) if self.lets_pass => Verdict::Allow,
                 Err(BodyError::TooLarge) => Verdict::Refuse(Refusal::body_too_large()),
+                Err(BodyError::LengthUnknown | BodyError::NoRoom) => return Err(failed("no room")),
                 Err(BodyError::Broken(_)) => Verdict::Refuse(Refusal::bad_request(Reason::Plugin("body_broken"))),
             })
         })
@@ -194,8 +230,9 @@ impl Observe for Porter {
 const SIGNED: HeaderName = HeaderName::from_static("x-signed");
 
 impl Porter {
-    fn has_word(&self, body: &[u8]) -> bool {
-        self.word.as_ref().is_none_or(|word| String::from_utf8_lossy(body).contains(word.as_str()))
+    /// Whether there is something to ask when it is known who calls.
+    fn is_asked(&self) -> bool {
+        self.word.is_some() || self.reads.is_some() || self.wants.is_some()
     }
 
     /// The signatures so far, and its own.
@@ -203,6 +240,10 @@ impl Porter {
         let before = before.and_then(|before| before.to_str().ok()).map(|before| format!("{before} "));
         format!("{}{}", before.unwrap_or_default(), self.sign).parse().map_err(failed)
     }
+}
+
+fn has_word(word: Option<&str>, body: &[u8]) -> bool {
+    word.is_none_or(|word| String::from_utf8_lossy(body).contains(word))
 }
 
 fn mask(piece: &mut Option<Bytes>) {

@@ -37,6 +37,11 @@ impl RawUpstream {
         self.serving.address
     }
 
+    /// The bytes of what came last, as [`RawUpstream::saw`] counts it.
+    pub(crate) fn last(&self) -> Vec<u8> {
+        self.saw.lock().expect("no holder panics").last().cloned().expect("nothing has reached the upstream")
+    }
+
     /// Every whole request so far, head and body as they came, a `char` for each byte. What a connection ended with
     /// short of a whole request is there too: the rest of a request that nobody meant to send is seen.
     pub(crate) fn saw(&self) -> Vec<String> {

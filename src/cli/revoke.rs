@@ -1,0 +1,93 @@
+use std::{io::Write, path::PathBuf};
+
+use jiff::Timestamp;
+use portcullis_plugin::{Revocation, Span, UnixTime};
+use serde::{
+    Deserialize,
+    de::{
+        IntoDeserializer,
+        value::{self, StrDeserializer},
+    },
+};
+
+use super::{ConfigArgument, Failure, reload};
+use crate::control::{self, Revoke};
+
+#[derive(clap::Args)]
+#[group(id = "which", required = true, multiple = false, args = ["token_id", "subject", "all_tokens"])]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Who issued the tokens: their `iss`, to the letter; empty for tokens without one.
+    #[arg(long)]
+    issuer: String,
+    /// One token, by its `jti`.
+    #[arg(long, value_name = "JTI")]
+    token_id: Option<String>,
+    /// The tokens of one subject, by their `sub`.
+    #[arg(long)]
+    subject: Option<String>,
+    /// All tokens of the issuer.
+    #[arg(long)]
+    all_tokens: bool,
+    /// Tokens that were issued at this moment or earlier: a time such as 2026-11-25T10:00:00Z, or `now`.
+    #[arg(long, value_name = "TIME", default_value = "now", value_parser = moment)]
+    #[arg(conflicts_with_all = ["token_id", "min_version"])]
+    issued_before: UnixTime,
+    /// With --subject: tokens whose version is lower, or that have none, in place of those issued before a time.
+    #[arg(long, value_name = "N", requires = "subject", conflicts_with_all = ["token_id", "all_tokens"])]
+    min_version: Option<u64>,
+    /// How long to remember it: longer than the tokens live.
+    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = span)]
+    keep: Span,
+    /// The gateway's control socket; absent: as the configuration has it, else in the runtime directory.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+fn moment(text: &str) -> Result<UnixTime, String> {
+    if text == "now" {
+        return Ok(UnixTime::now());
+    }
+    let time =
+        text.parse::<Timestamp>().map_err(|_| "write a time such as 2026-11-25T10:00:00Z, or `now`".to_owned())?;
+    Ok(UnixTime(time.as_second()))
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    let text: StrDeserializer<'_, value::Error> = text.into_deserializer();
+    match Span::deserialize(text) {
+        Ok(Span(span)) if span.as_secs() == 0 => Err("shorter than a second: nothing would be revoked".to_owned()),
+        span => span.map_err(|error| error.to_string()),
+    }
+}
+
+impl Arguments {
+    fn revocation(&self) -> Revocation {
+        let (issuer, issued_until) = (self.issuer.clone(), self.issued_before);
+        match (&self.token_id, self.subject.clone(), self.min_version) {
+            (Some(jti), ..) => Revocation::Token { issuer, jti: jti.clone() },
+            (None, Some(subject), Some(at_least)) => Revocation::Version { issuer, subject, at_least },
+            (None, Some(subject), None) => Revocation::Subject { issuer, subject, issued_until },
+            (None, None, _) => Revocation::Issuer { issuer, issued_until },
+        }
+    }
+}
+
+/// `portcullis revoke`.
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let socket = reload::socket(arguments.socket.as_deref(), &arguments.config)?;
+    let revoke = Revoke {
+        serves: control::one_name(&arguments.config.config),
+        revocation: arguments.revocation(),
+        keep_s: arguments.keep.0.as_secs(),
+    };
+    let revoked = control::ask_to_revoke(&socket, &revoke)
+        .map_err(|error| Failure::Other(format!("no gateway answers at {}: {error}", socket.display())))?;
+    if let Some(why) = revoked.error {
+        return Err(Failure::Other(format!("nothing is revoked: {why}")));
+    }
+    let mut out = std::io::stdout();
+    writeln!(out, "revoked for {}; the gateway remembers it until it is restarted", arguments.keep)?;
+    Ok(())
+}

@@ -1,0 +1,120 @@
+use std::sync::{Arc, atomic::AtomicUsize, atomic::Ordering::Relaxed};
+
+use portcullis_plugin::Reason;
+
+use super::*;
+
+/// A room of this size, and what is taken of it.
+fn room(max_bytes: usize) -> (Arc<Room>, Arc<AtomicUsize>) {
+    let used = Arc::new(AtomicUsize::new(0));
+    let room = Room::new(used.clone());
+    room.set_max_bytes(max_bytes);
+    (Arc::new(room), used)
+}
+
+fn growing(room: &Arc<Room>) -> Growing {
+    Growing { bytes: Vec::new(), part: room.part() }
+}
+
+#[test]
+fn what_is_counted_is_what_is_allocated() {
+    let (room, used) = room(1 << 20);
+    let mut body = growing(&room);
+    for _ in 0..100 {
+        assert!(body.push(&[1; 700], 50_000));
+        assert!(used.load(Relaxed) >= body.bytes.capacity(), "{} {}", used.load(Relaxed), body.bytes.capacity());
+    }
+    assert_eq!(body.bytes.len(), 70_000, "more than was expected is taken too");
+    let whole = Bytes::from_owner(body);
+    let part = whole.slice(..10);
+    drop(whole);
+    assert!(used.load(Relaxed) >= 70_000, "a part of it keeps all of it");
+    drop(part);
+    assert_eq!(used.load(Relaxed), 0);
+}
+
+#[test]
+fn a_body_of_known_length_takes_no_more_than_that() {
+    let (room, used) = room(1 << 20);
+    let mut body = growing(&room);
+    for piece in [&[0; 60_000][..], &[0; 40_000]] {
+        assert!(body.push(piece, 100_000));
+    }
+    assert_eq!(used.load(Relaxed), 100_000);
+}
+
+#[test]
+fn the_room_is_shared_and_bounded() {
+    let (room, used) = room(1000);
+    let (mut first, mut second) = (growing(&room), growing(&room));
+    assert!(first.push(&[0; 600], 10_000));
+    assert!(!second.push(&[0; 401], 10_000));
+    assert!(second.push(&[0; 400], 10_000), "what was refused took nothing");
+    assert!(!first.push(&[0; 1], 10_000));
+    drop(second);
+    assert!(first.push(&[0; 300], 10_000), "without the room to be generous it takes what it needs");
+    assert_eq!(used.load(Relaxed), 900);
+    drop(first);
+    assert_eq!(used.load(Relaxed), 0);
+}
+
+/// What is held, with so many bytes of what Pingora hands on standing for it.
+fn held(content: Content, stand_in_bytes: usize) -> Held {
+    Held { content, stand_in_bytes, ..Held::default() }
+}
+
+fn handed_on(held: &mut Held, piece: Option<&'static [u8]>) -> Option<Vec<u8>> {
+    let mut piece = piece.map(Bytes::from_static);
+    held.hand_on(&mut piece);
+    piece.map(|piece| piece.to_vec())
+}
+
+#[test]
+fn a_body_takes_the_place_of_what_stands_for_it_once_for_each_target() {
+    let mut head = RequestHeader::build("POST", b"/", None).expect("a head");
+    let mut whole = held(Content::Whole(Bytes::from_static(b"the body")), 1);
+    for _target in 0..2 {
+        head.insert_header("transfer-encoding", "chunked").expect("a header");
+        whole.frame(&mut head).expect("a head to frame");
+        assert_eq!(head.headers["content-length"], "8");
+        assert!(!head.headers.contains_key("transfer-encoding"));
+        assert_eq!(handed_on(&mut whole, Some(b"-")), Some(b"the body".to_vec()));
+        assert_eq!(handed_on(&mut whole, None), None, "the end is the end");
+    }
+}
+
+#[test]
+fn a_beginning_comes_before_the_rest() {
+    let (room, _) = room(1000);
+    let begun = |stand_in_bytes| {
+        let mut body = growing(&room);
+        assert!(body.push(b"begin", 100));
+        held(Content::Begun(body), stand_in_bytes)
+    };
+    assert_eq!(handed_on(&mut begun(0), Some(b"ning")), Some(b"beginning".to_vec()));
+    // Tried again: Pingora has kept what came since.
+    assert_eq!(handed_on(&mut begun(2), Some(b"bening")), Some(b"beginning".to_vec()));
+    assert_eq!(handed_on(&mut begun(0), None), Some(b"begin".to_vec()));
+}
+
+#[test]
+fn an_empty_body_stays_none() {
+    let mut head = RequestHeader::build("GET", b"/", None).expect("a head");
+    let mut empty = held(Content::Whole(Bytes::new()), 0);
+    empty.frame(&mut head).expect("a head to frame");
+    assert!(head.headers.is_empty());
+    assert_eq!(handed_on(&mut empty, None), None);
+}
+
+#[test]
+fn holds_are_one_with_the_least_limit() {
+    let holds = Holds::default();
+    assert!(holds.take().is_none());
+    holds.add(10, Box::new(|_| Ok(())));
+    holds.add(5, Box::new(|body| if body == b"good" { Ok(()) } else { Err(Reason::DigestMismatch) }));
+    holds.add(1, Box::new(|_| Err(Reason::SignatureInvalid)));
+    holds.truncate(2);
+    let (limit, check) = holds.take().expect("two");
+    assert_eq!((limit, check(b"bad")), (5, Err(Reason::DigestMismatch)));
+    assert_eq!(holds.count(), 0);
+}

@@ -1,0 +1,59 @@
+//! What stands in a path at the parameters of a pattern.
+//!
+//! Worked out when somebody asks, from the pattern's own text: the router has no use for names, and a request whose
+//! parameters nobody wants pays nothing for them.
+
+use super::path::{PathPattern, Segment};
+
+impl PathPattern {
+    /// Whether the pattern matches this canonical path. The router's own search is the authority; this agrees with it.
+    pub fn fits(&self, path: &str) -> bool {
+        self.behind_segments(path).is_some_and(|rest| match rest {
+            None => !self.has_rest(),
+            Some(rest) => self.has_rest() || rest.is_empty(),
+        })
+    }
+
+    /// What stands in `path`, which the pattern has to fit, at `{name}` or `{*name}`: still percent-encoded, and empty
+    /// only where a rest is.
+    pub fn parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        let body = self.as_str().strip_prefix('/')?;
+        let mut rest = path.strip_prefix('/');
+        for written in body.split('/') {
+            let (segment, below) = split(rest?);
+            match written.strip_prefix('{').and_then(|inside| inside.strip_suffix('}')) {
+                Some(inside) if inside == name => return Some(segment),
+                Some(inside) if inside.strip_prefix('*') == Some(name) => return rest,
+                _ => rest = below,
+            }
+        }
+        None
+    }
+
+    /// What of the path is left behind the pattern's segments; the outer `None`: they do not match.
+    #[expect(clippy::option_option, reason = "the inner one is a path that ends without a slash, as in the search")]
+    fn behind_segments<'p>(&self, path: &'p str) -> Option<Option<&'p str>> {
+        let mut rest = path.strip_prefix('/');
+        rest?;
+        for segment in self.segments() {
+            let (found, below) = split(rest?);
+            let matches = match segment {
+                Segment::Literal(literal) => **literal == *found,
+                Segment::Parameter => !found.is_empty(),
+            };
+            if !matches {
+                return None;
+            }
+            rest = below;
+        }
+        Some(rest)
+    }
+}
+
+/// The first segment, and what is below it.
+fn split(path: &str) -> (&str, Option<&str>) {
+    match path.split_once('/') {
+        Some((segment, below)) => (segment, Some(below)),
+        None => (path, None),
+    }
+}
