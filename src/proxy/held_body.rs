@@ -123,10 +123,12 @@ impl Held {
             }
             self.begin(session, state).await.map_err(|error| self.failed(&error))?;
         }
-        match pingora_timeout::timeout(HELD_BODY_TIMEOUT, self.fill(session, state, limit)).await {
-            Ok(filled) => filled?,
-            Err(_) => return Err(self.lost(Failure::Stalled)),
+        let filled = pingora_timeout::timeout(HELD_BODY_TIMEOUT, self.fill(session, state, limit)).await;
+        if let Some(life) = &state.life {
+            // Nobody waits for more of it now, and what comes next may take its time.
+            life.body_ended();
         }
+        filled.map_err(|_| self.lost(Failure::Stalled))??;
         match &self.content {
             Content::Whole(body) if body.len() <= limit => Ok(body.clone()),
             _ => Err(BodyError::TooLarge),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 use pingora_proxy::Session;
 use portcullis_plugin::{
-    Answer as HookAnswer, Attempt, BodyError, Challenge, Identity, PluginError, Reason, RequestCx, Verdict,
+    Answer as HookAnswer, Attempt, BodyCheck, BodyError, Challenge, Identity, PluginError, Reason, RequestCx, Verdict,
 };
 
 use super::{
@@ -64,8 +64,12 @@ pub async fn run(
         // that is forgotten.
         outcome.refuse(Problem::Internal.into(), Reason::PluginFailed);
     }
-    if outcome.answer.is_none() {
-        settle(route, session, state, held, &mut outcome).await;
+    if outcome.answer.is_none()
+        && let Some(waiting) = state.holds.take()
+        // Boxed: what happens to few requests must not make the future of all of them larger.
+        && Box::pin(settle(waiting, route, session, state, held, &mut outcome)).await == Settled::Disproved
+    {
+        state.identity = None;
     }
     lost(held, &mut outcome);
     state.reason = outcome.reason;
@@ -169,22 +173,42 @@ async fn admits(
 /// Has the body judged by those who asked for it, all else being decided. Pingora's own way would be to hold it back
 /// while it passes, which shows the upstream the head of a request that may be forged; here it is read as
 /// [`RequestCx::body`] reads it, and the upstream sees nothing of a request whose body is wrong.
-async fn settle(route: &Route, session: &mut Session, state: &RequestState, held: &mut Held, outcome: &mut Outcome) {
-    let Some((limit, check)) = state.holds.take() else { return };
+async fn settle(
+    (limit, check): (usize, BodyCheck),
+    route: &Route,
+    session: &mut Session,
+    state: &RequestState,
+    held: &mut Held,
+    outcome: &mut Outcome,
+) -> Settled {
     let body = held.read(session, state, limit).await;
     let mut trail = Trail::of(state, &route.settings.audit, &route.record.name);
-    let (answer, reason) = match body.map(|body| check(&body)) {
-        Ok(Ok(())) => return,
-        Ok(Err(reason)) => match &route.auth {
-            Some(auth) => (disproved(auth, outcome.by, reason, &route.realm, &mut trail), reason),
-            None => (Problem::Unauthenticated.into(), reason),
-        },
-        Err(BodyError::TooLarge) => (Problem::BodyTooLarge.into(), Reason::BodyTooLarge),
-        Err(BodyError::LengthUnknown) => (Problem::LengthRequired.into(), Reason::BodyLengthUnknown),
-        Err(BodyError::NoRoom | BodyError::Broken(_)) => return,
+    let (answer, reason, settled) = match body.map(|body| check(&body)) {
+        Ok(Ok(())) => return Settled::Otherwise,
+        Ok(Err(reason)) => {
+            let auth = route.auth.as_ref();
+            let answer = auth.map(|auth| disproved(auth, outcome.by, reason, &route.realm, &mut trail));
+            (answer.unwrap_or(Problem::Unauthenticated.into()), reason, Settled::Disproved)
+        }
+        Err(BodyError::TooLarge) => (Problem::BodyTooLarge.into(), Reason::BodyTooLarge, Settled::Otherwise),
+        Err(BodyError::LengthUnknown) => {
+            (Problem::LengthRequired.into(), Reason::BodyLengthUnknown, Settled::Otherwise)
+        }
+        // The request is refused for having lost its body.
+        Err(BodyError::NoRoom | BodyError::Broken(_)) => return Settled::Otherwise,
     };
     outcome.refuse(answer, reason);
     outcome.end(trail);
+    settled
+}
+
+/// What came of a body that was waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// It shows that the caller is not who the head said.
+    Disproved,
+    /// Anything else.
+    Otherwise,
 }
 
 /// A request whose body is lost cannot go on, whatever a hook made of it; and one who was too slow is told so.

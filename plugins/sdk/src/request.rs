@@ -160,9 +160,9 @@ impl<'r> RequestCx<'r> {
         self.exchange.body(limit).await
     }
 
-    /// For a body that [`RequestCx::body`] could not read ([`BodyError::LengthUnknown`]): the upstream gets its first
-    /// byte only after the last has come and `check` has said yes to all of it. The head it gets before, so everything
-    /// else about the request has to be proven by then. A body above `limit` is refused.
+    /// Has the whole body judged when everything else about the request has been decided, other hooks' verdicts
+    /// included: the upstream gets nothing of the request before `check` has said yes. Everything else has to be proven
+    /// already. A body above `limit` is refused; what an authenticator asked for counts only if it granted.
     pub fn hold_body(&mut self, limit: usize, check: BodyCheck) {
         self.exchange.hold_body(limit, check);
     }

@@ -16,6 +16,8 @@ async fn pitfall_33_a_body_that_is_refused_is_nobodys() {
             }
         }
         gateway.audit(|event| event["reason"] == reason).await;
+        let line = gateway.access(|line| line["status"] == status && line["reason"] == reason).await;
+        assert_eq!(line["consumer"].as_str(), (status == 403).then_some("acme"), "who is not proven is not named");
         assert!(upstream.was_left_alone(), "{more}");
         eventually("no memory is held", async || gateway.metric("portcullis_held_body_bytes").await == 0.0).await;
     }
