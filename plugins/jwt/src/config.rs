@@ -1,0 +1,199 @@
+//! What a policy may say.
+
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
+
+use portcullis_jose::{
+    Algorithm,
+    claims::{Path, Rule},
+    remote::Settings,
+};
+use portcullis_plugin::{AttemptLimits, HeaderNames, PlaceFields, Places, SecretSource, Span};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Declares what can be said of an issuer, once for the two places where it can stand: the policy itself, for its only
+/// issuer or for all of them, and an entry of `issuers`. Serde cannot flatten a table and refuse unknown fields in it.
+macro_rules! of_an_issuer {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty,)+) => {
+        /// Proves who calls by a signed token (RFC 7519): the policy says whose tokens it takes, and by which keys.
+        #[derive(Default, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $field: Option<$type>,)+
+            /// Takes tokens of whoever holds the key, in the place of `issuer`. `iss` is not looked at.
+            #[serde(default)]
+            pub any_issuer: bool,
+            /// Several issuers, in the place of `issuer`. What is common to them stands beside this list, and an entry
+            /// may say it otherwise; `claims` hold together.
+            pub issuers: Option<Vec<Issuer>>,
+            /// The header, or the headers, that carry the token; `authorization` unless said.
+            pub header: Option<HeaderNames>,
+            /// The authentication scheme before the token; in `authorization` it is `Bearer` unless said.
+            pub scheme: Option<String>,
+            /// All places of the token, in the place of `header` and `scheme`.
+            pub from: Option<Places>,
+            /// Leaves the token in the request that is forwarded.
+            #[serde(default)]
+            pub keep_credential: bool,
+            /// The longest token that is looked at, in bytes; 16384 unless said, and at most 65536.
+            pub max_token_bytes: Option<NonZeroUsize>,
+            /// How many tokens are remembered once their signature was found right; 10000 unless said.
+            pub max_cached_tokens: Option<NonZeroUsize>,
+            /// How many tokens with a wrong signature are looked at before their sender has to wait.
+            #[serde(default)]
+            pub attempts: AttemptLimits,
+        }
+
+        /// An issuer among several, and what holds for its tokens alone.
+        #[derive(Default, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct Issuer {
+            $($(#[doc = $doc])+ pub $field: Option<$type>,)+
+        }
+
+        impl Config {
+            /// Takes out what is said of an issuer here.
+            pub(crate) fn take_common(&mut self) -> Issuer {
+                Issuer { $($field: self.$field.take(),)+ }
+            }
+        }
+    };
+}
+
+of_an_issuer! {
+    /// Whose tokens: what `iss` is, to the letter.
+    issuer: String,
+    /// Who we are to the issuer: one of these has to be in `aud`.
+    audience: Vec<String>,
+    /// Takes tokens for any audience, in the place of `audience`: also those that were meant for another service.
+    any_audience: bool,
+    /// The algorithms of signatures that are taken: `RS256`, `PS256`, `ES256` and `EdDSA` unless said. With `secret` it
+    /// has to be said, and is one of `HS256`, `HS384`, `HS512`.
+    algorithms: Vec<Algorithm>,
+    /// Where the issuer publishes its keys (JWKS, RFC 7517).
+    jwks_url: String,
+    /// Asks the issuer's discovery document where its keys are (`/.well-known/openid-configuration`).
+    discovery: bool,
+    /// A file with the issuer's keys (JWKS, RFC 7517).
+    jwks_file: PathBuf,
+    /// A file with the issuer's public key, PEM.
+    public_key_file: PathBuf,
+    /// The secret that the issuer shares with us, at least as long as the hash. Whoever can check such a token can also
+    /// make one.
+    secret: SecretSource,
+    /// How keys are fetched, with `jwks_url` and `discovery`.
+    fetch: Settings,
+    /// The type that a token's header has to name, such as `at+jwt` (RFC 9068); `application/at+jwt` is the same.
+    typ: String,
+    /// How far clocks may be apart; 30 s unless said.
+    leeway: Span,
+    /// Refuses tokens that were made to live longer than this, from `iat` to `exp`.
+    max_lifetime: Span,
+    /// Refuses tokens that were issued longer ago than this, by `iat`.
+    max_age: Span,
+    /// What else the claims have to be. Those beside `issuers` and those of an issuer hold together.
+    claims: Vec<Rule>,
+    /// The tenant that the issuer speaks for. Where `identity.tenant` names a claim, that claim has to be this.
+    tenant: String,
+    /// Which claims make the identity.
+    identity: Mapping,
+    /// How a token's consumer is found among the credentials in the file.
+    consumer: ConsumerBy,
+    /// Whether a token without a consumer is refused (403); with `consumer` it is, unless this says otherwise.
+    consumer_required: bool,
+    /// Headers for the upstream and the claims they are filled from: `{ "x-department" = "department" }`. Lists are
+    /// separated by commas, and what is neither text, number, truth value nor a list of these is left out.
+    headers: BTreeMap<String, Path>,
+    /// The claim that carries a subject's token version, a number: with it, `portcullis revoke` can end all tokens
+    /// below one.
+    version_claim: Path,
+}
+
+/// Which claims make the identity: for each part a claim, or a list of which the first that is there counts. An empty
+/// list leaves the part out. A claim that is there and has another type than it should makes the token malformed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mapping {
+    /// Who the token speaks of; `sub` unless said.
+    pub subject: Option<ClaimPaths>,
+    /// The client software that got the token; `azp`, or else `client_id`, unless said.
+    pub client: Option<ClaimPaths>,
+    /// The tenant; none unless said.
+    pub tenant: Option<ClaimPaths>,
+    /// The e-mail address; `email` unless said. It counts for nothing where `email_verified` says that it is not.
+    pub email: Option<ClaimPaths>,
+    /// The roles, a text or a list of texts; `roles` unless said.
+    pub roles: Option<ClaimPaths>,
+    /// The scopes, a text with spaces between them or a list of texts; `scope`, or else `scp`, unless said.
+    pub scopes: Option<ClaimPaths>,
+}
+
+/// `"azp"` or `["azp", "client_id"]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "the path of a claim, or a list of paths")]
+pub enum ClaimPaths {
+    /// One claim.
+    One(Path),
+    /// The first of these that is there.
+    First(Vec<Path>),
+}
+
+/// `{ by = "subject" }`, `{ by = "client" }` or `{ by = "claim", claim = "organisation.id" }`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumerBy {
+    /// What of a token names its consumer; `subject` unless said.
+    #[serde(default)]
+    pub by: By,
+    /// With `by = "claim"`: the claim, a text.
+    pub claim: Option<Path>,
+}
+
+/// What of a token names its consumer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// Issuer and subject.
+    #[default]
+    Subject,
+    /// Issuer and client.
+    Client,
+    /// Issuer and a claim.
+    Claim,
+}
+
+impl Config {
+    /// Where to look for the token.
+    pub(crate) fn places(&self, problems: &mut Vec<(String, String)>) -> Places {
+        let fields =
+            PlaceFields { header: self.header.as_ref(), scheme: self.scheme.as_deref(), from: self.from.as_ref() };
+        fields.places("authorization", Some("Bearer"), problems)
+    }
+}
+
+/// What a consumer's entry holds: whose tokens are this consumer's. One of `subject`, `client_id` and `claim`, as the
+/// policy's `consumer.by` says.
+///
+/// With `scopes` on the entry, only those of a token's scopes count that are among them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Holder {
+    /// The issuer; may be left out where the policy knows one alone.
+    pub issuer: Option<String>,
+    /// The subject of its tokens.
+    pub subject: Option<String>,
+    /// The client that its tokens were made for.
+    pub client_id: Option<String>,
+    /// A claim of its tokens.
+    pub claim: Option<ClaimIs>,
+}
+
+/// `{ path = "organisation.id", value = "acme" }`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimIs {
+    /// The claim; the same as the policy's `consumer.claim`.
+    pub path: Path,
+    /// What it is.
+    pub value: String,
+}

@@ -1,0 +1,124 @@
+//! One issuer, ready to judge what its tokens claim.
+
+use std::sync::Arc;
+
+use portcullis_jose::{
+    Algorithm, Expectations, Times, Token,
+    claims::{Path, Rule},
+};
+use portcullis_plugin::{
+    Claims, Credential, Denial, Identity, Plugin, Reason, RevocationKeys, UnixTime, serde_json::Value,
+};
+
+use crate::{
+    Jwt,
+    consumers::Consumers,
+    headers::{self, Headers},
+    keys::Keys,
+    mapping::{Parts, Said},
+};
+
+/// What the configuration says of an issuer.
+pub(crate) struct Issuer {
+    pub(crate) keys: Keys,
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) expectations: Expectations,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) parts: Parts,
+    pub(crate) tenant: Option<String>,
+    pub(crate) consumers: Consumers,
+    pub(crate) headers: Headers,
+    pub(crate) version_claim: Option<Path>,
+}
+
+/// What a verified token comes to.
+pub(crate) struct Judged {
+    pub(crate) identity: Identity,
+    pub(crate) times: Times,
+    pub(crate) revocation: RevocationKeys,
+}
+
+impl Issuer {
+    /// Judges a token whose signature was found right.
+    pub(crate) fn judge(&self, token: Token<'_>, now: UnixTime) -> Result<Judged, Denial> {
+        let times = self.expectations.check(&token, now).map_err(Denial::unauthorized)?;
+        let claims = token.into_claims();
+        if !self.rules.iter().all(|rule| rule.holds(&claims)) {
+            return Err(Denial::unauthorized(Reason::ClaimMismatch));
+        }
+        let revocation = RevocationKeys::of(&claims, self.version(&claims)?);
+        let said = self.parts.read(&claims).map_err(Denial::unauthorized)?;
+        let credential = self.consumers.of(&said, &claims);
+        if credential.is_none() && self.consumers.is_required {
+            return Err(Denial::forbidden(Reason::ConsumerUnknown));
+        }
+        let tenant = self.tenant(said.tenant.as_deref(), credential)?;
+        Ok(Judged { identity: self.identity(said, tenant, credential.cloned(), claims, times), times, revocation })
+    }
+
+    /// What is configured is present and right (pitfall 20).
+    fn version(&self, claims: &Claims) -> Result<Option<u64>, Denial> {
+        let Some(path) = &self.version_claim else { return Ok(None) };
+        let version = path.get(claims).and_then(Value::as_u64);
+        version.map(Some).ok_or(Denial::unauthorized(Reason::ClaimMismatch))
+    }
+
+    /// The one tenant that the configuration, the token and the consumer agree on, as far as each says something.
+    ///
+    /// Where the configuration names both a tenant and the claim for it, the token has to say it: one without the claim
+    /// would belong to whichever tenant's route it is sent to.
+    fn tenant(&self, claimed: Option<&str>, credential: Option<&Arc<Credential>>) -> Result<Option<String>, Denial> {
+        let configured = self.tenant.as_deref();
+        let is_claimed = configured.is_none() || !self.parts.has_tenant() || claimed == configured;
+        let said = claimed.or(configured);
+        let of_consumer = credential.and_then(|credential| credential.consumer.tenant.as_deref());
+        let agrees = said.is_none() || of_consumer.is_none() || said == of_consumer;
+        if is_claimed && agrees {
+            Ok(said.or(of_consumer).map(str::to_owned))
+        } else {
+            Err(Denial::forbidden(Reason::TenantMismatch))
+        }
+    }
+
+    fn identity(
+        &self,
+        said: Said,
+        tenant: Option<String>,
+        credential: Option<Arc<Credential>>,
+        claims: Claims,
+        times: Times,
+    ) -> Identity {
+        let consumer = credential.as_ref().map(|credential| credential.consumer.clone());
+        let mut roles = said.roles;
+        for role in consumer.iter().flat_map(|consumer| &consumer.roles) {
+            if !roles.contains(role) {
+                roles.push(role.clone());
+            }
+        }
+        Identity {
+            method: Jwt::NAME.to_owned(),
+            subject: said.subject,
+            client: said.client,
+            tenant,
+            email: said.email,
+            issuer: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
+            roles,
+            scopes: within(said.scopes, credential.as_deref()),
+            headers: headers::fill(&self.headers, &claims),
+            expires: Some(times.ends()),
+            consumer,
+            credentials: credential.into_iter().collect(),
+            claims: Some(Arc::new(claims)),
+            ..Identity::default()
+        }
+    }
+}
+
+/// The token's scopes that the credential lets it have. The credential's own scopes are a limit and never added: what a
+/// token was made for is its issuer's to say.
+fn within(mut scopes: Vec<String>, credential: Option<&Credential>) -> Vec<String> {
+    if let Some(limit) = credential.map(|credential| &credential.scopes).filter(|limit| !limit.is_empty()) {
+        scopes.retain(|scope| limit.contains(scope));
+    }
+    scopes
+}

@@ -1,0 +1,108 @@
+//! From what the file says to the issuers that a policy knows, and everything that is wrong with it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use portcullis_plugin::{BuildCx, Claims, Reason, serde_json::Value};
+
+use crate::{
+    Problems,
+    config::{Config, Issuer as Said},
+    consumers,
+    issuer::Issuer,
+    keys::Keys,
+    layers::Layers,
+    tables,
+};
+
+/// The issuers that a policy knows.
+pub(crate) enum Issuers {
+    /// Whoever holds the key.
+    Any(Arc<Issuer>),
+    /// By `iss`, to the letter.
+    Named(HashMap<String, Arc<Issuer>>),
+}
+
+impl Issuers {
+    /// Whose a token claims to be.
+    ///
+    /// # Errors
+    /// [`Reason::IssuerUnknown`], before anything else is looked at or fetched.
+    pub(crate) fn of(&self, claims: &Claims) -> Result<&Arc<Issuer>, Reason> {
+        match self {
+            Self::Any(issuer) => Ok(issuer),
+            Self::Named(issuers) => {
+                let name = claims.get("iss").and_then(Value::as_str).ok_or(Reason::IssuerUnknown)?;
+                issuers.get(name).ok_or(Reason::IssuerUnknown)
+            }
+        }
+    }
+
+    /// Every issuer.
+    pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = &Issuer> + '_> {
+        match self {
+            Self::Any(issuer) => Box::new(std::iter::once(&**issuer)),
+            Self::Named(issuers) => Box::new(issuers.values().map(Arc::as_ref)),
+        }
+    }
+
+    /// Reads files and secrets, and gives each consumer's credential to its issuer. What is wrong goes to `problems`.
+    pub(crate) fn build(config: &mut Config, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Option<Self> {
+        let (any_issuer, listed) = (config.any_issuer, config.issuers.take());
+        let common = config.take_common();
+        tables::check("", &common, problems);
+        let nothing = Said::default();
+        let layers = match &listed {
+            None => vec![Layers { prefix: String::new(), own: &common, common: &nothing }],
+            Some(listed) => {
+                check_list(listed, &common, any_issuer, problems);
+                let each = listed.iter().enumerate();
+                each.map(|(at, own)| Layers { prefix: format!("issuers[{at}]."), own, common: &common }).collect()
+            }
+        };
+        layers.iter().for_each(|layers| layers.check(any_issuer && listed.is_none(), problems));
+        let names: Vec<_> = layers.iter().map(|layers| layers.own.issuer.clone()).collect();
+        let mut consumers: Vec<_> = layers.iter().map(Layers::consumers).collect();
+        consumers::distribute(cx, &names, &mut consumers);
+        let issuers = layers.iter().zip(consumers).map(|(layers, consumers)| layers.issuer(consumers, cx, problems));
+        // All of them, so that what is wrong with each is said in one run.
+        let issuers: Vec<_> = issuers.collect();
+        let issuers = issuers.into_iter().collect::<Option<Vec<_>>>()?;
+        let is_fetched = |issuer: &Arc<Issuer>| matches!(issuer.keys, Keys::Fetched(_));
+        if listed.is_some() && common.fetch.is_some() && !issuers.iter().any(is_fetched) {
+            problems.push(("fetch".to_owned(), "has no use: none of the issuers' keys are fetched".to_owned()));
+        }
+        let mut issuers = names.into_iter().zip(issuers);
+        match any_issuer {
+            true => issuers.next().map(|(_, issuer)| Self::Any(issuer)),
+            false => issuers.map(|(name, issuer)| Some((name?, issuer))).collect::<Option<_>>().map(Self::Named),
+        }
+    }
+}
+
+/// What only the list as a whole can have wrong.
+fn check_list(listed: &[Said], common: &Said, any_issuer: bool, problems: &mut Problems) {
+    let mut wrong = |field: &str, why: &str| problems.push((field.to_owned(), why.to_owned()));
+    if listed.is_empty() {
+        wrong("issuers", "is empty: no token would be taken");
+    }
+    if any_issuer {
+        wrong("any_issuer", "has no use beside `issuers`: each of them has its name");
+    }
+    // A key that several issuers share lets each of them speak for all the others.
+    let of_one = [
+        ("issuer", common.issuer.is_some()),
+        ("jwks_url", common.jwks_url.is_some()),
+        ("jwks_file", common.jwks_file.is_some()),
+        ("public_key_file", common.public_key_file.is_some()),
+        ("secret", common.secret.is_some()),
+    ];
+    for (field, _) in of_one.iter().filter(|(_, is_said)| *is_said) {
+        wrong(field, "belongs to one issuer: write it into the entry of `issuers`");
+    }
+    for (index, own) in listed.iter().enumerate() {
+        tables::check(&format!("issuers[{index}]."), own, problems);
+        if own.issuer.is_some() && listed[..index].iter().any(|other| other.issuer == own.issuer) {
+            problems.push((format!("issuers[{index}].issuer"), "stands in the list already".to_owned()));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What of a token's claims makes the identity.
+//!
+//! A part whose claim is there with another type than it should have makes the token malformed. Were it passed over, a
+//! restriction that denies by it (`deny = [{ roles = ["suspended"] }]`) would let the token in.
+
+use portcullis_jose::claims::Path;
+use portcullis_plugin::{Claims, Reason, serde_json::Value};
+
+use crate::config::{ClaimPaths, Mapping};
+
+/// The claims of each part, in the order in which they are looked at.
+pub(crate) struct Parts {
+    subject: Vec<Path>,
+    client: Vec<Path>,
+    tenant: Vec<Path>,
+    email: Vec<Path>,
+    roles: Vec<Path>,
+    scopes: Vec<Path>,
+}
+
+/// What the claims say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) subject: Option<String>,
+    pub(crate) client: Option<String>,
+    pub(crate) tenant: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) roles: Vec<String>,
+    pub(crate) scopes: Vec<String>,
+}
+
+impl Parts {
+    /// What an issuer says of itself, else what is said for all, else what is usual.
+    pub(crate) fn new(own: Option<&Mapping>, common: Option<&Mapping>) -> Self {
+        let paths = |field: fn(&Mapping) -> Option<&ClaimPaths>, usual: &[&str]| {
+            let said = own.and_then(field).or(common.and_then(field));
+            said.map_or_else(|| usual.iter().map(|name| claim(name)).collect(), ClaimPaths::to_vec)
+        };
+        Self {
+            // RFC 7519 section 4.1.2.
+            subject: paths(|of| of.subject.as_ref(), &["sub"]),
+            // OpenID Connect Core section 2, and RFC 8693 section 4.3.
+            client: paths(|of| of.client.as_ref(), &["azp", "client_id"]),
+            tenant: paths(|of| of.tenant.as_ref(), &[]),
+            // OpenID Connect Core section 5.1.
+            email: paths(|of| of.email.as_ref(), &["email"]),
+            // RFC 9068 section 2.2.3.1.
+            roles: paths(|of| of.roles.as_ref(), &["roles"]),
+            // RFC 8693 section 4.2; `scp` is what several servers send.
+            scopes: paths(|of| of.scopes.as_ref(), &["scope", "scp"]),
+        }
+    }
+
+    /// Whether a claim speaks for the tenant.
+    pub(crate) fn has_tenant(&self) -> bool {
+        !self.tenant.is_empty()
+    }
+
+    /// Reads a token's claims.
+    ///
+    /// # Errors
+    /// [`Reason::TokenMalformed`] where a claim has another type than it should.
+    pub(crate) fn read(&self, claims: &Claims) -> Result<Said, Reason> {
+        let said = |paths: &[Path]| first(paths, claims).map(text).transpose();
+        let email = said(&self.email)?.filter(|_| is_email_verified(claims));
+        Ok(Said {
+            subject: said(&self.subject)?,
+            client: said(&self.client)?,
+            tenant: said(&self.tenant)?,
+            email,
+            roles: first(&self.roles, claims).map_or(Ok(Vec::new()), |value| texts(value, |one| vec![one]))?,
+            scopes: first(&self.scopes, claims)
+                .map_or(Ok(Vec::new()), |value| texts(value, |all| all.split(' ').collect()))?,
+        })
+    }
+}
+
+impl ClaimPaths {
+    fn to_vec(&self) -> Vec<Path> {
+        match self {
+            Self::One(path) => vec![path.clone()],
+            Self::First(paths) => paths.clone(),
+        }
+    }
+}
+
+fn claim(name: &str) -> Path {
+    name.parse().expect("the names above are paths")
+}
+
+/// The first of the claims that is there. `null` and an empty text are not: some servers send them in place of nothing.
+fn first<'c>(paths: &[Path], claims: &'c Claims) -> Option<&'c Value> {
+    paths.iter().filter_map(|path| path.get(claims)).find(|value| !value.is_null() && value.as_str() != Some(""))
+}
+
+fn text(value: &Value) -> Result<String, Reason> {
+    value.as_str().map(str::to_owned).ok_or(Reason::TokenMalformed)
+}
+
+/// A list of texts, or one text, which `split` takes apart. What is empty is no item.
+fn texts<'v>(value: &'v Value, split: impl Fn(&'v str) -> Vec<&'v str>) -> Result<Vec<String>, Reason> {
+    let items = match value {
+        Value::String(text) => split(text),
+        Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<_>>().ok_or(Reason::TokenMalformed)?,
+        _ => return Err(Reason::TokenMalformed),
+    };
+    Ok(items.into_iter().filter(|item| !item.is_empty()).map(str::to_owned).collect())
+}
+
+/// Whether nothing says that the address belongs to somebody else (OpenID Connect Core section 5.7). Some servers send
+/// the truth value as a text.
+fn is_email_verified(claims: &Claims) -> bool {
+    match claims.get("email_verified") {
+        None | Some(Value::Bool(true)) => true,
+        Some(value) => value.as_str() == Some("true"),
+    }
+}

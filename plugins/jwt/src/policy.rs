@@ -1,0 +1,217 @@
+//! The way of a request through a policy.
+//!
+//! A token that was seen before costs a digest and a few look-ups, and is answered at once. One that was not is read,
+//! given to its issuer, verified and judged; only then is it remembered.
+
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
+
+use portcullis_jose::{
+    Key, KeySet, Times, Token, TokenDigest, Unverified, Verified, VerifiedTokens, remote::KeysUnavailable,
+};
+use portcullis_plugin::{
+    Answer, Attempt, Attempts, Authenticate, Authentication, Challenge, Denial, Found, Identity, Places, PluginError,
+    Reason, RequestCx, RevocationKeys, Revocations, StoreError, UnixTime, http::HeaderName, serde_json::Value,
+};
+
+use crate::{challenges::Challenges, issuer::Issuer, issuers::Issuers};
+
+/// One policy, ready to judge requests.
+pub(crate) struct Policy {
+    pub(crate) places: Places,
+    pub(crate) hidden: Places,
+    pub(crate) challenges: Challenges,
+    pub(crate) issuers: Issuers,
+    pub(crate) tokens: VerifiedTokens<Known>,
+    pub(crate) revocations: Revocations,
+    pub(crate) attempts: Attempts,
+    pub(crate) max_token_bytes: usize,
+}
+
+/// What is kept of a token whose signature was right and whose claims were taken.
+pub(crate) struct Known {
+    identity: Arc<Identity>,
+    times: Times,
+    issuer: Arc<Issuer>,
+    revocation: RevocationKeys,
+}
+
+/// Who sent a token, and when.
+#[derive(Clone, Copy)]
+struct Sent {
+    digest: TokenDigest,
+    bytes: usize,
+    address: IpAddr,
+    now: UnixTime,
+}
+
+type Judgement = Result<Authentication, PluginError>;
+
+fn denied(reason: Reason) -> Judgement {
+    Ok(Authentication::Denied(Denial::unauthorized(reason)))
+}
+
+/// An issuer whose keys cannot be had: the token can be neither taken nor refused.
+fn keyless(error: &KeysUnavailable) -> PluginError {
+    PluginError::new(error.to_string())
+}
+
+fn storeless(error: &StoreError) -> PluginError {
+    PluginError::new(error.to_string())
+}
+
+impl Authenticate for Policy {
+    fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Judgement> {
+        let cx = &*cx;
+        let token = match self.places.find(cx.head()) {
+            Found::Absent => return Answer::Now(Ok(Authentication::Absent)),
+            Found::Conflict => return Answer::Now(denied(Reason::TokenConflict)),
+            Found::One(token) if token.len() > self.max_token_bytes => {
+                return Answer::Now(denied(Reason::TokenMalformed));
+            }
+            Found::One(token) => token,
+        };
+        // The cache is this policy's own and ends with it, so that the policy need not be part of the digest.
+        let digest = TokenDigest::of(&[0; 32], &token);
+        let sent = Sent { digest, bytes: token.len(), address: cx.address(), now: cx.now() };
+        match self.find(&sent) {
+            Ok(Some(known)) => self.recheck(known, sent.now),
+            Ok(None) => self.begin(token, sent),
+            Err(error) => Answer::Now(Err(keyless(&error))),
+        }
+    }
+
+    fn challenge(&self, attempt: Attempt) -> Option<Challenge> {
+        Some(self.challenges.of(attempt))
+    }
+
+    fn hidden(&self) -> Places {
+        self.hidden.clone()
+    }
+
+    fn headers(&self) -> Vec<HeaderName> {
+        let mut names: Vec<_> = self.issuers.iter().flat_map(|issuer| &issuer.headers).map(|(name, _)| name).collect();
+        names.sort_by_key(|name| name.as_str());
+        names.dedup();
+        names.into_iter().cloned().collect()
+    }
+}
+
+impl Policy {
+    /// What is remembered of a token, unless its key was withdrawn.
+    fn find(&self, sent: &Sent) -> Result<Option<Arc<Verified<Known>>>, KeysUnavailable> {
+        let Some(known) = self.tokens.look(&sent.digest) else { return Ok(None) };
+        if known.value.times.check(sent.now).is_err() {
+            // It will be refused without another look at its signature.
+            return Ok(Some(known));
+        }
+        let keys = known.value.issuer.keys.current()?;
+        Ok(known.counts(&keys, sent.now).then_some(known))
+    }
+
+    /// What depends on the clock and on revocations is asked each time (pitfall 26).
+    fn recheck(&self, known: Arc<Verified<Known>>, now: UnixTime) -> Answer<'_, Judgement> {
+        if let Err(reason) = known.value.times.check(now) {
+            return Answer::Now(denied(reason));
+        }
+        if let Answer::Now(found) = self.revocations.check(&known.value.revocation) {
+            return Answer::Now(settle(found, &known));
+        }
+        // The store is elsewhere. The future above was not polled, and so has asked nothing; this one owns its keys.
+        Answer::later(async move {
+            let found = self.revocations.check(&known.value.revocation).get().await;
+            settle(found, &known)
+        })
+    }
+
+    /// Refuses at once what is no token of any issuer here, such as a key that shares the scheme; the rest takes longer.
+    fn begin<'a>(&'a self, token: Cow<'a, [u8]>, sent: Sent) -> Answer<'a, Judgement> {
+        match token {
+            Cow::Borrowed(bytes) => match self.open(bytes) {
+                Ok((token, issuer)) => Answer::later(self.judge(token, issuer, sent)),
+                Err(reason) => Answer::Now(denied(reason)),
+            },
+            Cow::Owned(bytes) => Answer::later(async move {
+                match self.open(&bytes) {
+                    Ok((token, issuer)) => self.judge(token, issuer, sent).await,
+                    Err(reason) => denied(reason),
+                }
+            }),
+        }
+    }
+
+    /// What can be said of a token without any key.
+    fn open<'t>(&self, bytes: &'t [u8]) -> Result<(Token<'t>, Arc<Issuer>), Reason> {
+        let token = Token::parse_within(bytes, self.max_token_bytes)?;
+        let issuer = self.issuers.of(token.claims())?.clone();
+        if !issuer.algorithms.contains(&token.algorithm()) {
+            return Err(Reason::AlgorithmNotAllowed);
+        }
+        Ok((token, issuer))
+    }
+
+    /// Judges a token that is not remembered.
+    async fn judge(&self, token: Token<'_>, issuer: Arc<Issuer>, sent: Sent) -> Judgement {
+        let principal = principal(&token);
+        match self.attempts.check(sent.address, &principal).get().await {
+            Ok(Ok(())) => {}
+            Ok(Err(wait)) => return Ok(Authentication::Denied(Denial::too_many_attempts(wait))),
+            Err(error) => return Err(storeless(&error)),
+        }
+        let (current, newer) = (issuer.keys.current(), OnceLock::new());
+        let key = match verified(&current, &newer, &token, &issuer).await.map_err(|error| keyless(&error))? {
+            Ok(key) => key,
+            Err(unverified) => {
+                // A key that is unknown says nothing of whoever sends the token: it may have been withdrawn.
+                if unverified == Unverified::SignatureInvalid {
+                    self.attempts.failed(sent.address, &principal, token.signature()).get().await;
+                }
+                return denied(unverified.reason());
+            }
+        };
+        self.attempts.succeeded(sent.address, &principal).get().await;
+        let judged = match issuer.judge(token, sent.now) {
+            Ok(judged) => judged,
+            Err(denial) => return Ok(Authentication::Denied(denial)),
+        };
+        let ends = judged.times.ends();
+        let identity = Arc::new(judged.identity);
+        let known = Known { identity, times: judged.times, issuer, revocation: judged.revocation };
+        self.recheck(self.tokens.keep(sent.digest, sent.bytes, key, ends, known), sent.now).get().await
+    }
+}
+
+/// The key that made the signature. An issuer whose key we do not know is asked for it, as often as its source allows
+/// (pitfall 24).
+async fn verified<'k>(
+    current: &'k Result<Arc<KeySet>, KeysUnavailable>,
+    newer: &'k OnceLock<Arc<KeySet>>,
+    token: &Token<'_>,
+    issuer: &Issuer,
+) -> Result<Result<&'k Key, Unverified>, KeysUnavailable> {
+    let verify = |keys: &'k KeySet| keys.verify(token, &issuer.algorithms);
+    match current.as_ref().map_or(Err(Unverified::KeyUnknown), |keys| verify(keys)) {
+        Err(why) if why.may_be_newer(token) => {
+            let keys = issuer.keys.refreshed_for(token.kid()).await?;
+            Ok(verify(newer.get_or_init(|| keys)))
+        }
+        verdict => Ok(verdict),
+    }
+}
+
+fn settle(revoked: Result<Option<Reason>, StoreError>, known: &Verified<Known>) -> Judgement {
+    match revoked {
+        Ok(None) => Ok(Authentication::Granted(known.value.identity.clone())),
+        Ok(Some(reason)) => denied(reason),
+        Err(error) => Err(storeless(&error)),
+    }
+}
+
+/// Whom failures are counted for: who the token says it is about, which nothing proves yet.
+fn principal(token: &Token<'_>) -> Vec<u8> {
+    let text = |claim: &str| token.claims().get(claim).and_then(Value::as_str).unwrap_or_default();
+    [text("iss"), "\0", text("sub")].concat().into_bytes()
+}

@@ -1,0 +1,49 @@
+//! `portcullis revoke`: what was granted a moment ago is refused now.
+
+use serde_json::json;
+
+use super::{World, now};
+use crate::harness::portcullis;
+
+impl World {
+    async fn revoke(&self, arguments: &[&str]) {
+        let config = self.gateway.dir().join("portcullis.toml");
+        let issuer = self.server.issuer();
+        let mut all = vec!["revoke", "-c", config.to_str().expect("a path"), "--issuer", &issuer];
+        all.extend(arguments);
+        let output = portcullis(&all, "").await;
+        assert_eq!(output.code, 0, "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn pitfall_26_a_token_that_is_revoked_stops_working_though_it_is_known() {
+    let mut world = World::start("issue_tokens.mjs", &["ES256"]).await;
+    let (one, other) = (world.token("ES256", json!({ "jti": "one" })), world.token("ES256", json!({ "jti": "other" })));
+    assert_eq!((world.status(&one).await, world.status(&one).await, world.status(&other).await), (200, 200, 200));
+    world.revoke(&["--token-id", "one"]).await;
+    assert_eq!((world.status(&one).await, world.status(&other).await), (401, 200));
+    world.gateway.audit(|event| event["reason"] == "token_revoked").await;
+}
+
+#[tokio::test]
+async fn a_subject_s_tokens_from_before_are_revoked_and_those_from_after_are_not() {
+    let mut world = World::start("issue_tokens.mjs", &["ES256"]).await;
+    let before = world.token("ES256", json!({ "jti": "before", "iat": now() - 100 }));
+    let bob = world.token("ES256", json!({ "jti": "bob", "sub": "bob", "iat": now() - 100 }));
+    assert_eq!((world.status(&before).await, world.status(&bob).await), (200, 200));
+    world.revoke(&["--subject", "alice", "--issued-before", "now"]).await;
+    assert_eq!((world.status(&before).await, world.status(&bob).await), (401, 200));
+    let after = world.token("ES256", json!({ "jti": "after", "iat": now() + 5 }));
+    assert_eq!(world.status(&after).await, 200);
+}
+
+#[tokio::test]
+async fn revocations_outlive_a_reload() {
+    let mut world = World::start("issue_tokens.mjs", &["ES256"]).await;
+    let token = world.token("ES256", json!({ "jti": "gone" }));
+    world.revoke(&["--token-id", "gone"]).await;
+    world.gateway.rewrite(&super::GATEWAY.replace("discovery = true", "discovery = true\nleeway = \"20s\""));
+    assert_eq!(world.gateway.reload().await.code, 0);
+    assert_eq!(world.status(&token).await, 401);
+}
