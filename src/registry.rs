@@ -24,6 +24,8 @@ pub type Own = Arc<dyn Any + Send + Sync>;
 pub struct Kind {
     /// As in `use = "..."`.
     pub name: &'static str,
+    /// Whether a consumer's entry holds a secret.
+    pub holds_secrets: bool,
     /// Decodes a policy's configuration.
     pub config: fn(Node<'_>, &mut Problems) -> Option<Decoded>,
     /// Decodes a consumer's entry.
@@ -55,6 +57,7 @@ impl Registry {
     pub fn add<P: Plugin>(&mut self) {
         let kind = Kind {
             name: P::NAME,
+            holds_secrets: P::HOLDS_SECRETS,
             config: |node, problems| node.decode::<P::Config>(problems).map(|config| Box::new(config) as Decoded),
             credential: |node, problems| node.decode::<P::Credential>(problems).map(|own| Arc::new(own) as Own),
             build: |config, cx| {

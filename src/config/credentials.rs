@@ -124,7 +124,7 @@ pub(super) fn read(
                 entry.problem(problems, format!("this is the sample {sample}, {why}"));
             }
             if let Some(mut draft) = draft(entry, &consumer, about, registry, references, problems) {
-                seen.check(&mut draft, problems);
+                seen.check(&mut draft, registry, problems);
                 credentials.push(draft);
             }
         }
@@ -198,13 +198,16 @@ struct Seen {
 }
 
 impl Seen {
-    fn check(&mut self, draft: &mut CredentialDraft, problems: &mut Problems) {
+    fn check(&mut self, draft: &mut CredentialDraft, registry: &Registry, problems: &mut Problems) {
         let path = || draft.location.path.clone();
         match self.ids.entry((draft.kind, draft.id.text.clone())) {
             Entry::Vacant(free) => _ = free.insert(path()),
             Entry::Occupied(first) => {
                 draft.id.problem(problems, format!("`{}` is the id of {} already", draft.id.text, first.get()));
             }
+        }
+        if registry.kind(draft.kind).is_some_and(|kind| !kind.holds_secrets) {
+            return;
         }
         match self.secrets.entry((draft.kind, draft.own_fingerprint)) {
             Entry::Vacant(free) => _ = free.insert(path()),

@@ -155,7 +155,7 @@ async fn pitfall_13_a_claim_that_is_absent_leaves_no_header_of_the_client() {
 
 #[tokio::test]
 async fn a_token_is_kept_back_from_the_upstream_and_from_every_log() {
-    let toml = format!("{GATEWAY}\n[log]\nlevel = \"trace\"\n");
+    let toml = format!("{GATEWAY}\n[log]\nlevel = \"debug\"\n");
     let mut world = World::with(&toml, "issue_tokens.mjs", &["RS256"], |builder| builder).await;
     let good = world.token("RS256", json!({}));
     let wrong = world.token("RS256", json!({ "aud": "https://elsewhere.example.com" }));

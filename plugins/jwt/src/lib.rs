@@ -62,6 +62,7 @@ impl Plugin for Jwt {
     const NAME: &'static str = "jwt";
     type Config = Config;
     type Credential = Holder;
+    const HOLDS_SECRETS: bool = false;
 
     fn build(config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
         Ok(Hooks::new().authenticate(policy(config, cx)?))

@@ -21,6 +21,9 @@ pub trait Plugin: 'static {
     type Config: DeserializeOwned + JsonSchema;
     /// What a consumer's entry holds beside the fields all kinds have; [`NoCredential`] where there is none.
     type Credential: DeserializeOwned + JsonSchema + Send + Sync;
+    /// Whether an entry holds a secret, or the hash of one: then two entries that say the same are an error, wherever
+    /// they stand. A plugin whose entries only name somebody says `false`.
+    const HOLDS_SECRETS: bool = true;
 
     /// Makes the hooks. It may read files through `cx`; it does not connect, bind or spawn.
     ///
