@@ -108,8 +108,7 @@ fn main() {
 
     let guarded = Requests::list([request("/orders/12345?expand=lines", &[("X-Api-Key", KEY)])]);
     let open = Requests::list([request("/open/12345?expand=lines", &[])]);
-    let subject =
-        |name, proxy, requests: &Requests| Subject { name, proxy, requests: requests.clone(), costs: vec![] };
+    let subject = |name, proxy, requests: &Requests| Subject { name, proxy, requests: requests.clone(), costs: vec![] };
     let mut subjects = [
         subject("bare Pingora", &bare, &guarded),
         subject("key and restriction, log on", &logs, &guarded),

@@ -63,7 +63,9 @@ async fn the_upstream_learns_who_calls_and_not_the_password() {
         assert_eq!((saw.header("x-consumer"), saw.header("x-credential-id")), (Some("acme"), Some("acme-ci")));
         assert_eq!((saw.header("x-auth-method"), saw.header("authorization")), (Some("basic-auth"), None));
     }
-    assert!(!gateway.output().contains("horse") && !gateway.output().contains(&BASE64.encode(format!("ci:{PASSWORD}"))));
+    assert!(
+        !gateway.output().contains("horse") && !gateway.output().contains(&BASE64.encode(format!("ci:{PASSWORD}")))
+    );
     let client = Client::http1(gateway.address(0));
     let answer = client.get("/orders/7").send().await;
     let challenge = answer.header("www-authenticate").expect("a challenge");

@@ -114,7 +114,8 @@ async fn the_upstream_learns_what_the_token_says_whoever_issued_it() {
             let token = world.token(algorithm, json!({ "department": "sales,eu", "jti": algorithm }));
             for client in [Client::http1(world.gateway.address(0)), Client::http1(world.gateway.address(0))] {
                 let asking = client.get("/orders/7").header("authorization", &format!("bearer {token}"));
-                let asking = asking.header("x-user-id", "root").header("x-department", "board").header("X_Department", "x");
+                let asking =
+                    asking.header("x-user-id", "root").header("x-department", "board").header("X_Department", "x");
                 let answer = asking.send().await;
                 assert_eq!(answer.status, 200, "{script} {algorithm}: {}", world.gateway.output());
                 let saw = world.upstream.last();
@@ -191,8 +192,7 @@ id = "acme-token"
 subject = "alice"
 "#;
     let (key, sha256) = key("acme");
-    let mut world =
-        World::with(&toml, "issue_tokens.py", &["ES256"], |builder| builder.set("SHA256", &sha256)).await;
+    let mut world = World::with(&toml, "issue_tokens.py", &["ES256"], |builder| builder.set("SHA256", &sha256)).await;
     let token = world.token("ES256", json!({}));
     for (credential, id, method) in [(&key, "acme-key", "key-auth"), (&token, "acme-token", "jwt")] {
         assert_eq!(world.status(credential).await, 200, "{}", world.gateway.output());

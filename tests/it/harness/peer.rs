@@ -2,9 +2,9 @@
 //! them, a line of JSON the answer. `.ci/test` brings what they need.
 
 use std::{
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    io::{BufRead as _, BufReader, Write as _},
 };
 
 use serde_json::Value;

@@ -38,7 +38,8 @@ impl IdentityServer {
         let current = mood.clone();
         let server = Upstream::with(move |asked| {
             let issuer = format!("http://{}", asked.header("host").expect("clients send it"));
-            let json = |value: &Value| Reply::new(200).header("content-type", "application/json").body(value.to_string());
+            let json =
+                |value: &Value| Reply::new(200).header("content-type", "application/json").body(value.to_string());
             let mood = current.lock().expect("no holder panics").clone();
             match (asked.target.as_str(), mood) {
                 ("/.well-known/openid-configuration", _) => {

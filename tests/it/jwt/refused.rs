@@ -100,8 +100,11 @@ async fn pitfall_23_keys_that_a_token_brings_are_not_followed() {
     let url = format!("http://{}/jwks", trap.address());
     let mut forger = Peer::start("issue_tokens.mjs");
     let jwk = forger.ask(&json!({ "keys": [{ "kid": "own", "alg": "ES256" }] }))["jwks"]["keys"][0].clone();
-    for header in [json!({ "jku": url }), json!({ "x5u": url }), json!({ "jwk": jwk }), json!({ "kid": "../../etc/passwd" })] {
-        let answer = forger.ask(&json!({ "tokens": [{ "name": "t", "kid": "own", "header": header, "claims": claims }] }));
+    for header in
+        [json!({ "jku": url }), json!({ "x5u": url }), json!({ "jwk": jwk }), json!({ "kid": "../../etc/passwd" })]
+    {
+        let answer =
+            forger.ask(&json!({ "tokens": [{ "name": "t", "kid": "own", "header": header, "claims": claims }] }));
         assert_eq!(world.status(answer["tokens"]["t"].as_str().expect("a token")).await, 401, "{header}");
     }
     assert_eq!((trap.requests(), world.upstream.requests()), (0, 0));
