@@ -1,6 +1,7 @@
 //! What the gateway costs beyond a bare Pingora proxy: CPU time, rate and latency of a request, side by side.
 //!
-//! `cargo bench --bench overhead` measures that, and `cargo bench --bench overhead -- growth` what growth costs.
+//! `cargo bench --bench overhead` measures that, `-- growth` behind it what growth costs, and `-- methods` what each
+//! method of authentication does.
 //!
 //! November 2026, two cores of an EPYC on which others were at work, two runs. The aim is 1.05 with the log and 1.03
 //! without it.
@@ -18,6 +19,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 mod growth;
+mod methods;
 mod rig;
 
 use rig::{
@@ -86,6 +88,12 @@ struct Subject<'p> {
     costs: Vec<Cost>,
 }
 
+impl<'p> Subject<'p> {
+    fn new(name: &'static str, proxy: &'p Process, requests: Requests) -> Self {
+        Self { name, proxy, requests, costs: vec![] }
+    }
+}
+
 fn main() {
     if rig::has_played_a_part() {
         return;
@@ -96,6 +104,9 @@ fn main() {
     };
     if std::env::args().any(|argument| argument == "growth") {
         return growth::run(cores);
+    }
+    if std::env::args().any(|argument| argument == "methods") {
+        return methods::run(cores);
     }
     let other_side = OtherSide::start();
     let bare = Process::bare(cores, other_side.upstream);
@@ -108,22 +119,26 @@ fn main() {
 
     let guarded = Requests::list([request("/orders/12345?expand=lines", &[("X-Api-Key", KEY)])]);
     let open = Requests::list([request("/open/12345?expand=lines", &[])]);
-    let subject = |name, proxy, requests: &Requests| Subject { name, proxy, requests: requests.clone(), costs: vec![] };
     let mut subjects = [
-        subject("bare Pingora", &bare, &guarded),
-        subject("key and restriction, log on", &logs, &guarded),
-        subject("key and restriction, log off", &silent, &guarded),
-        subject("public, log off", &silent, &open),
+        Subject::new("bare Pingora", &bare, guarded.clone()),
+        Subject::new("key and restriction, log on", &logs, guarded.clone()),
+        Subject::new("key and restriction, log off", &silent, guarded),
+        Subject::new("public, log off", &silent, open),
     ];
-    for _ in 0..ROUNDS {
-        for subject in &mut subjects {
-            subject.costs.push(other_side.measure(subject.proxy, &subject.requests, WARM_UP, SPAN));
-        }
-        // Who comes first takes turns too.
-        subjects.reverse();
-    }
+    measure(&other_side, &mut subjects, ROUNDS, WARM_UP, SPAN);
     table(&subjects);
     println!("\nthe gateway started in {:.0} ms", silent.took_to_serve.as_secs_f64() * 1e3);
+}
+
+/// Measures the subjects in turn. Who comes first takes turns too.
+fn measure(other_side: &OtherSide, subjects: &mut [Subject<'_>], rounds: usize, warm_up: Duration, span: Duration) {
+    for round in 0..rounds {
+        for turn in 0..subjects.len() {
+            let at = if round % 2 == 0 { turn } else { subjects.len() - 1 - turn };
+            let subject = &mut subjects[at];
+            subject.costs.push(other_side.measure(subject.proxy, &subject.requests, warm_up, span));
+        }
+    }
 }
 
 fn table(subjects: &[Subject<'_>]) {

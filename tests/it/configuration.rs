@@ -76,6 +76,7 @@ cases! {
     routes_that_tie,
     syntax_errors,
     the_sample_key_on_a_public_listener,
+    the_sample_password_on_a_public_listener,
     two_listeners_in_one_place,
     upstream_targets_and_times,
     values_of_a_wrong_type,
