@@ -41,7 +41,8 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
     let mut denied: Option<Denial> = None;
     let mut attempts: Vec<Attempt> = Vec::new();
     let holds = trail.holds();
-    let held_before = if auth.alternatives.len() > 1 { holds.count() } else { 0 };
+    // What guards asked for stays, whoever grants.
+    let held_before = holds.count();
     for (number, alternative) in auth.alternatives.iter().enumerate() {
         if number > 0 {
             // Whoever did not grant has nothing to say about the body either.
