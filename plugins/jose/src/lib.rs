@@ -38,6 +38,8 @@ extern crate self as portcullis_jose;
 mod algorithm;
 pub mod claims;
 mod expectations;
+#[cfg(test)]
+mod hostile_tokens;
 mod json;
 mod keys;
 pub mod remote;

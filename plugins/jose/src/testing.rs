@@ -17,8 +17,9 @@ use openssl::{
     sha::sha512,
     x509::{X509, X509Name},
 };
-use portcullis_jose::{Algorithm, Family};
 use serde_json::{Value, json};
+
+use crate::{Algorithm, Family};
 
 /// Base64url.
 pub fn base64url(bytes: impl AsRef<[u8]>) -> String {

@@ -419,31 +419,3 @@ fn a_failure_is_told_without_the_value() {
         assert!(!failure.contains("private"));
     }
 }
-
-/// Run by hand: `cargo test -p portcullis-rules --profile fast -- --ignored --nocapture cost`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_an_evaluation() {
-    let identity = user();
-    let mut request = request();
-    let cx = request.cx();
-    for text in [
-        "identity.tenant == request.path_params.tenant",
-        "'admin' in identity.roles",
-        "in_network(request.address, '10.0.0.0/8')",
-        "request.time.getHours() >= 6",
-        "request.time.getHours('Europe/Berlin') >= 6",
-        "request.path.matches('^/t[0-9]+/')",
-        "identity.claims.org.id == 'acme'",
-        "identity.roles.exists(role, role.startsWith('adm'))",
-        "identity.tenant == request.path_params.tenant && ('admin' in identity.roles || request.method == 'GET')",
-    ] {
-        let expression = Expression::compile(text).unwrap();
-        let started = std::time::Instant::now();
-        const TURNS: u32 = 100_000;
-        for _ in 0..TURNS {
-            std::hint::black_box(expression.evaluate(&cx, &identity, &identity).is_ok());
-        }
-        println!("{:>6} ns  {text}", (started.elapsed() / TURNS).as_nanos());
-    }
-}

@@ -3,19 +3,9 @@
 //!
 //! All are made from one good token, which is tried too: were it refused, the others would prove nothing.
 
-#![cfg(test)]
-
-#[path = "../src/testing.rs"]
-#[allow(dead_code, reason = "shared with the unit tests, which use all of it")]
-mod testing;
-
-#[path = "hostile_tokens/algorithms.rs"]
 mod algorithms;
-#[path = "hostile_tokens/claims.rs"]
 mod claims;
-#[path = "hostile_tokens/headers.rs"]
 mod headers;
-#[path = "hostile_tokens/shapes.rs"]
 mod shapes;
 
 use std::{
@@ -23,10 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_jose::{Algorithm, Expectations, KeySet, Token};
 use portcullis_plugin::{Reason, UnixTime};
 use serde_json::{Value, json};
-use testing::{Signer, base64url, jwks};
+
+use crate::{
+    Algorithm, Expectations, KeySet, Token,
+    testing::{Signer, base64url, jwks},
+};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const ALLOWED: [Algorithm; 4] = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::EdDsa];
@@ -63,7 +56,7 @@ impl Scene {
     /// What a gateway does, in its order.
     fn judge(&self, token: &[u8]) -> Result<(), Reason> {
         let token = Token::parse(token)?;
-        self.keys.verify(&token, &ALLOWED).map_err(portcullis_jose::Unverified::reason)?;
+        self.keys.verify(&token, &ALLOWED).map_err(crate::Unverified::reason)?;
         self.expected.check(&token, NOW).map(|_| ())
     }
 }
