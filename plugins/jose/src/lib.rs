@@ -32,9 +32,6 @@
 //! [`Token`] reads, [`KeySet`] verifies, [`Expectations`] judges what is claimed, [`claims`] finds and compares single
 //! claims, [`remote`] fetches key sets, [`VerifiedTokens`] remembers what was verified.
 
-#[cfg(test)]
-extern crate self as portcullis_jose;
-
 mod algorithm;
 pub mod claims;
 mod expectations;
