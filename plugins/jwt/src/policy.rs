@@ -172,11 +172,12 @@ impl Policy {
                 return denied(unverified.reason());
             }
         };
-        self.attempts.succeeded(sent.address, &principal).get().await;
         let judged = match issuer.judge(token, sent.now) {
             Ok(judged) => judged,
             Err(denial) => return Ok(Authentication::Denied(denial)),
         };
+        // Not before: an old token of somebody's, rightly signed, must not undo the failures of whoever guesses.
+        self.attempts.succeeded(sent.address, &principal).get().await;
         let ends = judged.times.ends();
         let identity = Arc::new(judged.identity);
         let known = Known { identity, times: judged.times, issuer, revocation: judged.revocation };
