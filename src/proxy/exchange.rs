@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{request::Parts, uri::PathAndQuery};
 use pingora_proxy::Session;
-use portcullis_plugin::{BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, UnixTime};
+use portcullis_plugin::{BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, Reason, UnixTime};
 
 use super::{held_body::Held, state::RequestState};
 use crate::snapshot::Route;
@@ -38,8 +38,8 @@ impl Exchange for SessionExchange<'_> {
         self.state.peer
     }
 
-    fn certificate(&self) -> Option<&ClientCert> {
-        self.session.digest()?.ssl_digest.as_ref()?.extension.get::<ClientCert>()
+    fn certificate(&self) -> Result<Option<&ClientCert>, Reason> {
+        Ok(None)
     }
 
     fn route(&self) -> &str {
