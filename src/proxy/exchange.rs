@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use portcullis_plugin::{BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, Reason, UnixTime};
 
 use super::{held_body::Held, state::RequestState};
-use crate::snapshot::Route;
+use crate::{front::Entered, snapshot::Route};
 
 /// Borrows the session and the state; nothing is copied.
 pub struct SessionExchange<'s> {
@@ -39,7 +39,10 @@ impl Exchange for SessionExchange<'_> {
     }
 
     fn certificate(&self) -> Result<Option<&ClientCert>, Reason> {
-        Ok(None)
+        let Some(Entered { listener, secured: Some(secured) }) = Entered::of(self.session.digest()) else {
+            return Ok(None);
+        };
+        secured.certificate(self.route.settings.tls(*listener), self.state.now)
     }
 
     fn route(&self) -> &str {
@@ -60,7 +63,7 @@ impl Exchange for SessionExchange<'_> {
     }
 
     fn is_https(&self) -> bool {
-        self.state.proto_is_https || self.session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+        self.state.is_https
     }
 
     fn path_parameter(&self, name: &str) -> Option<&str> {
