@@ -177,9 +177,11 @@ impl Started {
             path: path.to_owned(),
             registry,
             services: services.clone(),
-            current,
+            current: current.clone(),
             runtime: runtime.get_handle().clone(),
         };
+        let watches = wishes.clone();
+        thread("watch", move || reload::watch(&current, &watches))?;
         thread("reload", move || reloader.run(&received))?;
         let mut files = sockets.files;
         if let Some(control) = control {
@@ -200,7 +202,7 @@ impl Started {
         main.block_on(async {
             let limit = loop {
                 match signals.recv().await {
-                    Some(Signal::Reload) => drop(self.wishes.send(None)),
+                    Some(Signal::Reload) => drop(self.wishes.send(Wish::File(None))),
                     Some(Signal::Stop) => break self.drain_timeout,
                     Some(Signal::Interrupt) | None => break self.drain_timeout.min(INTERRUPT_DRAIN),
                 }

@@ -271,7 +271,6 @@ async fn pitfall_55_what_only_a_restart_can_change_is_refused_by_name() {
     for (name, changed) in [
         ("listeners", with(listener, "[[listeners]]\naddress = \"127.0.0.1:1\"")),
         ("listeners", with(listener, &format!("{listener}\n\n{listener}"))),
-        ("listeners", with(listener, &format!("{listener}\nh2c = true"))),
         ("admin.listen", with("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\"")),
         ("admin.listen", with("[admin]\nlisten = \"127.0.0.1:0\"\n", "")),
         ("server", format!("[server]\nthreads = 7\n{GATEWAY}")),

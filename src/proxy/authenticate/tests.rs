@@ -109,6 +109,7 @@ fn outcome(alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
         metrics: services.metrics.policy("policy"),
     };
     let auth = Auth {
+        needs_certificate: false,
         alternatives: alternatives.iter().map(|all| all.iter().map(authenticator).collect()).collect(),
         anonymous: anonymous.map(|name| Arc::new(Identity::anonymous(&consumer(name, "")))),
         hidden: Places::default(),
