@@ -193,12 +193,7 @@ impl Signatures {
 
     /// The candidate, if one of its keys made it: one whose credential can be used, where there are several. Else the
     /// claim, which is wrong.
-    fn right<'k>(
-        &self,
-        cx: &RequestCx<'_>,
-        candidate: Candidate<'k>,
-        body: &[u8],
-    ) -> Result<Verified<'k>, Claim> {
+    fn right<'k>(&self, cx: &RequestCx<'_>, candidate: Candidate<'k>, body: &[u8]) -> Result<Verified<'k>, Claim> {
         let Candidate { claim, left, keys } = candidate;
         let (known, seen) = {
             let message = claim.message.with_body(body);
@@ -345,8 +340,7 @@ struct Granted {
 
 /// Whether this was an attempt to prove an identity that failed, and not a request that nobody could have signed right.
 fn is_guess(refused: &Refused) -> bool {
-    let is =
-        |reason| matches!(reason, Reason::SignatureInvalid | Reason::SigningKeyUnknown | Reason::DigestMismatch);
+    let is = |reason| matches!(reason, Reason::SignatureInvalid | Reason::SigningKeyUnknown | Reason::DigestMismatch);
     matches!(refused, Refused::Denied(denial) if is(denial.reason))
 }
 

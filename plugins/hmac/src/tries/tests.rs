@@ -24,9 +24,12 @@ const WRONG: &str = "wrong-secret-of-32-bytes-or-more-";
 /// A policy with two credentials, `acme-1` and `other-1`, of two consumers; three failures of one key make it wait.
 fn hook(toml: &str) -> Arc<dyn Authenticate> {
     let shared = |secret: &str| toml::from_str(&format!("secret = \"{secret}\"")).unwrap();
-    let mut build = Build::new()
-        .credential::<Hmac>("acme", "acme-1", shared(SECRET), |_| {})
-        .credential::<Hmac>("other", "other-1", shared(OTHER_SECRET), |_| {});
+    let mut build = Build::new().credential::<Hmac>("acme", "acme-1", shared(SECRET), |_| {}).credential::<Hmac>(
+        "other",
+        "other-1",
+        shared(OTHER_SECRET),
+        |_| {},
+    );
     let toml = format!("{toml}\nattempts = {{ per_principal = 3, window = \"1m\" }}");
     let hooks = build.plugin::<Hmac>(toml::from_str(&toml).unwrap());
     assert_eq!(build.problems, []);
