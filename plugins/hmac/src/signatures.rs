@@ -157,7 +157,7 @@ impl Signatures {
         for candidate in candidates {
             match self.right(cx, candidate, body) {
                 Ok(verified) => claims.push(verified),
-                Err(claim) => wrong.push(claim),
+                Err(key_id) => wrong.push(key_id),
             }
         }
         if claims.is_empty() {
@@ -192,8 +192,8 @@ impl Signatures {
     }
 
     /// The candidate, if one of its keys made it: one whose credential can be used, where there are several. Else the
-    /// claim, which is wrong.
-    fn right<'k>(&self, cx: &RequestCx<'_>, candidate: Candidate<'k>, body: &[u8]) -> Result<Verified<'k>, Claim> {
+    /// name of the key.
+    fn right<'k>(&self, cx: &RequestCx<'_>, candidate: Candidate<'k>, body: &[u8]) -> Result<Verified<'k>, String> {
         let Candidate { claim, left, keys } = candidate;
         let (known, seen) = {
             let message = claim.message.with_body(body);
@@ -204,7 +204,9 @@ impl Signatures {
             let name = |known: &KnownKey| left.map(|left| (replay::name(&claim, &known.identity, &message), left));
             (known, known.and_then(name))
         };
-        let Some(KnownKey { identity, .. }) = known else { return Err(claim) };
+        let Some(KnownKey { identity, .. }) = known else {
+            return Err(claim.key_id.unwrap_or_default());
+        };
         Ok(Verified { claim, identity, seen })
     }
 
@@ -225,7 +227,8 @@ impl Signatures {
                     if let Some(check) = later {
                         cx.hold_body(self.max_body_bytes, check);
                     }
-                    let Verified { claim: right, identity, .. } = claims.swap_remove(at);
+                    let Verified { claim, identity, .. } = claims.swap_remove(at);
+                    let right = claim.key_id.unwrap_or_default();
                     return Ok(Granted { identity: Arc::clone(identity), right, wrong });
                 }
                 Err(why) => _ = refused.get_or_insert(why),
@@ -323,8 +326,8 @@ impl Signatures {
 /// What [`Signatures::verify`] found.
 struct Verifieds<'k> {
     claims: Vec<Verified<'k>>,
-    /// Those by known keys that did not make them.
-    wrong: Vec<Claim>,
+    /// The names of known keys that did not make what is said to be theirs.
+    wrong: Vec<String>,
     /// The body, if it had to be read for it.
     held: Option<Held>,
 }
@@ -332,10 +335,10 @@ struct Verifieds<'k> {
 /// A request that is granted.
 struct Granted {
     identity: Arc<Identity>,
-    /// By this claim.
-    right: Claim,
-    /// And in spite of these, by known keys that did not make them.
-    wrong: Vec<Claim>,
+    /// By the key of this name.
+    right: String,
+    /// And in spite of these, which did not make what is said to be theirs.
+    wrong: Vec<String>,
 }
 
 /// Whether this was an attempt to prove an identity that failed, and not a request that nobody could have signed right.

@@ -98,15 +98,15 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// This claim was right, and resets what was counted for its key alone. Of the others those count as failed that were
-    /// by a known key and wrong: whoever has a key of their own must not guess at others beside it. A signature by
-    /// somebody whom nobody knows here, such as a proxy's, is no guess then.
-    pub async fn succeeded(self, right: &Claim, wrong: &[Claim]) {
-        for Tried { key_id: tried, proof } in &self.keys {
-            if tried == key_id(right) {
-                self.attempts.succeeded(self.address, tried.as_bytes()).get().await;
-            } else if wrong.iter().any(|wrong| key_id(wrong) == tried) {
-                self.attempts.failed(self.address, tried.as_bytes(), proof).get().await;
+    /// A signature by the key `right` was, which resets what was counted for that key alone. Of the others those count as
+    /// failed that are known and did not sign: whoever has a key of their own must not guess at others beside it. A
+    /// signature by somebody whom nobody knows here, such as a proxy's, is no guess then.
+    pub async fn succeeded(self, right: &str, wrong: &[String]) {
+        for Tried { key_id, proof } in &self.keys {
+            if key_id == right {
+                self.attempts.succeeded(self.address, key_id.as_bytes()).get().await;
+            } else if wrong.contains(key_id) {
+                self.attempts.failed(self.address, key_id.as_bytes(), proof).get().await;
             }
         }
     }

@@ -104,6 +104,20 @@ fn pitfall_34_a_signed_head_with_another_body_is_counted() {
 }
 
 #[test]
+fn pitfall_34_a_body_that_turns_out_too_large_is_counted_and_one_that_says_so_is_not() {
+    let hook = hook("scheme = \"timestamp\"");
+    let said = |number| Request { body_error: Some(BodyError::TooLarge), ..stamped(number, SECRET) };
+    let unsaid = |number| Request { body_waits: 2, ..said(number) };
+    for number in 0..5 {
+        assert_eq!(outcome(&hook, &mut said(number)), "body_too_large");
+    }
+    for number in 5..8 {
+        assert_eq!(outcome(&hook, &mut unsaid(number)), "body_too_large");
+    }
+    assert_eq!(outcome(&hook, &mut said(8)), "too_many_attempts");
+}
+
+#[test]
 fn what_is_not_the_clients_fault_is_not_counted() {
     let hook = hook("scheme = \"timestamp\"");
     let no_room = |number| Request { body_error: Some(BodyError::NoRoom), ..late(number, SECRET) };
