@@ -90,6 +90,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     drop(Logger::new(output.clone(), LevelFilter::Trace).install());
     log::set_max_level(snapshot.settings.log.level.0);
     services.room.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
+    services.room.set_patience(snapshot.fixed.server.body_timeout.0);
     let started = Started::new(path, registry, services, open, snapshot)?;
     started.serve(signals);
     output.flush(FLUSH_TIMEOUT);
