@@ -78,6 +78,22 @@ fn unknown_names_are_refused_where_the_file_says_so() {
 }
 
 #[test]
+fn deep_names_below_a_wildcard_of_the_file_are_asked_or_refused() {
+    let ca = Ca::root("Root");
+    let certificates = [certified(&ca, &["first.example"]), certified(&ca, &["*.x.corp.example"])];
+    let of_names = [("*.corp.example", asked(&ca, 1)), ("*.deep.x.corp.example", asked(&ca, 2))];
+    for (more, is_refused) in [("", false), ("unknown_name = \"refuse\"", true)] {
+        let names = names(more, &certificates, &of_names);
+        let mark = |name: &str| names.asked(Some(name)).map(|name| name.clients.fingerprint[0]);
+        assert_eq!(mark("a.x.corp.example"), Some(1));
+        assert_eq!(shown(&names, Some("a.x.corp.example")).as_deref(), Some("*.x.corp.example"));
+        assert_eq!(mark("a.b.corp.example"), (!is_refused).then_some(1));
+        assert_eq!(mark("a.b.deep.x.corp.example"), (!is_refused).then_some(2));
+        assert_eq!(names.of_host("a.b.c.d.corp.example").clients.fingerprint, [1; 32]);
+    }
+}
+
+#[test]
 fn pitfall_42_who_is_asked_follows_the_name_whichever_certificate_it_has() {
     let ca = Ca::root("Root");
     let certificates = [certified(&ca, &["open.example"]), certified(&ca, &["*.corp.example", "hr.corp.example"])];
@@ -90,7 +106,11 @@ fn pitfall_42_who_is_asked_follows_the_name_whichever_certificate_it_has() {
         ("any.corp.example", 1),
         ("hr.corp.example", 2),
         ("bare.example", 3),
+        // Below a wildcard of the file, as routes have it, though no certificate's wildcard goes so deep.
+        ("a.b.corp.example", 1),
+        ("below.hr.corp.example", 1),
         ("corp.example", 0),
+        ("evilcorp.example", 0),
         ("nobody.example", 0),
     ] {
         assert_eq!(names.of_host(host).clients.fingerprint, [mark; 32], "{host}");

@@ -19,7 +19,7 @@ use crate::{Crl, Facts, Fault};
 pub const MAX_SENT_CERTIFICATES: usize = 16;
 
 /// OpenSSL's measure of how strong keys and digests are: 112 bits, so RSA from 2048 bits on and no SHA-1.
-const SECURITY_LEVEL: i32 = 2;
+pub const SECURITY_LEVEL: u32 = 2;
 
 /// Whose certificates have to be looked up in a CRL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -202,7 +202,7 @@ impl Trust {
     fn store_at(&self, now: Option<UnixTime>) -> Result<X509Store, ErrorStack> {
         let mut param = X509VerifyParam::new()?;
         param.set_depth(i32::try_from(self.max_depth).unwrap_or(i32::MAX));
-        param.set_auth_level(SECURITY_LEVEL);
+        param.set_auth_level(SECURITY_LEVEL as i32);
         param.set_purpose(X509PurposeId::SSL_CLIENT)?;
         if self.cas.iter().any(|ca| is_top(ca, &self.cas)) {
             // Without it a chain ends at CAs alone that signed themselves.
