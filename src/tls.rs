@@ -11,6 +11,7 @@
 //! - `context`: what OpenSSL has to be told.
 //! - `handshake`: one handshake, and why it failed.
 //! - `secured`: a connection after it, looked at again for each request.
+//! - `files`: reading what paths were given for.
 //! - `ffi`: what OpenSSL can do and its Rust crate does not show.
 //!
 //! # The danger
@@ -21,6 +22,7 @@ mod certificate;
 mod clients;
 mod context;
 mod ffi;
+mod files;
 mod handshake;
 mod names;
 mod secured;

@@ -31,5 +31,6 @@ mod shutdown;
 mod smoke;
 mod streams;
 mod subcommands;
+mod tls_attacks;
 mod upgrades;
 mod upstreams;

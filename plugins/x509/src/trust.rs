@@ -223,6 +223,7 @@ impl Trust {
         untrusted.iter().try_for_each(|certificate| sent.push(certificate.clone()))?;
         X509StoreContext::new()?.init(&store, leaf, &sent, |cx| {
             if !cx.verify_cert()? {
+                forget_errors();
                 return Ok(Err(Fault::of(cx.error()).unwrap_or(Fault::UnknownCa)));
             }
             let chain = cx.chain().map(|chain| chain.iter().map(ToOwned::to_owned).collect());
@@ -283,8 +284,18 @@ impl fmt::Debug for Trust {
 }
 
 fn has_made(issuer: &X509Ref, certificate: &X509Ref) -> bool {
-    issuer.issued(certificate) == X509VerifyResult::OK
-        && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
+    let has_made = issuer.issued(certificate) == X509VerifyResult::OK
+        && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false));
+    if !has_made {
+        forget_errors();
+    }
+    has_made
+}
+
+/// OpenSSL keeps for the thread why a signature does not fit, and would tell it to a connection that the thread serves
+/// next as if it were that one's.
+fn forget_errors() {
+    drop(ErrorStack::get());
 }
 
 /// Whether a CA ends chains although another has made it: the other is not in the set.
