@@ -168,9 +168,22 @@ fn needs_restart(fixed: &[&str]) -> String {
 pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
     retain(&services.metrics, snapshot);
+    warn_of_unverified(snapshot, services);
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());
     log::set_max_level(snapshot.settings.log.level.0);
     snapshot.instances.values().for_each(|instance| instance.start(runtime));
+}
+
+/// At each load, so that it is in every log that somebody may look at.
+fn warn_of_unverified(snapshot: &Snapshot, services: &Services) {
+    for upstream in snapshot.upstreams.iter().filter(|upstream| upstream.is_unverified) {
+        services.output.note(&Note {
+            level: Level::Warn,
+            event: "unverified_upstream",
+            message: "anybody can pass for this upstream: its certificate is not looked at (tls.unverified)",
+            fields: &[("upstream", Value::Text(&upstream.name))],
+        });
+    }
 }
 
 /// Forgets the series of names that the serving configuration does not have.
