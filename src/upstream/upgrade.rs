@@ -67,9 +67,9 @@ fn kind(error: &io::Error) -> ErrorType {
     }
 }
 
-/// How many reads wait at most. Before the answer a client of TLS 1.2, or of 1.3 whose first choice of a group was
-/// declined, reads after two writes of its own. Not more: a reader that waits again and again gives way to a writer that
-/// always has something.
+/// How many reads wait at most. A client of TLS 1.2, or of 1.3 whose first choice of a group was declined, reads after
+/// two writes of its own before it asks for anything. Not many more: a reader that waits again and again gives way to a
+/// writer that always has something.
 const MAX_WAITS: u8 = 4;
 
 /// A connection on which the first reads after something was written wait for their next turn.

@@ -183,7 +183,7 @@ impl Handshake {
         }
     }
 
-    /// What was wrong with a handshake that was complete.
+    /// What was wrong with a handshake that was complete, or with a connection that was kept.
     pub fn fault(&self) -> Option<Fault> {
         self.fault.get().copied()
     }
@@ -196,7 +196,7 @@ impl Handshake {
         let tls = connection.and_then(|digest| digest.ssl_digest.as_ref());
         match tls.and_then(|tls| tls.extension.get::<Verified>()) {
             Some(verified) if verified.0 == self.verifier.verified.0 => Ok(()),
-            _ => Err(self.fault().unwrap_or(Fault::UNSEEN)),
+            _ => Err(*self.fault.get_or_init(|| Fault::UNSEEN)),
         }
     }
 }

@@ -1,9 +1,14 @@
+use std::pin::Pin;
+
 use http::Version;
+use openssl::ssl::{Ssl, SslVersion};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio_openssl::SslStream;
 
 use super::{BY_CA, GATEWAY, assert_refused, at_loopback, before, get, is_kept, served_by};
-use crate::harness::{Authority, Client, Gateway, Leaf, Peer, TlsServer, Upstream, WebSocket};
+use crate::harness::{Authority, Client, Gateway, Leaf, Peer, Raw, TlsServer, Upstream, WebSocket};
 
 /// What the server offers, what the file says, and what comes of it.
 #[tokio::test]
@@ -51,7 +56,7 @@ async fn websockets_over_tls() {
     for (server, protocol) in [
         (server.clone(), ""),
         (server.clone(), "protocol = \"http1\""),
-        (server.clone().at_most(openssl::ssl::SslVersion::TLS1_2), ""),
+        (server.clone().at_most(SslVersion::TLS1_2), ""),
         (server.without_alpn(), ""),
     ] {
         let upstream = Upstream::tls(&server);
@@ -70,6 +75,45 @@ async fn websockets_over_tls() {
         assert_eq!(get(&gateway).await.status, 200);
         let versions = upstream.saw();
         assert_eq!(versions[0].version, versions[versions.len() - 1].version, "{protocol}");
+    }
+}
+
+/// An answer that is there before the request is: over TLS it waits behind the handshake, which is read first.
+#[tokio::test]
+async fn a_websocket_of_a_server_that_is_faster_than_the_gateway_lasts() {
+    const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    const HANDSHAKE: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let authority = Authority::new("ours");
+    let server = TlsServer::new(&at_loopback(&authority)).without_alpn();
+    for server in [server.clone(), server.at_most(SslVersion::TLS1_2)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let target = format!("\"{}\"", listener.local_addr().expect("it is bound"));
+        let acceptor = server.acceptor();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut stream =
+                    SslStream::new(Ssl::new(acceptor.context()).expect("OpenSSL"), stream).expect("OpenSSL");
+                tokio::spawn(async move {
+                    Pin::new(&mut stream).accept().await.ok()?;
+                    stream.write_all(SWITCHING.as_bytes()).await.ok()?;
+                    let (mut from, mut to) = tokio::io::split(stream);
+                    tokio::io::copy(&mut from, &mut to).await.ok()
+                });
+            }
+        });
+        let builder = Gateway::builder(GATEWAY).set("TARGETS", &target).set("UPSTREAM", BY_CA);
+        let gateway = builder.file("ca.pem", authority.pem()).start().await;
+        for number in 0..20 {
+            let mut socket = Raw::open(gateway.address(0)).await;
+            socket.send(format!("GET /ws{number} HTTP/1.1\r\n{HANDSHAKE}")).await;
+            let head = socket.until("\r\n\r\n").await;
+            assert!(head.starts_with("HTTP/1.1 101 "), "{number}: {head}");
+            for message in ["first", "second"] {
+                socket.send(message).await;
+                socket.until(message).await;
+            }
+        }
     }
 }
 
