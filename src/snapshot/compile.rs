@@ -17,12 +17,11 @@ use super::{
 use crate::{
     config::{
         Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, Report, RouteDraft,
-        UpstreamDraft,
     },
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
     services::Services,
     tls::Tls,
-    upstream::Upstream,
+    upstream::{Upstream, tls::SystemAuthorities},
 };
 
 /// Compiles a configuration; what is wrong with it is added to `problems`. Policies that do not change are taken over
@@ -108,17 +107,13 @@ fn upstreams(
     services: &Services,
     problems: &mut Problems,
 ) -> BTreeMap<String, Arc<Upstream>> {
-    let may_resolve = !configuration.secrets.is_absent_fine();
+    let system = SystemAuthorities::default();
     let mut upstreams = BTreeMap::new();
-    for (name, UpstreamDraft { file, location, .. }) in &configuration.upstreams {
-        match Upstream::compile(name, file, may_resolve, services.metrics.upstream(name)) {
+    for (name, draft) in &configuration.upstreams {
+        let metrics = services.metrics.upstream(name);
+        match Upstream::compile(name, &draft.file, &configuration.secrets, &system, metrics) {
             Ok(upstream) => _ = upstreams.insert(name.clone(), Arc::new(upstream)),
-            Err(wrong) => {
-                for (index, why) in wrong {
-                    let path = format!("{}.targets[{index}]", location.path);
-                    problems.add(location.file, file.targets.0[index].span(), path, why);
-                }
-            }
+            Err(wrong) => wrong.into_iter().for_each(|(field, why)| draft.problem(problems, &field, why)),
         }
     }
     upstreams
@@ -392,10 +387,11 @@ impl Built<'_, '_> {
     fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
         let uses = draft.auth.iter().flatten().chain(&draft.plugins);
         let policies = uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.fingerprint));
-        let upstream = match &draft.ending {
-            Ending::Forward(name) => self.configuration.upstreams.get(name).map(|upstream| upstream.fingerprint),
-            _ => None,
+        let Ending::Forward(name) = &draft.ending else {
+            return Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies));
         };
-        Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies).chain(upstream))
+        let upstream = self.configuration.upstreams.get(name).map(|upstream| upstream.fingerprint);
+        let files = self.upstreams.get(name).map(|upstream| upstream.files);
+        Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies).chain(upstream).chain(files))
     }
 }

@@ -32,4 +32,5 @@ mod smoke;
 mod streams;
 mod subcommands;
 mod upgrades;
+mod upstream_tls;
 mod upstreams;
