@@ -359,7 +359,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    /// As Pingora has it, but that a request which was never sent can be tried with another target, whatever its method.
+    /// As Pingora has it, but that a request which was never sent can be tried with another target whatever its method.
     fn error_while_proxy(
         &self,
         _: &HttpPeer,

@@ -18,7 +18,7 @@ pub fn count(state: &RequestState, error: &Error) {
     }
 }
 
-/// Whether a request that was not sent can be tried with another target. Nothing of it is lost yet, whatever its method.
+/// Whether a request that was not sent can be tried with another target. Nothing of it is lost, whatever its method.
 pub fn may_try_another(state: &RequestState) -> bool {
     let targets = state.upstream.as_ref().map_or(1, |(upstream, _)| upstream.len());
     state.attempts < targets.min(MAX_ATTEMPTS)

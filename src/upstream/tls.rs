@@ -3,10 +3,10 @@
 //! # Where it is verified
 //! Pingora 0.9.1 can verify, but not as it is needed here: it says "invalid certificate" and never why; it switches
 //! verification off where there is no SNI; it looks for an IP address among the DNS names, and takes the common name
-//! for one; it takes TLS 1.0; and it takes a server that does not speak HTTP/2 where only that was asked for. So its own
-//! verification is off, and ours, in [`handshake`], stands in two places: once a handshake is complete, before anything
-//! is written to the connection; and before each request, which goes only over a connection that was found good under
-//! the very settings of its target.
+//! for one; it takes TLS 1.0; and it takes a server that does not speak HTTP/2 where only that was asked for. So its
+//! own verification is off, and ours, in [`handshake`], stands in two places: once a handshake is complete, before
+//! anything is written to the connection; and before each request, which goes only over a connection that was found
+//! good under the very settings of its target.
 //!
 //! # What connections are shared by
 //! Pingora keeps connections by address, SNI and the serial number of the client certificate, and knows nothing of

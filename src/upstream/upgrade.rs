@@ -4,9 +4,9 @@
 //! other, also where there is no body. An answer of 101 that is there when the upstream's side looks for the first time
 //! may be read before that end is (`select!` chooses at random). The end of the request then counts as the end of the
 //! upgraded connection, and both sides are closed. To an upstream on the same busy machine one WebSocket in a thousand
-//! was lost like that. So the first read after the request waits for its next turn: by then the end is through. Over TLS
-//! reads and writes of the handshake come before, and cannot be told from those of the request: there the first read
-//! after each of the first few writes waits.
+//! was lost like that. So the first read after the request waits for its next turn: by then the end is through. Over
+//! TLS reads and writes of the handshake come before, and cannot be told from those of the request: there the first
+//! read after each of the first few writes waits.
 
 use std::{
     io::{self, ErrorKind},
