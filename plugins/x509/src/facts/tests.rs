@@ -73,7 +73,7 @@ fn a_name_with_something_odd_in_it_makes_the_whole_certificate_malformed() {
 
 #[test]
 fn a_list_of_names_that_cannot_be_read_is_not_an_absent_one() {
-    for broken in [&b"\x30\x05\x82\x09a"[..], b"", b"\x04\x00", b"\x30\x80\x00\x00"] {
+    for broken in [&b"\x30\x05\x82\x09a"[..], b"", b"\x04\x00", b"\x30\x80\x00\x00", b"\x30\x03\x82\x01a\0"] {
         let broken = facts(|sketch| sketch.raw.push(("2.5.29.17", false, broken.to_vec())));
         assert_eq!(broken.unwrap_err(), Fault::Malformed);
     }
@@ -146,8 +146,8 @@ fn dates_hold_to_the_second() {
     let facts = facts(|_| {}).unwrap();
     assert_eq!(facts.check_dates(UnixTime(BEFORE - 1)), Err(Fault::NotYetValid));
     assert_eq!(facts.check_dates(UnixTime(BEFORE)), Ok(()));
-    assert_eq!(facts.check_dates(UnixTime(AFTER)), Ok(()));
-    assert_eq!(facts.check_dates(UnixTime(AFTER + 1)), Err(Fault::Expired));
+    assert_eq!(facts.check_dates(UnixTime(AFTER - 1)), Ok(()));
+    assert_eq!(facts.check_dates(UnixTime(AFTER)), Err(Fault::Expired));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn fuzz_no_bytes_are_a_panic_and_no_name_can_split_a_line() {
         sketch.subject.push(("O", "\0aAB".to_owned(), Asn1Type::BMPSTRING));
     });
     let good = good.der();
-    bolero::check!().with_iterations(50_000).with_type::<(Vec<u8>, Vec<(u16, u8)>)>().for_each(|(bytes, changes)| {
+    bolero::check!().with_iterations(10_000).with_type::<(Vec<u8>, Vec<(u16, u8)>)>().for_each(|(bytes, changes)| {
         let _ = Facts::of_der(bytes);
         let mut changed = good.clone();
         for (at, byte) in changes {

@@ -85,7 +85,7 @@ fn openssl_writes_names_the_same_way() {
 
 #[test]
 fn fuzz_a_canonical_name_is_its_own_canonical_form() {
-    bolero::check!().with_iterations(50_000).with_type::<String>().for_each(|text| {
+    bolero::check!().with_iterations(10_000).with_type::<String>().for_each(|text| {
         for written in [text.clone(), format!("CN={text}"), format!("CN=a,O={text}+OU=#0C00")] {
             if let Ok(canonical) = canonical_dn(&written) {
                 assert!(canonical.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));

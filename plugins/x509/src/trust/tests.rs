@@ -42,14 +42,15 @@ fn a_certificate_of_a_trusted_ca_is_good() {
 fn pitfall_45_a_certificate_outside_its_time_is_refused() {
     let root = Ca::root("Root");
     let trust = without_crls(&[&root]);
-    let ended = root.client("ended", |sketch| sketch.not_after = NOW.0 - 1);
+    let ended = root.client("ended", |sketch| sketch.not_after = NOW.0);
     assert_eq!(verdict(&trust, &ended, &[]), Err(Fault::Expired));
     let early = root.client("early", |sketch| sketch.not_before = NOW.0 + 1);
     assert_eq!(verdict(&trust, &early, &[]), Err(Fault::NotYetValid));
-    let sub = root.below("Sub", |sketch| sketch.not_after = NOW.0 - 1);
+    let sub = root.below("Sub", |sketch| sketch.not_after = NOW.0);
     let below_ended = sub.client("below", |_| {});
     assert_eq!(verdict(&trust, &below_ended, &[&sub]), Err(Fault::Expired));
-    let last = root.client("last", |sketch| sketch.not_after = NOW.0);
+    let last = root.client("last", |sketch| sketch.not_after = NOW.0 + 1);
+    assert_eq!(verdict(&trust, &last, &[]), Ok(2));
     assert_eq!(trust.verify(&last.certificate, &[], UnixTime(NOW.0 + 1)).err(), Some(Fault::Expired));
 }
 
@@ -175,7 +176,7 @@ fn pitfall_45_a_certificate_below_a_revoked_ca_is_refused() {
 #[test]
 fn pitfall_45_a_ca_that_expired_is_not_passed_by() {
     // A third CA whose own is unknown makes chains end early; not below what the set says itself.
-    let root = Ca::root_with("Root", |sketch| sketch.not_after = NOW.0 - 1);
+    let root = Ca::root_with("Root", |sketch| sketch.not_after = NOW.0);
     let sub = root.below("Sub", |_| {});
     let partial = Ca::root("Elsewhere").below("Partial", |_| {});
     let trust = without_crls(&[&root, &sub, &partial]);
@@ -188,7 +189,7 @@ fn pitfall_45_a_crl_that_expired_fails_closed() {
     let root = Ca::root("Root");
     let leaf = root.client("leaf", |_| {});
     for policy in [CrlPolicy::Required, CrlPolicy::IfPresent] {
-        let ended = root.crl(&[], |sketch| sketch.next_update = Some(NOW.0 - 1));
+        let ended = root.crl(&[], |sketch| sketch.next_update = Some(NOW.0));
         let trust = trusting(&[&root], vec![ended], policy);
         assert_eq!(verdict(&trust, &leaf, &[]), Err(Fault::RevocationUnknown));
         assert_eq!(trust.check(NOW), Err(TrustError::StaleCrl("CN=Root".to_owned())));
@@ -196,7 +197,7 @@ fn pitfall_45_a_crl_that_expired_fails_closed() {
         let trust = trusting(&[&root], vec![early], policy);
         assert_eq!(verdict(&trust, &leaf, &[]), Err(Fault::RevocationUnknown));
         // It expires while it is in use.
-        let ending = root.crl(&[], |sketch| sketch.next_update = Some(NOW.0));
+        let ending = root.crl(&[], |sketch| sketch.next_update = Some(NOW.0 + 1));
         let trust = trusting(&[&root], vec![ending], policy);
         assert_eq!(verdict(&trust, &leaf, &[]), Ok(2));
         let later = trust.verify(&leaf.certificate, &[], UnixTime(NOW.0 + 1));
@@ -208,7 +209,7 @@ fn pitfall_45_a_crl_that_expired_fails_closed() {
 fn a_revoked_certificate_stays_so_when_its_crl_expires() {
     let root = Ca::root("Root");
     let bad = root.client("bad", |_| {});
-    let ended = root.crl(&[&bad.certificate], |sketch| sketch.next_update = Some(NOW.0 - 1));
+    let ended = root.crl(&[&bad.certificate], |sketch| sketch.next_update = Some(NOW.0));
     assert_eq!(verdict(&trusting(&[&root], vec![ended], CrlPolicy::IfPresent), &bad, &[]), Err(Fault::Revoked));
 }
 
@@ -257,7 +258,7 @@ fn a_namesakes_crl_says_nothing_good() {
 fn of_several_crls_the_newest_counts() {
     let root = Ca::root("Root");
     let leaf = root.client("leaf", |_| {});
-    let on_hold = || root.crl(&[&leaf.certificate], |sketch| sketch.next_update = Some(NOW.0 - 1));
+    let on_hold = || root.crl(&[&leaf.certificate], |sketch| sketch.next_update = Some(NOW.0));
     let newer = || root.crl(&[], |sketch| sketch.this_update = BEFORE + 1);
     for crls in [vec![on_hold(), newer()], vec![newer(), on_hold()]] {
         let trust = trusting(&[&root], crls, CrlPolicy::Required);
@@ -279,7 +280,7 @@ fn it_says_until_when_a_verdict_holds() {
 
 #[test]
 fn a_ca_outside_its_time_is_said_when_it_is_loaded() {
-    let root = Ca::root_with("Root", |sketch| sketch.not_after = NOW.0 - 1);
+    let root = Ca::root_with("Root", |sketch| sketch.not_after = NOW.0);
     assert_eq!(without_crls(&[&root]).check(NOW), Err(TrustError::CaNotValid("CN=Root".to_owned())));
 }
 
