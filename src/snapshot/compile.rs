@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::{
         Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, Report, RouteDraft,
+        TlsDraft, file,
     },
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
     services::Services,
@@ -365,7 +366,10 @@ impl Built<'_, '_> {
             if !added.contains(&plugin.policy) {
                 added.push(plugin.policy);
                 hidden.merge(hook.hidden());
-                needs_certificate |= hook.needs_certificate();
+                if hook.needs_certificate() {
+                    needs_certificate = true;
+                    self.refuse_unasked(plugin, &policy.key, problems);
+                }
                 pipeline.add(&name, &instance.hooks);
             }
             Some(Authenticator { metrics: self.services.metrics.policy(&policy.key), policy: name, hook: hook.clone() })
@@ -384,6 +388,18 @@ impl Built<'_, '_> {
     }
 
     /// Of a route with all that it uses.
+    /// A policy that goes by certificates that nobody is asked for would let nobody in, and look as if it did (pitfall 7).
+    fn refuse_unasked(&self, plugin: &PluginUse, policy: &str, problems: &mut Problems) {
+        let asked = |clients: &file::Clients| clients.client_auth != file::ClientAuth::Off;
+        let asks =
+            |tls: &TlsDraft<'_>| asked(&tls.clients.file) || tls.names.iter().any(|(_, clients)| asked(&clients.file));
+        if !self.configuration.listeners.iter().filter_map(|listener| listener.tls.as_ref()).any(asks) {
+            let text =
+                format!("`{policy}` goes by client certificates, and no listener asks for one: see `client_auth`");
+            plugin.location.problem(problems, "", text);
+        }
+    }
+
     fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
         let uses = draft.auth.iter().flatten().chain(&draft.plugins);
         let policies = uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.fingerprint));
