@@ -387,7 +387,6 @@ impl Built<'_, '_> {
         is_whole.then(|| Some(Auth { needs_certificate, alternatives: alternatives.into(), anonymous, hidden }))
     }
 
-    /// Of a route with all that it uses.
     /// A policy that goes by certificates that nobody is asked for would let nobody in, and look as if it did (pitfall 7).
     fn refuse_unasked(&self, plugin: &PluginUse, policy: &str, problems: &mut Problems) {
         let asked = |clients: &file::Clients| clients.client_auth != file::ClientAuth::Off;
@@ -400,6 +399,7 @@ impl Built<'_, '_> {
         }
     }
 
+    /// Of a route with all that it uses.
     fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
         let uses = draft.auth.iter().flatten().chain(&draft.plugins);
         let policies = uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.fingerprint));
