@@ -42,13 +42,12 @@ mod systemd;
 mod tests;
 mod upstream;
 
-#[allow(unused_imports, reason = "listeners and upstreams each need some of them")]
 pub(crate) use authority::{Authority, KeyType, Leaf, Pair, Purpose};
 pub(crate) use client::{Asking, Client, Opened, Raw, Response, WebSocket, raw};
 pub(crate) use gateway::{Gateway, GatewayBuilder, Output, portcullis, program};
 pub(crate) use peer::Peer;
 pub(crate) use systemd::Systemd;
-pub(crate) use upstream::{RawUpstream, Recorded, Reply, Upstream};
+pub(crate) use upstream::{RawUpstream, Recorded, Reply, TlsServer, Upstream};
 
 /// The longest that anything is waited for. Far above what a loaded machine with two cores needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
