@@ -19,7 +19,7 @@ mod run;
 
 use std::{
     io::{self, IsTerminal},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -67,12 +67,27 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+/// Where the configuration is, unless the command line says.
+const DEFAULT_CONFIG: &str = "/etc/portcullis/portcullis.toml";
+
 /// Where the configuration is.
 #[derive(clap::Args)]
 pub(crate) struct ConfigArgument {
     /// The configuration file.
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/portcullis/portcullis.toml")]
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
+}
+
+impl ConfigArgument {
+    /// The file; where nobody named one, and there is none in the usual place, that is what has to be said.
+    fn file(&self) -> Result<&Path, Failure> {
+        if self.config == Path::new(DEFAULT_CONFIG) && !self.config.exists() {
+            return Err(
+                Report::of_file(&self.config, "there is no such file: name the configuration with -c FILE").into()
+            );
+        }
+        Ok(&self.config)
+    }
 }
 
 /// Why a command failed.

@@ -76,9 +76,10 @@ impl Arguments {
 
 /// `portcullis revoke`.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let socket = reload::socket(arguments.socket.as_deref(), &arguments.config)?;
+    let file = arguments.config.file()?;
+    let socket = reload::socket(arguments.socket.as_deref(), file)?;
     let revoke = Revoke {
-        serves: control::one_name(&arguments.config.config),
+        serves: control::one_name(file),
         revocation: arguments.revocation(),
         keep_s: arguments.keep.0.as_secs(),
     };
