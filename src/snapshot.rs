@@ -3,6 +3,7 @@
 
 mod compile;
 pub mod instance;
+mod mentions;
 pub mod route;
 pub mod router;
 

@@ -25,6 +25,7 @@ mod reload;
 mod reload_credentials;
 mod reload_storm;
 mod routing;
+mod rules;
 mod secrets;
 mod shutdown;
 mod smoke;

@@ -30,7 +30,7 @@
 //! | `host` | in lower case, without port |
 //! | `query` | as it was sent; what it means is the upstream's business |
 //! | `headers` | what the client sent: `request.headers["x-region"]`; several lines are joined by `, ` |
-//! | `path_params` | what stands at `{name}` in the route's path, percent-decoded |
+//! | `path_params` | what stands at `{name}` in the route's path, percent-decoded; every path of the route has to have it, unless the expression asks with `has` |
 //! | `address` | the client's address, after trusted hops |
 //! | `is_https` | whether the client spoke TLS |
 //! | `time` | a timestamp: `request.time.getHours()` is UTC, `getHours("Europe/Berlin")` is not |
@@ -53,8 +53,8 @@ mod expression;
 use std::sync::Arc;
 
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Hooks, Identity, NoCredential, Plugin, PluginError, Reason, Refusal, RequestCx,
-    Verdict,
+    Admit, Answer, BuildCx, BuildError, Hooks, Identity, Mention, Mentioned, NoCredential, Plugin, PluginError, Reason,
+    Refusal, RequestCx, Verdict,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -138,8 +138,8 @@ impl Restriction {
             if let Err(why) = &said {
                 // The reason that is counted is one for all rules. What is wrong with this one stands here, and never a
                 // value: it may be personal, or secret.
-                let (policy, field, request) = (&self.policy, &rule.field, cx.request_id());
-                log::info!("the policy `{policy}` refused the request {request}: {field}: {why}");
+                let (policy, field) = (self.policy.as_str(), &rule.field);
+                log::info!(request_id = cx.request_id(), policy, route = cx.route(); "a rule refused: {field}: {why}");
             }
             said.is_ok_and(|said| said == wanted)
         })
@@ -154,6 +154,17 @@ impl Admit for Restriction {
     ) -> Answer<'a, Result<Verdict, PluginError>> {
         let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::RuleDenied));
         Answer::Now(Ok(if self.allows(cx, identity) { Verdict::Allow } else { refuse() }))
+    }
+
+    /// A rule about a parameter that no path has would refuse every request.
+    fn mentions(&self) -> Vec<Mention> {
+        let rules = self.require.iter().chain(&self.deny);
+        let parameters = rules.flat_map(|rule| rule.expression.path_parameters().map(move |name| (rule, name)));
+        let mention = |(rule, name): (&Rule, &str)| Mention {
+            field: rule.field.clone(),
+            of: Mentioned::PathParameter(name.to_owned()),
+        };
+        parameters.map(mention).collect()
     }
 }
 

@@ -3,7 +3,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::HeaderName;
 
-use crate::{Answer, Identity, Places, Reason, RequestCx, RequestHead, ResponseHead};
+use crate::{Answer, Identity, Mention, Places, Reason, RequestCx, RequestHead, ResponseHead};
 
 /// A hook could not decide: a server did not answer, a file is gone. The request is refused with 503.
 #[derive(Debug, thiserror::Error)]
@@ -217,6 +217,11 @@ pub trait Admit: Send + Sync {
         cx: &'a mut RequestCx<'_>,
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>>;
+
+    /// What of the rest of the configuration it names: the engine refuses a configuration in which that is not there.
+    fn mentions(&self) -> Vec<Mention> {
+        Vec::new()
+    }
 }
 
 /// Changes the request before it is forwarded.

@@ -54,6 +54,7 @@ mod build;
 mod counter;
 mod hooks;
 mod identity;
+mod mention;
 mod places;
 mod reason;
 mod request;
@@ -74,6 +75,7 @@ pub use hooks::{
 pub use identity::{
     Claims, Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage, encode_item,
 };
+pub use mention::{Mention, Mentioned};
 pub use places::{Found, HeaderNames, Place, PlaceFields, Places};
 pub use reason::Reason;
 pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};
