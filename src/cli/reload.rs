@@ -29,10 +29,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut out = std::io::stdout();
     writeln!(out, "generation {} serves, {} routes", reloaded.generation, reloaded.routes)?;
-    for (sign, names) in [('+', &changes.added), ('~', &changes.changed), ('-', &changes.removed)] {
-        for name in names {
-            writeln!(out, "{sign} {name}")?;
-        }
+    let lines = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>();
+    let reread = changes.reread.iter();
+    let reread =
+        reread.map(|(route, policy)| format!("~ {route} (policy {policy}: a file or a secret it reads changed)"));
+    let mut changed: Vec<_> = lines('~', &changes.changed).into_iter().chain(reread).collect();
+    changed.sort();
+    for line in lines('+', &changes.added).iter().chain(&changed).chain(&lines('-', &changes.removed)) {
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }
