@@ -5,6 +5,7 @@
 //! | 0 | done |
 //! | 1 | it failed: a port is taken, no gateway listens, input is wrong |
 //! | 2 | the configuration is wrong, or the command line is |
+//! | 3 | done, with a warning: `revoke`, where it has no effect, or another than was meant |
 
 mod check;
 mod completions;
@@ -28,7 +29,7 @@ use clap::{Parser, Subcommand};
 use crate::{config::Report, registry::Registry, signals};
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong.
+Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong; 3 done, with a warning (revoke).
 
 A first look: portcullis run -c conf/portcullis.toml";
 
@@ -94,6 +95,8 @@ impl ConfigArgument {
 pub(crate) enum Failure {
     /// The configuration is wrong: exit code 2.
     Configuration(Report),
+    /// It was done, and hardly does what was meant: exit code 3.
+    Warned(String),
     /// Anything else: exit code 1.
     Other(String),
 }
@@ -136,6 +139,10 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
         Err(Failure::Other(why)) => {
             eprintln!("{} {why}", error_label());
             ExitCode::FAILURE
+        }
+        Err(Failure::Warned(why)) => {
+            eprintln!("warning: {why}");
+            ExitCode::from(3)
         }
         Err(Failure::Configuration(report)) => {
             eprint!("{report}");

@@ -175,7 +175,7 @@ impl Started {
             path: path.to_owned(),
             registry,
             services: services.clone(),
-            current,
+            current: current.clone(),
             runtime: runtime.get_handle().clone(),
         };
         thread("reload", move || reloader.run(&received))?;
@@ -183,7 +183,7 @@ impl Started {
         if let Some(control) = control {
             files.push(control.path().to_owned());
             let (wishes, serves) = (wishes.clone(), control::one_name(path));
-            let revoker = Revoker { services: services.clone(), runtime: runtime.get_handle().clone() };
+            let revoker = Revoker { services: services.clone(), runtime: runtime.get_handle().clone(), current };
             thread("control", move || control.serve(&wishes, &revoker, &serves))?;
         }
         announce(&services, &fixed, &addresses, generation, routes);

@@ -3,14 +3,15 @@
 //! | event | when | fields beside `time` and `event` |
 //! |---|---|---|
 //! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target, consumer, reason, error, user agent |
-//! | `authentication`, `authorization` | a policy decided | result, reason, request id, route, policy, consumer, subject, tenant, issuer, credential id, address, method, path |
+//! | `authentication`, `authorization` | a policy decided | result, reason, request id, route, policy, consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
 //! | `reload`, `listening`, ... | something happened to the process | level, message, and what belongs to it |
 //!
 //! What is absent is left out. Sizes are in bytes, durations in microseconds.
 //!
 //! # The danger
 //! Query strings and header values hold tokens (pitfall 56). A path ends at its `?`, whatever the caller gave; of the
-//! headers only the `User-Agent` is ever shown, and cut. Every text has a limit, so that a line has one.
+//! headers only the `User-Agent` is ever shown, and whom a denied attempt claims to be; both are cut. Every text has a
+//! limit, so that a line has one.
 
 use std::{
     io::Write,
@@ -20,7 +21,7 @@ use std::{
 };
 
 use log::Level;
-use portcullis_plugin::Credential;
+use portcullis_plugin::{Claimed, Credential};
 
 use super::{
     clock,
@@ -174,6 +175,8 @@ pub struct Audit<'a> {
     pub tenant: Option<&'a str>,
     /// Who vouches for the subject.
     pub issuer: Option<&'a str>,
+    /// Who an attempt that was denied said it was: an object of its own, so that nobody takes it for who it was.
+    pub claimed: Option<&'a Claimed>,
     /// The credentials that took part. The first is `credential_id`; where there are more, all are `credential_ids`.
     pub credentials: &'a [Arc<Credential>],
     /// Where the request came from.
@@ -202,6 +205,11 @@ impl Audit<'_> {
             .opt_str("credential_id", ids.clone().next());
         if ids.len() > 1 {
             object = object.strs("credential_ids", ids.take(MAX_CREDENTIALS));
+        }
+        if let Some(claimed) = self.claimed {
+            object = object.object("claimed", |inner| {
+                claimed.fields().fold(inner, |inner, (name, value)| inner.str(name, text(value)))
+            });
         }
         object
             .plain("address", |line| append_address(self.address, line))

@@ -7,6 +7,7 @@
 
 mod admin;
 mod basic_auth;
+mod claimed;
 mod client_address;
 mod configuration;
 mod daemon;

@@ -11,7 +11,7 @@
 use std::{sync::Arc, time::Duration};
 
 use portcullis_plugin::{
-    Answer, Attempt, Attempts, Authenticate, Authentication, BodyCheck, BodyError, BuildCx, Challenge, Denial,
+    Answer, Attempt, Attempts, Authenticate, Authentication, BodyCheck, BodyError, BuildCx, Challenge, Claimed, Denial,
     Identity, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
 };
 
@@ -44,6 +44,15 @@ enum Refused {
     Denied(Denial),
     /// It could not be judged.
     Failed(PluginError),
+}
+
+impl Refused {
+    fn claiming(self, key_id: &str) -> Self {
+        match self {
+            Self::Denied(denial) => Self::Denied(denial.claiming(Claimed::by_key_id(key_id))),
+            failed @ Self::Failed(_) => failed,
+        }
+    }
 }
 
 impl From<Denial> for Refused {
@@ -100,9 +109,19 @@ impl Signatures {
         }
     }
 
+    /// A refusal names the key that was claimed.
     async fn judge(&self, cx: &mut RequestCx<'_>, claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
-        let address = cx.address();
         let principal = claims.first().and_then(|claim| claim.key_id.clone()).unwrap_or_default();
+        self.judge_of(&principal, cx, claims).await.map_err(|refused| refused.claiming(&principal))
+    }
+
+    async fn judge_of(
+        &self,
+        principal: &str,
+        cx: &mut RequestCx<'_>,
+        claims: Vec<Claim>,
+    ) -> Result<Arc<Identity>, Refused> {
+        let address = cx.address();
         match self.attempts.check(address, principal.as_bytes()).get().await {
             Ok(Ok(())) => {}
             Ok(Err(wait)) => return Err(Denial::too_many_attempts(wait).into()),

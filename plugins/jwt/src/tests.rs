@@ -22,6 +22,7 @@ mod crossed;
 mod hostile;
 mod identity;
 mod places;
+mod revocation;
 mod rotation;
 mod simple;
 

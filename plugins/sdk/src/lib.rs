@@ -51,6 +51,7 @@
 mod answer;
 mod attempts;
 mod build;
+mod claimed;
 mod counter;
 mod hooks;
 mod identity;
@@ -67,6 +68,7 @@ pub mod testing;
 pub use answer::{Answer, BoxFuture};
 pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, OnStoreFailure};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, NoCredential, Plugin};
+pub use claimed::Claimed;
 pub use counter::Counter;
 pub use hooks::{
     Admit, Attempt, Authenticate, Authentication, Body, BodyFilter, Challenge, Denial, DenialStatus, EditRequest,

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+
+use crate::Identity;
+
+/// Whom a request that was denied says that it comes from, for the audit log: without it nobody would see that all these
+/// wrong passwords were for one user. Nothing of it is proven, which is why it is never an identity, and it is cut: a
+/// client writes it.
+///
+/// Only names belong here, and never what proves them: not a part of a key, nor of a token.
+#[derive(Clone, Debug)]
+pub struct Claimed(Who);
+
+#[derive(Clone, Debug)]
+enum Who {
+    Named(Box<Names>),
+    Known(Arc<Identity>),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Names {
+    user: Option<Box<str>>,
+    key_id: Option<Box<str>>,
+    subject: Option<Box<str>>,
+    issuer: Option<Box<str>>,
+}
+
+impl Claimed {
+    /// The most bytes of each name that are shown.
+    pub const NAME_MAX_BYTES: usize = 256;
+
+    /// By a user name.
+    pub fn by_user(name: &str) -> Self {
+        Self::by(Names { user: Some(cut(name).into()), ..Names::default() })
+    }
+
+    /// By the id of a key, in a scheme in which it is no secret.
+    pub fn by_key_id(id: &str) -> Self {
+        Self::by(Names { key_id: Some(cut(id).into()), ..Names::default() })
+    }
+
+    /// By `iss` and `sub` of a token.
+    pub fn by_token(issuer: Option<&str>, subject: Option<&str>) -> Self {
+        let [issuer, subject] = [issuer, subject].map(|name| name.map(|name| cut(name).into()));
+        Self::by(Names { issuer, subject, ..Names::default() })
+    }
+
+    /// By what was proven once and counts no longer: a token that is remembered and was revoked. It allocates nothing.
+    pub fn once(identity: Arc<Identity>) -> Self {
+        Self(Who::Known(identity))
+    }
+
+    fn by(names: Names) -> Self {
+        Self(Who::Named(Box::new(names)))
+    }
+
+    /// What is claimed, each with its name in the log. An empty name is none.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let [user, key_id, subject, issuer] = match &self.0 {
+            Who::Named(names) => [&names.user, &names.key_id, &names.subject, &names.issuer].map(Option::as_deref),
+            Who::Known(it) => [None, None, it.subject.as_deref(), it.issuer.as_deref()],
+        };
+        let fields = [("user", user), ("key_id", key_id), ("subject", subject), ("issuer", issuer)];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name, cut(value?))));
+        fields.filter(|(_, value)| !value.is_empty())
+    }
+}
+
+/// Two claims are one where they are logged as one.
+impl PartialEq for Claimed {
+    fn eq(&self, other: &Self) -> bool {
+        self.fields().eq(other.fields())
+    }
+}
+
+impl Eq for Claimed {}
+
+/// The beginning of a name, whole characters only.
+fn cut(name: &str) -> &str {
+    let most = name.len().min(Claimed::NAME_MAX_BYTES);
+    let end = (0..=most).rev().find(|at| name.is_char_boundary(*at)).unwrap_or_default();
+    &name[..end]
+}
