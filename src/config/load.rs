@@ -112,8 +112,8 @@ impl<'i> PolicyDraft<'i> {
     }
 
     /// Says what else is wrong with a policy of which a part could not be decoded, as far as it has nothing to do with
-    /// that part. Left out is what is told of the policy as a whole, of fields that are not there, and of those in which
-    /// something was wrong: items of a list have other numbers since.
+    /// that part. Left out is what is told of the policy as a whole, of fields that are not there, and of those in
+    /// which something was wrong: items of a list have other numbers since.
     pub fn problem_beside(&self, partly: &Partly<()>, problems: &mut Problems, field: &str, text: String) {
         let first = field.split(['.', '[']).next().unwrap_or_default();
         if !partly.lacks_a_choice() && self.node.has(first) && !partly.lacks(first) {

@@ -80,7 +80,8 @@ impl Revoker {
         Some(match revocation {
             // A token without a version counts as an old one.
             Revocation::Version { subject, .. } if heeds(&all) => format!(
-                "no policy looks at versions of tokens of `{shown}` (`version_claim`): all that speak of `{}` are refused",
+                "no policy looks at versions of tokens of `{shown}` (`version_claim`): all that speak of `{}` are \
+                 refused",
                 subject.escape_debug()
             ),
             _ => format!("it has no effect: no policy takes tokens of the issuer `{shown}`"),

@@ -30,8 +30,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 const PLACES: usize = 64;
 
 /// What a record may bring as a field of its own, so that a line can be found by it:
-/// `log::info!(request_id = cx.request_id(); "...")`. A written list, and texts alone: what else libraries hang onto their
-/// records is not known.
+/// `log::info!(request_id = cx.request_id(); "...")`. A written list, and texts alone: what else libraries hang onto
+/// their records is not known.
 pub const FIELDS: [&str; 3] = ["request_id", "policy", "route"];
 
 /// The most bytes of such a field.
@@ -142,7 +142,7 @@ impl Place {
     }
 }
 
-/// A field that the record brings, if it is a text. Copied: the line is written when nothing is borrowed from it any more.
+/// A field that the record brings, if it is a text. Copied before the line is queued, as the message is.
 fn field(record: &Record<'_>, name: &str) -> Option<String> {
     let value = record.key_values().get(Key::from(name))?;
     value.to_borrowed_str().map(|text| cut(text, MAX_FIELD_BYTES).to_owned())

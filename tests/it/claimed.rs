@@ -70,6 +70,10 @@ id = "acme-signing"
 secret = "another secret of no less than thirty-two bytes"
 "#;
 
+/// Of an hour that is over, and of nothing.
+const TIME: &str = "2026-01-01T10:00:00Z";
+const SIGNATURE: &str = "hmac-sha256=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
 async fn start() -> Gateway {
     let hash = portcullis(&["password", "hash"], "correct: horse, battery\n").await;
     let builder = Gateway::builder(GATEWAY).set("LATE", &key("late").1).set("HASH", hash.stdout.trim());
@@ -100,13 +104,7 @@ fn token(claims: &Value) -> String {
 #[tokio::test]
 async fn a_denied_attempt_names_who_was_claimed_and_not_who_it_was() {
     let gateway = start().await;
-    let signed = |key_id| {
-        [
-            ("x-key-id", key_id),
-            ("x-timestamp", "2026-11-25T10:00:00Z"),
-            ("x-signature", "hmac-sha256=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
-        ]
-    };
+    let signed = |key_id| [("x-key-id", key_id), ("x-timestamp", TIME), ("x-signature", SIGNATURE)];
     let by = |subject: &str| json!({ "iss": "https://id.example", "sub": subject, "aud": "https://api.example" });
     for (target, headers, reason, claimed) in [
         ("/passwords", &[("authorization", &*basic("ci:wrong horse"))][..], "password_wrong", json!({ "user": "ci" })),
@@ -172,7 +170,7 @@ async fn hostile_names_do_no_harm_to_the_line() {
     for key_id in [&b"\"a\\\xc3\x28\xff"[..], &[b'k'; 4096]] {
         let mut request = b"GET /signatures HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Key-Id: ".to_vec();
         request.extend_from_slice(key_id);
-        request.extend_from_slice(b"\r\nX-Timestamp: 2026-11-25T10:00:00Z\r\nX-Signature: hmac-sha256=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n");
+        request.extend_from_slice(format!("\r\nX-Timestamp: {TIME}\r\nX-Signature: {SIGNATURE}\r\n\r\n").as_bytes());
         assert!(raw(gateway.address(0), &request).await.starts_with(b"HTTP/1.1 401 "));
     }
     gateway.audit(|event| event["route"] == "signatures").await;

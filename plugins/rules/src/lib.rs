@@ -30,7 +30,7 @@
 //! | `host` | in lower case, without port |
 //! | `query` | as it was sent; what it means is the upstream's business |
 //! | `headers` | what the client sent: `request.headers["x-region"]`; several lines are joined by `, ` |
-//! | `path_params` | what stands at `{name}` in the route's path, percent-decoded; every path of the route has to have it, unless the expression asks with `has` |
+//! | `path_params` | what stands at `{name}` in the route's path, percent-decoded |
 //! | `address` | the client's address, after trusted hops |
 //! | `is_https` | whether the client spoke TLS |
 //! | `time` | a timestamp: `request.time.getHours()` is UTC, `getHours("Europe/Berlin")` is not |
@@ -38,6 +38,9 @@
 //! Beside the operators and macros of CEL there are `size`, `contains`, `startsWith`, `endsWith`, `matches` (a literal
 //! pattern, found anywhere unless it is anchored), `int`, `uint`, `double`, `string`, `bool`, `timestamp`, `duration`,
 //! the parts of times (`getDayOfWeek()`, where 0 is Sunday), and `in_network(address, network)`.
+//!
+//! Every path of a route has to have the parameters that its rules need; one that an expression asks for with `has` may
+//! be absent.
 //!
 //! # What is not there
 //! A field that has no value is an error and not null, so that two absent values are never equal: without a tenant and

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use crate::Identity;
 
-/// Whom a request that was denied says that it comes from, for the audit log: without it nobody would see that all these
-/// wrong passwords were for one user. Nothing of it is proven, which is why it is never an identity, and it is cut: a
-/// client writes it.
+/// Whom a request that was denied says that it comes from, for the audit log: without it nobody would see that all
+/// these wrong passwords were for one user. Nothing of it is proven, which is why it is never an identity, and it is
+/// cut: a client writes it.
 ///
 /// Only names belong here, and never what proves them: not a part of a key, nor of a token.
 #[derive(Clone, Debug)]
