@@ -17,6 +17,7 @@ use bytes::Bytes;
 use log::{Level, LevelFilter};
 use parking_lot::Mutex;
 use pingora_core::{
+    protocols::http::v2::server::H2Options,
     server::{Fds, configuration::ServerConf},
     services::{Service as _, listening::Service},
 };
@@ -27,7 +28,7 @@ use crate::{
     admin::Admin,
     config::{Report, file},
     control::{self, Control, Revoker},
-    front::{Fault, Front, Limits, Open},
+    front::{Entrance, Fault, Front, Limits, Open},
     proxy::{
         Proxy,
         refusal::{Answer, Problem},
@@ -39,13 +40,22 @@ use crate::{
     signals::{self, Signal},
     snapshot::Snapshot,
     systemd,
-    telemetry::{Access, Logger, Metrics, Note, Output, Value},
+    telemetry::{Access, Logger, Metrics, Note, Output, RefusedHandshake, Value},
+    tls::{Failure, Handshake},
 };
 
 /// The longest head of an HTTP/1 request.
 pub const MAX_HEAD_BYTES: usize = 32 << 10;
 /// The most header lines of an HTTP/1 request.
 pub const MAX_HEAD_LINES: usize = 100;
+/// The most header fields of an HTTP/2 request, by the count of RFC 9113 section 6.5.2.
+pub const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
+/// Requests that an HTTP/2 connection may have under way.
+pub const MAX_STREAMS: u32 = 100;
+/// Streams that a client may open and take back before we have looked at them; one more ends the connection (CVE-2023-44487).
+const MAX_STREAMS_TAKEN_BACK: usize = 20;
+/// Streams that we reset for what a client sent on them; one more ends the connection.
+const MAX_STREAMS_AT_FAULT: usize = 200;
 /// Connections to upstreams that are kept while nobody uses them.
 const KEPT_UPSTREAM_CONNECTIONS: usize = 1024;
 /// How long SIGINT waits for requests in flight, if `drain_timeout` is not shorter.
@@ -89,6 +99,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     drop(Logger::new(output.clone(), LevelFilter::Trace).install());
     log::set_max_level(snapshot.settings.log.level.0);
     services.room.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
+    services.room.set_patience(snapshot.fixed.server.body_timeout.0);
     let started = Started::new(path, registry, services, open, snapshot)?;
     started.serve(signals);
     output.flush(FLUSH_TIMEOUT);
@@ -120,7 +131,7 @@ impl Started {
         let fixed = snapshot.fixed.clone();
         let mut sockets = Sockets { fds: Fds::new(), addresses: Vec::new(), files: Vec::new() };
         for listener in &fixed.listeners {
-            sockets.bind_tcp(listener.address)?;
+            sockets.bind_tcp(*listener)?;
         }
         match &fixed.admin {
             Some(file::AdminAddress::Tcp(address)) => sockets.bind_tcp(*address)?,
@@ -148,8 +159,9 @@ impl Started {
         let addresses = sockets.addresses.clone();
         let fds = Arc::new(Mutex::new(sockets.fds));
         let mut running = Vec::new();
-        for (listener, address) in fixed.listeners.iter().zip(&addresses) {
-            let front = Front::new(proxy.clone(), limits.clone(), open.clone(), refuse.clone(), listener.h2c);
+        for (number, address) in addresses.iter().take(fixed.listeners.len()).enumerate() {
+            let entrance = entrance(number, &services, &current);
+            let front = Front::new(proxy.clone(), limits.clone(), open.clone(), refuse.clone(), entrance);
             let mut service = Service::new(format!("listener {address}"), front);
             service.add_tcp(address);
             let (fds, watch) = (fds.clone(), watch.clone());
@@ -158,7 +170,7 @@ impl Started {
         if let (Some(admin), Some(address)) = (&fixed.admin, addresses.last()) {
             let app = Admin::new(services.clone(), current.clone(), open.clone(), watch.clone(), admin);
             // Counted apart: a scrape is no traffic, and a flood of traffic must not keep the operator out.
-            let front = Front::new(Arc::new(app), limits.clone(), Arc::default(), refuse, false);
+            let front = Front::new(Arc::new(app), limits.clone(), Arc::default(), refuse, Entrance::plain(false));
             let mut service = Service::new("admin".into(), front);
             match admin {
                 file::AdminAddress::Tcp(_) => service.add_tcp(address),
@@ -178,6 +190,8 @@ impl Started {
             current: current.clone(),
             runtime: runtime.get_handle().clone(),
         };
+        let (watched, watches) = (current.clone(), wishes.clone());
+        thread("watch", move || reload::watch(&watched, &watches))?;
         thread("reload", move || reloader.run(&received))?;
         let mut files = sockets.files;
         if let Some(control) = control {
@@ -198,7 +212,7 @@ impl Started {
         main.block_on(async {
             let limit = loop {
                 match signals.recv().await {
-                    Some(Signal::Reload) => drop(self.wishes.send(None)),
+                    Some(Signal::Reload) => drop(self.wishes.send(Wish::File(None))),
                     Some(Signal::Stop) => break self.drain_timeout,
                     Some(Signal::Interrupt) | None => break self.drain_timeout.min(INTERRUPT_DRAIN),
                 }
@@ -329,8 +343,37 @@ fn proxy(
     let conf = ServerConf { threads, upstream_keepalive_pool_size: KEPT_UPSTREAM_CONNECTIONS, ..ServerConf::default() };
     let inner = Proxy::new(services.clone(), current.clone(), closing.clone(), server.write_timeout.0);
     let mut proxy = HttpProxy::new(inner, Arc::new(conf));
+    let mut http2 = H2Options::default();
+    http2
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_STREAMS_TAKEN_BACK)
+        .max_local_error_reset_streams(Some(MAX_STREAMS_AT_FAULT));
+    proxy.h2_options = Some(http2);
     proxy.handle_init_modules();
     Arc::new(proxy)
+}
+
+/// The door of a listener: it goes by the configuration that serves when a connection comes.
+fn entrance(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snapshot>>) -> Entrance {
+    let (current, output) = (current.clone(), services.output.clone());
+    let metrics = services.metrics.listener(number);
+    let told = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
+        metrics.shaken(handshake.outcome.map_err(Failure::code));
+        // Who connects and leaves looks whether somebody is there: every load balancer does, once a second.
+        if let Err(failure) = handshake.outcome
+            && (handshake.has_begun || failure != Failure::Closed)
+        {
+            output.handshake(&RefusedHandshake {
+                reason: failure.code(),
+                listener,
+                address: peer.ip().to_canonical(),
+                server_name: handshake.server_name.as_deref(),
+                subject: handshake.subject.as_deref(),
+            });
+        }
+    };
+    Entrance::new(number, move || current.load().settings.listeners[number].clone(), Box::new(told))
 }
 
 /// Answers a request whose head never became one.

@@ -3,23 +3,26 @@
 
 mod compile;
 pub mod instance;
+mod listener;
 mod mentions;
 pub mod route;
 pub mod router;
 
 use std::{
     collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::Arc,
 };
 
 use portcullis_plugin::Credential;
 
 pub use compile::compile;
+pub use listener::Listener;
 pub use route::Route;
 
 use self::{instance::Instance, route::Settings, router::Router};
 use crate::{
-    config::{Fingerprint, file},
+    config::{Fingerprint, Report, Sources, file},
     upstream::Upstream,
 };
 
@@ -33,6 +36,10 @@ pub struct Snapshot {
     pub router: Router,
     /// What holds on every route.
     pub settings: Arc<Settings>,
+    /// What it was read from.
+    pub sources: Arc<Sources>,
+    /// What of it is hardly meant.
+    pub warnings: Report,
     /// What only a restart can change.
     pub fixed: Fixed,
     /// Every credential, for the admin listener.
@@ -54,8 +61,8 @@ pub struct Fixed {
     pub server: file::Server,
     /// `[admin] listen`.
     pub admin: Option<file::AdminAddress>,
-    /// `[[listeners]]`.
-    pub listeners: Vec<file::Listener>,
+    /// The addresses of `[[listeners]]`. What else is said of them may change.
+    pub listeners: Vec<SocketAddr>,
 }
 
 impl Fixed {
@@ -64,7 +71,7 @@ impl Fixed {
         let differs = [
             (self.server != new.server, "server"),
             (self.admin != new.admin, "admin.listen"),
-            (self.listeners != new.listeners, "listeners"),
+            (self.listeners != new.listeners, "listeners.address"),
         ];
         differs.into_iter().filter_map(|(differs, name)| differs.then_some(name)).collect()
     }

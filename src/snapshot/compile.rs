@@ -9,17 +9,21 @@ use http::HeaderName;
 use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
-    Fixed, Snapshot,
+    Fixed, Listener, Snapshot,
     instance::Instance,
     mentions,
     route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
 };
 use crate::{
-    config::{Configuration, Ending, Fingerprint, Opens, PluginUse, PolicyDraft, Problems, RouteDraft, UpstreamDraft},
+    config::{
+        Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, Report, RouteDraft,
+        TlsDraft, file,
+    },
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
     services::Services,
-    upstream::Upstream,
+    tls::Tls,
+    upstream::{Upstream, tls::SystemAuthorities},
 };
 
 /// Compiles a configuration; what is wrong with it is added to `problems`. Policies that do not change are taken over
@@ -48,7 +52,8 @@ pub fn compile(
     };
     refuse_overlaps(&configuration, problems);
     mentions::check(&configuration, &instances, problems);
-    let settings = Arc::new(settings(&configuration, &instances, problems));
+    let listeners = listeners(&configuration, services, problems);
+    let settings = Arc::new(settings(&configuration, &instances, listeners, problems));
     let built = Built {
         configuration: &configuration,
         instances: &instances,
@@ -68,10 +73,12 @@ pub fn compile(
         routes: routes.into_iter().collect::<Option<_>>()?,
         router: router?,
         settings,
+        sources: Arc::default(),
+        warnings: Report::default(),
         fixed: Fixed {
             server: configuration.server,
             admin: configuration.admin.map(|(listen, _)| listen),
-            listeners: configuration.listeners,
+            listeners: configuration.listeners.iter().map(|listener| listener.file.address).collect(),
         },
         secrets: configuration.credentials.iter().map(|draft| draft.own_fingerprint).collect(),
         credentials,
@@ -103,17 +110,13 @@ fn upstreams(
     services: &Services,
     problems: &mut Problems,
 ) -> BTreeMap<String, Arc<Upstream>> {
-    let may_resolve = !configuration.secrets.is_absent_fine();
+    let system = SystemAuthorities::default();
     let mut upstreams = BTreeMap::new();
-    for (name, UpstreamDraft { file, location, .. }) in &configuration.upstreams {
-        match Upstream::compile(name, file, may_resolve, services.metrics.upstream(name)) {
+    for (name, draft) in &configuration.upstreams {
+        let metrics = services.metrics.upstream(name);
+        match Upstream::compile(name, &draft.file, &configuration.secrets, &system, metrics) {
             Ok(upstream) => _ = upstreams.insert(name.clone(), Arc::new(upstream)),
-            Err(wrong) => {
-                for (index, why) in wrong {
-                    let path = format!("{}.targets[{index}]", location.path);
-                    problems.add(location.file, file.targets.0[index].span(), path, why);
-                }
-            }
+            Err(wrong) => wrong.into_iter().for_each(|(field, why)| draft.problem(problems, &field, why)),
         }
     }
     upstreams
@@ -185,6 +188,7 @@ fn instances(
 fn settings(
     configuration: &Configuration<'_>,
     instances: &[Option<Arc<Instance>>],
+    listeners: Vec<Arc<Listener>>,
     problems: &mut Problems,
 ) -> Settings {
     let mut identity =
@@ -208,7 +212,26 @@ fn settings(
         log: configuration.log.clone(),
         audit: configuration.audit.clone(),
         admin_token: configuration.admin.as_ref().and_then(|(_, token)| token.clone()),
+        listeners,
     }
+}
+
+/// What holds for connections to each address. Where secrets are not at hand the certificates are not either.
+fn listeners(configuration: &Configuration<'_>, services: &Services, problems: &mut Problems) -> Vec<Arc<Listener>> {
+    let has_files = !configuration.secrets.is_absent_fine();
+    let compiled = configuration.listeners.iter().enumerate().map(|(number, ListenerDraft { file, tls, .. })| {
+        let tls = tls.as_ref().filter(|_| has_files);
+        let tls = tls.and_then(|tls| Tls::build(tls, number, &configuration.secrets, &services.tickets, problems));
+        let networks = file.proxy_protocol.iter().flat_map(|networks| &networks.0);
+        Arc::new(Listener {
+            h2c: file.h2c,
+            proxy_protocol: networks.map(|network| network.0.0).collect(),
+            https_redirect: file.https_redirect.0,
+            hsts: file.hsts.as_ref().map(|hsts| hsts.0.0.clone()),
+            tls,
+        })
+    });
+    compiled.collect()
 }
 
 /// An open catch-all beside a protected route of the same servers is a way around it: any path that one forgot to
@@ -307,6 +330,8 @@ impl Built<'_, '_> {
             ending,
             paths: draft.pattern.paths.as_slice().into(),
             allows_encoded_slash: draft.allows_encoded_slash,
+            https_redirect: draft.https_redirect,
+            hsts: draft.hsts.clone(),
             max_body_bytes: draft.max_body_bytes,
             realm: draft.realm.replace(['"', '\\'], "'"),
         }))
@@ -320,6 +345,7 @@ impl Built<'_, '_> {
         }
         let mut hidden = Places::default();
         let mut is_whole = true;
+        let mut needs_certificate = false;
         let mut added: Vec<usize> = Vec::new();
         let mut authenticator = |plugin: &PluginUse, problems: &mut Problems| {
             let policy = &self.configuration.policies[plugin.policy];
@@ -342,6 +368,10 @@ impl Built<'_, '_> {
             if !added.contains(&plugin.policy) {
                 added.push(plugin.policy);
                 hidden.merge(hook.hidden());
+                if hook.needs_certificate() {
+                    needs_certificate = true;
+                    self.refuse_unasked(plugin, &policy.key, problems);
+                }
                 pipeline.add(&name, &instance.hooks);
             }
             Some(Authenticator { metrics: self.services.metrics.policy(&policy.key), policy: name, hook: hook.clone() })
@@ -356,17 +386,30 @@ impl Built<'_, '_> {
             None => None,
             Some(name) => Some(Arc::new(Identity::anonymous(self.configuration.consumers.get(&name.text)?))),
         };
-        is_whole.then(|| Some(Auth { alternatives: alternatives.into(), anonymous, hidden }))
+        is_whole.then(|| Some(Auth { needs_certificate, alternatives: alternatives.into(), anonymous, hidden }))
+    }
+
+    /// A policy that goes by certificates that nobody is asked for would let nobody in, and look as if it did (pitfall 7).
+    fn refuse_unasked(&self, plugin: &PluginUse, policy: &str, problems: &mut Problems) {
+        let asked = |clients: &file::Clients| clients.client_auth != file::ClientAuth::Off;
+        let asks =
+            |tls: &TlsDraft<'_>| asked(&tls.clients.file) || tls.names.iter().any(|(_, clients)| asked(&clients.file));
+        if !self.configuration.listeners.iter().filter_map(|listener| listener.tls.as_ref()).any(asks) {
+            let text =
+                format!("`{policy}` goes by client certificates, and no listener asks for one: see `client_auth`");
+            plugin.location.problem(problems, "", text);
+        }
     }
 
     /// Of a route with all that it uses.
     fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
         let uses = draft.auth.iter().flatten().chain(&draft.plugins);
         let policies = uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.fingerprint));
-        let upstream = match &draft.ending {
-            Ending::Forward(name) => self.configuration.upstreams.get(name).map(|upstream| upstream.fingerprint),
-            _ => None,
+        let Ending::Forward(name) = &draft.ending else {
+            return Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies));
         };
-        Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies).chain(upstream))
+        let upstream = self.configuration.upstreams.get(name).map(|upstream| upstream.fingerprint);
+        let files = self.upstreams.get(name).map(|upstream| upstream.files);
+        Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies).chain(upstream).chain(files))
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target, consumer, reason, error, user agent |
 //! | `authentication`, `authorization` | a policy decided | result, reason, request id, route, policy, consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
+//! | `handshake` | a TLS handshake failed | result, reason, listener, server name, subject, address |
 //! | `reload`, `listening`, ... | something happened to the process | level, message, and what belongs to it |
 //!
 //! What is absent is left out. Sizes are in bytes, durations in microseconds.
@@ -175,7 +176,8 @@ pub struct Audit<'a> {
     pub tenant: Option<&'a str>,
     /// Who vouches for the subject.
     pub issuer: Option<&'a str>,
-    /// Who an attempt that was denied said it was: an object of its own, so that nobody takes it for who it was.
+    /// Who an attempt that was denied said it was: an object of its own, so that nobody takes it for who it was. Of
+    /// several keys the first is its `key_id`, and all are its `key_ids`.
     pub claimed: Option<&'a Claimed>,
     /// The credentials that took part. The first is `credential_id`; where there are more, all are `credential_ids`.
     pub credentials: &'a [Arc<Credential>],
@@ -208,13 +210,45 @@ impl Audit<'_> {
         }
         if let Some(claimed) = self.claimed {
             object = object.object("claimed", |inner| {
-                claimed.fields().fold(inner, |inner, (name, value)| inner.str(name, text(value)))
+                let inner = claimed.fields().fold(inner, |inner, (name, value)| inner.str(name, text(value)));
+                let ids = claimed.key_ids();
+                if ids.len() > 1 { inner.strs("key_ids", ids.map(text)) } else { inner }
             });
         }
         object
             .plain("address", |line| append_address(self.address, line))
             .str("method", text(self.method))
             .str("path", path(self.path))
+            .end();
+    }
+}
+
+/// A TLS handshake that failed: nobody was let in, and there is no request to tell of it.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusedHandshake<'a> {
+    /// The code of the reason.
+    pub reason: &'a str,
+    /// The number of the listener in the file.
+    pub listener: usize,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// The name that was asked for.
+    pub server_name: Option<&'a str>,
+    /// The subject of a certificate that was not taken: what it says of itself, and nobody vouches for.
+    pub subject: Option<&'a str>,
+}
+
+impl RefusedHandshake<'_> {
+    fn append(&self, line: &mut Vec<u8>) {
+        Object::begin(line)
+            .plain("time", clock::now)
+            .str("event", "handshake")
+            .str("result", AuditResult::Denied.as_str())
+            .str("reason", text(self.reason))
+            .num("listener", self.listener as u64)
+            .opt_str("server_name", self.server_name.map(text))
+            .opt_str("subject", self.subject.map(text))
+            .plain("address", |line| append_address(self.address, line))
             .end();
     }
 }
@@ -268,6 +302,13 @@ impl Output {
     /// lets the request go on says so with [`Output::count_dropped`].
     pub fn try_audit(&self, audit: &Audit<'_>) -> Result<(), Full> {
         self.try_line(Urgency::High, |line| audit.append(line))
+    }
+
+    /// Queues what is to be said of a handshake. Without room it is dropped and counted.
+    pub fn handshake(&self, refused: &RefusedHandshake<'_>) {
+        if self.try_line(Urgency::High, |line| refused.append(line)).is_err() {
+            self.count_dropped();
+        }
     }
 
     /// Queues a note. Without room it is dropped and counted.

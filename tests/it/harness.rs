@@ -31,6 +31,8 @@ use hyper::body::{Body, Frame};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+#[allow(dead_code, reason = "listeners and upstreams each need some of it")]
+mod authority;
 mod client;
 mod gateway;
 mod inspect;
@@ -40,11 +42,12 @@ mod systemd;
 mod tests;
 mod upstream;
 
+pub(crate) use authority::{Authority, KeyType, Leaf, Pair, Purpose};
 pub(crate) use client::{Asking, Client, Opened, Raw, Response, WebSocket, raw};
 pub(crate) use gateway::{Gateway, GatewayBuilder, Output, portcullis, program};
 pub(crate) use peer::Peer;
 pub(crate) use systemd::Systemd;
-pub(crate) use upstream::{RawUpstream, Recorded, Reply, Upstream};
+pub(crate) use upstream::{RawUpstream, Recorded, Reply, TlsServer, Upstream};
 
 /// The longest that anything is waited for. Far above what a loaded machine with two cores needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_jose::{
-    Algorithm, Expectations, Times, Token,
+    Algorithm, Binding, CertificateBinding, Expectations, Times, Token,
     claims::{Path, Rule},
 };
 use portcullis_plugin::{
@@ -29,6 +29,7 @@ pub(crate) struct Issuer {
     pub(crate) tenant: Option<String>,
     pub(crate) consumers: Consumers,
     pub(crate) headers: Headers,
+    pub(crate) binding: CertificateBinding,
     pub(crate) version_claim: Option<Path>,
 }
 
@@ -37,12 +38,14 @@ pub(crate) struct Judged {
     pub(crate) identity: Identity,
     pub(crate) times: Times,
     pub(crate) revocation: RevocationKeys,
+    pub(crate) binding: Binding,
 }
 
 /// What its claims come to, where nothing speaks against them.
 struct Heard {
     said: Said,
     revocation: RevocationKeys,
+    binding: Binding,
     credential: Option<Arc<Credential>>,
     tenant: Option<String>,
 }
@@ -54,8 +57,9 @@ impl Issuer {
         let claims = token.into_claims();
         let said = times.map_err(Denial::unauthorized).and_then(|times| Ok((times, self.hear(&claims)?)));
         match said {
-            Ok((times, Heard { said, revocation, credential, tenant })) => {
-                Ok(Judged { identity: self.identity(said, tenant, credential, claims, times), times, revocation })
+            Ok((times, Heard { said, revocation, binding, credential, tenant })) => {
+                let identity = self.identity(said, tenant, credential, claims, times);
+                Ok(Judged { identity, times, revocation, binding })
             }
             Err(denial) => Err(denial.claiming(claimed(&claims))),
         }
@@ -65,6 +69,7 @@ impl Issuer {
         if !self.rules.iter().all(|rule| rule.holds(claims)) {
             return Err(Denial::unauthorized(Reason::ClaimMismatch));
         }
+        let binding = Binding::of(claims, self.binding).map_err(Denial::unauthorized)?;
         let revocation = RevocationKeys::of(claims, self.version(claims)?);
         let said = self.parts.read(claims).map_err(Denial::unauthorized)?;
         let credential = self.consumers.of(&said, claims);
@@ -72,7 +77,7 @@ impl Issuer {
             return Err(Denial::forbidden(Reason::ConsumerUnknown));
         }
         let tenant = self.tenant(said.tenant.as_deref(), credential)?;
-        Ok(Heard { revocation, credential: credential.cloned(), tenant, said })
+        Ok(Heard { revocation, binding, credential: credential.cloned(), tenant, said })
     }
 
     /// What is configured is present and right (pitfall 20).

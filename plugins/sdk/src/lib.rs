@@ -48,6 +48,7 @@
 //! - What a credential's entry says for all kinds (`enabled`, `expires`, `routes`, ...) the engine checks by itself after
 //!   a plugin has granted: see [`Credential`].
 
+mod address_block;
 mod answer;
 mod attempts;
 mod build;
@@ -65,6 +66,7 @@ mod span;
 mod store;
 pub mod testing;
 
+pub use address_block::AddressBlock;
 pub use answer::{Answer, BoxFuture};
 pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, OnStoreFailure};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, NoCredential, Plugin};
@@ -75,7 +77,8 @@ pub use hooks::{
     EditResponse, Guard, Hooks, Observe, Outcome, PluginError, Refusal, RefusalStatus, Verdict,
 };
 pub use identity::{
-    Claims, Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage, encode_item,
+    CertificateNames, Claims, Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage,
+    encode_item,
 };
 pub use mention::{Mention, Mentioned};
 pub use places::{Found, HeaderNames, Place, PlaceFields, Places};

@@ -11,9 +11,11 @@
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
+    future::poll_fn,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -21,8 +23,8 @@ use http::{HeaderName, HeaderValue, request::Parts};
 
 use crate::{
     Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert, Consumer, Counter,
-    Credential, CredentialEntry, CredentialLimits, Exchange, Hooks, Identity, LocalStore, Plugin, RequestCx, Secret,
-    SecretSource, Store, UnixTime, Usage,
+    Credential, CredentialEntry, CredentialLimits, Exchange, Hooks, Identity, LocalStore, Plugin, Reason, RequestCx,
+    Secret, SecretSource, Store, UnixTime, Usage,
 };
 
 /// A request made by hand.
@@ -39,12 +41,18 @@ pub struct Request {
     pub body: Bytes,
     /// What is read of the body fails with this.
     pub body_error: Option<BodyError>,
+    /// So many times the body is waited for in vain, before it comes or fails.
+    pub body_waits: usize,
     /// Held back by [`RequestCx::hold_body`]: the limit and the check.
     pub held: Option<(usize, BodyCheck)>,
     /// The target as it came, where it differs from the canonical one.
     pub received_target: Option<String>,
     /// Whether the client spoke TLS.
     pub is_https: bool,
+    /// The client's certificate, or why the one it sent does not count.
+    pub certificate: Result<Option<ClientCert>, Reason>,
+    /// The other end of the connection, where it is not `address`.
+    pub peer: Option<SocketAddr>,
     /// What stands at the parameters of the route's path.
     pub path_parameters: Vec<(String, String)>,
     /// The time.
@@ -62,9 +70,12 @@ impl Request {
             identity: None,
             body: Bytes::new(),
             body_error: None,
+            body_waits: 0,
             held: None,
             received_target: None,
             is_https: false,
+            certificate: Ok(None),
+            peer: None,
             path_parameters: Vec::new(),
             now: UnixTime(1_800_000_000),
         }
@@ -97,10 +108,10 @@ impl Exchange for Request {
         self.address
     }
     fn peer(&self) -> SocketAddr {
-        SocketAddr::new(self.address, 40_000)
+        self.peer.unwrap_or_else(|| SocketAddr::new(self.address, 40_000))
     }
-    fn certificate(&self) -> Option<&ClientCert> {
-        None
+    fn certificate(&self) -> Result<Option<&ClientCert>, Reason> {
+        self.certificate.as_ref().map(Option::as_ref).map_err(|reason| *reason)
     }
     fn route(&self) -> &str {
         &self.route
@@ -130,7 +141,17 @@ impl Exchange for Request {
             None if self.body.len() > limit => Err(BodyError::TooLarge),
             None => Ok(self.body.clone()),
         };
-        Box::pin(async { body })
+        let mut waits = std::mem::take(&mut self.body_waits);
+        Box::pin(async move {
+            poll_fn(|context| {
+                let Some(left) = waits.checked_sub(1) else { return Poll::Ready(()) };
+                waits = left;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+            body
+        })
     }
     fn hold_body(&mut self, limit: usize, check: BodyCheck) {
         self.held = Some((limit, check));

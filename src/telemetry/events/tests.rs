@@ -181,6 +181,16 @@ fn who_was_claimed_stands_apart_from_who_it_was_and_cannot_shape_the_line() {
 }
 
 #[test]
+fn of_several_keys_that_are_claimed_all_are_named() {
+    let claimed = |ids: &[&str]| {
+        let claimed = Claimed::by_key_ids(ids.iter().copied());
+        line(|line| Audit { claimed: Some(&claimed), ..audit(&[]) }.append(line)).1["claimed"].to_string()
+    };
+    assert_eq!(claimed(&["a"]), r#"{"key_id":"a"}"#);
+    assert_eq!(claimed(&["a\"", "b"]), r#"{"key_id":"a\"","key_ids":["a\"","b"]}"#);
+}
+
+#[test]
 fn several_credentials_are_all_named() {
     let two = [credential("cert-1"), credential("token-1")];
     let (_, value) = line(|line| audit(&two).append(line));

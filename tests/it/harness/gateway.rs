@@ -197,7 +197,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// Sets an environment variable of the gateway.
+    /// Sets an environment variable of the gateway, which may have words in it as the configuration has.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
@@ -241,7 +241,7 @@ impl GatewayBuilder {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // Of a systemd that happens to run the tests: readiness is not for it.
         command.env_remove("NOTIFY_SOCKET");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.environment.iter().map(|(name, value)| (name, self.place.filled(value))));
         command
     }
 }
@@ -307,9 +307,13 @@ impl Place {
         command
     }
 
+    /// With a value in the place of every word.
+    fn filled(&self, text: &str) -> String {
+        self.words.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value))
+    }
+
     fn write_config(&self, toml: &str) {
-        let text =
-            self.words.iter().fold(toml.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value));
+        let text = self.filled(toml);
         let new = self.dir.path().join("portcullis.toml.new");
         fs::write(&new, text).expect("a file in our own directory");
         fs::rename(&new, self.config()).expect("a rename in our own directory");
