@@ -58,7 +58,8 @@ impl Claimed {
         Self::by_token(Some(issuer), Some(subject))
     }
 
-    /// By what was proven once and counts no longer: a token that is remembered and was revoked. It allocates nothing.
+    /// By what was proven once and counts no longer: a token or a certificate that is remembered and was
+    /// revoked. It allocates nothing.
     pub fn once(identity: Arc<Identity>) -> Self {
         Self(Who::Known(identity))
     }
@@ -71,7 +72,10 @@ impl Claimed {
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let [user, subject, issuer] = match &self.0 {
             Who::Named(names) => [&names.user, &names.subject, &names.issuer].map(Option::as_deref),
-            Who::Known(it) => [None, it.subject.as_deref(), it.issuer.as_deref()],
+            Who::Known(it) => {
+                let of_certificate = it.certificate.as_ref().map(|of| of.subject.as_str());
+                [None, it.subject.as_deref().or(of_certificate), it.issuer.as_deref()]
+            }
         };
         let fields = [("user", user), ("key_id", self.key_ids().next()), ("subject", subject), ("issuer", issuer)];
         let fields = fields.into_iter().filter_map(|(name, value)| Some((name, cut(value?))));
