@@ -7,6 +7,7 @@
 
 mod admin;
 mod basic_auth;
+mod claimed;
 mod client_address;
 mod configuration;
 mod daemon;
@@ -27,6 +28,7 @@ mod reload;
 mod reload_credentials;
 mod reload_storm;
 mod routing;
+mod rules;
 mod secrets;
 mod shutdown;
 mod smoke;
