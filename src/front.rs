@@ -31,6 +31,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use pingora_core::{
     apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     protocols::{
@@ -109,8 +110,9 @@ impl Fault {
 }
 
 /// Makes the whole HTTP/1 response to a request that ends here: status line, headers, body. The engine's one table
-/// makes it, and logs and counts it as well. A peer without an internet address (a Unix socket) is `0.0.0.0:0`.
-pub type Refuse = Arc<dyn Fn(Fault, SocketAddr) -> Bytes + Send + Sync>;
+/// makes it, and logs and counts it as well. A peer without an internet address (a Unix socket) is `0.0.0.0:0`. Over TLS
+/// the response has the listener's `Strict-Transport-Security` (RFC 6797 section 7.1), if it has any.
+pub type Refuse = Arc<dyn Fn(Fault, SocketAddr, Option<&HeaderValue>) -> Bytes + Send + Sync>;
 
 /// What a listening service runs: see the module.
 pub struct Front<A> {
@@ -161,20 +163,22 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
                 Ok(Opening::Head(head)) => head,
                 Ok(Opening::Preface(read)) => return self.http2(Replayed::new(read, stream), closing).await,
                 Err(End::Refuse(fault)) if expected != Expected::Http2 => {
-                    let answer = (self.refuse)(fault, connection::peer(&*stream));
+                    let listener = self.entrance.listener();
+                    let hsts = listener.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some());
+                    let answer = (self.refuse)(fault, connection::peer(&*stream), hsts);
                     return connection::refuse(&mut stream, &answer).await;
                 }
-                Err(_) => return,
+                Err(_) => return connection::farewell(&mut stream).await,
             };
             // Only the first bytes of a connection can be the preface (RFC 9113 section 3.4).
             expected = Expected::Http1;
             let session = self.session(stream, head, settings.take(), closing);
             life.reset();
             let Some(reused) = self.app.serve(session, closing, &life, &mut pulse).await else { return };
-            if *closing.borrow() {
-                return;
-            }
             (stream, settings) = reused.consume();
+            if *closing.borrow() {
+                return connection::farewell(&mut stream).await;
+            }
         }
     }
 

@@ -219,9 +219,14 @@ fn settings(
 /// What holds for connections to each address. Where secrets are not at hand the certificates are not either.
 fn listeners(configuration: &Configuration<'_>, services: &Services, problems: &mut Problems) -> Vec<Arc<Listener>> {
     let has_files = !configuration.secrets.is_absent_fine();
-    let compiled = configuration.listeners.iter().enumerate().map(|(number, ListenerDraft { file, tls, .. })| {
-        let tls = tls.as_ref().filter(|_| has_files);
-        let tls = tls.and_then(|tls| Tls::build(tls, number, &configuration.secrets, &services.tickets, problems));
+    let compiled = configuration.listeners.iter().enumerate().map(|(number, ListenerDraft { file, tls, location })| {
+        let draft = tls.as_ref().filter(|_| has_files);
+        let before = problems.len();
+        let tls = draft.and_then(|tls| Tls::build(tls, number, &configuration.secrets, &services.tickets, problems));
+        // Whatever went wrong and was not said: a listener that is to speak TLS never speaks plain.
+        if draft.is_some() && tls.is_none() && problems.len() == before {
+            location.problem(problems, "tls", "this listener cannot speak TLS");
+        }
         let networks = file.proxy_protocol.iter().flat_map(|networks| &networks.0);
         Arc::new(Listener {
             h2c: file.h2c,

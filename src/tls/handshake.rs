@@ -10,9 +10,9 @@ use openssl::{
 };
 use pingora_core::protocols::{l4::stream::Stream as L4Stream, tls::SslStream};
 use portcullis_plugin::{Reason, UnixTime};
-use portcullis_x509::{Facts, Fault};
+use portcullis_x509::{Facts, Fault, MAX_SENT_CERTIFICATES};
 
-use super::{Secured, Tls, clients::Clients, names::Name};
+use super::{Secured, Tls, clients::Clients, ffi, names::Name};
 use crate::config::file;
 
 /// What is found out in the course of a handshake. OpenSSL's callbacks have nothing but the connection to put it on.
@@ -37,7 +37,8 @@ pub(super) fn seen(ssl: &SslRef) -> Option<&Arc<Seen>> {
 impl Seen {
     /// Which name the client asked for, and what it gets; none: it is refused.
     pub(super) fn asked(&self, server_name: Option<Box<str>>, name: Option<Arc<Name>>) {
-        // A second first message (RFC 8446 section 4.1.4) asks for the same, or OpenSSL refuses it.
+        // The context of the name has no such callback: of a second first message (RFC 8446 section 4.1.4) that asks for
+        // another name nobody hears, and the first holds.
         let _ = self.asked.set((server_name, name));
     }
 
@@ -48,7 +49,11 @@ impl Seen {
         } else if chain.error_depth() > 0 {
             return true;
         } else {
-            match judged(clients, chain) {
+            let judged = judged(clients, chain);
+            // A comparison with a CA that was not the one leaves errors behind, and OpenSSL would take them for this
+            // connection's own when it next has to wait for the client.
+            drop(ErrorStack::get());
+            match judged {
                 Ok(()) => return true,
                 Err(fault) => fault,
             }
@@ -65,6 +70,9 @@ impl Seen {
 /// What OpenSSL does not look at by the store that it was given.
 fn judged(clients: &Clients, chain: &X509StoreContextRef) -> Result<(), Fault> {
     let (trust, verified) = clients.trust.as_ref().zip(chain.chain()).ok_or(Fault::UnknownCa)?;
+    if ffi::sent_along(chain) > MAX_SENT_CERTIFICATES {
+        return Err(Fault::ChainTooLong);
+    }
     let links: Vec<&X509Ref> = verified.iter().collect();
     trust.check_purpose(links.first().ok_or(Fault::UnknownCa)?)?;
     trust.revocation(&links, UnixTime::now())
@@ -138,7 +146,7 @@ pub struct Shaken {
 /// Shakes hands on a connection to this listener.
 pub async fn accept(tls: &Tls, plain: L4Stream) -> Shaken {
     let seen = Arc::new(Seen::default());
-    let made = Ssl::new(&tls.entry).map(|mut ssl| {
+    let made = Ssl::new(&tls.entry().1).map(|mut ssl| {
         ssl.set_ex_data(*SEEN, seen.clone());
         ssl
     });
@@ -199,11 +207,18 @@ impl Seen {
     }
 }
 
-/// Numbers of OpenSSL's sslerr.h, which are part of its interface. The first error is the one that began it.
+/// Numbers of OpenSSL's sslerr.h, which are part of its interface. The first error of its TLS library is the one that
+/// began it: those of others have numbers of their own, and may be from before.
 fn of_openssl(stack: &ErrorStack) -> Failure {
     /// A client's alert is this and its number (RFC 8446 section 6).
     const ALERTS: i32 = 1000;
-    let Some(first) = stack.errors().first() else { return Failure::Closed };
+    /// `ERR_LIB_SSL` of OpenSSL's err.h.
+    const TLS_LIBRARY: i32 = 20;
+    if stack.errors().is_empty() {
+        return Failure::Closed;
+    }
+    let own = stack.errors().iter().find(|error| error.library_code() == TLS_LIBRARY);
+    let Some(first) = own else { return Failure::Malformed };
     match first.reason_code() {
         // UNEXPECTED_EOF_WHILE_READING
         294 => Failure::Closed,

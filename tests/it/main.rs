@@ -34,6 +34,7 @@ mod shutdown;
 mod smoke;
 mod streams;
 mod subcommands;
+mod tls_attacks;
 mod upgrades;
 mod upstream_tls;
 mod upstreams;
