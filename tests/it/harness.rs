@@ -31,6 +31,8 @@ use hyper::body::{Body, Frame};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+#[allow(dead_code, reason = "listeners and upstreams each need some of it")]
+mod authority;
 mod client;
 mod gateway;
 mod inspect;
@@ -40,6 +42,8 @@ mod systemd;
 mod tests;
 mod upstream;
 
+#[allow(unused_imports, reason = "listeners and upstreams each need some of them")]
+pub(crate) use authority::{Authority, KeyType, Leaf, Pair, Purpose};
 pub(crate) use client::{Asking, Client, Opened, Raw, Response, WebSocket, raw};
 pub(crate) use gateway::{Gateway, GatewayBuilder, Output, portcullis, program};
 pub(crate) use peer::Peer;
