@@ -30,5 +30,6 @@ mod shutdown;
 mod smoke;
 mod streams;
 mod subcommands;
+mod tls;
 mod upgrades;
 mod upstreams;

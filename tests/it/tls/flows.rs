@@ -1,0 +1,182 @@
+//! What goes through TLS: gRPC from and to a library that is none of ours, WebSockets, large bodies, events.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{CERTIFICATE, NAME, World, configured};
+use crate::harness::{Authority, Client, Gateway, Leaf, Peer, WebSocket, key};
+
+/// gRPC in Python on both sides, TLS and HTTP/2 on both sides.
+struct Calls {
+    client: Peer,
+    service: Peer,
+    gateway: Gateway,
+    key: String,
+}
+
+impl Calls {
+    async fn start() -> Self {
+        let (ca, behind) = (Authority::new("Root"), Authority::new("Behind"));
+        let (service_pair, gateway_pair) =
+            (behind.issue(Leaf::server("orders.internal")), behind.issue(Leaf::client("gateway")));
+        let (key, sha256) = key("acme");
+        let more = format!(
+            "\n[upstreams.calls]\ntargets = [\"@CALLS@\"]\nprotocol = \"h2\"\n[upstreams.calls.tls]\nca = \"behind.pem\"\n\
+             server_name = \"orders.internal\"\ncert = \"gateway.pem\"\nkey = \"gateway.key\"\n\n[policies.keys]\n\
+             use = \"key-auth\"\n\n[consumers.acme]\n\n[[consumers.acme.credentials]]\nuse = \"key-auth\"\n\
+             id = \"acme-1\"\nsha256 = \"{sha256}\"\n\n[routes.calls]\npaths = [\"/shop.Orders/{{*rest}}\"]\n\
+             upstream = \"calls\"\nauth = [\"keys\"]\n"
+        );
+        let builder = configured(&ca, CERTIFICATE).toml(&format!("{}{more}", super::GATEWAY));
+        let builder = builder.file("behind.pem", behind.pem()).file("service.pem", service_pair.chain_pem());
+        let builder = builder.file("service.key", service_pair.key_pem()).file("gateway.pem", gateway_pair.chain_pem());
+        let builder = builder.file("gateway.key", gateway_pair.key_pem());
+        let dir = builder.dir().to_owned();
+        let mut service = Peer::start("grpc_server.py");
+        let listening = service.ask(&json!({
+            "cert": dir.join("service.pem"), "key": dir.join("service.key"), "client_ca": dir.join("behind.pem"),
+        }));
+        let builder = builder.set("CALLS", &format!("127.0.0.1:{}", listening["port"]));
+        let gateway = builder.set("UPSTREAM", "127.0.0.1:9").start().await;
+        Self { client: Peer::start("grpc_client.py"), service, gateway, key }
+    }
+
+    fn call(&mut self, method: &str, kind: &str, messages: &Value, key: Option<&str>) -> Value {
+        let metadata = key.map_or_else(|| json!({}), |key| json!({ "x-api-key": key, "x-consumer": "root" }));
+        self.client.ask(&json!({
+            "address": self.gateway.address(0).to_string(), "ca": self.gateway.dir().join("ca.pem"), "name": NAME,
+            "method": format!("/shop.Orders/{method}"), "kind": kind, "messages": messages, "metadata": metadata,
+        }))
+    }
+}
+
+#[tokio::test]
+async fn grpc_calls_of_all_kinds_go_through_tls_on_both_sides() {
+    let mut calls = Calls::start().await;
+    let key = calls.key.clone();
+    for (method, kind, messages, expected) in [
+        ("Unary", "unary_unary", json!(["one"]), json!(["one"])),
+        ("Count", "unary_stream", json!(["xxx"]), json!(["0", "1", "2"])),
+        ("Gather", "stream_unary", json!(["a", "b", "c"]), json!(["abc"])),
+        // Each message is sent once the one before has been answered: nothing is held back on the way.
+        ("Chat", "stream_stream", json!(["a", "b", "c"]), json!(["a", "b", "c"])),
+    ] {
+        let answer = calls.call(method, kind, &messages, Some(&key));
+        assert_eq!((&answer["code"], &answer["messages"]), (&"OK".into(), &expected), "{method}: {answer:#}");
+        assert_eq!(answer["trailers"]["x-served"], "yes", "{method}: {answer:#}");
+        let seen = calls.service.ask(&json!({}));
+        let metadata = &seen["calls"][0]["metadata"];
+        assert_eq!((&metadata["x-consumer"], &metadata["x-api-key"]), (&"acme".into(), &Value::Null), "{seen:#}");
+    }
+    let large = "x".repeat(3 << 20);
+    let answer = calls.call("Unary", "unary_unary", &json!([large]), Some(&key));
+    assert_eq!(
+        (answer["code"].as_str(), answer["messages"][0].as_str().map(str::len)),
+        (Some("OK"), Some(large.len()))
+    );
+}
+
+#[tokio::test]
+async fn grpc_calls_that_are_refused_have_a_status_of_grpc() {
+    let mut calls = Calls::start().await;
+    let key = calls.key.clone();
+    let one = json!(["one"]);
+    assert_eq!(calls.call("Unary", "unary_unary", &one, None)["code"], "UNAUTHENTICATED");
+    assert_eq!(calls.call("Chat", "stream_stream", &one, Some("wrong"))["code"], "UNAUTHENTICATED");
+    assert_eq!(calls.service.ask(&json!({}))["calls"], json!([]));
+    let refused = calls.call("Unary", "unary_unary", &json!(["refuse"]), Some(&key));
+    assert_eq!((&refused["code"], &refused["details"]), (&"PERMISSION_DENIED".into(), &"as you wish".into()));
+    assert_eq!(calls.call("Nothing", "unary_unary", &one, Some(&key))["code"], "UNIMPLEMENTED");
+}
+
+#[tokio::test]
+async fn a_websocket_goes_through_tls() {
+    let world = World::start("").await;
+    let opened = WebSocket::open_by_tls(world.gateway.address(0), &world.tls().http1(), "/chat", &[]).await;
+    let mut socket = opened.unwrap_or_else(|refused| panic!("{}", refused.status));
+    for text in ["one", "two", &"x".repeat(100_000)] {
+        socket.send(text).await;
+        assert_eq!(socket.next().await.as_deref(), Some(text));
+    }
+    assert_eq!(world.upstream.last().header("x-forwarded-proto"), Some("https"));
+}
+
+const LARGE: usize = 24 << 20;
+
+/// Bytes that are nowhere the same as a little before.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..u32::try_from(length.div_ceil(4)).expect("no more than that")).flat_map(u32::to_le_bytes).take(length).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_bodies_go_through_both_ways_whole() {
+    let world = World::start("").await;
+    let body = pattern(LARGE);
+    for tls in [world.tls().http1(), world.tls().http2()] {
+        let client = Client::by_tls(world.gateway.address(0), &tls);
+        let mut answer = client.post("/echo", body.clone()).open().await;
+        let mut received = 0;
+        while let Some(piece) = answer.next().await {
+            let piece = piece.expect("not cut off");
+            assert!(body[received..].starts_with(&piece), "not the same after {received} bytes");
+            received += piece.len();
+        }
+        assert_eq!(received, LARGE);
+        assert!(world.upstream.last().is_complete);
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_answered_while_it_is_still_being_sent() {
+    let world = World::start("").await;
+    for tls in [world.tls().http1(), world.tls().http2()] {
+        let client = Client::by_tls(world.gateway.address(0), &tls);
+        let (asking, feed) = client.request("PUT", "/echo").streamed();
+        let mut answer = asking.open().await;
+        for word in ["one", "two"] {
+            assert!(feed.send(word));
+            assert_eq!(answer.next().await.expect("an echo").expect("not cut off"), word);
+        }
+        drop(feed);
+        assert!(answer.next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_at_once() {
+    let world = World::start("").await;
+    for tls in [world.tls().http1(), world.tls().http2()] {
+        let client = Client::by_tls(world.gateway.address(0), &tls);
+        let mut answer = client.get("/sse?chunks=3&ms=400").open().await;
+        assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+        let begun = Instant::now();
+        for number in 0..3_u32 {
+            let event = answer.next().await.expect("an event").expect("not cut off");
+            assert_eq!(event, format!("data: {number}\n\n"));
+            let (took, due) = (begun.elapsed(), Duration::from_millis(400) * number);
+            assert!(
+                took + Duration::from_millis(100) >= due && took < due + Duration::from_millis(350),
+                "{number}: {took:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_share_a_connection() {
+    let world = World::start("").await;
+    let client = Client::by_tls(world.gateway.address(0), &world.tls().http2());
+    assert_eq!(client.get("/x").send().await.status, 200);
+    let slow = client.get("/slow?ms=400").send();
+    let fast = async {
+        let begun = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(client.get("/x").send().await.status, 200);
+        }
+        begun.elapsed()
+    };
+    let (slow, fast) = tokio::join!(slow, fast);
+    assert_eq!((slow.status, client.connections().await), (200, 1));
+    assert!(fast < Duration::from_secs(2), "{fast:?}");
+}
