@@ -18,6 +18,7 @@ mod hmac;
 mod identity;
 mod jwt;
 mod logs;
+mod mtls;
 mod own_gateway;
 mod paths;
 mod readme;

@@ -377,6 +377,16 @@ impl WebSocket {
         Self::open_on(open(address, Some(tls)).await, &host, target, headers).await
     }
 
+    /// The same with another host than the one that TLS asks for.
+    pub(crate) async fn open_on_host(
+        address: SocketAddr,
+        tls: &Tls,
+        host: &str,
+        target: &str,
+    ) -> Result<Self, Response> {
+        Self::open_on(open(address, Some(tls)).await, host, target, &[]).await
+    }
+
     async fn open_on(
         stream: Box<dyn Stream>,
         host: &str,

@@ -30,6 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub(crate) struct Tls {
     connector: SslConnector,
     name: Option<String>,
+    is_name_verified: bool,
     /// Whether HTTP/2 is all that it offers.
     is_http2: bool,
 }
@@ -41,21 +42,21 @@ impl Tls {
         let mut store = X509StoreBuilder::new().expect("a store");
         store.add_cert(authority.pair().certificate.clone()).expect("taken");
         builder.set_cert_store(store.build());
-        TlsBuilder { builder, name: None }
+        TlsBuilder { builder, name: None, is_name_verified: true }
     }
 
     /// Does not look at the server's certificate.
     pub(crate) fn trusting_anyone() -> TlsBuilder {
         let mut builder = started();
         builder.set_verify(SslVerifyMode::NONE);
-        TlsBuilder { builder, name: None }
+        TlsBuilder { builder, name: None, is_name_verified: true }
     }
 
     /// Shakes hands. In TLS 1.3 a client has done so before the server has judged its certificate.
     pub(crate) async fn connect(&self, stream: TcpStream) -> Result<SslStream<TcpStream>, String> {
         let mut configuration = self.connector.configure().expect("a client");
         configuration.set_use_server_name_indication(self.name.is_some());
-        configuration.set_verify_hostname(self.name.is_some());
+        configuration.set_verify_hostname(self.is_name_verified && self.name.is_some());
         let ssl = configuration.into_ssl(self.name.as_deref().unwrap_or_default()).expect("a name");
         let mut stream = SslStream::new(ssl, stream).expect("a client");
         let connected = within("a handshake", Pin::new(&mut stream).connect()).await;
@@ -84,6 +85,7 @@ fn started() -> SslConnectorBuilder {
 pub(crate) struct TlsBuilder {
     builder: SslConnectorBuilder,
     name: Option<String>,
+    is_name_verified: bool,
 }
 
 impl TlsBuilder {
@@ -91,6 +93,12 @@ impl TlsBuilder {
     pub(crate) fn name(mut self, name: &str) -> Self {
         self.name = Some(name.into());
         self
+    }
+
+    /// Asks for this name, whatever the certificate says.
+    pub(crate) fn name_unverified(mut self, name: &str) -> Self {
+        self.is_name_verified = false;
+        self.name(name)
     }
 
     /// Has a certificate.
@@ -113,13 +121,18 @@ impl TlsBuilder {
     /// Offers HTTP/1.1 (RFC 7301).
     pub(crate) fn http1(mut self) -> Tls {
         self.builder.set_alpn_protos(b"\x08http/1.1").expect("names of protocols");
-        Tls { connector: self.builder.build(), name: self.name, is_http2: false }
+        self.build(false)
     }
 
     /// Offers HTTP/2.
     pub(crate) fn http2(mut self) -> Tls {
         self.builder.set_alpn_protos(b"\x02h2").expect("names of protocols");
-        Tls { connector: self.builder.build(), name: self.name, is_http2: true }
+        self.build(true)
+    }
+
+    fn build(self, is_http2: bool) -> Tls {
+        let Self { builder, name, is_name_verified } = self;
+        Tls { connector: builder.build(), name, is_name_verified, is_http2 }
     }
 }
 
