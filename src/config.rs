@@ -9,6 +9,7 @@ mod credentials;
 pub mod file;
 mod fingerprint;
 mod include;
+mod listeners;
 mod load;
 pub mod node;
 pub mod problem;
@@ -19,8 +20,9 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use credentials::{CredentialDraft, Opens, SAMPLE_KEY_SHA256, SAMPLE_PASSWORD_HASH, SAMPLE_SECRETS};
+pub use credentials::{CredentialDraft, Location, Opens, SAMPLE_KEY_SHA256, SAMPLE_PASSWORD_HASH, SAMPLE_SECRETS};
 pub use fingerprint::Fingerprint;
+pub use listeners::{ClientsDraft, ListenerDraft, TlsDraft};
 pub use load::{Configuration, PolicyDraft, UpstreamDraft, load};
 pub use problem::{Located, Problems, Report};
 pub use routes::{Alternative, Ending, PluginUse, PolicyRef, RouteDraft};

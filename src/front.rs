@@ -9,6 +9,8 @@
 //! The danger: whatever this module reads and Pingora would read differently is a way to smuggle a request. That is why
 //! the check refuses what it does not know, and why the bytes that were checked are the bytes that are handed over.
 //!
+//! - `entrance`: what a connection passes before its first request: the load balancer's word, the TLS handshake.
+//! - `proxy_protocol`: that word.
 //! - `head`: the check, pure.
 //! - `connection`: the first bytes of a request, with all that can end the wait for them.
 //! - `replayed`: a stream with bytes put back, for HTTP/2.
@@ -16,9 +18,11 @@
 //! - `open`: what is open and in flight, for limits and for the end of the process.
 
 mod connection;
+mod entrance;
 mod head;
 mod life;
 mod open;
+mod proxy_protocol;
 mod replayed;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -42,6 +46,7 @@ use self::{
 
 pub(crate) use self::head::is_authority;
 pub use self::{
+    entrance::{Entered, Entrance, Told},
     life::{StreamEnd, StreamLife, current_life},
     open::Open,
 };
@@ -108,34 +113,41 @@ pub struct Front<A> {
     app: Arc<App<A>>,
     limits: Limits,
     refuse: Refuse,
-    h2c: bool,
+    entrance: Entrance,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
-    /// Puts itself in front of `app`. With `h2c` a plain connection that begins with the HTTP/2 preface speaks HTTP/2
-    /// (RFC 9113 section 3.3); without it the preface is a bad request. On TLS the handshake decides.
-    pub fn new(app: Arc<A>, limits: Limits, open: Arc<Open>, refuse: Refuse, h2c: bool) -> Self {
+    /// Puts itself in front of `app`. Where the listener says `h2c`, a plain connection that begins with the HTTP/2
+    /// preface speaks HTTP/2 (RFC 9113 section 3.3); elsewhere the preface is a bad request. On TLS the handshake
+    /// decides.
+    pub fn new(app: Arc<A>, limits: Limits, open: Arc<Open>, refuse: Refuse, entrance: Entrance) -> Self {
         let mut options = app.server_options().cloned().unwrap_or_default();
         // Pingora is handed connections only once they have proven to be HTTP/2.
         options.h2c = true;
         options.h2_idle_timeout = Some(limits.idle_timeout);
         let (max_age, body_timeout) = (limits.max_stream_age, limits.body_timeout);
         let app = Arc::new(App { inner: app, options, open, max_age, body_timeout });
-        Self { app, limits, refuse, h2c }
+        Self { app, limits, refuse, entrance }
     }
 
-    /// What the first bytes of this connection can be.
-    fn expected(&self, stream: &Stream) -> Expected {
-        match stream.selected_alpn_proto() {
+    /// A new connection: who is let in, and what its first bytes can be.
+    async fn enter(&self, stream: Stream, closing: &ShutdownWatch) -> Option<(Stream, Expected)> {
+        let listener = self.entrance.listener();
+        let stream = tokio::select! {
+            biased;
+            stream = self.entrance.enter(&listener, stream, self.limits.head_timeout, &self.refuse) => stream?,
+            () = connection::closed(closing) => return None,
+        };
+        let expected = match stream.selected_alpn_proto() {
             Some(ALPN::H2) => Expected::Http2,
-            _ if self.h2c && stream.get_ssl_digest().is_none() => Expected::Either,
+            _ if listener.h2c && stream.get_ssl_digest().is_none() => Expected::Either,
             _ => Expected::Http1,
-        }
+        };
+        Some((stream, expected))
     }
 
     /// One connection, to its end.
-    async fn connection(&self, mut stream: Stream, closing: &ShutdownWatch) {
-        let mut expected = self.expected(&stream);
+    async fn connection(&self, mut stream: Stream, mut expected: Expected, closing: &ShutdownWatch) {
         let mut waits = Waits::new(closing);
         let life = Arc::new(StreamLife::default());
         let mut pulse = Timer::default();
@@ -145,8 +157,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
                 Ok(Opening::Head(head)) => head,
                 Ok(Opening::Preface(read)) => return self.http2(Replayed::new(read, stream), closing).await,
                 Err(End::Refuse(fault)) if expected != Expected::Http2 => {
-                    let answer = (self.refuse)(fault, connection::peer(&stream));
-                    return connection::refuse(stream, &answer).await;
+                    let answer = (self.refuse)(fault, connection::peer(&*stream));
+                    return connection::refuse(&mut stream, &answer).await;
                 }
                 Err(_) => return,
             };
@@ -197,7 +209,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, closing: &ShutdownWatch) -> Option<Stream> {
         // Over the limit the connection is closed without an answer: writing one could be made to wait.
         let _connection = self.app.open.connection(self.limits.max_connections)?;
-        self.connection(stream, closing).await;
+        let (stream, expected) = self.enter(stream, closing).await?;
+        self.connection(stream, expected, closing).await;
         None
     }
 

@@ -27,7 +27,7 @@ use crate::{
     admin::Admin,
     config::{Report, file},
     control::{self, Control, Revoker},
-    front::{Fault, Front, Limits, Open},
+    front::{Entrance, Fault, Front, Limits, Open},
     proxy::{
         Proxy,
         refusal::{Answer, Problem},
@@ -39,7 +39,8 @@ use crate::{
     signals::{self, Signal},
     snapshot::Snapshot,
     systemd,
-    telemetry::{Access, Logger, Metrics, Note, Output, Value},
+    telemetry::{Access, Logger, Metrics, Note, Output, RefusedHandshake, Value},
+    tls::{Failure, Handshake},
 };
 
 /// The longest head of an HTTP/1 request.
@@ -120,7 +121,7 @@ impl Started {
         let fixed = snapshot.fixed.clone();
         let mut sockets = Sockets { fds: Fds::new(), addresses: Vec::new(), files: Vec::new() };
         for listener in &fixed.listeners {
-            sockets.bind_tcp(listener.address)?;
+            sockets.bind_tcp(*listener)?;
         }
         match &fixed.admin {
             Some(file::AdminAddress::Tcp(address)) => sockets.bind_tcp(*address)?,
@@ -148,8 +149,9 @@ impl Started {
         let addresses = sockets.addresses.clone();
         let fds = Arc::new(Mutex::new(sockets.fds));
         let mut running = Vec::new();
-        for (listener, address) in fixed.listeners.iter().zip(&addresses) {
-            let front = Front::new(proxy.clone(), limits.clone(), open.clone(), refuse.clone(), listener.h2c);
+        for (number, address) in addresses.iter().take(fixed.listeners.len()).enumerate() {
+            let entrance = entrance(number, &services, &current);
+            let front = Front::new(proxy.clone(), limits.clone(), open.clone(), refuse.clone(), entrance);
             let mut service = Service::new(format!("listener {address}"), front);
             service.add_tcp(address);
             let (fds, watch) = (fds.clone(), watch.clone());
@@ -158,7 +160,7 @@ impl Started {
         if let (Some(admin), Some(address)) = (&fixed.admin, addresses.last()) {
             let app = Admin::new(services.clone(), current.clone(), open.clone(), watch.clone(), admin);
             // Counted apart: a scrape is no traffic, and a flood of traffic must not keep the operator out.
-            let front = Front::new(Arc::new(app), limits.clone(), Arc::default(), refuse, false);
+            let front = Front::new(Arc::new(app), limits.clone(), Arc::default(), refuse, Entrance::plain(false));
             let mut service = Service::new("admin".into(), front);
             match admin {
                 file::AdminAddress::Tcp(_) => service.add_tcp(address),
@@ -331,6 +333,28 @@ fn proxy(
     let mut proxy = HttpProxy::new(inner, Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)
+}
+
+/// The door of a listener: it goes by the configuration that serves when a connection comes.
+fn entrance(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snapshot>>) -> Entrance {
+    let (current, output) = (current.clone(), services.output.clone());
+    let metrics = services.metrics.listener(number);
+    let told = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
+        metrics.shaken(handshake.outcome.map_err(Failure::code));
+        // Who connects and leaves looks whether somebody is there: every load balancer does, once a second.
+        if let Err(failure) = handshake.outcome
+            && (handshake.has_begun || failure != Failure::Closed)
+        {
+            output.handshake(&RefusedHandshake {
+                reason: failure.code(),
+                listener,
+                address: peer.ip().to_canonical(),
+                server_name: handshake.server_name.as_deref(),
+                subject: handshake.subject.as_deref(),
+            });
+        }
+    };
+    Entrance::new(number, move || current.load().settings.listeners[number].clone(), Box::new(told))
 }
 
 /// Answers a request whose head never became one.

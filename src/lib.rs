@@ -14,7 +14,8 @@
 //! - [`config`]: what a file may say -> what it means -> what is wrong with it.
 //! - [`registry`], [`builtin`]: which plugins there are.
 //! - [`snapshot`]: routes, router, pipelines: a compiled configuration.
-//! - [`front`]: a connection before Pingora: limits, the HTTP/1 head read and checked.
+//! - [`front`]: a connection before Pingora: limits, TLS, the HTTP/1 head read and checked.
+//! - [`tls`]: certificates, who is asked for one, and what is known of a connection.
 //! - [`canonical`]: the one path that is matched, authorised and forwarded.
 //! - [`proxy`]: the one `ProxyHttp` implementation, and what its phases call.
 //! - [`upstream`]: the servers that requests are forwarded to.
@@ -54,6 +55,7 @@ pub mod signals;
 pub mod snapshot;
 pub mod systemd;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 
 use std::process::ExitCode;

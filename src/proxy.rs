@@ -284,6 +284,7 @@ impl ProxyHttp for Proxy {
             session.set_read_timeout(silence);
         }
         self.edit_response(session, state, head)?;
+        state.secure(head)?;
         if !state.bodies.is_empty()
             && head.remove_header(&header::CONTENT_LENGTH).is_some()
             && session.req_header().version == Version::HTTP_11

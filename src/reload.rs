@@ -168,6 +168,9 @@ fn needs_restart(fixed: &[&str]) -> String {
 pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
     retain(&services.metrics, snapshot);
+    let served = snapshot.settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let expiries = served.flat_map(|tls| &tls.expiries).map(|(name, until)| (name.as_str(), *until));
+    services.metrics.certificates(expiries);
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());
     log::set_max_level(snapshot.settings.log.level.0);
     snapshot.instances.values().for_each(|instance| instance.start(runtime));

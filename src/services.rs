@@ -13,6 +13,7 @@ use crate::{
     config::Fingerprint,
     proxy::held_body::Room,
     telemetry::{Output, metrics::Metrics},
+    tls::TicketKeys,
 };
 
 /// By kind and id, each with its secret.
@@ -29,6 +30,8 @@ pub struct Services {
     pub store: Arc<dyn Store>,
     /// Where bodies are held.
     pub room: Arc<Room>,
+    /// What TLS sessions are sealed with.
+    pub tickets: TicketKeys,
     /// Audit events found no room in spite of waiting, and none has been queued since.
     pub is_audit_stuck: AtomicBool,
     usage: Mutex<Used>,
@@ -43,6 +46,7 @@ impl Services {
             metrics,
             output,
             store: Arc::new(LocalStore::default()),
+            tickets: TicketKeys::random().expect("a machine without random numbers keeps no secret"),
             is_audit_stuck: AtomicBool::new(false),
             usage: Mutex::default(),
             shared: Mutex::default(),

@@ -3,14 +3,16 @@
 
 mod compile;
 pub mod instance;
+mod listener;
 pub mod route;
 pub mod router;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use portcullis_plugin::Credential;
 
 pub use compile::compile;
+pub use listener::Listener;
 pub use route::Route;
 
 use self::{instance::Instance, route::Settings, router::Router};
@@ -50,8 +52,8 @@ pub struct Fixed {
     pub server: file::Server,
     /// `[admin] listen`.
     pub admin: Option<file::AdminAddress>,
-    /// `[[listeners]]`.
-    pub listeners: Vec<file::Listener>,
+    /// The addresses of `[[listeners]]`. What else is said of them may change.
+    pub listeners: Vec<SocketAddr>,
 }
 
 impl Fixed {
@@ -60,7 +62,7 @@ impl Fixed {
         let differs = [
             (self.server != new.server, "server"),
             (self.admin != new.admin, "admin.listen"),
-            (self.listeners != new.listeners, "listeners"),
+            (self.listeners != new.listeners, "listeners.address"),
         ];
         differs.into_iter().filter_map(|(differs, name)| differs.then_some(name)).collect()
     }

@@ -20,7 +20,7 @@ pub mod logger;
 pub mod metrics;
 pub mod output;
 
-pub use events::{Access, Audit, AuditEvent, AuditResult, Note, Value};
+pub use events::{Access, Audit, AuditEvent, AuditResult, Note, RefusedHandshake, Value};
 pub use logger::Logger;
 pub use metrics::Metrics;
 pub use output::{Full, Output};

@@ -14,10 +14,12 @@ use crate::proxy::{
 };
 
 mod consumer;
+mod listener;
 mod route;
 mod values;
 
 pub use consumer::*;
+pub use listener::*;
 pub use route::*;
 use values::not_zero;
 pub use values::*;
@@ -120,30 +122,6 @@ pub struct Admin {
     pub listen: Spanned<Parsed<AdminAddress>>,
     /// What a caller has to send as `Authorization: Bearer`; required where it does not listen on loopback.
     pub token: Option<SecretSource>,
-}
-
-/// `[[listeners]]`: where connections are accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listener {
-    /// An IP address with its port.
-    #[serde(deserialize_with = "socket_address")]
-    pub address: SocketAddr,
-    /// Whether clients may speak HTTP/2 without TLS (prior knowledge, RFC 9113 section 3.3).
-    #[serde(default)]
-    pub h2c: bool,
-}
-
-/// The address itself, not a name: which of a name's addresses would it be?
-fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    struct Address(SocketAddr);
-    impl FromStr for Address {
-        type Err = &'static str;
-        fn from_str(text: &str) -> Result<Self, Self::Err> {
-            text.parse().map(Self).map_err(|_| "write an IP address with its port, such as \"127.0.0.1:8080\"")
-        }
-    }
-    Parsed::<Address>::deserialize(deserializer).map(|address| address.0.0)
 }
 
 /// `[client_address]`: which hops in front of the gateway are believed.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map},
-    net::SocketAddr,
     sync::Arc,
 };
 
@@ -12,6 +11,7 @@ use super::{
     credentials::{self, CredentialDraft, Location, unknown},
     file,
     fingerprint::Fingerprint,
+    listeners::{self, ListenerDraft, takes_a_port},
     node::{Name, Node},
     problem::{Problems, suggestion},
     references::References,
@@ -28,7 +28,7 @@ pub struct Configuration<'i> {
     /// `[admin]`: its address and token.
     pub admin: Option<(file::AdminAddress, Option<Secret>)>,
     /// `[[listeners]]`.
-    pub listeners: Vec<file::Listener>,
+    pub listeners: Vec<ListenerDraft<'i>>,
     /// `[client_address]`.
     pub client_address: file::ClientAddress,
     /// `[identity]`.
@@ -138,9 +138,14 @@ pub fn load<'i>(
     let mut tables = Tables::merge(sources, roots, problems);
 
     let server = tables.one::<file::Server>("server", problems).unwrap_or_default();
-    let listeners = listeners(&mut tables, problems);
+    let problems_before = problems.len();
+    let nodes = tables.lists("listeners", problems);
+    if nodes.is_empty() && problems.len() == problems_before {
+        problems.add(0, 0..0, "listeners", "there is no `[[listeners]]`: the gateway would accept nothing");
+    }
+    let listeners = listeners::read(nodes, problems);
     let admin = tables.single.remove("admin").and_then(|node| admin(node, &listeners, &secrets, problems));
-    let has_public_listener = listeners.iter().any(|(listener, _)| !listener.address.ip().is_loopback());
+    let has_public_listener = listeners.iter().any(|listener| !listener.file.address.ip().is_loopback());
 
     let upstreams: BTreeMap<_, _> = tables
         .named("upstreams", problems)
@@ -193,7 +198,7 @@ pub fn load<'i>(
     Some(Configuration {
         server,
         admin,
-        listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
+        listeners,
         client_address: tables.one("client_address", problems).unwrap_or_default(),
         identity: tables.one("identity", problems).unwrap_or_default(),
         identity_at,
@@ -281,39 +286,12 @@ impl<'i> Tables<'i> {
     }
 }
 
-fn listeners(tables: &mut Tables<'_>, problems: &mut Problems) -> Vec<(file::Listener, Location)> {
-    let problems_before = problems.len();
-    let nodes = tables.lists("listeners", problems);
-    if nodes.is_empty() && problems.len() == problems_before {
-        problems.add(0, 0..0, "listeners", "there is no `[[listeners]]`: the gateway would accept nothing");
-    }
-    let located =
-        nodes.into_iter().map(|node| (Location { span: node.span_of("address"), ..Location::of(&node) }, node));
-    let listeners: Vec<(file::Listener, Location)> =
-        located.filter_map(|(at, node)| Some((node.decode(problems)?, at))).collect();
-    let mut seen: HashMap<SocketAddr, &Location> = HashMap::new();
-    for (listener, location) in listeners.iter().filter(|(listener, _)| takes_a_port(listener.address)) {
-        match seen.entry(listener.address) {
-            hash_map::Entry::Vacant(free) => _ = free.insert(location),
-            hash_map::Entry::Occupied(taken) => {
-                location.problem(problems, "address", format!("{} listens there already", taken.get().path));
-            }
-        }
-    }
-    listeners
-}
-
-/// With port 0 each takes one of its own.
-fn takes_a_port(address: SocketAddr) -> bool {
-    address.port() != 0
-}
-
 /// The shortest token of the admin listener: less can be guessed.
 const MIN_TOKEN_BYTES: usize = 16;
 
 fn admin(
     node: Node<'_>,
-    listeners: &[(file::Listener, Location)],
+    listeners: &[ListenerDraft<'_>],
     secrets: &Secrets,
     problems: &mut Problems,
 ) -> Option<(file::AdminAddress, Option<Secret>)> {
@@ -342,9 +320,9 @@ fn admin(
             let text = "an admin listener that is not loopback needs a `token`";
             problems.add(location.file, span.clone(), "admin.listen", text);
         }
-        if let Some((_, other)) = listeners.iter().find(|(other, _)| other.address == address && takes_a_port(address))
-        {
-            problems.add(location.file, span, "admin.listen", format!("{} listens there already", other.path));
+        let is_taken = |other: &&ListenerDraft<'_>| other.file.address == address && takes_a_port(address);
+        if let Some(other) = listeners.iter().find(is_taken) {
+            problems.add(location.file, span, "admin.listen", format!("{} listens there already", other.location.path));
         }
     }
     Some((listen, token))

@@ -80,6 +80,10 @@ pub struct RouteDraft {
     pub max_body_bytes: Option<u64>,
     /// The realm of challenges.
     pub realm: String,
+    /// Where clients are sent that did not come by TLS, in place of what the listener says.
+    pub https_redirect: Option<file::HttpsRedirect>,
+    /// What `Strict-Transport-Security` says, in place of what the listener says.
+    pub hsts: Option<HeaderValue>,
     /// Of everything it says.
     pub fingerprint: Fingerprint,
     /// Where it stands.
@@ -179,6 +183,8 @@ impl<'i> Known<'_, 'i> {
             plugins,
             is_overlap_accepted: file.overlap.is_some(),
             allows_encoded_slash: file.allow_encoded_slash,
+            https_redirect: file.https_redirect,
+            hsts: file.hsts.as_ref().map(|hsts| hsts.0.0.clone()),
             max_body_bytes: (max_body_bytes > 0).then_some(max_body_bytes),
             realm: file.realm.map_or_else(|| name.text.clone(), |realm| realm.0.0),
             fingerprint,

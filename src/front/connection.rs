@@ -8,8 +8,11 @@ use std::{
 };
 
 use bytes::BytesMut;
-use pingora_core::{protocols::Stream, server::ShutdownWatch};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use pingora_core::{
+    protocols::{GetSocketDigest, Stream},
+    server::ShutdownWatch,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Fault, Limits, head, life::Timer};
 
@@ -60,13 +63,7 @@ pub(super) struct Waits {
 
 impl Waits {
     pub(super) fn new(closing: &ShutdownWatch) -> Self {
-        // A copy: the caller's must not take note of the change, or Pingora's HTTP/2 loop would miss it.
-        let mut closing = closing.clone();
-        let closing = async move {
-            // An error means that whoever could say it is gone, which is as good as said.
-            let _ = closing.wait_for(|closing| *closing).await;
-        };
-        Self { closing: Box::pin(closing), idle: Timer::default() }
+        Self { closing: Box::pin(closed(closing)), idle: Timer::default() }
     }
 }
 
@@ -153,18 +150,29 @@ impl Reading<'_> {
 }
 
 /// The peer's address, for the log.
-pub(super) fn peer(stream: &Stream) -> SocketAddr {
+pub(super) fn peer(stream: &(impl GetSocketDigest + ?Sized)) -> SocketAddr {
     let digest = stream.get_socket_digest();
     let inet = digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet().copied());
     inet.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
 }
 
-/// Answers and closes. A socket that is closed with bytes unread is reset, and the reset overtakes the answer in the
-/// client's kernel (RFC 9112 section 9.6): so the write side first, and the rest once the client has read.
-pub(super) async fn refuse(mut stream: Stream, answer: &[u8]) {
+/// Answers and closes.
+pub(super) async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: &[u8]) {
+    let told = async {
+        stream.write_all(answer).await?;
+        stream.flush().await
+    };
+    // However it goes, the connection is over.
+    if matches!(pingora_timeout::timeout(LINGER, told).await, Ok(Ok(()))) {
+        linger(stream).await;
+    }
+}
+
+/// Closes, so that what was written is read. A socket that is closed with bytes unread is reset, and the reset
+/// overtakes the answer in the client's kernel (RFC 9112 section 9.6): so the write side first, and the rest once the
+/// client has read.
+pub(super) async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let farewell = async {
-        stream.write_all(answer).await.ok()?;
-        stream.flush().await.ok()?;
         stream.shutdown().await.ok()?;
         let mut scratch = [0; 1024];
         let mut left = LINGER_BYTES;
@@ -174,6 +182,15 @@ pub(super) async fn refuse(mut stream: Stream, answer: &[u8]) {
         }
         Some(())
     };
-    // However it goes, the connection is over.
     let _ = pingora_timeout::timeout(LINGER, farewell).await;
+}
+
+/// Ends when the gateway stops. It takes a copy: the caller's must not take note of the change, or Pingora's HTTP/2
+/// loop would miss it.
+pub(super) fn closed(closing: &ShutdownWatch) -> impl Future<Output = ()> + Send + use<> {
+    let mut closing = closing.clone();
+    async move {
+        // An error means that whoever could say it is gone, which is as good as said.
+        let _ = closing.wait_for(|closing| *closing).await;
+    }
 }

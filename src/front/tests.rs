@@ -386,6 +386,6 @@ async fn a_life_starts_anew_with_each_request() {
 async fn the_applications_cleanup_is_called() {
     let app = Arc::new(Echo::default());
     let refuse: Refuse = Arc::new(|_, _| Bytes::new());
-    Front::new(app.clone(), limits(), Arc::default(), refuse, false).cleanup().await;
+    Front::new(app.clone(), limits(), Arc::default(), refuse, Entrance::plain(false)).cleanup().await;
     assert_eq!(app.cleaned.load(SeqCst), 1);
 }

@@ -7,6 +7,7 @@ use std::{borrow::Cow, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::PathAndQuery};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
+use portcullis_plugin::Reason;
 
 use super::{
     forward,
@@ -16,11 +17,12 @@ use super::{
 };
 use crate::{
     canonical::{PathFault, canonical},
-    front::is_authority,
+    front::{Entered, is_authority},
     snapshot::{
         Route, Snapshot,
         router::{Find, host_key},
     },
+    tls::Misdirected,
 };
 
 /// Finds the route, with the head made unambiguous on the way.
@@ -38,7 +40,10 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
     let host = host.ok_or_else(|| Fault::bad("Host").noted(state))?;
     let route = match snapshot.router.find(&host, head.uri.path(), &head.method, &head.headers) {
         Find::Route(index) => &snapshot.routes[index],
-        Find::NotFound => return Err(Problem::RouteNotFound.into()),
+        Find::NotFound => {
+            let elsewhere = redirected(snapshot, session, state, None, &host);
+            return Err(elsewhere.unwrap_or(Problem::RouteNotFound.into()));
+        }
         Find::MethodNotAllowed { allow } => {
             return Err(Answer { allow: Some(allow.clone()), ..Problem::MethodNotAllowed.into() });
         }
@@ -46,7 +51,46 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
     if has_encoded_slash && !route.allows_encoded_slash {
         return Err(Fault::path("the path has a `%2F`, and the route does not take it").noted(state));
     }
+    let entered = Entered::of(session.digest());
+    if let Some(Entered { listener, secured: Some(secured) }) = entered {
+        let needs_certificate = route.auth.as_ref().is_some_and(|auth| auth.needs_certificate);
+        if let Err(Misdirected(why)) = secured.fits(snapshot.settings.tls(*listener), &host, needs_certificate) {
+            state.reason = Some(Reason::ServerNameMismatch);
+            return Err(Fault { problem: Problem::Misdirected, why: why.into() }.noted(state));
+        }
+    }
+    if let Some(elsewhere) = redirected(snapshot, session, state, Some(route), &host) {
+        return Err(elsewhere);
+    }
+    if state.is_https && route.hsts.is_some() {
+        state.hsts.clone_from(&route.hsts);
+    }
     Ok(route.clone())
+}
+
+/// The same over TLS, for a client that did not speak it where it has to. What a route says counts before what its
+/// listener says.
+fn redirected(
+    snapshot: &Snapshot,
+    session: &Session,
+    state: &RequestState,
+    route: Option<&Route>,
+    host: &str,
+) -> Option<Answer> {
+    if state.is_https {
+        return None;
+    }
+    let of_listener = || snapshot.settings.listeners.get(Entered::of(session.digest())?.listener)?.https_redirect;
+    let port = route.and_then(|route| route.https_redirect).map_or_else(of_listener, |redirect| redirect.0)?;
+    let target = session.req_header().uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    // Without a host there is nowhere to send it to: HTTP/1.0 may leave it out.
+    let location = match (host, port) {
+        ("", _) => None,
+        (_, 443) => HeaderValue::try_from(format!("https://{host}{target}")).ok(),
+        _ => HeaderValue::try_from(format!("https://{host}:{port}{target}")).ok(),
+    };
+    let problem = if location.is_some() { Problem::HttpsRequired } else { Problem::BadRequest };
+    Some(Answer { location, ..problem.into() })
 }
 
 /// Why a head is refused: the row of the table, and words that are for the log alone.
@@ -103,7 +147,14 @@ fn identify(snapshot: &Snapshot, session: &Session, state: &mut RequestState) {
     let is_believed = settings.client_address.trusts(state.client);
     if is_believed {
         (state.client, state.hops) = settings.client_address.of(state.peer, headers);
-        state.proto_is_https = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
+    }
+    let entered = Entered::of(session.digest());
+    let is_secured = entered.is_some_and(|entered| entered.secured.is_some());
+    let told = is_believed.then(|| headers.get("x-forwarded-proto")).flatten();
+    state.is_https = told.map_or(is_secured, |proto| proto.as_bytes() == b"https");
+    if is_secured {
+        let listener = entered.and_then(|entered| settings.listeners.get(entered.listener));
+        state.hsts = listener.and_then(|listener| listener.hsts.clone());
     }
     let name = settings.identity.request_id().filter(|_| is_believed);
     let given = name.and_then(|name| RequestId::accepted(headers.get(name)?.as_bytes()));

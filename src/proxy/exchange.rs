@@ -8,10 +8,10 @@ use std::{
 use bytes::Bytes;
 use http::{request::Parts, uri::PathAndQuery};
 use pingora_proxy::Session;
-use portcullis_plugin::{BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, UnixTime};
+use portcullis_plugin::{BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, Reason, UnixTime};
 
 use super::{held_body::Held, state::RequestState};
-use crate::snapshot::Route;
+use crate::{front::Entered, snapshot::Route};
 
 /// Borrows the session and the state; nothing is copied.
 pub struct SessionExchange<'s> {
@@ -38,8 +38,11 @@ impl Exchange for SessionExchange<'_> {
         self.state.peer
     }
 
-    fn certificate(&self) -> Option<&ClientCert> {
-        self.session.digest()?.ssl_digest.as_ref()?.extension.get::<ClientCert>()
+    fn certificate(&self) -> Result<Option<&ClientCert>, Reason> {
+        let Some(Entered { listener, secured: Some(secured) }) = Entered::of(self.session.digest()) else {
+            return Ok(None);
+        };
+        secured.certificate(self.route.settings.tls(*listener), self.state.now)
     }
 
     fn route(&self) -> &str {
@@ -60,7 +63,7 @@ impl Exchange for SessionExchange<'_> {
     }
 
     fn is_https(&self) -> bool {
-        self.state.proto_is_https || self.session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+        self.state.is_https
     }
 
     fn path_parameter(&self, name: &str) -> Option<&str> {

@@ -156,8 +156,7 @@ fn announce(headers: &mut HeaderMap, settings: &Settings, state: &RequestState, 
 /// Tells the upstream about the client: every hop that is believed, and the one that sent this.
 fn forwarded(headers: &mut HeaderMap, rule: &ClientAddress, state: &RequestState, cx: &RequestCx<'_>) {
     let host = cx.headers().get(header::HOST).or(headers.get(header::HOST)).cloned();
-    // Plain HTTP until a listener has TLS; a believed peer may say that it ended TLS.
-    let proto = if state.proto_is_https { "https" } else { "http" };
+    let proto = if state.is_https { "https" } else { "http" };
     if rule.sends_x_forwarded() {
         if let Ok(value) = HeaderValue::from_maybe_shared(addresses(state)) {
             headers.insert(X_FORWARDED_FOR, value);

@@ -15,6 +15,7 @@ use portcullis_plugin::{Challenge, DenialStatus, RefusalStatus};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is a row of the table below")]
 pub enum Problem {
+    HttpsRequired,
     BadRequest,
     BadPath,
     Unauthenticated,
@@ -24,6 +25,7 @@ pub enum Problem {
     RequestTimeout,
     LengthRequired,
     BodyTooLarge,
+    Misdirected,
     HeadTooLarge,
     TooManyRequests,
     Internal,
@@ -38,7 +40,8 @@ type Row = (u16, &'static str, &'static str, &'static str, u8);
 
 impl Problem {
     /// Every row, for documentation and tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
+        Self::HttpsRequired,
         Self::BadRequest,
         Self::BadPath,
         Self::Unauthenticated,
@@ -48,6 +51,7 @@ impl Problem {
         Self::RequestTimeout,
         Self::LengthRequired,
         Self::BodyTooLarge,
+        Self::Misdirected,
         Self::HeadTooLarge,
         Self::TooManyRequests,
         Self::Internal,
@@ -59,6 +63,7 @@ impl Problem {
 
     const fn row(self) -> Row {
         match self {
+            Self::HttpsRequired => (308, "https_required", "Permanent Redirect", "This is served over HTTPS only.", 9),
             Self::BadRequest => (400, "bad_request", "Bad Request", "The request is malformed or ambiguous.", 3),
             Self::BadPath => (400, "bad_path", "Bad Request", "The path is malformed or ambiguous.", 3),
             Self::Unauthenticated => (401, "unauthenticated", "Unauthorized", "A valid credential is required.", 16),
@@ -74,6 +79,9 @@ impl Problem {
                 (411, "length_required", "Length Required", "The request body needs a Content-Length.", 9)
             }
             Self::BodyTooLarge => (413, "body_too_large", "Content Too Large", "The request body is too large.", 8),
+            Self::Misdirected => {
+                (421, "misdirected_request", "Misdirected Request", "Ask for this on a connection of its own.", 14)
+            }
             Self::HeadTooLarge => {
                 (431, "head_too_large", "Request Header Fields Too Large", "The request head is too large.", 8)
             }
@@ -145,11 +153,13 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// For `Allow`.
     pub allow: Option<HeaderValue>,
+    /// For `Location`.
+    pub location: Option<HeaderValue>,
 }
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        Self { problem, challenges: Vec::new(), retry_after: None, allow: None }
+        Self { problem, challenges: Vec::new(), retry_after: None, allow: None, location: None }
     }
 }
 
@@ -186,6 +196,9 @@ impl Answer {
         self.challenges.iter().for_each(|challenge| set(header::WWW_AUTHENTICATE, challenge.clone()));
         if let Some(allow) = &self.allow {
             set(header::ALLOW, allow.clone());
+        }
+        if let Some(location) = &self.location {
+            set(header::LOCATION, location.clone());
         }
         if let Some(after) = self.retry_after {
             // Whole seconds, rounded up: a client that waits as told must not be early (RFC 9110 section 10.2.3).

@@ -37,8 +37,14 @@ pub fn echo(request: &RequestHeader) -> Result<(ResponseHeader, Bytes)> {
 }
 
 /// Sends a response of the gateway's own.
-pub async fn send(session: &mut Session, state: &mut RequestState, head: ResponseHeader, body: Bytes) -> Result<()> {
+pub async fn send(
+    session: &mut Session,
+    state: &mut RequestState,
+    mut head: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
     state.answered(head.status.as_u16());
+    state.secure(&mut head)?;
     let has_body = !body.is_empty()
         && session.req_header().method != Method::HEAD
         && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

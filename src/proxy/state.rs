@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version, header};
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use portcullis_plugin::{BodyFilter, Identity, Outcome, Reason, UnixTime};
 
@@ -42,8 +44,10 @@ pub struct RequestState {
     pub client: IpAddr,
     /// The hops between both, the farthest first.
     pub hops: Vec<IpAddr>,
-    /// Whether a peer that is believed says that the client spoke TLS.
-    pub proto_is_https: bool,
+    /// Whether the client spoke TLS: to the gateway, or to a peer that is believed and says so.
+    pub is_https: bool,
+    /// What `Strict-Transport-Security` says in the response.
+    pub hsts: Option<HeaderValue>,
     /// The target in origin form as it came, where that is not the canonical one.
     pub received_target: Option<Box<str>>,
     /// The matched route, until the response has begun.
@@ -105,7 +109,8 @@ impl RequestState {
             peer: nowhere,
             client: nowhere.ip(),
             hops: Vec::new(),
-            proto_is_https: false,
+            is_https: false,
+            hsts: None,
             received_target: None,
             route: None,
             record: None,
@@ -140,8 +145,8 @@ impl RequestState {
         let head = session.req_header();
         self.line.method = head.method.clone();
         self.line.uri = head.uri.clone();
-        self.line.host = head.headers.get(http::header::HOST).cloned();
-        self.line.user_agent = head.headers.get(http::header::USER_AGENT).cloned();
+        self.line.host = head.headers.get(header::HOST).cloned();
+        self.line.user_agent = head.headers.get(header::USER_AGENT).cloned();
     }
 
     /// The route was found.
@@ -154,6 +159,11 @@ impl RequestState {
     /// The status that goes to the client.
     pub fn answered(&mut self, status: u16) {
         self.line.status = status;
+    }
+
+    /// Has a client that spoke TLS told to go on doing so, where the configuration says that it is.
+    pub fn secure(&self, head: &mut ResponseHeader) -> Result<()> {
+        self.hsts.as_ref().map_or(Ok(()), |hsts| head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts))
     }
 
     /// The path for logs: canonical where the request came that far, and never with its query.

@@ -9,15 +9,19 @@ use http::HeaderName;
 use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
-    Fixed, Snapshot,
+    Fixed, Listener, Snapshot,
     instance::Instance,
     route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
 };
 use crate::{
-    config::{Configuration, Ending, Fingerprint, Opens, PluginUse, PolicyDraft, Problems, RouteDraft, UpstreamDraft},
+    config::{
+        Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, RouteDraft,
+        UpstreamDraft,
+    },
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
     services::Services,
+    tls::Tls,
     upstream::Upstream,
 };
 
@@ -46,7 +50,8 @@ pub fn compile(
         }
     };
     refuse_overlaps(&configuration, problems);
-    let settings = Arc::new(settings(&configuration, &instances, problems));
+    let listeners = listeners(&configuration, services, problems);
+    let settings = Arc::new(settings(&configuration, &instances, listeners, problems));
     let built = Built {
         configuration: &configuration,
         instances: &instances,
@@ -69,7 +74,7 @@ pub fn compile(
         fixed: Fixed {
             server: configuration.server,
             admin: configuration.admin.map(|(listen, _)| listen),
-            listeners: configuration.listeners,
+            listeners: configuration.listeners.iter().map(|listener| listener.file.address).collect(),
         },
         secrets: configuration.credentials.iter().map(|draft| draft.own_fingerprint).collect(),
         credentials,
@@ -183,6 +188,7 @@ fn instances(
 fn settings(
     configuration: &Configuration<'_>,
     instances: &[Option<Arc<Instance>>],
+    listeners: Vec<Arc<Listener>>,
     problems: &mut Problems,
 ) -> Settings {
     let mut identity =
@@ -206,7 +212,26 @@ fn settings(
         log: configuration.log.clone(),
         audit: configuration.audit.clone(),
         admin_token: configuration.admin.as_ref().and_then(|(_, token)| token.clone()),
+        listeners,
     }
+}
+
+/// What holds for connections to each address. Where secrets are not at hand the certificates are not either.
+fn listeners(configuration: &Configuration<'_>, services: &Services, problems: &mut Problems) -> Vec<Arc<Listener>> {
+    let has_files = !configuration.secrets.is_absent_fine();
+    let compiled = configuration.listeners.iter().enumerate().map(|(number, ListenerDraft { file, tls, .. })| {
+        let tls = tls.as_ref().filter(|_| has_files);
+        let tls = tls.and_then(|tls| Tls::build(tls, number, &configuration.secrets, &services.tickets, problems));
+        let networks = file.proxy_protocol.iter().flat_map(|networks| &networks.0);
+        Arc::new(Listener {
+            h2c: file.h2c,
+            proxy_protocol: networks.map(|network| network.0.0).collect(),
+            https_redirect: file.https_redirect.0,
+            hsts: file.hsts.as_ref().map(|hsts| hsts.0.0.clone()),
+            tls,
+        })
+    });
+    compiled.collect()
 }
 
 /// An open catch-all beside a protected route of the same servers is a way around it: any path that one forgot to
@@ -305,6 +330,8 @@ impl Built<'_, '_> {
             ending,
             paths: draft.pattern.paths.as_slice().into(),
             allows_encoded_slash: draft.allows_encoded_slash,
+            https_redirect: draft.https_redirect,
+            hsts: draft.hsts.clone(),
             max_body_bytes: draft.max_body_bytes,
             realm: draft.realm.replace(['"', '\\'], "'"),
         }))
@@ -318,6 +345,7 @@ impl Built<'_, '_> {
         }
         let mut hidden = Places::default();
         let mut is_whole = true;
+        let mut needs_certificate = false;
         let mut added: Vec<usize> = Vec::new();
         let mut authenticator = |plugin: &PluginUse, problems: &mut Problems| {
             let policy = &self.configuration.policies[plugin.policy];
@@ -340,6 +368,7 @@ impl Built<'_, '_> {
             if !added.contains(&plugin.policy) {
                 added.push(plugin.policy);
                 hidden.merge(hook.hidden());
+                needs_certificate |= hook.needs_certificate();
                 pipeline.add(&name, &instance.hooks);
             }
             Some(Authenticator { metrics: self.services.metrics.policy(&policy.key), policy: name, hook: hook.clone() })
@@ -354,7 +383,7 @@ impl Built<'_, '_> {
             None => None,
             Some(name) => Some(Arc::new(Identity::anonymous(self.configuration.consumers.get(&name.text)?))),
         };
-        is_whole.then(|| Some(Auth { alternatives: alternatives.into(), anonymous, hidden }))
+        is_whole.then(|| Some(Auth { needs_certificate, alternatives: alternatives.into(), anonymous, hidden }))
     }
 
     /// Of a route with all that it uses.

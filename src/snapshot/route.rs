@@ -8,11 +8,12 @@ use portcullis_plugin::{
     Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places,
 };
 
-use super::router::PathPattern;
+use super::{Listener, router::PathPattern};
 use crate::{
     config::file,
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
     telemetry::metrics::{AuthMetrics, RouteMetrics},
+    tls::Tls,
     upstream::Upstream,
 };
 
@@ -28,6 +29,15 @@ pub struct Settings {
     pub audit: file::Audit,
     /// What a caller of the admin listener has to send.
     pub admin_token: Option<portcullis_plugin::Secret>,
+    /// The listeners, by their number.
+    pub listeners: Vec<Arc<Listener>>,
+}
+
+impl Settings {
+    /// What the listener of this number speaks.
+    pub fn tls(&self, listener: usize) -> Option<&Tls> {
+        self.listeners.get(listener)?.tls.as_ref()
+    }
 }
 
 /// One hook of one policy.
@@ -56,6 +66,8 @@ pub struct Auth {
     pub anonymous: Option<Arc<Identity>>,
     /// What must not reach the upstream.
     pub hidden: Places,
+    /// One of them looks at the client's certificate: the host has to be the one that the connection was made for.
+    pub needs_certificate: bool,
 }
 
 /// What a route does with a request that it lets through.
@@ -135,6 +147,10 @@ pub struct Route {
     pub max_body_bytes: Option<u64>,
     /// The realm of challenges, ready to stand between quotes.
     pub realm: String,
+    /// Where clients are sent that did not come by TLS, in place of what the listener says.
+    pub https_redirect: Option<file::HttpsRedirect>,
+    /// What `Strict-Transport-Security` says, in place of what the listener says.
+    pub hsts: Option<HeaderValue>,
 }
 
 impl Route {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target, consumer, reason, error, user agent |
 //! | `authentication`, `authorization` | a policy decided | result, reason, request id, route, policy, consumer, subject, tenant, issuer, credential id, address, method, path |
+//! | `handshake` | a TLS handshake failed | result, reason, listener, server name, subject, address |
 //! | `reload`, `listening`, ... | something happened to the process | level, message, and what belongs to it |
 //!
 //! What is absent is left out. Sizes are in bytes, durations in microseconds.
@@ -211,6 +212,36 @@ impl Audit<'_> {
     }
 }
 
+/// A TLS handshake that failed: nobody was let in, and there is no request to tell of it.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusedHandshake<'a> {
+    /// The code of the reason.
+    pub reason: &'a str,
+    /// The number of the listener in the file.
+    pub listener: usize,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// The name that was asked for.
+    pub server_name: Option<&'a str>,
+    /// The subject of a certificate that was not taken: what it says of itself, and nobody vouches for.
+    pub subject: Option<&'a str>,
+}
+
+impl RefusedHandshake<'_> {
+    fn append(&self, line: &mut Vec<u8>) {
+        Object::begin(line)
+            .plain("time", clock::now)
+            .str("event", "handshake")
+            .str("result", AuditResult::Denied.as_str())
+            .str("reason", text(self.reason))
+            .num("listener", self.listener as u64)
+            .opt_str("server_name", self.server_name.map(text))
+            .opt_str("subject", self.subject.map(text))
+            .plain("address", |line| append_address(self.address, line))
+            .end();
+    }
+}
+
 /// Something that happened to the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Note<'a> {
@@ -260,6 +291,13 @@ impl Output {
     /// lets the request go on says so with [`Output::count_dropped`].
     pub fn try_audit(&self, audit: &Audit<'_>) -> Result<(), Full> {
         self.try_line(Urgency::High, |line| audit.append(line))
+    }
+
+    /// Queues what is to be said of a handshake. Without room it is dropped and counted.
+    pub fn handshake(&self, refused: &RefusedHandshake<'_>) {
+        if self.try_line(Urgency::High, |line| refused.append(line)).is_err() {
+            self.count_dropped();
+        }
     }
 
     /// Queues a note. Without room it is dropped and counted.

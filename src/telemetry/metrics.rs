@@ -19,6 +19,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use portcullis_plugin::UnixTime;
 
 mod counter;
 mod plugins;
@@ -30,7 +31,7 @@ use series::Labelled;
 
 pub use counter::{Counter, Histogram, MAX_SHARDS, Observed, Sharded};
 pub use plugins::CounterKey;
-pub use series::{AuthMetrics, AuthOutcome, RouteMetrics, UpstreamError, UpstreamMetrics};
+pub use series::{AuthMetrics, AuthOutcome, HandshakeMetrics, RouteMetrics, UpstreamError, UpstreamMetrics};
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -91,6 +92,8 @@ pub struct Metrics {
     routes: Named<RouteMetrics>,
     policies: Named<AuthMetrics>,
     upstreams: Named<UpstreamMetrics>,
+    listeners: Named<HandshakeMetrics>,
+    certificates: Mutex<BTreeMap<String, i64>>,
     plugins: PluginCounters,
 }
 
@@ -115,6 +118,8 @@ impl Metrics {
             routes: Named::default(),
             policies: Named::default(),
             upstreams: Named::default(),
+            listeners: Named::default(),
+            certificates: Mutex::default(),
             plugins: PluginCounters::default(),
         };
         metrics.route(NO_ROUTE);
@@ -134,6 +139,21 @@ impl Metrics {
     /// The counters of an upstream.
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         resolve(&self.upstreams, name)
+    }
+
+    /// The counters of a listener that speaks TLS, by its number in the file. A process has those that it began with.
+    pub fn listener(&self, number: usize) -> Arc<HandshakeMetrics> {
+        resolve(&self.listeners, &number.to_string())
+    }
+
+    /// Takes these as the names that certificates are there for, each with the moment until which it is served.
+    pub fn certificates<'n>(&self, expiries: impl Iterator<Item = (&'n str, UnixTime)>) {
+        let mut of_names = BTreeMap::new();
+        for (name, until) in expiries {
+            let first = of_names.entry(name.to_owned()).or_insert(until.0);
+            *first = (*first).min(until.0);
+        }
+        *self.certificates.lock() = of_names;
     }
 
     /// Forgets the names for which `is_named` says no. To be called after each reload, also after one that failed:

@@ -207,6 +207,13 @@ pub trait Authenticate: Send + Sync {
     fn headers(&self) -> Vec<HeaderName> {
         Vec::new()
     }
+
+    /// Whether it goes by the certificate of the connection. A request of a route that does gets 421 where its `Host` is
+    /// another than the name that the connection was made for: the certificate was asked for, and verified, by the rules
+    /// of that name (RFC 9110 section 7.4, pitfall 18).
+    fn needs_certificate(&self) -> bool {
+        false
+    }
 }
 
 /// Runs when it is known who is calling, and decides whether they may.

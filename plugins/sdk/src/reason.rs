@@ -102,6 +102,28 @@ reasons! {
     BasicConflict = "basic_conflict",
     /// An unknown user, or a wrong password: which of the two is not told even here.
     PasswordWrong = "password_wrong",
+    /// A certificate after its `notAfter`.
+    CertificateExpired = "certificate_expired",
+    /// A certificate before its `notBefore`.
+    CertificateNotYetValid = "certificate_not_yet_valid",
+    /// A certificate that leads to no CA that is trusted, or whose signature does not fit.
+    CertificateUnknownCa = "certificate_unknown_ca",
+    /// A certificate that was revoked, or one that leads to its CA.
+    CertificateRevoked = "certificate_revoked",
+    /// A certificate that was not made for clients.
+    CertificateWrongPurpose = "certificate_wrong_purpose",
+    /// A good certificate that the policy does not take.
+    CertificateNotAllowed = "certificate_not_allowed",
+    /// A certificate, or a header that carries one, that cannot be read.
+    CertificateMalformed = "certificate_malformed",
+    /// A certificate that leads to its CA over more steps than are taken.
+    CertificateChainTooLong = "certificate_chain_too_long",
+    /// Nobody says whether the certificate was revoked: a CRL or an OCSP answer is missing, has expired or cannot be read.
+    CertificateRevocationUnknown = "certificate_revocation_unknown",
+    /// A token that is bound to another certificate than the connection's.
+    TokenBindingMismatch = "token_binding_mismatch",
+    /// A request for another host than the one that the connection was made for.
+    ServerNameMismatch = "server_name_mismatch",
     /// Too many attempts of this kind failed.
     TooManyAttempts = "too_many_attempts",
     /// The identity does not fit into the headers that would carry it.

@@ -3,14 +3,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request::Parts};
+use sha2::{Digest, Sha256};
 
 use crate::{BoxFuture, Identity, Reason, UnixTime};
 
 /// A client certificate, as the TLS layer saw it at the handshake.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCert {
     /// The certificate, DER encoded.
     pub der: Vec<u8>,
+    /// What the client sent after it, in that order, DER encoded: as a rule the certificates that lead to a CA, without
+    /// the CA's own. Nothing says that they belong together; only the certificate itself was verified.
+    pub chain: Vec<Vec<u8>>,
+    /// The SHA-256 of `der`.
+    pub sha256: [u8; 32],
+}
+
+impl ClientCert {
+    /// A certificate and what came with it.
+    pub fn new(der: Vec<u8>, chain: Vec<Vec<u8>>) -> Self {
+        let sha256 = Sha256::digest(&der).into();
+        Self { der, chain, sha256 }
+    }
 }
 
 /// Why a body could not be read.
@@ -40,8 +54,8 @@ pub trait Exchange: Send + Sync {
     fn address(&self) -> IpAddr;
     /// The other end of the connection.
     fn peer(&self) -> SocketAddr;
-    /// The client's certificate, where it sent one.
-    fn certificate(&self) -> Option<&ClientCert>;
+    /// The client's certificate; see [`RequestCx::certificate`].
+    fn certificate(&self) -> Result<Option<&ClientCert>, Reason>;
     /// The name of the matched route.
     fn route(&self) -> &str;
     /// The request's id, as in the logs and in `X-Request-ID`.
@@ -111,8 +125,14 @@ impl<'r> RequestCx<'r> {
         self.exchange.peer()
     }
 
-    /// The client's certificate, where it sent one.
-    pub fn certificate(&self) -> Option<&ClientCert> {
+    /// The certificate that the client proved to hold when this connection was made; `None` where it sent none. It was
+    /// verified then, and what a newer configuration trusts was looked at for this request.
+    ///
+    /// # Errors
+    /// A certificate was sent, and it is not acceptable, or not any more: it has expired or was revoked since, or its
+    /// CA is no longer trusted. Whoever goes by certificates refuses the request for this reason, and does not take it
+    /// for one without a certificate.
+    pub fn certificate(&self) -> Result<Option<&ClientCert>, Reason> {
         self.exchange.certificate()
     }
 

@@ -21,8 +21,8 @@ use http::{HeaderName, HeaderValue, request::Parts};
 
 use crate::{
     Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert, Consumer, Counter,
-    Credential, CredentialEntry, CredentialLimits, Exchange, Hooks, Identity, LocalStore, Plugin, RequestCx, Secret,
-    SecretSource, Store, UnixTime, Usage,
+    Credential, CredentialEntry, CredentialLimits, Exchange, Hooks, Identity, LocalStore, Plugin, Reason, RequestCx,
+    Secret, SecretSource, Store, UnixTime, Usage,
 };
 
 /// A request made by hand.
@@ -45,6 +45,10 @@ pub struct Request {
     pub received_target: Option<String>,
     /// Whether the client spoke TLS.
     pub is_https: bool,
+    /// The client's certificate, or why the one it sent does not count.
+    pub certificate: Result<Option<ClientCert>, Reason>,
+    /// The other end of the connection, where it is not `address`.
+    pub peer: Option<SocketAddr>,
     /// What stands at the parameters of the route's path.
     pub path_parameters: Vec<(String, String)>,
     /// The time.
@@ -65,6 +69,8 @@ impl Request {
             held: None,
             received_target: None,
             is_https: false,
+            certificate: Ok(None),
+            peer: None,
             path_parameters: Vec::new(),
             now: UnixTime(1_800_000_000),
         }
@@ -97,10 +103,10 @@ impl Exchange for Request {
         self.address
     }
     fn peer(&self) -> SocketAddr {
-        SocketAddr::new(self.address, 40_000)
+        self.peer.unwrap_or_else(|| SocketAddr::new(self.address, 40_000))
     }
-    fn certificate(&self) -> Option<&ClientCert> {
-        None
+    fn certificate(&self) -> Result<Option<&ClientCert>, Reason> {
+        self.certificate.as_ref().map(Option::as_ref).map_err(|reason| *reason)
     }
     fn route(&self) -> &str {
         &self.route

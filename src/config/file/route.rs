@@ -6,7 +6,7 @@ use http::{HeaderName, StatusCode};
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::{Filled, Parsed};
+use super::{Filled, Hsts, HttpsRedirect, Parsed};
 use crate::snapshot::router::{HostPattern, MethodSet, PathPattern};
 
 /// `[routes.NAME]`, without `auth` and `plugins`, which are walked by hand.
@@ -43,6 +43,10 @@ pub struct Route {
     pub max_body_bytes: Option<u64>,
     /// The realm of challenges (RFC 9110 section 11.5); the route's name where absent.
     pub realm: Option<Parsed<Realm>>,
+    /// Where clients are sent that did not come by TLS, in place of what the listener says; `false`: nowhere.
+    pub https_redirect: Option<HttpsRedirect>,
+    /// What `Strict-Transport-Security` says to those that did, in place of what the listener says.
+    pub hsts: Option<Parsed<Hsts>>,
 }
 
 /// The methods of a route.

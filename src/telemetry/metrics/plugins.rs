@@ -11,6 +11,7 @@ use super::Metrics;
 pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_authentications_total",
     "portcullis_build_info",
+    "portcullis_certificate_expiry_timestamp_seconds",
     "portcullis_config_generation",
     "portcullis_config_last_reload_success_timestamp_seconds",
     "portcullis_connections",
@@ -20,6 +21,7 @@ pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_request_duration_seconds",
     "portcullis_requests_refused_before_routing_total",
     "portcullis_requests_total",
+    "portcullis_tls_handshakes_total",
     "portcullis_upstream_errors_total",
 ];
 

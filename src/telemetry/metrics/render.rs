@@ -18,6 +18,7 @@ impl Metrics {
     /// have a hundred thousand routes.
     pub fn render(&self) -> String {
         let mut families = self.of_requests();
+        families.extend(self.of_tls());
         families.extend(self.of_the_process());
         families.extend(self.of_plugins());
         families.retain(|family| !family.get_metric().is_empty());
@@ -82,6 +83,31 @@ impl Metrics {
                 authentications,
             ),
             family("portcullis_upstream_errors_total", "Upstreams that gave no answer.", counters, upstream_errors),
+        ]
+    }
+
+    fn of_tls(&self) -> Vec<MetricFamily> {
+        let listeners = self.listeners.lock();
+        let handshakes = listeners.iter().flat_map(|(number, handshakes)| {
+            handshakes.outcomes.each().map(move |([result, reason], count)| {
+                counter(&[("listener", number), ("result", result), ("reason", reason)], count)
+            })
+        });
+        let certificates = self.certificates.lock();
+        let expiries = certificates.iter().map(|(name, until)| gauge(&[("name", name)], *until as f64));
+        vec![
+            family(
+                "portcullis_tls_handshakes_total",
+                "TLS handshakes, by result and reason.",
+                MetricType::COUNTER,
+                handshakes,
+            ),
+            family(
+                "portcullis_certificate_expiry_timestamp_seconds",
+                "When the first of the certificates that are served for a name expires.",
+                MetricType::GAUGE,
+                expiries,
+            ),
         ]
     }
 

@@ -63,6 +63,23 @@ impl AuthMetrics {
     }
 }
 
+/// The TLS handshakes of one listener, by result and reason.
+#[derive(Debug, Default)]
+pub struct HandshakeMetrics {
+    pub(super) outcomes: Labelled<2>,
+}
+
+impl HandshakeMetrics {
+    /// Counts a handshake: whether a session was resumed, or the code of the reason for which it failed.
+    pub fn shaken(&self, outcome: Result<bool, &'static str>) {
+        self.outcomes.add(match outcome {
+            Ok(false) => ["full", "none"],
+            Ok(true) => ["resumed", "none"],
+            Err(reason) => ["failed", reason],
+        });
+    }
+}
+
 /// Why an upstream did not give an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamError {

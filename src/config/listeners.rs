@@ -1,0 +1,148 @@
+//! `[[listeners]]`, walked by hand: what holds for clients stands beside other fields and under server names alike.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use super::{
+    credentials::Location,
+    file,
+    node::{Name, Node},
+    problem::Problems,
+};
+
+/// A listener before its certificates are read.
+pub struct ListenerDraft<'i> {
+    /// What it says.
+    pub file: file::Listener,
+    /// What it says about TLS; absent: connections are plain.
+    pub tls: Option<TlsDraft<'i>>,
+    /// Where its address stands.
+    pub location: Location,
+}
+
+/// `[listeners.tls]` before its files are read.
+pub struct TlsDraft<'i> {
+    /// What it says.
+    pub file: file::Tls,
+    /// Who is asked for a certificate.
+    pub clients: ClientsDraft<'i>,
+    /// What is different for some names.
+    pub names: Vec<(Name, ClientsDraft<'i>)>,
+    /// Where it stands.
+    pub location: Location,
+}
+
+/// Who is asked for a certificate, before the files with CAs are read.
+pub struct ClientsDraft<'i> {
+    /// What it says.
+    pub file: file::Clients,
+    node: Node<'i>,
+}
+
+impl<'i> ClientsDraft<'i> {
+    fn read(node: Node<'i>, problems: &mut Problems) -> Option<Self> {
+        let draft = Self { file: node.clone().decode(problems)?, node };
+        draft.check(problems);
+        Some(draft)
+    }
+
+    /// An option that is accepted is enforced (pitfalls 7 and 44): CAs without a question for certificates are a
+    /// mistake, and so is a question without CAs.
+    fn check(&self, problems: &mut Problems) {
+        let file::Clients { client_auth, client_ca, client_crl, crl, max_chain_depth } = &self.file;
+        let is_asked = *client_auth != file::ClientAuth::Off;
+        if is_asked && client_ca.is_none() {
+            let text = "say with `client_ca` who vouches for clients: no public CA is believed";
+            self.problem(problems, "client_auth", text);
+        }
+        let given = [
+            ("client_ca", client_ca.is_some()),
+            ("client_crl", client_crl.is_some()),
+            ("crl", self.node.has("crl")),
+            ("max_chain_depth", max_chain_depth.is_some()),
+        ];
+        for (field, _) in given.iter().filter(|(_, is_given)| *is_given && !is_asked) {
+            self.problem(problems, field, "nobody is asked for a certificate: say so with `client_auth`");
+        }
+        if is_asked && *crl == file::CrlPolicy::Required && client_crl.is_none() {
+            self.problem(problems, "crl", "every CA has to have a CRL, and there is no `client_crl`");
+        }
+    }
+
+    /// Says what is wrong with a field of it.
+    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+        let path = format!("{}.{field}", self.node.path);
+        problems.add(self.node.file, self.node.span_of(field), path, text);
+    }
+}
+
+/// Reads all of them.
+pub(super) fn read<'i>(nodes: Vec<Node<'i>>, problems: &mut Problems) -> Vec<ListenerDraft<'i>> {
+    let drafts: Vec<_> = nodes.into_iter().filter_map(|node| listener(node, problems)).collect();
+    let mut seen: HashMap<SocketAddr, &Location> = HashMap::new();
+    for ListenerDraft { file, location, .. } in drafts.iter().filter(|draft| takes_a_port(draft.file.address)) {
+        match seen.entry(file.address) {
+            std::collections::hash_map::Entry::Vacant(free) => _ = free.insert(location),
+            std::collections::hash_map::Entry::Occupied(taken) => {
+                location.problem(problems, "address", format!("{} listens there already", taken.get().path));
+            }
+        }
+    }
+    drafts
+}
+
+/// With port 0 each takes one of its own.
+pub(super) fn takes_a_port(address: SocketAddr) -> bool {
+    address.port() != 0
+}
+
+fn listener<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<ListenerDraft<'i>> {
+    let location = Location { span: node.span_of("address"), ..Location::of(&node) };
+    let is_secure = node.has("tls");
+    let tls = node.take("tls").map(|node| tls(node, problems));
+    let only = |field: &str, text: &str, problems: &mut Problems| {
+        problems.add(node.file, node.span_of(field), format!("{}.{field}", node.path), text);
+    };
+    if is_secure && node.has("h2c") {
+        only("h2c", "this listener speaks TLS, where `tls.http2` offers HTTP/2", problems);
+    }
+    if is_secure && node.has("https_redirect") {
+        only("https_redirect", "this listener speaks TLS: there is nothing to send clients to", problems);
+    }
+    if !is_secure && node.has("hsts") {
+        let text = "only a listener that speaks TLS may send it (RFC 6797 section 7.2)";
+        only("hsts", text, problems);
+    }
+    let file = node.knowing(&["tls"]).decode(problems)?;
+    let tls = match tls {
+        // What is wrong with it has been said.
+        Some(None) => return None,
+        Some(Some(tls)) => Some(tls),
+        None => None,
+    };
+    Some(ListenerDraft { file, tls, location })
+}
+
+fn tls<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<TlsDraft<'i>> {
+    let location = Location::of(&node);
+    let mut shared = node.shell();
+    file::Clients::FIELDS.iter().for_each(|field| shared.move_from(&mut node, field));
+    let clients = ClientsDraft::read(shared, problems);
+    let names = node.take("names").map(|names| names.entries(problems)).unwrap_or_default();
+    let mut known: Vec<(Name, ClientsDraft<'_>)> = Vec::new();
+    for (name, node) in names {
+        if !is_server_name(&name.text) {
+            name.problem(problems, "a server name is a host in lower case, with `*` as its first label or without");
+        }
+        known.extend(ClientsDraft::read(node, problems).map(|clients| (name, clients)));
+    }
+    let also_known = &["names", "client_auth", "client_ca", "client_crl", "crl", "max_chain_depth"];
+    let file = node.knowing(also_known).decode(problems)?;
+    Some(TlsDraft { file, clients: clients?, names: known, location })
+}
+
+/// As a client asks for it (RFC 6066 section 3): a name, no address.
+fn is_server_name(name: &str) -> bool {
+    let exact = name.strip_prefix("*.").unwrap_or(name);
+    let key = crate::snapshot::router::host_key(exact.as_bytes());
+    key.is_some_and(|key| key == exact) && !exact.contains(':') && !exact.starts_with('[') && !exact.is_empty()
+}

@@ -1,0 +1,98 @@
+//! What a load balancer says in front of a connection: whom it speaks for (the PROXY protocol, versions 1 and 2).
+//!
+//! The danger: whoever may say it may be anybody. It is read from peers in the listener's networks and from nobody
+//! else, and one of those that does not say it is turned away: it would be a way to be taken for the load balancer.
+
+use std::net::SocketAddr;
+
+use ppp::{v1, v2};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// What version 2 begins with.
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// The longest line of version 1.
+const MAX_LINE_BYTES: usize = 107;
+/// The most that may follow the fixed part of version 2: addresses, and what extensions add. Load balancers send less
+/// than 200 bytes; a certificate's subject may be among them.
+const MAX_REST_BYTES: usize = 4096;
+const FIXED_BYTES: usize = 16;
+
+/// Who is spoken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SpokenFor {
+    /// This client.
+    Client(SocketAddr),
+    /// Nobody: the load balancer itself, which looks whether we are well.
+    Itself,
+}
+
+/// Reads it from the first bytes of a connection, and not one byte more: TLS begins right after.
+///
+/// # Errors
+/// What is wrong with it; also where the peer left.
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<SpokenFor, &'static str> {
+    let mut start = [0; FIXED_BYTES];
+    // The shortest line of version 1 is `PROXY UNKNOWN` and its end, 15 bytes.
+    take(stream, &mut start[..15]).await?;
+    if start.starts_with(b"PROXY ") {
+        return line(stream, &start[..15]).await;
+    }
+    if !start.starts_with(SIGNATURE) {
+        return Err("the load balancer did not begin with the PROXY protocol");
+    }
+    take(stream, &mut start[15..]).await?;
+    let rest = usize::from(u16::from_be_bytes([start[14], start[15]]));
+    if rest > MAX_REST_BYTES {
+        return Err("the header of the PROXY protocol is too long");
+    }
+    let mut whole = start.to_vec();
+    whole.resize(FIXED_BYTES + rest, 0);
+    take(stream, &mut whole[FIXED_BYTES..]).await?;
+    of_version_2(&whole)
+}
+
+async fn take(stream: &mut (impl AsyncRead + Unpin), into: &mut [u8]) -> Result<(), &'static str> {
+    stream.read_exact(into).await.map(drop).map_err(|_| "the load balancer left within the PROXY protocol")
+}
+
+async fn line(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<SpokenFor, &'static str> {
+    let mut line = start.to_vec();
+    while !line.ends_with(b"\r\n") {
+        if line.len() == MAX_LINE_BYTES {
+            return Err("the line of the PROXY protocol is too long");
+        }
+        let mut next = [0];
+        take(stream, &mut next).await?;
+        line.push(next[0]);
+    }
+    of_version_1(&line)
+}
+
+/// A whole line.
+fn of_version_1(line: &[u8]) -> Result<SpokenFor, &'static str> {
+    let header = v1::Header::try_from(line).map_err(|_| "the line of the PROXY protocol is malformed")?;
+    match header.addresses {
+        v1::Addresses::Tcp4(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),
+        v1::Addresses::Tcp6(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),
+        v1::Addresses::Unknown => Ok(SpokenFor::Itself),
+    }
+}
+
+/// A whole header.
+fn of_version_2(header: &[u8]) -> Result<SpokenFor, &'static str> {
+    let header = v2::Header::try_from(header).map_err(|_| "the header of the PROXY protocol is malformed")?;
+    if header.command == v2::Command::Local {
+        return Ok(SpokenFor::Itself);
+    }
+    if header.protocol != v2::Protocol::Stream {
+        return Err("the PROXY protocol speaks for something that is no TCP connection");
+    }
+    match header.addresses {
+        v2::Addresses::IPv4(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),
+        v2::Addresses::IPv6(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),
+        _ => Err("the PROXY protocol speaks for something without an internet address"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

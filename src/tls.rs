@@ -1,0 +1,98 @@
+//! TLS between clients and the gateway: which certificate a client sees, who is asked for one, and what is known of a
+//! connection afterwards.
+//!
+//! A [`Tls`] is what one listener speaks in one snapshot. A connection begins with its `entry` context, and the server
+//! name in the client's first message chooses what holds from there on, before a session is looked up, so that nothing
+//! of one name is carried to another.
+//!
+//! - `certificate`: a chain and its key, read and checked.
+//! - `clients`: who is asked for a certificate, and by whose word it is believed.
+//! - `names`: from a server name to both.
+//! - `context`: what OpenSSL has to be told.
+//! - `handshake`: one handshake, and why it failed.
+//! - `secured`: a connection after it, looked at again for each request.
+//! - `ffi`: what OpenSSL can do and its Rust crate does not show.
+//!
+//! # The danger
+//! A session that is resumed brings the certificate of the connection that began it (pitfall 42). A name that asks for
+//! certificates therefore neither gives nor takes sessions, and those of other names are bound to the name.
+
+mod certificate;
+mod clients;
+mod context;
+mod ffi;
+mod handshake;
+mod names;
+mod secured;
+
+use std::{sync::Arc, time::Duration};
+
+use openssl::ssl::SslContext;
+use portcullis_plugin::UnixTime;
+
+use self::{certificate::Certified, clients::Clients, names::Names};
+use crate::config::{Problems, Secrets, TlsDraft};
+
+pub use self::{
+    ffi::TicketKeys,
+    handshake::{Failure, Handshake, Shaken, accept},
+    secured::{Misdirected, Secured},
+};
+
+/// What one listener speaks.
+pub struct Tls {
+    entry: SslContext,
+    names: Arc<Names>,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
+    /// Until when each name has a valid certificate: the first end of those that have it.
+    pub expiries: Vec<(String, UnixTime)>,
+}
+
+impl Tls {
+    /// Reads the files and puts it together; what is wrong is added to `problems`. `listener` is its number, to which
+    /// sessions are bound.
+    pub fn build(
+        draft: &TlsDraft<'_>,
+        listener: usize,
+        secrets: &Secrets,
+        tickets: &TicketKeys,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let before = problems.len();
+        let certificates: Vec<Arc<Certified>> = draft
+            .file
+            .certificates
+            .0
+            .iter()
+            .enumerate()
+            .filter_map(|(index, file)| Certified::read(file, index, &draft.location, secrets, problems))
+            .map(Arc::new)
+            .collect();
+        let clients = Clients::read(&draft.clients, secrets, problems).map(Arc::new);
+        let of_names: Vec<_> = draft
+            .names
+            .iter()
+            .filter_map(|(name, draft)| Some((name.text.as_str(), Arc::new(Clients::read(draft, secrets, problems)?))))
+            .collect();
+        certificate::refuse_twins(&certificates, &draft.location, problems);
+        let clients = clients.filter(|_| problems.len() == before)?;
+        let names = Names::build(&draft.file, listener, &certificates, &clients, &of_names);
+        let built = names.and_then(|names| {
+            let names = Arc::new(names);
+            Ok((context::entry(&draft.file, &names, tickets)?, names))
+        });
+        match built {
+            Ok((entry, names)) => Some(Self {
+                entry,
+                names,
+                handshake_timeout: draft.file.handshake_timeout.0,
+                expiries: certificate::expiries(&certificates),
+            }),
+            Err(error) => {
+                draft.location.problem(problems, "", format!("OpenSSL does not take this: {error}"));
+                None
+            }
+        }
+    }
+}

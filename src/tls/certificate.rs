@@ -1,0 +1,148 @@
+//! A chain of certificates and its key, read and checked: what is wrong is said by `check`, not by the first client.
+
+use std::{collections::BTreeMap, net::IpAddr, ops::Range, path::Path};
+
+use openssl::{
+    pkey::{Id, PKey, Private},
+    x509::{X509, X509Ref},
+};
+use portcullis_plugin::UnixTime;
+use portcullis_x509::{Facts, Fault};
+
+use crate::config::{Location, Problems, Secrets, file};
+
+/// What a server shows, with what proves it.
+pub(super) struct Certified {
+    /// The certificate itself first.
+    pub(super) chain: Vec<X509>,
+    pub(super) key: PKey<Private>,
+    /// What is stapled.
+    pub(super) ocsp: Option<Vec<u8>>,
+    /// The names it is for, in lower case.
+    pub(super) names: Vec<String>,
+    pub(super) until: UnixTime,
+    /// Where its file is named.
+    span: Range<usize>,
+    index: usize,
+}
+
+impl Certified {
+    pub(super) fn read(
+        file: &file::Certificate,
+        index: usize,
+        at: &Location,
+        secrets: &Secrets,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let mut problem = |field: &str, span: Range<usize>, text: String| {
+            problems.add(at.file, span, format!("{}.certificates[{index}].{field}", at.path), text);
+        };
+        let chain = read_chain(&secrets.path(file.cert.get_ref()));
+        let chain = chain.map_err(|why| problem("cert", file.cert.span(), why)).ok();
+        let key = secrets.read(&file.key.get_ref().0).and_then(|pem| {
+            PKey::private_key_from_pem_passphrase(pem.expose(), b"")
+                .map_err(|_| "this is not a private key (PEM, without a passphrase)".to_owned())
+        });
+        let key = key.map_err(|why| problem("key", file.key.span(), why)).ok();
+        let ocsp = file.ocsp.as_ref().map(|ocsp| (ocsp, read_staple(&secrets.path(ocsp.get_ref()))));
+        let ocsp = match ocsp {
+            Some((ocsp, Err(why))) => {
+                problem("ocsp", ocsp.span(), why);
+                return None;
+            }
+            Some((_, Ok(staple))) => Some(staple),
+            None => None,
+        };
+        let (chain, key) = (chain?, key?);
+        if let Err(why) = check(&chain) {
+            problem("cert", file.cert.span(), why);
+            return None;
+        }
+        if !chain[0].public_key().is_ok_and(|public| public.public_eq(&key)) {
+            problem("key", file.key.span(), "this key does not belong to the certificate".to_owned());
+            return None;
+        }
+        let facts = Facts::of(&chain[0]).map_err(|fault| problem("cert", file.cert.span(), fault.to_string())).ok()?;
+        let names: Vec<String> =
+            facts.dns.iter().cloned().chain(facts.addresses.iter().map(IpAddr::to_string)).collect();
+        if names.is_empty() {
+            let text = "the certificate is for no name and no address: it has no subject alternative name (RFC 6125)";
+            problem("cert", file.cert.span(), text.to_owned());
+            return None;
+        }
+        let until = facts.not_after;
+        Some(Self { chain, key, ocsp, names, until, span: file.cert.span(), index })
+    }
+
+    /// The type of its key: of each type a context has one certificate.
+    pub(super) fn key_type(&self) -> Id {
+        self.key.id()
+    }
+}
+
+fn read_chain(path: &Path) -> Result<Vec<X509>, String> {
+    let shown = path.display();
+    let pem = std::fs::read(path).map_err(|error| format!("`{shown}`: {error}"))?;
+    portcullis_x509::certificates(&pem).map_err(|why| format!("`{shown}` {why}"))
+}
+
+fn read_staple(path: &Path) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let der = std::fs::read(path).map_err(|error| format!("`{shown}`: {error}"))?;
+    openssl::ocsp::OcspResponse::from_der(&der).map_err(|_| format!("`{shown}` is not an OCSP response (DER)"))?;
+    Ok(der)
+}
+
+/// What a client would object to.
+fn check(chain: &[X509]) -> Result<(), String> {
+    let now = UnixTime::now();
+    for (number, certificate) in chain.iter().enumerate() {
+        let which =
+            if number == 0 { "the certificate".to_owned() } else { format!("certificate {} of the chain", number + 1) };
+        match Facts::of(certificate).and_then(|facts| facts.check_dates(now)) {
+            Ok(()) => {}
+            Err(Fault::Expired) => return Err(format!("{which} has expired")),
+            Err(Fault::NotYetValid) => return Err(format!("{which} is not valid yet")),
+            Err(_) => return Err(format!("{which} cannot be read")),
+        }
+    }
+    for (number, pair) in chain.windows(2).enumerate() {
+        if !is_issued_by(&pair[0], &pair[1]) {
+            let (this, next) = (number + 1, number + 2);
+            return Err(format!("the chain is broken: its certificate {next} did not issue certificate {this}"));
+        }
+    }
+    Ok(())
+}
+
+fn is_issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
+    issuer.issued(certificate) == openssl::x509::X509VerifyResult::OK
+        && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
+}
+
+/// Of a name and a type of key there is one certificate: which of two would it be?
+pub(super) fn refuse_twins(certificates: &[std::sync::Arc<Certified>], at: &Location, problems: &mut Problems) {
+    let mut seen: BTreeMap<(&str, i32), usize> = BTreeMap::new();
+    for certificate in certificates {
+        for name in &certificate.names {
+            if let Some(first) = seen.insert((name, certificate.key_type().as_raw()), certificate.index) {
+                let path = format!("{}.certificates[{}].cert", at.path, certificate.index);
+                let text = format!("`{name}` has a certificate with a key of this type already: certificates[{first}]");
+                problems.add(at.file, certificate.span.clone(), path, text);
+                break;
+            }
+        }
+    }
+}
+
+/// Until when each name is served.
+pub(super) fn expiries(certificates: &[std::sync::Arc<Certified>]) -> Vec<(String, UnixTime)> {
+    let mut of_names: BTreeMap<&str, UnixTime> = BTreeMap::new();
+    for certificate in certificates {
+        for name in &certificate.names {
+            let until = of_names.entry(name).or_insert(certificate.until);
+            *until = (*until).min(certificate.until);
+        }
+    }
+    of_names.into_iter().map(|(name, until)| (name.to_owned(), until)).collect()
+}

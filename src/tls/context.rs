@@ -1,0 +1,174 @@
+//! What OpenSSL has to be told: the context that a connection begins with, and the one of each name.
+
+use std::sync::Arc;
+
+use openssl::{
+    error::ErrorStack,
+    hash::MessageDigest,
+    ssl::{
+        AlpnError, ClientHelloResponse, SslAlert, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions,
+        SslRef, SslSessionCacheMode, SslVerifyMode, SslVersion, select_next_proto,
+    },
+    stack::Stack,
+};
+
+use super::{
+    certificate::Certified,
+    clients::Clients,
+    ffi::{self, TicketKeys},
+    handshake::{Seen, seen},
+    names::{Name, Names},
+};
+use crate::config::file;
+
+/// What a connection begins with. The name in the client's first message chooses the context of the name, before
+/// OpenSSL looks for a session to resume.
+pub(super) fn entry(file: &file::Tls, names: &Arc<Names>, tickets: &TicketKeys) -> Result<SslContext, ErrorStack> {
+    let mut context = base(file)?;
+    tickets.apply(&mut context)?;
+    // A session of no name: replaced with the context.
+    context.set_session_id_context(b"entry")?;
+    let names = names.clone();
+    context.set_client_hello_callback(move |ssl, alert| match choose(&names, ssl) {
+        Ok(()) => Ok(ClientHelloResponse::SUCCESS),
+        Err(why) => {
+            *alert = why;
+            Err(ErrorStack::get())
+        }
+    });
+    Ok(context.build())
+}
+
+/// What is shown to those who ask for a name, and whom it asks.
+pub(super) fn of_name(
+    file: &file::Tls,
+    listener: usize,
+    certificates: &[&Certified],
+    clients: &Clients,
+) -> Result<SslContext, ErrorStack> {
+    let mut context = base(file)?;
+    for certificate in certificates {
+        context.set_certificate(&certificate.chain[0])?;
+        context.set_private_key(&certificate.key)?;
+        for above in &certificate.chain[1..] {
+            ffi::add_to_chain(&mut context, above)?;
+        }
+    }
+    staple(&mut context, certificates)?;
+    context.set_session_id_context(&session_id_context(listener, certificates, clients)?)?;
+    if let Some(trust) = &clients.trust {
+        context.set_cert_store(trust.store()?);
+        let mut names = Stack::new()?;
+        for ca in trust.cas() {
+            names.push(ca.subject_name().to_owned()?)?;
+        }
+        context.set_client_ca_list(names);
+    }
+    Ok(context.build())
+}
+
+/// What both have in common.
+fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
+    let mut context = SslContextBuilder::new(SslMethod::tls_server())?;
+    context.set_options(
+        SslOptions::NO_COMPRESSION
+            | SslOptions::NO_RENEGOTIATION
+            | SslOptions::SINGLE_ECDH_USE
+            | SslOptions::CIPHER_SERVER_PREFERENCE
+            | SslOptions::PRIORITIZE_CHACHA,
+    );
+    context.set_mode(
+        SslMode::AUTO_RETRY
+            | SslMode::ENABLE_PARTIAL_WRITE
+            | SslMode::ACCEPT_MOVING_WRITE_BUFFER
+            | SslMode::RELEASE_BUFFERS,
+    );
+    context.set_min_proto_version(Some(match file.min_version {
+        file::Version::Tls12 => SslVersion::TLS1_2,
+        file::Version::Tls13 => SslVersion::TLS1_3,
+    }))?;
+    let listed = |chosen: Option<Vec<&'static str>>, all: &[&'static str]| chosen.as_deref().unwrap_or(all).join(":");
+    let ciphers = file.ciphers.as_ref().map(|list| list.0.iter().map(|cipher| cipher.0.0).collect());
+    context.set_cipher_list(&listed(ciphers, file::Cipher::ALL))?;
+    let suites = file.ciphersuites.as_ref().map(|list| list.0.iter().map(|suite| suite.0.0).collect());
+    context.set_ciphersuites(&listed(suites, file::Ciphersuite::ALL))?;
+    let groups = file.groups.as_ref().map(|list| list.0.iter().map(|group| group.0.0).collect());
+    context.set_groups_list(&listed(groups, file::Group::ALL))?;
+    // Tickets keep what a session needs with the client: nothing is kept here, and nothing can be filled up.
+    context.set_session_cache_mode(SslSessionCacheMode::OFF);
+    let offered: &'static [u8] = if file.http2 { b"\x02h2\x08http/1.1" } else { b"\x08http/1.1" };
+    // A client that names protocols and none of ours meant another server (RFC 7301 section 3.2).
+    context.set_alpn_select_callback(move |_, wanted| select_next_proto(offered, wanted).ok_or(AlpnError::ALERT_FATAL));
+    Ok(context)
+}
+
+fn staple(context: &mut SslContextBuilder, certificates: &[&Certified]) -> Result<(), ErrorStack> {
+    let staples: Vec<(Vec<u8>, Vec<u8>)> = certificates
+        .iter()
+        .filter_map(|certificate| Some((certificate.chain[0].to_der(), certificate.ocsp.clone()?)))
+        .map(|(der, ocsp)| der.map(|der| (der, ocsp)))
+        .collect::<Result<_, _>>()?;
+    if staples.is_empty() {
+        return Ok(());
+    }
+    context.set_status_callback(move |ssl| {
+        let shown = ssl.certificate().map(openssl::x509::X509Ref::to_der).transpose()?;
+        match staples.iter().find(|(der, _)| Some(der) == shown.as_ref()) {
+            Some((_, response)) => ssl.set_ocsp_status(response).map(|()| true),
+            None => Ok(false),
+        }
+    })
+}
+
+/// Binds sessions to what they were made for: another listener, certificate or rule for clients takes none of them.
+fn session_id_context(listener: usize, certificates: &[&Certified], clients: &Clients) -> Result<[u8; 32], ErrorStack> {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new().chain_update(listener.to_le_bytes()).chain_update(clients.fingerprint);
+    for certificate in certificates {
+        hash.update(certificate.chain[0].digest(MessageDigest::sha256())?);
+    }
+    Ok(hash.finalize().into())
+}
+
+/// Looks at a client's first message and takes the context of the name it asks for.
+fn choose(names: &Names, ssl: &mut SslRef) -> Result<(), SslAlert> {
+    let seen = seen(ssl).cloned().ok_or(SslAlert::INTERNAL_ERROR)?;
+    let asked = match ffi::server_name_extension(ssl) {
+        Some(extension) => Some(server_name(extension).ok_or(SslAlert::DECODE_ERROR)?),
+        None => None,
+    };
+    let name = names.asked(asked.as_deref()).cloned();
+    seen.asked(asked, name.clone());
+    let name = name.ok_or(SslAlert::UNRECOGNIZED_NAME)?;
+    take(&name, ssl, seen).map_err(|_| SslAlert::INTERNAL_ERROR)
+}
+
+/// The one host name of the extension (RFC 6066 section 3), in lower case. An address is none; it is as good as absent.
+fn server_name(extension: &[u8]) -> Option<Box<str>> {
+    let (length, list) = extension.split_first_chunk::<2>()?;
+    let (kind, rest) = list.split_first()?;
+    let (name_length, name) = rest.split_first_chunk::<2>()?;
+    let is_whole = usize::from(u16::from_be_bytes(*length)) == list.len()
+        && *kind == 0
+        && usize::from(u16::from_be_bytes(*name_length)) == name.len();
+    let name = is_whole.then(|| crate::snapshot::router::host_key(name)).flatten()?;
+    Some(name.into())
+}
+
+/// Makes a connection one of this name. OpenSSL takes certificates, CAs and the binding of sessions from the new
+/// context, and leaves on the connection as they were: the question for a certificate and the options.
+fn take(name: &Arc<Name>, ssl: &mut SslRef, seen: Arc<Seen>) -> Result<(), ErrorStack> {
+    ssl.set_ssl_context(&name.context)?;
+    if name.clients.trust.is_none() {
+        return Ok(());
+    }
+    ffi::refuse_tickets(ssl);
+    ssl.set_num_tickets(0)?;
+    let mode = match name.clients.auth {
+        file::ClientAuth::Required => SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
+        _ => SslVerifyMode::PEER,
+    };
+    let clients = name.clients.clone();
+    ssl.set_verify_callback(mode, move |is_good, chain| seen.judge(&clients, is_good, chain));
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! One handshake, and why it failed.
+
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use openssl::{
+    error::ErrorStack,
+    ex_data::Index,
+    ssl::{self, Ssl, SslRef},
+    x509::{X509Ref, X509StoreContextRef},
+};
+use pingora_core::protocols::{l4::stream::Stream as L4Stream, tls::SslStream};
+use portcullis_plugin::{Reason, UnixTime};
+use portcullis_x509::{Facts, Fault};
+
+use super::{Secured, Tls, clients::Clients, names::Name};
+use crate::config::file;
+
+/// What is found out in the course of a handshake. OpenSSL's callbacks have nothing but the connection to put it on.
+#[derive(Default)]
+pub(super) struct Seen {
+    asked: OnceLock<(Option<Box<str>>, Option<Arc<Name>>)>,
+    fault: OnceLock<Fault>,
+    subject: OnceLock<String>,
+}
+
+static SEEN: LazyLock<Index<Ssl, Arc<Seen>>> =
+    LazyLock::new(|| Ssl::new_ex_index().expect("OpenSSL has room for one more index"));
+
+/// Where this connection's findings are.
+pub(super) fn seen(ssl: &SslRef) -> Option<&Arc<Seen>> {
+    ssl.ex_data(*SEEN)
+}
+
+impl Seen {
+    /// Which name the client asked for, and what it gets; none: it is refused.
+    pub(super) fn asked(&self, server_name: Option<Box<str>>, name: Option<Arc<Name>>) {
+        // A second first message (RFC 8446 section 4.1.4) asks for the same, or OpenSSL refuses it.
+        let _ = self.asked.set((server_name, name));
+    }
+
+    /// OpenSSL asks for each certificate of a chain, last for the client's own.
+    pub(super) fn judge(&self, clients: &Clients, is_good: bool, chain: &mut X509StoreContextRef) -> bool {
+        let fault = if !is_good {
+            Fault::of(chain.error()).unwrap_or(Fault::UnknownCa)
+        } else if chain.error_depth() > 0 {
+            return true;
+        } else {
+            match judged(clients, chain) {
+                Ok(()) => return true,
+                Err(fault) => fault,
+            }
+        };
+        chain.set_error(fault.verdict());
+        let _ = self.fault.set(fault);
+        if let Some(facts) = chain.chain().and_then(|chain| Facts::of(chain.get(0)?).ok()) {
+            let _ = self.subject.set(facts.subject);
+        }
+        false
+    }
+}
+
+/// What OpenSSL does not look at by the store that it was given.
+fn judged(clients: &Clients, chain: &X509StoreContextRef) -> Result<(), Fault> {
+    let (trust, verified) = clients.trust.as_ref().zip(chain.chain()).ok_or(Fault::UnknownCa)?;
+    let links: Vec<&X509Ref> = verified.iter().collect();
+    trust.check_purpose(links.first().ok_or(Fault::UnknownCa)?)?;
+    trust.revocation(&links, UnixTime::now())
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The client's certificate was not taken.
+    Certificate(Reason),
+    /// The client sent no certificate, and has to.
+    NoCertificate,
+    /// The server name is unknown, and unknown ones are refused.
+    UnknownName,
+    /// There is no version that both speak.
+    Version,
+    /// There is no cipher, group or signature that both know, or no application protocol.
+    NothingInCommon,
+    /// The client did not take our certificate, or said goodbye otherwise.
+    RefusedByClient,
+    /// What came is no TLS: plain HTTP.
+    PlainHttp,
+    /// It took too long.
+    Timeout,
+    /// The client left.
+    Closed,
+    /// What came is no TLS, or broken.
+    Malformed,
+}
+
+impl Failure {
+    /// For log and metric.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Certificate(reason) => reason.code(),
+            Self::NoCertificate => "certificate_absent",
+            Self::UnknownName => "server_name_unknown",
+            Self::Version => "version",
+            Self::NothingInCommon => "nothing_in_common",
+            Self::RefusedByClient => "refused_by_client",
+            Self::PlainHttp => "plain_http",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// How a handshake went, for log and metric.
+pub struct Handshake {
+    /// The name that was asked for.
+    pub server_name: Option<Box<str>>,
+    /// The subject of a certificate that was not taken, as the certificate has it.
+    pub subject: Option<String>,
+    /// Whether the client said anything. Who connects and leaves only looks whether somebody is there.
+    pub has_begun: bool,
+    /// Whether a session was resumed, or why there is none.
+    pub outcome: Result<bool, Failure>,
+}
+
+/// A connection whose handshake is over, whatever came of it.
+pub struct Shaken {
+    /// How it went.
+    pub handshake: Handshake,
+    /// The connection. After a failure there is nothing left but to end it.
+    pub stream: Option<SslStream<L4Stream>>,
+    /// What is known of it, where it succeeded.
+    pub secured: Option<Secured>,
+}
+
+/// Shakes hands on a connection to this listener.
+pub async fn accept(tls: &Tls, plain: L4Stream) -> Shaken {
+    let seen = Arc::new(Seen::default());
+    let made = Ssl::new(&tls.entry).and_then(|mut ssl| {
+        ssl.set_ex_data(*SEEN, seen.clone());
+        Ok(ssl)
+    });
+    let Some(mut stream) = made.ok().and_then(|ssl| SslStream::new(ssl, plain).ok()) else {
+        return Shaken { handshake: seen.told(Err(Failure::Malformed)), stream: None, secured: None };
+    };
+    let outcome = match pingora_timeout::timeout(tls.handshake_timeout, stream.accept()).await {
+        Ok(Ok(())) => seen.secured(stream.ssl()),
+        Ok(Err(error)) => Err(seen.failure(&error)),
+        Err(_) => Err(Failure::Timeout),
+    };
+    let is_resumed = stream.ssl().session_reused();
+    match outcome {
+        Ok(secured) => Shaken { handshake: seen.told(Ok(is_resumed)), stream: Some(stream), secured: Some(secured) },
+        Err(failure) => Shaken { handshake: seen.told(Err(failure)), stream: Some(stream), secured: None },
+    }
+}
+
+impl Seen {
+    fn told(&self, outcome: Result<bool, Failure>) -> Handshake {
+        let asked = self.asked.get();
+        Handshake {
+            server_name: asked.and_then(|(server_name, _)| server_name.clone()),
+            subject: self.subject.get().cloned(),
+            has_begun: asked.is_some(),
+            outcome,
+        }
+    }
+
+    /// What a handshake that succeeded leaves behind.
+    fn secured(&self, ssl: &SslRef) -> Result<Secured, Failure> {
+        let Some((server_name, Some(name))) = self.asked.get() else { return Err(Failure::Malformed) };
+        let clients = &name.clients;
+        // A name that asks takes no session: one that was taken all the same brings a certificate from elsewhere.
+        if clients.trust.is_some() && ssl.session_reused() {
+            return Err(Failure::Malformed);
+        }
+        let own = ssl.peer_certificate().filter(|_| clients.trust.is_some());
+        if own.is_none() && clients.auth == file::ClientAuth::Required {
+            return Err(Failure::NoCertificate);
+        }
+        let sent = || ssl.peer_cert_chain().into_iter().flatten().map(|above| above.to_owned());
+        let certificate = own.map(|own| (own, sent().collect()));
+        Secured::new(server_name.clone(), clients, certificate).map_err(|_| Failure::Malformed)
+    }
+
+    fn failure(&self, error: &ssl::Error) -> Failure {
+        if let Some(fault) = self.fault.get() {
+            return Failure::Certificate(fault.reason());
+        }
+        if matches!(self.asked.get(), Some((_, None))) {
+            return Failure::UnknownName;
+        }
+        match error.ssl_error() {
+            Some(stack) => of_openssl(stack),
+            None => Failure::Closed,
+        }
+    }
+}
+
+/// Numbers of OpenSSL's sslerr.h, which are part of its interface. The first error is the one that began it.
+fn of_openssl(stack: &ErrorStack) -> Failure {
+    /// A client's alert is this and its number (RFC 8446 section 6).
+    const ALERTS: i32 = 1000;
+    let Some(first) = stack.errors().first() else { return Failure::Closed };
+    match first.reason_code() {
+        // UNEXPECTED_EOF_WHILE_READING
+        294 => Failure::Closed,
+        // PEER_DID_NOT_RETURN_A_CERTIFICATE
+        199 => Failure::NoCertificate,
+        // UNSUPPORTED_PROTOCOL, VERSION_TOO_LOW, NO_PROTOCOLS_AVAILABLE
+        258 | 396 | 191 => Failure::Version,
+        // NO_SHARED_CIPHER, NO_SHARED_GROUPS, NO_SUITABLE_KEY_SHARE, NO_SUITABLE_SIGNATURE_ALGORITHM,
+        // NO_SHARED_SIGNATURE_ALGORITHMS, NO_APPLICATION_PROTOCOL
+        193 | 410 | 101 | 118 | 376 | 235 => Failure::NothingInCommon,
+        // HTTP_REQUEST, HTTPS_PROXY_REQUEST
+        156 | 155 => Failure::PlainHttp,
+        alert if alert >= ALERTS => Failure::RefusedByClient,
+        _ => Failure::Malformed,
+    }
+}
