@@ -90,6 +90,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     drop(Logger::new(output.clone(), LevelFilter::Trace).install());
     log::set_max_level(snapshot.settings.log.level.0);
     services.room.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
+    services.room.set_patience(snapshot.fixed.server.body_timeout.0);
     let started = Started::new(path, registry, services, open, snapshot)?;
     started.serve(signals);
     output.flush(FLUSH_TIMEOUT);
@@ -177,9 +178,11 @@ impl Started {
             path: path.to_owned(),
             registry,
             services: services.clone(),
-            current,
+            current: current.clone(),
             runtime: runtime.get_handle().clone(),
         };
+        let watches = wishes.clone();
+        thread("watch", move || reload::watch(&current, &watches))?;
         thread("reload", move || reloader.run(&received))?;
         let mut files = sockets.files;
         if let Some(control) = control {
@@ -200,7 +203,7 @@ impl Started {
         main.block_on(async {
             let limit = loop {
                 match signals.recv().await {
-                    Some(Signal::Reload) => drop(self.wishes.send(None)),
+                    Some(Signal::Reload) => drop(self.wishes.send(Wish::File(None))),
                     Some(Signal::Stop) => break self.drain_timeout,
                     Some(Signal::Interrupt) | None => break self.drain_timeout.min(INTERRUPT_DRAIN),
                 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 mod prepare;
+mod watch;
 
 use arc_swap::ArcSwap;
 use log::Level;
@@ -28,6 +29,7 @@ use crate::{
 };
 
 pub use prepare::{BEFORE_PUBLISH_TIMEOUT, prepare};
+pub use watch::run as watch;
 
 /// Reads and compiles a configuration, after which nothing is different yet.
 ///
@@ -40,13 +42,28 @@ pub fn load(
     before: Option<&Snapshot>,
     is_without_secrets: bool,
 ) -> Result<Snapshot, Report> {
-    let sources = Sources::read(path)?;
+    load_from(Arc::new(Sources::read(path)?), path, registry, services, before, is_without_secrets)
+}
+
+/// The same from files that have been read.
+fn load_from(
+    sources: Arc<Sources>,
+    path: &Path,
+    registry: &Registry,
+    services: &Services,
+    before: Option<&Snapshot>,
+    is_without_secrets: bool,
+) -> Result<Snapshot, Report> {
     let secrets = Secrets::new(path.parent().unwrap_or(Path::new("")), is_without_secrets);
     let mut problems = Problems::default();
     let configuration = config::load(&sources, registry, secrets, &mut problems);
     let snapshot = configuration.and_then(|configuration| compile(configuration, services, before, &mut problems));
     match snapshot {
-        Some(snapshot) if problems.is_empty() => Ok(snapshot),
+        Some(mut snapshot) if problems.is_empty() => {
+            snapshot.warnings = problems.warnings(&sources);
+            snapshot.sources = sources;
+            Ok(snapshot)
+        }
         _ => Err(problems.locate(&sources)),
     }
 }
@@ -64,8 +81,13 @@ pub struct Reloaded {
     pub errors: Vec<Located>,
 }
 
-/// Somebody wants a reload; whoever waits for it is told what came of it.
-pub type Wish = Option<mpsc::Sender<Reloaded>>;
+/// Somebody wants a reload.
+pub enum Wish {
+    /// Of the file; whoever waits for it is told what came of it.
+    File(Option<mpsc::Sender<Reloaded>>),
+    /// Of the files that the configuration which serves names, by what it says of them.
+    Certificates,
+}
 
 /// Carries out reloads, one at a time.
 pub struct Reloader {
@@ -86,19 +108,26 @@ impl Reloader {
     /// the file is read after the last of them.
     pub fn run(self, wishes: &mpsc::Receiver<Wish>) {
         while let Ok(wish) = wishes.recv() {
-            let waiting: Vec<_> = std::iter::once(wish).chain(wishes.try_iter()).flatten().collect();
-            let reloaded = self.reload();
+            let wishes: Vec<_> = std::iter::once(wish).chain(wishes.try_iter()).collect();
+            let is_of_file = wishes.iter().any(|wish| matches!(wish, Wish::File(_)));
+            let reloaded = self.reload(is_of_file);
+            let waiting = wishes.into_iter().filter_map(|wish| match wish {
+                Wish::File(waits) => waits,
+                Wish::Certificates => None,
+            });
             // Who stopped waiting needs no answer.
-            waiting.into_iter().for_each(|waits| drop(waits.send(reloaded.clone())));
+            waiting.for_each(|waits| drop(waits.send(reloaded.clone())));
         }
     }
 
-    /// Takes the file as it is now, or leaves everything as it was.
-    fn reload(&self) -> Reloaded {
+    /// Takes the file as it is now, or what it said when it was last taken; or leaves everything as it was.
+    fn reload(&self, is_of_file: bool) -> Reloaded {
         systemd::reloading();
         let started = Instant::now();
         let before = self.current.load_full();
-        let loaded = load(&self.path, &self.registry, &self.services, Some(&before), false);
+        let sources = if is_of_file { Sources::read(&self.path).map(Arc::new) } else { Ok(before.sources.clone()) };
+        let loaded = sources
+            .and_then(|sources| load_from(sources, &self.path, &self.registry, &self.services, Some(&before), false));
         let loaded = loaded.and_then(|snapshot| {
             let fixed = before.fixed.differences(&snapshot.fixed);
             if fixed.is_empty() { Ok(snapshot) } else { Err(Report::of_file(&self.path, needs_restart(&fixed))) }
@@ -171,6 +200,7 @@ pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     let served = snapshot.settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let expiries = served.flat_map(|tls| &tls.expiries).map(|(name, until)| (name.as_str(), *until));
     services.metrics.certificates(expiries);
+    snapshot.warnings.0.iter().for_each(|warning| log::warn!("{warning}"));
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());
     log::set_max_level(snapshot.settings.log.level.0);
     snapshot.instances.values().for_each(|instance| instance.start(runtime));

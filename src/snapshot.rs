@@ -17,7 +17,7 @@ pub use route::Route;
 
 use self::{instance::Instance, route::Settings, router::Router};
 use crate::{
-    config::{Fingerprint, file},
+    config::{Fingerprint, Report, Sources, file},
     upstream::Upstream,
 };
 
@@ -31,6 +31,10 @@ pub struct Snapshot {
     pub router: Router,
     /// What holds on every route.
     pub settings: Arc<Settings>,
+    /// What it was read from.
+    pub sources: Arc<Sources>,
+    /// What of it is hardly meant.
+    pub warnings: Report,
     /// What only a restart can change.
     pub fixed: Fixed,
     /// Every credential, for the admin listener.

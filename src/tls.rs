@@ -25,13 +25,13 @@ mod handshake;
 mod names;
 mod secured;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use openssl::ssl::SslContext;
-use portcullis_plugin::UnixTime;
+use portcullis_plugin::{SecretSource, UnixTime};
 
 use self::{certificate::Certified, clients::Clients, names::Names};
-use crate::config::{Problems, Secrets, TlsDraft};
+use crate::config::{Problems, Secrets, TlsDraft, file};
 
 pub use self::{
     ffi::TicketKeys,
@@ -45,6 +45,10 @@ pub struct Tls {
     names: Arc<Names>,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
+    /// How often its files are looked at, if they are.
+    pub watch: Option<Duration>,
+    /// The files that it was read from.
+    pub files: Vec<PathBuf>,
     /// Until when each name has a valid certificate: the first end of those that have it.
     pub expiries: Vec<(String, UnixTime)>,
 }
@@ -87,6 +91,8 @@ impl Tls {
                 entry,
                 names,
                 handshake_timeout: draft.file.handshake_timeout.0,
+                watch: draft.file.watch.map(|every| every.0),
+                files: files(draft, secrets),
                 expiries: certificate::expiries(&certificates),
             }),
             Err(error) => {
@@ -96,3 +102,26 @@ impl Tls {
         }
     }
 }
+
+/// All files that a listener's TLS is read from.
+fn files(draft: &TlsDraft<'_>, secrets: &Secrets) -> Vec<PathBuf> {
+    let of_clients = |clients: &file::Clients| {
+        let named = [&clients.client_ca, &clients.client_crl];
+        named.into_iter().flatten().flat_map(|files| &files.0).map(|file| secrets.path(file)).collect::<Vec<_>>()
+    };
+    let mut files = of_clients(&draft.clients.file);
+    files.extend(draft.names.iter().flat_map(|(_, clients)| of_clients(&clients.file)));
+    for file::Certificate { cert, key, ocsp } in &draft.file.certificates.0 {
+        files.push(secrets.path(cert.get_ref()));
+        files.extend(ocsp.as_ref().map(|ocsp| secrets.path(ocsp.get_ref())));
+        match &key.get_ref().0 {
+            SecretSource::File(path) => files.push(secrets.path(path)),
+            SecretSource::Credential(name) => files.extend(crate::config::secrets::credential_path(name).ok()),
+            SecretSource::Env(_) | SecretSource::Value(_) => {}
+        }
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,8 @@ pub struct Server {
     /// The longest a request, a stream or a WebSocket may last.
     #[serde(deserialize_with = "not_zero")]
     pub max_stream_age: Span,
-    /// How much memory bodies that are read before they are forwarded may take, all of them together.
+    /// How much memory bodies that are read before they are forwarded may take, all of them together. Those of one client
+    /// address take at most as much as they leave free, and so at most half.
     pub max_held_body_bytes: NonZeroUsize,
     /// The private socket of `portcullis reload`; absent: in the runtime directory.
     #[serde(deserialize_with = "absolute_path")]
@@ -65,7 +66,7 @@ impl Default for Server {
             max_connections: NonZeroUsize::new(10_000).expect("ten thousand is not zero"),
             head_timeout: seconds(10),
             idle_timeout: seconds(60),
-            body_timeout: seconds(30),
+            body_timeout: Span(Room::DEFAULT_PATIENCE),
             write_timeout: seconds(30),
             max_stream_age: seconds(3600),
             max_held_body_bytes: NonZeroUsize::new(Room::DEFAULT_MAX_BYTES).expect("it is not zero"),

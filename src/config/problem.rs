@@ -17,12 +17,23 @@ pub struct Problem {
 #[derive(Debug, Default)]
 pub struct Problems {
     list: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl Problems {
     /// Adds one. `path` is the way to the field in words, such as `routes.orders.plugins[0]`.
     pub fn add(&mut self, file: usize, span: Range<usize>, path: impl Into<String>, text: impl Into<String>) {
         self.list.push(Problem { file, span, path: in_one_line(path.into()), text: in_one_line(text.into()) });
+    }
+
+    /// Adds something that is hardly meant, and not wrong.
+    pub fn warn(&mut self, file: usize, span: Range<usize>, path: impl Into<String>, text: impl Into<String>) {
+        self.warnings.push(Problem { file, span, path: in_one_line(path.into()), text: in_one_line(text.into()) });
+    }
+
+    /// What is hardly meant, put in order like what is wrong.
+    pub fn warnings(&mut self, sources: &Sources) -> Report {
+        Self { list: std::mem::take(&mut self.warnings), warnings: Vec::new() }.locate(sources)
     }
 
     /// Whether nothing is wrong so far.

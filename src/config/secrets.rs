@@ -60,7 +60,7 @@ impl Secrets {
 }
 
 /// `$CREDENTIALS_DIRECTORY/name` (systemd.exec(5), "Credentials").
-fn credential_path(name: &str) -> Result<PathBuf, String> {
+pub(crate) fn credential_path(name: &str) -> Result<PathBuf, String> {
     if name.is_empty() || name.contains('/') || name == ".." {
         return Err(format!("`{name}` is not the name of a credential"));
     }

@@ -14,15 +14,18 @@
 //! Pingora then calls `request_body_filter` with what its buffer has, for each target that is tried, and
 //! [`Held::hand_on`] puts the body in the place of what stands for it.
 //!
-//! A body that is longer than a hook wanted is not lost: what was read of it goes to the upstream before the rest.
+//! A body that is longer than a hook wanted, or for which there is no room, is not lost: what was read of it goes to the
+//! upstream before the rest, where somebody else lets the request through.
 //!
 //! # The danger
 //! Whoever sends a body that is held takes memory before it is known who that is. All of them together have one
-//! [`Room`], what is counted there is what is allocated, and no body may take longer than [`HELD_BODY_TIMEOUT`].
+//! [`Room`], of which one address takes no more than it leaves; what is counted there is what is allocated; and a body
+//! keeps a place only as long as it [comes](pace).
 
+pub mod pace;
 mod room;
 
-use std::{future::poll_fn, time::Duration};
+use std::future::poll_fn;
 
 use bytes::{Bytes, BytesMut};
 use http::{Version, header};
@@ -32,13 +35,10 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use portcullis_plugin::{BodyCheck, BodyError};
 
+use pace::Pace;
 pub use room::{Part, Room};
 
 use super::state::RequestState;
-
-/// How long a body that is held may take from its first byte to its last. Between two pieces it is `body_timeout` that
-/// counts; without this limit a byte now and then would keep a place in the [`Room`] for an hour.
-pub const HELD_BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What Pingora's buffer for trying again holds.
 const RETRY_BUFFER_BYTES: usize = 64 << 10;
@@ -52,6 +52,8 @@ pub struct Held {
     /// Those of them that the client never sent.
     made_up_bytes: usize,
     failure: Option<Failure>,
+    /// There was no room for a piece of it. Whoever asks again is told so, and reads no other piece beyond the limit.
+    has_no_room: bool,
     is_handed_on: bool,
 }
 
@@ -73,8 +75,6 @@ pub enum Failure {
     Stalled,
     /// The client went away, or sent what is not a body.
     Broken,
-    /// There was no room for it.
-    NoRoom,
 }
 
 /// Bytes, and their part of the room. What is counted is what is allocated, not what is in use.
@@ -103,6 +103,14 @@ impl Growing {
         self.bytes.extend_from_slice(piece);
         true
     }
+
+    /// Adds a piece for which there is no room. It has left the connection, and would be missing in what is forwarded.
+    fn push_beyond(&mut self, piece: &[u8]) {
+        let needed = self.bytes.len() + piece.len();
+        self.part.overdraw_to(needed);
+        self.bytes.reserve_exact(needed - self.bytes.len());
+        self.bytes.extend_from_slice(piece);
+    }
 }
 
 impl Held {
@@ -117,18 +125,16 @@ impl Held {
         if let Some(failure) = self.failure {
             return Err(failure.into());
         }
+        if self.has_no_room {
+            return Err(BodyError::NoRoom);
+        }
         if let Content::Untouched = self.content {
             if declared_bytes(session).is_some_and(|length| length > limit) {
                 return Err(BodyError::TooLarge);
             }
             self.begin(session, state).await.map_err(|error| self.failed(&error))?;
         }
-        let filled = pingora_timeout::timeout(HELD_BODY_TIMEOUT, self.fill(session, state, limit)).await;
-        if let Some(life) = &state.life {
-            // Nobody waits for more of it now, and what comes next may take its time.
-            life.body_ended();
-        }
-        filled.map_err(|_| self.lost(Failure::Stalled))??;
+        self.fill(session, state, limit).await?;
         match &self.content {
             Content::Whole(body) if body.len() <= limit => Ok(body.clone()),
             _ => Err(BodyError::TooLarge),
@@ -146,26 +152,31 @@ impl Held {
         {
             session.write_continue_response().await?;
         }
-        self.content = Content::Begun(Growing { bytes: Vec::new(), part: state.services.room.part() });
-        moves(session, state);
+        self.content = Content::Begun(Growing { bytes: Vec::new(), part: state.services.room.part(state.client) });
         Ok(())
     }
 
     /// Reads until the end, or until it is longer than `limit`.
     async fn fill(&mut self, session: &mut Session, state: &RequestState, limit: usize) -> Result<(), BodyError> {
         let expected = declared_bytes(session).unwrap_or(limit);
+        let mut pace = Pace::new(state.services.room.patience());
+        let mut received = 0;
         while let Content::Begun(growing) = &mut self.content {
             if growing.bytes.len() > limit {
                 return self.note_end(session).await;
             }
             let length = growing.bytes.len();
-            let piece = self.next(session, length).await.map_err(|error| self.failed(&error))?;
+            let piece = pace.next(received, self.next(session, length)).await;
+            let piece = piece.ok_or_else(|| self.lost(Failure::Stalled))?.map_err(|error| self.failed(&error))?;
+            let Some(piece) = piece else { return self.end(session).await };
             let Content::Begun(growing) = &mut self.content else { break };
-            match piece {
-                Some(piece) if growing.push(&piece, expected) => moves(session, state),
-                Some(_) => return Err(self.lost(Failure::NoRoom)),
-                None => self.end(session).await?,
+            if !growing.push(&piece, expected) {
+                growing.push_beyond(&piece);
+                self.has_no_room = true;
+                self.note_end(session).await?;
+                return Err(BodyError::NoRoom);
             }
+            received += piece.len();
         }
         Ok(())
     }
@@ -283,7 +294,6 @@ impl From<Failure> for BodyError {
         match failure {
             Failure::Stalled => Self::Broken(ErrorType::ReadTimedout.as_str().to_owned()),
             Failure::Broken => Self::Broken(ErrorType::ReadError.as_str().to_owned()),
-            Failure::NoRoom => Self::NoRoom,
         }
     }
 }
@@ -291,15 +301,6 @@ impl From<Failure> for BodyError {
 /// What the head says of the body's length. Where there is a transfer coding it says nothing (RFC 9112 section 6.3).
 fn declared_bytes(session: &Session) -> Option<usize> {
     session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Over HTTP/2 it is the stream's own clock that tells a body which stands still.
-fn moves(session: &Session, state: &RequestState) {
-    if session.req_header().version == Version::HTTP_2
-        && let Some(life) = &state.life
-    {
-        life.body_moves();
-    }
 }
 
 /// Has a request of one byte parsed in the place of the one that was read to its end, so that Pingora has a body to

@@ -194,8 +194,12 @@ async fn settle(
         Err(BodyError::LengthUnknown) => {
             (Problem::LengthRequired.into(), Reason::BodyLengthUnknown, Settled::Otherwise)
         }
+        Err(BodyError::NoRoom) => {
+            outcome.failure.get_or_insert_with(|| "max_held_body_bytes: no room for another body".to_owned());
+            (Problem::Unavailable.into(), Reason::PluginFailed, Settled::Otherwise)
+        }
         // The request is refused for having lost its body.
-        Err(BodyError::NoRoom | BodyError::Broken(_)) => return Settled::Otherwise,
+        Err(BodyError::Broken(_)) => return Settled::Otherwise,
     };
     outcome.refuse(answer, reason);
     outcome.end(trail);
@@ -217,7 +221,6 @@ fn lost(held: &Held, outcome: &mut Outcome) {
     let (problem, why) = match failure {
         Failure::Stalled => (Problem::RequestTimeout, "client: the body did not come in time"),
         Failure::Broken => (Problem::BadRequest, "client: the body broke off"),
-        Failure::NoRoom => (Problem::Unavailable, "max_held_body_bytes: no room for another body"),
     };
     outcome.failure.get_or_insert_with(|| why.to_owned());
     if failure == Failure::Stalled || outcome.answer.is_none() {

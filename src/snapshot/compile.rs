@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{
-        Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, RouteDraft,
+        Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, Report, RouteDraft,
         UpstreamDraft,
     },
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
@@ -71,6 +71,8 @@ pub fn compile(
         routes: routes.into_iter().collect::<Option<_>>()?,
         router: router?,
         settings,
+        sources: Arc::default(),
+        warnings: Report::default(),
         fixed: Fixed {
             server: configuration.server,
             admin: configuration.admin.map(|(listen, _)| listen),

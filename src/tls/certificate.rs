@@ -22,8 +22,8 @@ pub(super) struct Certified {
     pub(super) names: Vec<String>,
     pub(super) until: UnixTime,
     /// Where its file is named.
-    span: Range<usize>,
-    index: usize,
+    pub(super) span: Range<usize>,
+    pub(super) index: usize,
 }
 
 impl Certified {
@@ -34,40 +34,48 @@ impl Certified {
         secrets: &Secrets,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let mut problem = |field: &str, span: Range<usize>, text: String| {
-            problems.add(at.file, span, format!("{}.certificates[{index}].{field}", at.path), text);
+        let path = |field: &str| format!("{}.certificates[{index}].{field}", at.path);
+        let problem = |problems: &mut Problems, field: &str, span: Range<usize>, text: String| {
+            problems.add(at.file, span, path(field), text);
         };
         let chain = read_chain(&secrets.path(file.cert.get_ref()));
-        let chain = chain.map_err(|why| problem("cert", file.cert.span(), why)).ok();
+        let chain = chain.map_err(|why| problem(problems, "cert", file.cert.span(), why)).ok();
         let key = secrets.read(&file.key.get_ref().0).and_then(|pem| {
             PKey::private_key_from_pem_passphrase(pem.expose(), b"")
                 .map_err(|_| "this is not a private key (PEM, without a passphrase)".to_owned())
         });
-        let key = key.map_err(|why| problem("key", file.key.span(), why)).ok();
+        let key = key.map_err(|why| problem(problems, "key", file.key.span(), why)).ok();
         let ocsp = file.ocsp.as_ref().map(|ocsp| (ocsp, read_staple(&secrets.path(ocsp.get_ref()))));
         let ocsp = match ocsp {
             Some((ocsp, Err(why))) => {
-                problem("ocsp", ocsp.span(), why);
+                problem(problems, "ocsp", ocsp.span(), why);
                 return None;
             }
             Some((_, Ok(staple))) => Some(staple),
             None => None,
         };
         let (chain, key) = (chain?, key?);
+        if chain.len() == 1 && !is_issued_by(&chain[0], &chain[0]) {
+            let text = "the file has the certificate alone: a client that does not know who issued it will refuse it. \
+                        Put the certificates that lead to its CA behind it";
+            problems.warn(at.file, file.cert.span(), path("cert"), text);
+        }
         if let Err(why) = check(&chain) {
-            problem("cert", file.cert.span(), why);
+            problem(problems, "cert", file.cert.span(), why);
             return None;
         }
         if !chain[0].public_key().is_ok_and(|public| public.public_eq(&key)) {
-            problem("key", file.key.span(), "this key does not belong to the certificate".to_owned());
+            problem(problems, "key", file.key.span(), "this key does not belong to the certificate".to_owned());
             return None;
         }
-        let facts = Facts::of(&chain[0]).map_err(|fault| problem("cert", file.cert.span(), fault.to_string())).ok()?;
+        let facts = Facts::of(&chain[0])
+            .map_err(|fault| problem(problems, "cert", file.cert.span(), fault.to_string()))
+            .ok()?;
         let names: Vec<String> =
             facts.dns.iter().cloned().chain(facts.addresses.iter().map(IpAddr::to_string)).collect();
         if names.is_empty() {
             let text = "the certificate is for no name and no address: it has no subject alternative name (RFC 6125)";
-            problem("cert", file.cert.span(), text.to_owned());
+            problem(problems, "cert", file.cert.span(), text.to_owned());
             return None;
         }
         let until = facts.not_after;

@@ -144,7 +144,7 @@ fn choose(names: &Names, ssl: &mut SslRef) -> Result<(), SslAlert> {
 }
 
 /// The one host name of the extension (RFC 6066 section 3), in lower case. An address is none; it is as good as absent.
-fn server_name(extension: &[u8]) -> Option<Box<str>> {
+pub(super) fn server_name(extension: &[u8]) -> Option<Box<str>> {
     let (length, list) = extension.split_first_chunk::<2>()?;
     let (kind, rest) = list.split_first()?;
     let (name_length, name) = rest.split_first_chunk::<2>()?;

@@ -15,6 +15,7 @@ mod harness;
 mod heads;
 mod hidden_credentials;
 mod hmac;
+mod hmac_bodies;
 mod identity;
 mod jwt;
 mod logs;

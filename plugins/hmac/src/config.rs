@@ -28,7 +28,7 @@ pub struct Config {
     pub aws4: Option<Aws4Config>,
     /// How old a signature may be; 5 minutes unless said. What it signs is remembered for as long.
     pub window: Option<Span>,
-    /// How far the client's clock may be ahead or behind; 30 seconds unless said.
+    /// How far the client's clock may be ahead or behind: 30 seconds unless said, and never more than the `window`.
     pub clock_skew: Option<Span>,
     /// What becomes of a signature that was seen before: `refuse`, unless said.
     pub replay: Option<Replay>,
@@ -135,6 +135,11 @@ impl Config {
         if self.clock_skew.is_some_and(|span| span.0 > Clock::SKEW_MAX) {
             wrong("clock_skew", "is more than 15 minutes");
         }
+        // It is granted at both ends: with more of it than window, a signature would live longer by the skew than by what
+        // the file says about its age.
+        if self.clock_skew.is_some_and(|span| span.0 > self.clock().window) {
+            wrong("clock_skew", "is more than the `window`, which is 5 minutes unless said");
+        }
         if self.max_body_bytes.is_some_and(|bytes| !(1..=BODY_MAX_BYTES_MAX).contains(&bytes)) {
             wrong("max_body_bytes", "is not between 1 and 268435456 (256 MiB)");
         }
@@ -142,10 +147,8 @@ impl Config {
 
     /// The window and the skew.
     pub(crate) fn clock(&self) -> Clock {
-        Clock {
-            window: self.window.map_or(Clock::WINDOW, |span| span.0),
-            skew: self.clock_skew.map_or(Clock::SKEW, |span| span.0),
-        }
+        let window = self.window.map_or(Clock::WINDOW, |span| span.0);
+        Clock { window, skew: self.clock_skew.map_or(Clock::SKEW.min(window), |span| span.0) }
     }
 }
 

@@ -15,7 +15,7 @@
 //!
 //! # The parts
 //! - A [scheme] reads what a request claims: `portcullis` (RFC 9421), `timestamp`, `cavage`, `aws4`. It is pure.
-//! - The [frame](signatures) does with a claim what is the same for all: limits on attempts, the [clock], the
+//! - The [frame](signatures) does with a claim what is the same for all: limits on [attempts](tries), the [clock], the
 //!   [keys](keyring), the signature, the [body], and the record of [what was seen](replay).
 //!
 //! # What is promised
@@ -53,6 +53,7 @@ mod signed_headers;
 mod signing;
 mod tag;
 mod timestamp;
+mod tries;
 
 pub use aws4::Aws4Config;
 pub use cavage::{CavageConfig, Dialect};

@@ -5,10 +5,13 @@
 //! remembered, so that nobody can use up a signature that they could not have made. Only where the body comes without a
 //! length, and is judged while it passes, the record comes before it.
 //!
+//! A body that comes before the proof takes memory of everybody's. While it is waited for the request holds a place among
+//! the [attempts](crate::tries) that are under way, and where it proves nothing it has failed.
+//!
 //! A body is either read whole and verified before the upstream is connected, or held back by the engine until its last
 //! byte was verified (pitfall 33). There is no third way out of [`Signatures::check_body`] but a refusal.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use portcullis_plugin::{
     Answer, Attempt, Attempts, Authenticate, Authentication, BodyCheck, BodyError, BuildCx, Challenge, Denial,
@@ -22,6 +25,7 @@ use crate::{
     keyring::{Keyring, KnownKey},
     replay::{self, Seen},
     scheme::{BodyUse, Claim, Reading, Scheme, SignedRequest, Wrong},
+    tries::Tries,
 };
 
 /// One policy, ready to judge requests.
@@ -39,7 +43,7 @@ pub(crate) struct Signatures {
 }
 
 /// Why a request is not granted.
-enum Refused {
+pub(crate) enum Refused {
     /// It is wrong.
     Denied(Denial),
     /// It could not be judged.
@@ -93,54 +97,74 @@ impl Signatures {
             seen: is_kept.then(|| Seen(cx.store())),
             body: config.body,
             max_body_bytes: config.max_body_bytes.unwrap_or(BODY_MAX_BYTES),
-            attempts,
+            attempts: attempts.for_bodies(),
             challenge: scheme.challenge(),
             hidden: if config.keep_credential { Places::default() } else { scheme.places() },
             scheme,
         }
     }
 
-    async fn judge(&self, cx: &mut RequestCx<'_>, claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
-        let address = cx.address();
-        let principal = claims.first().and_then(|claim| claim.key_id.clone()).unwrap_or_default();
-        match self.attempts.check(address, principal.as_bytes()).get().await {
-            Ok(Ok(())) => {}
-            Ok(Err(wait)) => return Err(Denial::too_many_attempts(wait).into()),
-            Err(error) => return Err(PluginError::new(error.to_string()).into()),
+    async fn judge(&self, cx: &mut RequestCx<'_>, mut claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
+        let (mut tries, wait) = Tries::begin(&self.attempts, cx.address(), &mut claims).await?;
+        let must_wait = wait.map(Denial::too_many_attempts);
+        if let Some(denial) = must_wait.filter(|_| claims.is_empty()) {
+            return Err(denial.into());
         }
-        let proof = claims.first().and_then(|claim| claim.signatures.first().cloned()).unwrap_or_default();
-        match self.verify(cx, claims).await {
-            Ok(verified) => {
-                let identity = self.accept(cx, verified).await?;
-                self.attempts.succeeded(address, principal.as_bytes()).get().await;
+        match self.grant(cx, claims, &mut tries).await {
+            Ok(Granted { identity, right, wrong }) => {
+                tries.succeeded(&right, &wrong).await;
                 Ok(identity)
             }
             Err(refused) => {
                 if is_guess(&refused) {
-                    self.attempts.failed(address, principal.as_bytes(), &proof).get().await;
+                    tries.failed().await;
                 }
-                Err(refused)
+                // One of those that were not looked at might have been right.
+                Err(match (refused, must_wait) {
+                    (Refused::Denied(denial), Some(must_wait)) if denial.status < must_wait.status => must_wait.into(),
+                    (refused, _) => refused,
+                })
             }
         }
     }
 
+    async fn grant(
+        &self,
+        cx: &mut RequestCx<'_>,
+        claims: Vec<Claim>,
+        tries: &mut Tries<'_>,
+    ) -> Result<Granted, Refused> {
+        let verified = self.verify(cx, claims, tries).await?;
+        self.accept(cx, verified, tries).await
+    }
+
     /// The claims whose signatures are right, those of credentials that can be used here and now first; at least one.
-    async fn verify(&self, cx: &mut RequestCx<'_>, claims: Vec<Claim>) -> Result<Verifieds<'_>, Refused> {
+    async fn verify(
+        &self,
+        cx: &mut RequestCx<'_>,
+        claims: Vec<Claim>,
+        tries: &mut Tries<'_>,
+    ) -> Result<Verifieds<'_>, Refused> {
         let candidates = self.candidates(cx, claims)?;
         let is_in_message = candidates.iter().any(|candidate| candidate.claim.body == BodyUse::InMessage);
-        let held = if is_in_message { Some(self.read_body(cx).await?) } else { None };
+        let held = if is_in_message { Some(self.read_body(cx, tries).await?) } else { None };
         let body = match &held {
             None => &[][..],
             Some(Held::Whole(body)) => body,
             Some(Held::LengthUnknown) => return Err(Denial::length_required().into()),
         };
-        let mut claims: Vec<_> =
-            candidates.into_iter().filter_map(|candidate| self.right(cx, candidate, body)).collect();
+        let (mut claims, mut wrong) = (Vec::with_capacity(candidates.len()), Vec::new());
+        for candidate in candidates {
+            match self.right(cx, candidate, body) {
+                Ok(verified) => claims.push(verified),
+                Err(key_id) => wrong.push(key_id),
+            }
+        }
         if claims.is_empty() {
             return Err(Denial::unauthorized(Reason::SignatureInvalid).into());
         }
         claims.sort_by_key(|verified| !is_usable(cx, verified.identity));
-        Ok(Verifieds { claims, held })
+        Ok(Verifieds { claims, wrong, held })
     }
 
     /// The claims that are of now and whose key is known; else why the first of them is not.
@@ -167,37 +191,45 @@ impl Signatures {
         Ok(Candidate { claim, left, keys })
     }
 
-    /// The candidate, if one of its keys made it: one whose credential can be used, where there are several.
-    fn right<'k>(&self, cx: &RequestCx<'_>, candidate: Candidate<'k>, body: &[u8]) -> Option<Verified<'k>> {
+    /// The candidate, if one of its keys made it: one whose credential can be used, where there are several. Else the
+    /// name of the key.
+    fn right<'k>(&self, cx: &RequestCx<'_>, candidate: Candidate<'k>, body: &[u8]) -> Result<Verified<'k>, String> {
         let Candidate { claim, left, keys } = candidate;
-        let message = claim.message.with_body(body);
-        let mut made = keys.iter().filter(|known| self.scheme.verify(&known.key, &claim, &message));
-        let first = made.next()?;
-        let known = if is_usable(cx, &first.identity) {
-            first
-        } else {
-            made.find(|known| is_usable(cx, &known.identity)).unwrap_or(first)
+        let (known, seen) = {
+            let message = claim.message.with_body(body);
+            let mut made = keys.iter().filter(|known| self.scheme.verify(&known.key, &claim, &message));
+            let first = made.next();
+            let usable = |known: &&KnownKey| is_usable(cx, &known.identity);
+            let known = first.filter(usable).or_else(|| first.and_then(|_| made.find(usable))).or(first);
+            let name = |known: &KnownKey| left.map(|left| (replay::name(&claim, &known.identity, &message), left));
+            (known, known.and_then(name))
         };
-        let identity = &known.identity;
-        let seen = left.map(|left| (replay::name(&claim, identity, &message), left));
-        drop(message);
-        Some(Verified { claim, identity, seen })
+        let Some(KnownKey { identity, .. }) = known else {
+            return Err(claim.key_id.unwrap_or_default());
+        };
+        Ok(Verified { claim, identity, seen })
     }
 
     /// The identity of the first claim that fits the body, unless one of the claims was seen before.
-    async fn accept(&self, cx: &mut RequestCx<'_>, verified: Verifieds<'_>) -> Result<Arc<Identity>, Refused> {
-        let Verifieds { claims, mut held } = verified;
+    async fn accept(
+        &self,
+        cx: &mut RequestCx<'_>,
+        verified: Verifieds<'_>,
+        tries: &mut Tries<'_>,
+    ) -> Result<Granted, Refused> {
+        let Verifieds { mut claims, wrong, mut held } = verified;
         let mut refused = None;
-        for Verified { claim, identity, .. } in &claims {
-            match self.check_body(cx, &claim.body, &mut held).await {
+        for at in 0..claims.len() {
+            match self.check_body(cx, &claims[at].claim.body, &mut held, tries).await {
                 Ok(later) => {
-                    let identity = Arc::clone(identity);
-                    self.remember(claims).await?;
+                    self.remember(&mut claims).await?;
                     // Last, so that a request that is refused here and granted by another policy is not held for us.
                     if let Some(check) = later {
                         cx.hold_body(self.max_body_bytes, check);
                     }
-                    return Ok(identity);
+                    let Verified { claim, identity, .. } = claims.swap_remove(at);
+                    let right = claim.key_id.unwrap_or_default();
+                    return Ok(Granted { identity: Arc::clone(identity), right, wrong });
                 }
                 Err(why) => _ = refused.get_or_insert(why),
             }
@@ -206,9 +238,9 @@ impl Signatures {
     }
 
     /// Puts all claims on record: each could be sent again without the others. Two that say the same are one.
-    async fn remember(&self, claims: Vec<Verified<'_>>) -> Result<(), Refused> {
+    async fn remember(&self, claims: &mut [Verified<'_>]) -> Result<(), Refused> {
         let Some(record) = &self.seen else { return Ok(()) };
-        let mut seen: Vec<_> = claims.into_iter().filter_map(|verified| verified.seen).collect();
+        let mut seen: Vec<_> = claims.iter_mut().filter_map(|verified| verified.seen.take()).collect();
         seen.sort();
         seen.dedup_by(|a, b| a.0 == b.0);
         for (name, left) in &seen {
@@ -226,6 +258,7 @@ impl Signatures {
         cx: &mut RequestCx<'_>,
         used: &BodyUse,
         held: &mut Option<Held>,
+        tries: &mut Tries<'_>,
     ) -> Result<Option<BodyCheck>, Refused> {
         let not_covered = || Wrong::incomplete("there is a body, and the signature does not cover it");
         match used {
@@ -236,7 +269,7 @@ impl Signatures {
         }
         let held = match held {
             Some(held) => held,
-            None => held.insert(self.read_body(cx).await?),
+            None => held.insert(self.read_body(cx, tries).await?),
         };
         match (used, held) {
             (BodyUse::NotCovered, Held::Whole(body)) if body.is_empty() => Ok(None),
@@ -252,13 +285,33 @@ impl Signatures {
         }
     }
 
-    async fn read_body(&self, cx: &mut RequestCx<'_>) -> Result<Held, Refused> {
-        match cx.body(self.max_body_bytes).await {
+    /// Reads the body. What is here already takes no place.
+    async fn read_body(&self, cx: &mut RequestCx<'_>, tries: &mut Tries<'_>) -> Result<Held, Refused> {
+        let (body, was_awaited) = {
+            let mut reading = pin!(cx.body(self.max_body_bytes));
+            match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+                Poll::Ready(body) => (body, false),
+                Poll::Pending => {
+                    tries.take_places().await?;
+                    (reading.await, true)
+                }
+            }
+        };
+        match body {
             Ok(body) => Ok(Held::Whole(body)),
             Err(BodyError::LengthUnknown) => Ok(Held::LengthUnknown),
-            Err(BodyError::TooLarge) => Err(Denial::body_too_large().into()),
+            Err(BodyError::TooLarge) => {
+                // Its head did not say so: as much as the limit was held for nothing.
+                if was_awaited {
+                    tries.failed().await;
+                }
+                Err(Denial::body_too_large().into())
+            }
             Err(error @ BodyError::NoRoom) => Err(PluginError::new(error.to_string()).into()),
-            Err(BodyError::Broken(_)) => Err(self.denial(cx, Wrong::malformed("the body could not be read")).into()),
+            Err(BodyError::Broken(_)) => {
+                tries.failed().await;
+                Err(self.denial(cx, Wrong::malformed("the body could not be read")).into())
+            }
         }
     }
 
@@ -273,13 +326,24 @@ impl Signatures {
 /// What [`Signatures::verify`] found.
 struct Verifieds<'k> {
     claims: Vec<Verified<'k>>,
+    /// The names of known keys that did not make what is said to be theirs.
+    wrong: Vec<String>,
     /// The body, if it had to be read for it.
     held: Option<Held>,
 }
 
+/// A request that is granted.
+struct Granted {
+    identity: Arc<Identity>,
+    /// By the key of this name.
+    right: String,
+    /// And in spite of these, which did not make what is said to be theirs.
+    wrong: Vec<String>,
+}
+
 /// Whether this was an attempt to prove an identity that failed, and not a request that nobody could have signed right.
 fn is_guess(refused: &Refused) -> bool {
-    let is = |reason| matches!(reason, Reason::SignatureInvalid | Reason::SigningKeyUnknown);
+    let is = |reason| matches!(reason, Reason::SignatureInvalid | Reason::SigningKeyUnknown | Reason::DigestMismatch);
     matches!(refused, Refused::Denied(denial) if is(denial.reason))
 }
 

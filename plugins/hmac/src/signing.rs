@@ -122,13 +122,15 @@ pub(crate) fn replace(mut request: Request, name: &'static str, value: &str) -> 
     request
 }
 
-/// The answer, which comes at once where store and body do.
+/// The answer, which comes at once where store and body do, and the second time where the body is late.
 pub(crate) fn wait<T>(answer: Answer<'_, T>) -> T {
     let mut future = pin!(answer.get());
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => panic!("the hook waits"),
+    for _ in 0..2 {
+        if let Poll::Ready(answer) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return answer;
+        }
     }
+    panic!("the hook waits")
 }
 
 /// `"acme-1"` for the credential that was granted, `"absent"`, the reason code, or `"failed"`.

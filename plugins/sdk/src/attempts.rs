@@ -16,6 +16,9 @@
 //! are under way count as failed for whoever comes meanwhile, and so a burst gets no more than its share (pitfall 47).
 //! Places are kept in this process; gateways that share a store hold so many places each.
 //!
+//! A signature that is waited for because the body under it is still coming is not guessed at: see
+//! [`Attempts::for_bodies`].
+//!
 //! # Where it is kept
 //! In the [`Store`], under keys that are keyed digests: the store learns neither names nor addresses. The key of the
 //! digests is made once for a process, so that gateways that share a store still count each by itself. Memory is bounded
@@ -84,7 +87,22 @@ impl Attempts {
                 &[("policy", &policy)],
             ),
             limits,
+            are_bodies: false,
         })))
+    }
+
+    /// For a plugin whose proofs nobody can guess, and whose attempts are under way because a body is waited for: what
+    /// places bound is the memory that strangers take, and not how often somebody guesses.
+    ///
+    /// So whoever has succeeded from their address within [`Attempts::PROVEN_KEEP`], and has not failed `per_principal`
+    /// times since, may have any number under way; a partner sends more than five requests at a time. And what has no
+    /// place, because it waits for nothing, is not kept waiting by those that have one.
+    #[must_use]
+    pub fn for_bodies(mut self) -> Self {
+        if let Some(counted) = &mut self.0 {
+            counted.are_bodies = true;
+        }
+        self
     }
 
     /// Whether this attempt may be judged. While no failure is on record for the address this is one look-up, and
@@ -95,12 +113,17 @@ impl Attempts {
         // A store that does not answer at once is asked again below. A future that was not polled has asked nothing.
         let mark = block.mark();
         match counted.store.get(&mark) {
-            Answer::Now(Ok(None)) if counted.in_flight.is_empty() => return Answer::Now(Ok(Ok(()))),
+            Answer::Now(Ok(None)) if counted.are_bodies || counted.in_flight.is_empty() => {
+                return Answer::Now(Ok(Ok(())));
+            }
             Answer::Now(Err(error)) => return Answer::Now(counted.without_store(error).map(Ok)),
             Answer::Now(Ok(_)) | Answer::Later(_) => {}
         }
         let who = counted.names.who(address, principal);
-        Answer::later(async move { counted.settle(counted.wait(&who, counted.in_flight.beside(&who)).await) })
+        Answer::later(async move {
+            let beside = if counted.are_bodies { Beside::default() } else { counted.in_flight.beside(&who) };
+            counted.settle(counted.wait(&who, beside).await)
+        })
     }
 
     /// As [`Attempts::check`], and takes a place among the attempts that are under way.
@@ -183,6 +206,8 @@ struct Counted {
     in_flight: InFlight,
     noted: Noted,
     store_failures: Counter,
+    /// Whether attempts are under way because bodies are waited for.
+    are_bodies: bool,
 }
 
 /// How many attempts are under way beside one: of the same pair, and from the same address.
@@ -215,7 +240,8 @@ impl Counted {
     async fn wait(&self, who: &Who, beside: Beside) -> Result<Option<Duration>, StoreError> {
         if self.store.get(&who.block.mark()).get().await?.is_none() {
             let is_crowd = beside.pair >= self.per_principal() || beside.block >= self.per_address();
-            return Ok(is_crowd.then_some(Attempts::UNDER_WAY_WAIT));
+            let must_wait = is_crowd && !self.may_crowd(who).await?;
+            return Ok(must_wait.then_some(Attempts::UNDER_WAY_WAIT));
         }
         match self.wait_of_pair(who, beside.pair).await? {
             None => self.wait_of_address(who, beside.block).await,
@@ -230,9 +256,21 @@ impl Counted {
                 None => 1,
                 wait => return Ok(wait),
             },
-            None => self.per_principal().saturating_sub(self.number(&who.pair.failures()).await?),
+            None => match self.per_principal().saturating_sub(self.number(&who.pair.failures()).await?) {
+                1.. if self.may_crowd(who).await? => return Ok(None),
+                room => room,
+            },
         };
         Ok((beside >= room).then_some(Attempts::UNDER_WAY_WAIT))
+    }
+
+    /// Whether any number of attempts of this pair may be under way.
+    async fn may_crowd(&self, who: &Who) -> Result<bool, StoreError> {
+        Ok(self.are_bodies && self.is_proven(who).await?)
+    }
+
+    async fn is_proven(&self, who: &Who) -> Result<bool, StoreError> {
+        Ok(self.store.get(&who.pair.proven()).get().await?.is_some())
     }
 
     async fn wait_of_address(&self, who: &Who, beside: u64) -> Result<Option<Duration>, StoreError> {
@@ -244,7 +282,7 @@ impl Counted {
             }
             wait => wait,
         };
-        let is_proven = wait.is_some() && self.store.get(&who.pair.proven()).get().await?.is_some();
+        let is_proven = wait.is_some() && self.is_proven(who).await?;
         Ok(wait.filter(|_| !is_proven))
     }
 

@@ -48,6 +48,7 @@
 //! - What a credential's entry says for all kinds (`enabled`, `expires`, `routes`, ...) the engine checks by itself after
 //!   a plugin has granted: see [`Credential`].
 
+mod address_block;
 mod answer;
 mod attempts;
 mod build;
@@ -63,6 +64,7 @@ mod span;
 mod store;
 pub mod testing;
 
+pub use address_block::AddressBlock;
 pub use answer::{Answer, BoxFuture};
 pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, OnStoreFailure};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, NoCredential, Plugin};

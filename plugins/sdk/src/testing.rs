@@ -11,9 +11,11 @@
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
+    future::poll_fn,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -39,6 +41,8 @@ pub struct Request {
     pub body: Bytes,
     /// What is read of the body fails with this.
     pub body_error: Option<BodyError>,
+    /// So many times the body is waited for in vain, before it comes or fails.
+    pub body_waits: usize,
     /// Held back by [`RequestCx::hold_body`]: the limit and the check.
     pub held: Option<(usize, BodyCheck)>,
     /// The target as it came, where it differs from the canonical one.
@@ -66,6 +70,7 @@ impl Request {
             identity: None,
             body: Bytes::new(),
             body_error: None,
+            body_waits: 0,
             held: None,
             received_target: None,
             is_https: false,
@@ -136,7 +141,17 @@ impl Exchange for Request {
             None if self.body.len() > limit => Err(BodyError::TooLarge),
             None => Ok(self.body.clone()),
         };
-        Box::pin(async { body })
+        let mut waits = std::mem::take(&mut self.body_waits);
+        Box::pin(async move {
+            poll_fn(|context| {
+                let Some(left) = waits.checked_sub(1) else { return Poll::Ready(()) };
+                waits = left;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+            body
+        })
     }
     fn hold_body(&mut self, limit: usize, check: BodyCheck) {
         self.held = Some((limit, check));

@@ -97,9 +97,16 @@ struct Outcome {
     reason: Option<Reason>,
     challenges: Vec<String>,
     retry_after: Option<Duration>,
+    /// How many checks wait for the body.
+    checks: usize,
 }
 
 fn outcome(alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
+    outcome_behind(0, alternatives, anonymous)
+}
+
+/// What comes of it behind so many guards that want to judge the body.
+fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
     let output = Output::start(std::io::sink()).expect("a thread");
     let metrics = Metrics::new("test", Box::new(|| 0), Box::new(|| 0));
     let services = Arc::new(Services::new(Arc::new(metrics), output));
@@ -109,24 +116,32 @@ fn outcome(alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
         metrics: services.metrics.policy("policy"),
     };
     let auth = Auth {
+        needs_certificate: false,
         alternatives: alternatives.iter().map(|all| all.iter().map(authenticator).collect()).collect(),
         anonymous: anonymous.map(|name| Arc::new(Identity::anonymous(&consumer(name, "")))),
         hidden: Places::default(),
     };
     let state = crate::proxy::state::RequestState::new(services);
+    (0..guards).for_each(|_| state.holds.add(1, Box::new(|_| Err(Reason::DigestMismatch))));
     let settings = file::Audit::default();
     let mut request = Request::get("/");
     let mut trail = Trail::of(&state, &settings, "test");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     match runtime.block_on(authenticate(&auth, &mut request.cx(), "realm", &mut trail)) {
-        Decision::Granted(identity, _) => {
-            Outcome { granted: Some(identity), status: 200, reason: None, challenges: vec![], retry_after: None }
-        }
+        Decision::Granted(identity, _) => Outcome {
+            granted: Some(identity),
+            status: 200,
+            reason: None,
+            challenges: vec![],
+            retry_after: None,
+            checks: state.holds.count(),
+        },
         Decision::Refused(answer, reason) => Outcome {
             granted: None,
             status: answer.problem.status().as_u16(),
             reason: Some(reason),
             retry_after: answer.retry_after,
+            checks: state.holds.count(),
             challenges: answer.challenges.iter().map(|one| one.to_str().expect("text").to_owned()).collect(),
         },
     }
@@ -196,6 +211,20 @@ fn pitfall_06_only_an_absent_credential_is_anonymous() {
     assert_eq!(status(&[&[Says::Forbidden(Reason::AddressNotAllowed)]], Some("guest")).0, 403);
     let half = [Says::Granted(key("k", "acme", "")), Says::Absent];
     assert_eq!(status(&[&half], Some("guest")).0, 401, "one of two was sent");
+}
+
+#[test]
+fn what_guards_want_of_the_body_is_looked_at_whoever_calls() {
+    let granted = || Says::Granted(key("k", "acme", ""));
+    for (alternatives, anonymous) in [
+        (&[&[Says::Absent][..]][..], Some("guest")),
+        (&[&[Says::Absent], &[Says::Absent]], Some("guest")),
+        (&[&[granted()]], None),
+        (&[&[Says::Denied(Reason::KeyUnknown)], &[granted()]], None),
+    ] {
+        let outcome = outcome_behind(2, alternatives, anonymous);
+        assert_eq!((outcome.status, outcome.checks), (200, 2), "anonymous {anonymous:?}");
+    }
 }
 
 #[test]

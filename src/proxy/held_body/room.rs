@@ -1,24 +1,53 @@
-//! How much all held bodies together may take.
+//! How much all held bodies together may take, and how much of it one client.
+//!
+//! Who sends a body is not known yet, and a key id that makes it worth reading is no secret. So nobody may take all of the
+//! room: an address block holds **at most as much as it leaves free**. Alone that is half of the room; of two that take
+//! what they can the later one gets a quarter, until both have come to a third; and so much is always left for the next.
+//! A fixed half would be gone with two addresses. A fixed tenth would be little for a load balancer that nobody has named
+//! in `client_address`, with all its clients behind one address, while nobody else asks for anything.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
+
+use parking_lot::Mutex;
+use portcullis_plugin::AddressBlock;
 
 /// The room for bodies that are held.
 #[derive(Debug)]
 pub struct Room {
+    /// Written under the lock of `blocks` alone; the metric reads it without.
     used_bytes: Arc<AtomicUsize>,
     max_bytes: AtomicUsize,
+    patience_ms: AtomicU64,
+    /// What each block has. Only those that have something are here, so that there are never more of them than requests
+    /// with a body. It is locked when a body grows, which a request without one never does.
+    blocks: Mutex<HashMap<AddressBlock, usize>>,
 }
 
 impl Room {
     /// As much as `server.max_held_body_bytes` is unless said otherwise.
     pub const DEFAULT_MAX_BYTES: usize = 256 << 20;
 
+    /// As much as `server.body_timeout` is unless said otherwise.
+    pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+
     /// Nothing taken yet; what is taken shows in `used_bytes`.
     pub fn new(used_bytes: Arc<AtomicUsize>) -> Self {
-        Self { used_bytes, max_bytes: AtomicUsize::new(Self::DEFAULT_MAX_BYTES) }
+        let room = Self {
+            used_bytes,
+            max_bytes: AtomicUsize::new(Self::DEFAULT_MAX_BYTES),
+            patience_ms: AtomicU64::new(0),
+            blocks: Mutex::default(),
+        };
+        room.set_patience(Self::DEFAULT_PATIENCE);
+        room
     }
 
     /// Says how much there is. What is taken already stays taken.
@@ -26,15 +55,52 @@ impl Room {
         self.max_bytes.store(max_bytes, Relaxed);
     }
 
-    /// A part of it, empty so far.
-    pub fn part(self: &Arc<Self>) -> Part {
-        Part { room: self.clone(), bytes: 0 }
+    /// Says how long a body may stand still in it.
+    pub fn set_patience(&self, patience: Duration) {
+        self.patience_ms.store(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    fn take(&self, bytes: usize) -> bool {
-        let max_bytes = self.max_bytes.load(Relaxed);
-        let grown = |used: usize| used.checked_add(bytes).filter(|used| *used <= max_bytes);
-        self.used_bytes.fetch_update(Relaxed, Relaxed, grown).is_ok()
+    /// How long a body may stand still in it.
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms.load(Relaxed))
+    }
+
+    /// A part of it for whoever has this address, empty so far.
+    pub fn part(self: &Arc<Self>, address: IpAddr) -> Part {
+        Part { room: self.clone(), block: AddressBlock::of(address), bytes: 0 }
+    }
+
+    fn take(&self, block: AddressBlock, bytes: usize) -> bool {
+        let mut blocks = self.blocks.lock();
+        let used = self.used_bytes.load(Relaxed).saturating_add(bytes);
+        let of_block = blocks.get(&block).copied().unwrap_or(0).saturating_add(bytes);
+        let has_room = self.max_bytes.load(Relaxed).checked_sub(used).is_some_and(|free| of_block <= free);
+        if has_room {
+            self.used_bytes.store(used, Relaxed);
+            blocks.insert(block, of_block);
+        }
+        has_room
+    }
+
+    /// Takes what is there already, whether there is room for it or not.
+    fn overdraw(&self, block: AddressBlock, bytes: usize) {
+        let mut blocks = self.blocks.lock();
+        self.used_bytes.fetch_add(bytes, Relaxed);
+        *blocks.entry(block).or_default() += bytes;
+    }
+
+    fn give_back(&self, block: AddressBlock, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        let mut blocks = self.blocks.lock();
+        self.used_bytes.fetch_sub(bytes, Relaxed);
+        if let Entry::Occupied(mut of_block) = blocks.entry(block) {
+            *of_block.get_mut() -= bytes;
+            if *of_block.get() == 0 {
+                of_block.remove();
+            }
+        }
     }
 }
 
@@ -42,6 +108,7 @@ impl Room {
 #[derive(Debug)]
 pub struct Part {
     room: Arc<Room>,
+    block: AddressBlock,
     bytes: usize,
 }
 
@@ -53,16 +120,25 @@ impl Part {
 
     /// Makes it as large as this, if there is room.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
-        let has_room = bytes <= self.bytes || self.room.take(bytes - self.bytes);
+        let has_room = bytes <= self.bytes || self.room.take(self.block, bytes - self.bytes);
         if has_room {
             self.bytes = self.bytes.max(bytes);
         }
         has_room
     }
+
+    /// Makes it as large as this, for a piece that has been read already.
+    pub fn overdraw_to(&mut self, bytes: usize) {
+        self.room.overdraw(self.block, bytes.saturating_sub(self.bytes));
+        self.bytes = self.bytes.max(bytes);
+    }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
-        self.room.used_bytes.fetch_sub(self.bytes, Relaxed);
+        self.room.give_back(self.block, self.bytes);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,7 @@
-use std::sync::{Arc, atomic::AtomicUsize, atomic::Ordering::Relaxed};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, atomic::AtomicUsize, atomic::Ordering::Relaxed},
+};
 
 use portcullis_plugin::Reason;
 
@@ -13,7 +16,7 @@ fn room(max_bytes: usize) -> (Arc<Room>, Arc<AtomicUsize>) {
 }
 
 fn growing(room: &Arc<Room>) -> Growing {
-    Growing { bytes: Vec::new(), part: room.part() }
+    Growing { bytes: Vec::new(), part: room.part(IpAddr::V4(Ipv4Addr::LOCALHOST)) }
 }
 
 #[test]
@@ -45,7 +48,8 @@ fn a_body_of_known_length_takes_no_more_than_that() {
 
 #[test]
 fn the_room_is_shared_and_bounded() {
-    let (room, used) = room(1000);
+    // One address has half of it.
+    let (room, used) = room(2000);
     let (mut first, mut second) = (growing(&room), growing(&room));
     assert!(first.push(&[0; 600], 10_000));
     assert!(!second.push(&[0; 401], 10_000));
@@ -81,6 +85,18 @@ fn a_body_takes_the_place_of_what_stands_for_it_once_for_each_target() {
         assert_eq!(handed_on(&mut whole, Some(b"-")), Some(b"the body".to_vec()));
         assert_eq!(handed_on(&mut whole, None), None, "the end is the end");
     }
+}
+
+#[test]
+fn a_piece_beyond_the_room_is_kept_and_counted() {
+    let (room, used) = room(1000);
+    let mut body = growing(&room);
+    assert!(body.push(&[1; 400], 10_000));
+    assert!(!body.push(&[2; 200], 10_000));
+    body.push_beyond(&[2; 200]);
+    assert_eq!((body.bytes.len(), used.load(Relaxed)), (600, 600));
+    assert_eq!(handed_on(&mut held(Content::Begun(body), 0), Some(b"rest")).expect("a body").len(), 604);
+    assert_eq!(used.load(Relaxed), 0);
 }
 
 #[test]

@@ -25,7 +25,8 @@ pub struct TimestampConfig {
     pub preset: Option<Preset>,
     /// The header with the signature; `x-signature` unless said.
     pub signature_header: Option<String>,
-    /// What stands before the signature; `hmac-sha256=` unless said, which may then be left out by the client.
+    /// What stands before the signature: the algorithm's name and `=`, such as `hmac-sha256=`, unless said. `""` where
+    /// clients send the signature alone.
     pub signature_prefix: Option<String>,
     /// What stands between several items in the signature's header, of which those with the prefix are signatures.
     pub signature_separator: Option<char>,
@@ -112,7 +113,6 @@ impl TimestampConfig {
         Some(SignatureHeader {
             name: name.parse().ok()?,
             prefix: self.signature_prefix.clone().unwrap_or_else(|| format!("{}=", algorithm.name())),
-            is_prefix_optional: self.signature_prefix.is_none(),
             separator: self.signature_separator,
             encoding: self.signature_encoding.unwrap_or_default(),
             algorithm,

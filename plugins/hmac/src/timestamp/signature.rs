@@ -12,7 +12,6 @@ use crate::{
 pub(super) struct SignatureHeader {
     pub name: HeaderName,
     pub prefix: String,
-    pub is_prefix_optional: bool,
     /// Between several items; `None`: the whole value is the one signature.
     pub separator: Option<char>,
     pub encoding: SignatureEncoding,
@@ -23,14 +22,8 @@ impl SignatureHeader {
     /// Every signature in the header, decoded: at least one. Items with another prefix are of another version of the
     /// scheme, and are passed over.
     pub fn read(&self, line: &str) -> Result<Vec<Vec<u8>>, Wrong> {
-        let prefixed = |item| strip(item, &self.prefix);
         let mut signatures = Vec::with_capacity(1);
-        for item in self.items(line) {
-            let encoded = match prefixed(item) {
-                Some(encoded) => encoded,
-                None if self.is_prefix_optional => item,
-                None => continue,
-            };
+        for encoded in self.items(line).filter_map(|item| strip(item, &self.prefix)) {
             if signatures.len() == CANDIDATES_MAX {
                 return Err(Wrong::malformed("too many signatures in one header"));
             }

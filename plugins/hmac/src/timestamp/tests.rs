@@ -139,14 +139,21 @@ fn the_plain_form_is_read_in_all_its_spellings() {
     let scheme = build(TimestampConfig::default());
     let claim = sent.judged(&*scheme, "secret").unwrap().unwrap();
     assert_eq!((claim.key_id.as_deref(), claim.created), (Some("acme"), Some(UnixTime(1_498_151_721))));
+    let bare = from("signature_prefix = \"\"");
     for signature in [
         PLAIN_HEX.to_owned(),
         PLAIN_HEX.to_uppercase(),
-        format!("HMAC-SHA256={PLAIN_HEX}"),
         "npQfomsa3o7maKtSPbOw9mXPh/uv4LXNQVd3QuUqpYI=".to_owned(),
-        "hmac-sha256=npQfomsa3o7maKtSPbOw9mXPh/uv4LXNQVd3QuUqpYI".to_owned(),
+        "npQfomsa3o7maKtSPbOw9mXPh/uv4LXNQVd3QuUqpYI".to_owned(),
     ] {
-        assert!(sent.clone().set("x-signature", &signature).judged(&*scheme, "secret").is_ok(), "{signature}");
+        let with = |prefix: &str| sent.clone().set("x-signature", &format!("{prefix}{signature}"));
+        assert!(with("hmac-sha256=").judged(&*scheme, "secret").is_ok(), "{signature}");
+        assert!(with("HMAC-SHA256=").judged(&*scheme, "secret").is_ok(), "{signature}");
+        assert!(with("").judged(&*bare, "secret").is_ok(), "{signature}");
+        // The prefix is what the policy says, and there where it says that there is one.
+        for (prefix, scheme) in [("", &scheme), ("sha256=", &scheme), ("hmac-sha256=", &bare)] {
+            assert_eq!(reason(&**scheme, &with(prefix), "secret"), Reason::SignatureMalformed, "{prefix}{signature}");
+        }
     }
     let unnamed = sent.without("x-key-id").judged(&*scheme, "secret").unwrap().unwrap();
     assert_eq!(unnamed.key_id, None, "one of the policy's keys, if these are few");

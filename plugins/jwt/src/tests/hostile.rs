@@ -180,6 +180,27 @@ fn pitfall_34_wrong_signatures_are_counted_by_address_and_principal() {
 }
 
 #[test]
+fn pitfall_34_a_token_that_is_signed_and_not_taken_resets_no_failures() {
+    let forged = || Signer::ec("e").sign(&claims(json!({})));
+    // What anybody may come by who has nothing of hers that counts: a token that is over, or for somebody else.
+    for (useless, reason) in [
+        (json!({ "exp": NOW - 60 }), "token_expired"),
+        (json!({ "aud": "https://other.example.com" }), "audience_mismatch"),
+    ] {
+        let scene = Scene::simple("attempts = { per_principal = 2 }");
+        assert_eq!(scene.sent(&forged()), "signature_invalid");
+        assert_eq!(scene.sent(&EC.sign(&claims(useless))), reason);
+        assert_eq!(scene.sent(&forged()), "signature_invalid");
+        assert_eq!(scene.sent(&forged()), "too_many_attempts", "after {reason}");
+    }
+    let scene = Scene::simple("attempts = { per_principal = 2 }");
+    for number in 0..4 {
+        assert_eq!(scene.sent(&forged()), "signature_invalid", "one that is taken does");
+        assert_eq!(scene.sent(&EC.sign(&claims(json!({ "jti": number.to_string() })))), "alice");
+    }
+}
+
+#[test]
 fn no_bytes_in_the_place_of_a_token_grant_anything_or_panic() {
     let scene = AssertUnwindSafe(Scene::simple(""));
     bolero::check!().with_type::<Vec<u8>>().for_each(|bytes| {

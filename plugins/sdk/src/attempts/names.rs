@@ -1,6 +1,6 @@
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     ops::Deref,
     sync::Arc,
 };
@@ -8,7 +8,7 @@ use std::{
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::BuildCx;
+use crate::{AddressBlock, BuildCx};
 
 /// Makes the names under which the store keeps what it counts.
 pub(super) struct Names {
@@ -47,11 +47,11 @@ impl Names {
 
     /// An address, with all others that whoever has it can use as well.
     pub(super) fn block(&self, address: IpAddr) -> Name {
-        self.name(b'b', &[&octets(address)])
+        self.name(b'b', &[AddressBlock::of(address).octets()])
     }
 
     pub(super) fn who(&self, address: IpAddr, principal: &[u8]) -> Who {
-        let pair = self.name(b'p', &[&octets(address), principal]);
+        let pair = self.name(b'p', &[AddressBlock::of(address).octets(), principal]);
         Who { block: self.block(address), pair, slot: slot(address, principal) }
     }
 
@@ -73,18 +73,10 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
-/// An IPv6 network of 64 bits is the least that a subscriber gets (RFC 6177), and so one who fails.
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).octets(),
-    }
-}
-
 /// SipHash with a key of this process: a quarter of what a name costs.
 pub(super) fn slot(address: IpAddr, principal: &[u8]) -> u64 {
     static KEYS: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::new);
-    KEYS.hash_one((octets(address), principal))
+    KEYS.hash_one((AddressBlock::of(address), principal))
 }
 
 /// The store's keys. Where they begin differently the store counts them apart.

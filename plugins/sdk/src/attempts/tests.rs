@@ -315,6 +315,22 @@ fn pitfall_47_one_address_has_so_many_attempts_under_way() {
 }
 
 #[test]
+fn where_bodies_are_waited_for_places_bound_strangers_and_nobody_else() {
+    let attempts = attempts(r#"{"per_principal": 3, "per_address": 10}"#).for_bodies();
+    attempts.succeeds(HOME, "grace");
+    let strangers: Vec<_> = (0..3).map(|_| attempts.begins(HOME, "ada").expect("a place")).collect();
+    assert!(attempts.begins(HOME, "ada").is_none(), "so many are under way");
+    assert!(attempts.may(HOME, "ada"), "what needs no place is not kept waiting by those that have one");
+    let known: Vec<_> = (0..50).map(|_| attempts.begins(HOME, "grace").expect("a place")).collect();
+    attempts.fails(HOME, "grace", "1");
+    assert!(attempts.begins(HOME, "grace").is_some(), "a body that broke off makes nobody wait");
+    (2..4).for_each(|n| attempts.fails(HOME, "grace", &n.to_string()));
+    assert!(attempts.begins(HOME, "grace").is_none(), "three of them do");
+    drop((strangers, known));
+    assert!(attempts.begins(HOME, "ada").is_some());
+}
+
+#[test]
 fn pitfall_50_a_store_that_fails_is_no_limit_unless_the_policy_says_so() {
     let store = Arc::new(Recording::default());
     store.is_broken.store(true, SeqCst);

@@ -1,0 +1,208 @@
+//! What is counted, for whom, and when: by whole policies.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use aws_lc_rs::hmac;
+use portcullis_plugin::{
+    Authenticate, BodyError,
+    testing::{Build, Request},
+};
+
+use crate::{
+    Hmac,
+    body::Hash,
+    signing::{NOW, SECRET, Signer, outcome, request, with_body},
+};
+
+const OTHER_SECRET: &str = "other-secret-of-32-bytes-or-more-";
+const WRONG: &str = "wrong-secret-of-32-bytes-or-more-";
+
+/// A policy with two credentials, `acme-1` and `other-1`, of two consumers; three failures of one key make it wait.
+fn hook(toml: &str) -> Arc<dyn Authenticate> {
+    let shared = |secret: &str| toml::from_str(&format!("secret = \"{secret}\"")).unwrap();
+    let mut build = Build::new().credential::<Hmac>("acme", "acme-1", shared(SECRET), |_| {}).credential::<Hmac>(
+        "other",
+        "other-1",
+        shared(OTHER_SECRET),
+        |_| {},
+    );
+    let toml = format!("{toml}\nattempts = {{ per_principal = 3, window = \"1m\" }}");
+    let hooks = build.plugin::<Hmac>(toml::from_str(&toml).unwrap());
+    assert_eq!(build.problems, []);
+    hooks.unwrap().authenticate.unwrap()
+}
+
+/// A request of the scheme `timestamp`, whose body has to be read before anything is proven. No two numbers are signed
+/// alike.
+fn stamped(number: i64, secret: &str) -> Request {
+    let body = "{}";
+    let (target, time) = (format!("/orders/{number}"), NOW.to_string());
+    let message = format!("POST\n{target}\n{time}\n{}", Hash::Sha256.hex_of(body.as_bytes()));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes());
+    let signature = format!("hmac-sha256={}", hex::encode(tag));
+    let mut request = Request::new("POST", &target).header("x-timestamp", time).header("x-signature", signature);
+    request = request.header("x-key-id", "acme-1");
+    request.body = body.into();
+    request
+}
+
+/// The same, of which the body comes late.
+fn late(number: i64, secret: &str) -> Request {
+    Request { body_waits: 2, ..stamped(number, secret) }
+}
+
+/// The same, whose body breaks off.
+fn broken(number: i64) -> Request {
+    Request { body_error: Some(BodyError::Broken("ReadTimedout".to_owned())), ..late(number, SECRET) }
+}
+
+#[test]
+fn pitfall_34_who_lets_bodies_break_off_is_refused_before_the_next_one_is_read() {
+    let hook = hook("scheme = \"timestamp\"");
+    for number in 0..3 {
+        assert_eq!(outcome(&hook, &mut broken(number)), "signature_malformed");
+    }
+    let mut next = late(3, SECRET);
+    assert_eq!(outcome(&hook, &mut next), "too_many_attempts");
+    assert_eq!(next.body_waits, 2, "nobody has asked for its body");
+    let mut elsewhere = late(4, SECRET);
+    elsewhere.address = "192.0.2.7".parse().unwrap();
+    assert_eq!(outcome(&hook, &mut elsewhere), "acme-1", "nobody is locked out from afar");
+}
+
+#[test]
+fn pitfall_34_a_signature_that_is_wrong_over_a_body_is_counted_and_a_right_one_resets() {
+    let hook = hook("scheme = \"timestamp\"");
+    for round in 0..3 {
+        for number in 0..2 {
+            assert_eq!(outcome(&hook, &mut late(10 * round + number, WRONG)), "signature_invalid");
+        }
+        assert_eq!(outcome(&hook, &mut late(10 * round + 2, SECRET)), "acme-1");
+    }
+    for number in 30..33 {
+        assert_eq!(outcome(&hook, &mut late(number, WRONG)), "signature_invalid");
+    }
+    assert_eq!(outcome(&hook, &mut late(33, SECRET)), "too_many_attempts");
+}
+
+#[test]
+fn pitfall_34_a_signed_head_with_another_body_is_counted() {
+    let hook = hook("");
+    let changed = || {
+        let (mut request, signer) = with_body("{}");
+        request.body = "[]".into();
+        signer.sign(request)
+    };
+    for _ in 0..3 {
+        assert_eq!(outcome(&hook, &mut changed()), "digest_mismatch");
+    }
+    assert_eq!(outcome(&hook, &mut changed()), "too_many_attempts");
+}
+
+#[test]
+fn pitfall_34_a_body_that_turns_out_too_large_is_counted_and_one_that_says_so_is_not() {
+    let hook = hook("scheme = \"timestamp\"");
+    let said = |number| Request { body_error: Some(BodyError::TooLarge), ..stamped(number, SECRET) };
+    let unsaid = |number| Request { body_waits: 2, ..said(number) };
+    for number in 0..5 {
+        assert_eq!(outcome(&hook, &mut said(number)), "body_too_large");
+    }
+    for number in 5..8 {
+        assert_eq!(outcome(&hook, &mut unsaid(number)), "body_too_large");
+    }
+    assert_eq!(outcome(&hook, &mut said(8)), "too_many_attempts");
+}
+
+#[test]
+fn what_is_not_the_clients_fault_is_not_counted() {
+    let hook = hook("scheme = \"timestamp\"");
+    let no_room = |number| Request { body_error: Some(BodyError::NoRoom), ..late(number, SECRET) };
+    for number in 0..5 {
+        assert_eq!(outcome(&hook, &mut no_room(number)), "failed");
+    }
+    assert_eq!(outcome(&hook, &mut late(5, SECRET)), "acme-1");
+}
+
+#[test]
+fn pitfall_47_bodies_of_strangers_that_are_waited_for_count_at_the_same_time() {
+    let hook = hook("scheme = \"timestamp\"");
+    let mut context = Context::from_waker(Waker::noop());
+    let mut requests: Vec<_> = (0..4).map(|number| late(number, SECRET)).collect();
+    let [first, second, third, fourth] = &mut requests[..] else { unreachable!("there are four") };
+    {
+        let mut cxs = [first.cx(), second.cx(), third.cx()];
+        let mut waiting: Vec<_> = cxs.iter_mut().map(|cx| Box::pin(hook.authenticate(cx).get())).collect();
+        for answer in &mut waiting {
+            assert!(matches!(answer.as_mut().poll(&mut context), Poll::Pending));
+        }
+        assert_eq!(outcome(&hook, fourth), "too_many_attempts");
+        assert_eq!(outcome(&hook, &mut stamped(10, SECRET)), "acme-1", "what waits for nothing needs no place");
+        // Now it is known who it is: a partner sends more than three at a time.
+        let mut fifth = late(5, SECRET);
+        let mut cx = fifth.cx();
+        let mut answer = pin!(hook.authenticate(&mut cx).get());
+        assert!(matches!(answer.as_mut().poll(&mut context), Poll::Pending));
+    }
+    assert_eq!(outcome(&hook, &mut late(6, SECRET)), "acme-1");
+}
+
+/// A signature in the name of this key.
+fn by(key_id: &str, label: &str, secret: &str, request: &Request) -> Signer {
+    let parameters = format!(";created={NOW};keyid=\"{key_id}\"");
+    Signer::of(request).label(label).secret(secret).parameters(&parameters)
+}
+
+#[test]
+fn pitfall_34_a_key_behind_another_is_limited_as_well() {
+    let hook = hook("");
+    let get = |number: u32| request("GET", &format!("/{number}"));
+    let guess = |number| {
+        let strange = by("nobody", "a", WRONG, &get(number));
+        by("acme-1", "b", WRONG, &get(number)).sign(strange.sign(get(number)))
+    };
+    for number in 0..3 {
+        assert_eq!(outcome(&hook, &mut guess(number)), "signature_invalid");
+    }
+    assert_eq!(outcome(&hook, &mut by("acme-1", "b", SECRET, &get(3)).sign(get(3))), "too_many_attempts");
+    assert_eq!(outcome(&hook, &mut by("nobody", "b", SECRET, &get(3)).sign(get(3))), "too_many_attempts");
+    assert_eq!(outcome(&hook, &mut by("other-1", "b", OTHER_SECRET, &get(3)).sign(get(3))), "other-1");
+}
+
+#[test]
+fn pitfall_34_who_has_a_key_cannot_guess_at_others_beside_it() {
+    let hook = hook("");
+    let get = |number: u32| request("GET", &format!("/{number}"));
+    let beside = |number, key_id, secret| {
+        let guess = by(key_id, "a", secret, &get(number));
+        by("other-1", "b", OTHER_SECRET, &get(number)).sign(guess.sign(get(number)))
+    };
+    for number in 0..3 {
+        assert_eq!(outcome(&hook, &mut beside(number, "acme-1", WRONG)), "other-1");
+    }
+    assert_eq!(outcome(&hook, &mut beside(3, "acme-1", SECRET)), "other-1", "the right one is not looked at any more");
+    assert_eq!(outcome(&hook, &mut by("acme-1", "a", SECRET, &get(4)).sign(get(4))), "too_many_attempts");
+    // One that waits beside one that is wrong: what is told is the wait.
+    let both = by("other-1", "b", WRONG, &get(5)).sign(by("acme-1", "a", SECRET, &get(5)).sign(get(5)));
+    assert_eq!(outcome(&hook, &mut { both }), "too_many_attempts");
+    // A proxy of whom nobody here knows signs as well, again and again.
+    for number in 10..20 {
+        assert_eq!(outcome(&hook, &mut beside(number, "proxy", WRONG)), "other-1");
+    }
+}
+
+#[test]
+fn pitfall_34_a_success_resets_the_key_that_was_right_and_no_other() {
+    let hook = hook("");
+    let get = |number: u32| request("GET", &format!("/{number}"));
+    let wrong = |number| by("acme-1", "a", WRONG, &get(number)).sign(get(number));
+    assert_eq!(outcome(&hook, &mut wrong(0)), "signature_invalid");
+    assert_eq!(outcome(&hook, &mut wrong(1)), "signature_invalid");
+    // The first of two that it names is not the one that is right.
+    let mixed = by("other-1", "b", OTHER_SECRET, &get(2)).sign(by("acme-1", "a", WRONG, &get(2)).sign(get(2)));
+    assert_eq!(outcome(&hook, &mut { mixed }), "other-1");
+    assert_eq!(outcome(&hook, &mut by("acme-1", "a", SECRET, &get(3)).sign(get(3))), "too_many_attempts");
+}

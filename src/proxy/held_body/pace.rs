@@ -1,0 +1,43 @@
+//! How slowly a body may come that is held.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+/// The slowest that a held body may come, on the whole. At 8 MiB, the largest that `hmac` reads unless it is told
+/// otherwise, it is nine minutes; of a phone's connection it is a small part.
+pub const SLOWEST_BYTES_PER_SECOND: u32 = 16 << 10;
+
+/// The time that one body has: it may stand still, or lag behind the [slowest pace](SLOWEST_BYTES_PER_SECOND), for no
+/// longer than `patience` (`server.body_timeout`).
+///
+/// A fixed time for the whole would be too long for a byte now and then, which keeps a place in the room, and too short
+/// for a large body that comes steadily.
+pub struct Pace {
+    begun: Instant,
+    moved: Instant,
+    patience: Duration,
+}
+
+impl Pace {
+    /// From now on.
+    pub fn new(patience: Duration) -> Self {
+        let now = Instant::now();
+        Self { begun: now, moved: now, patience }
+    }
+
+    /// Waits for the next piece of a body of which so much has come; `None`: it is too slow.
+    pub async fn next<T>(&mut self, received_bytes: usize, piece: impl Future<Output = T>) -> Option<T> {
+        let piece = timeout_at(self.deadline(received_bytes), piece).await.ok();
+        self.moved = Instant::now();
+        piece
+    }
+
+    fn deadline(&self, received_bytes: usize) -> Instant {
+        let received = Duration::from_secs(received_bytes as u64) / SLOWEST_BYTES_PER_SECOND;
+        (self.begun + received).min(self.moved) + self.patience
+    }
+}
+
+#[cfg(test)]
+mod tests;
