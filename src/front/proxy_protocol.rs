@@ -70,7 +70,12 @@ async fn line(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<Spo
 
 /// A whole line.
 fn of_version_1(line: &[u8]) -> Result<SpokenFor, &'static str> {
-    let header = v1::Header::try_from(line).map_err(|_| "the line of the PROXY protocol is malformed")?;
+    let malformed = "the line of the PROXY protocol is malformed";
+    // The crate takes a port with a sign.
+    if line.contains(&b'+') {
+        return Err(malformed);
+    }
+    let header = v1::Header::try_from(line).map_err(|_| malformed)?;
     match header.addresses {
         v1::Addresses::Tcp4(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),
         v1::Addresses::Tcp6(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),

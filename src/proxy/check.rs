@@ -7,7 +7,6 @@ use std::{borrow::Cow, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::PathAndQuery};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
-use portcullis_plugin::Reason;
 
 use super::{
     forward,
@@ -54,8 +53,9 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
     let entered = Entered::of(session.digest());
     if let Some(Entered { listener, secured: Some(secured) }) = entered {
         let needs_certificate = route.auth.as_ref().is_some_and(|auth| auth.needs_certificate);
-        if let Err(Misdirected(why)) = secured.fits(snapshot.settings.tls(*listener), &host, needs_certificate) {
-            state.reason = Some(Reason::ServerNameMismatch);
+        let tls = snapshot.settings.tls(*listener);
+        if let Err(Misdirected { why, reason }) = secured.fits(tls, &host, needs_certificate, state.now) {
+            state.reason = Some(reason);
             return Err(Fault { problem: Problem::Misdirected, why: why.into() }.noted(state));
         }
     }

@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr, ops::Range, path::Path};
 
 use openssl::{
+    hash::MessageDigest,
+    ocsp::{OcspCertId, OcspCertStatus, OcspResponse},
     pkey::{Id, PKey, Private},
     x509::{X509, X509Ref},
 };
@@ -10,6 +12,9 @@ use portcullis_plugin::UnixTime;
 use portcullis_x509::{Facts, Fault};
 
 use crate::config::{Location, Problems, Secrets, file};
+
+/// By how much the clock of whoever made an OCSP response may differ from ours.
+const CLOCK_SKEW_SECONDS: u32 = 300;
 
 /// What a server shows, with what proves it.
 pub(super) struct Certified {
@@ -78,7 +83,14 @@ impl Certified {
             problem(problems, "cert", file.cert.span(), text.to_owned());
             return None;
         }
+        if let Some((file, staple)) = file.ocsp.as_ref().zip(ocsp.as_ref())
+            && let Err(why) = check_staple(staple, &chain)
+        {
+            problem(problems, "ocsp", file.span(), why.to_owned());
+            return None;
+        }
         let until = facts.not_after;
+        let ocsp = ocsp.map(|staple| staple.to_der()).transpose().ok()?;
         Some(Self { chain, key, ocsp, names, until, span: file.cert.span(), index })
     }
 
@@ -94,11 +106,27 @@ fn read_chain(path: &Path) -> Result<Vec<X509>, String> {
     portcullis_x509::certificates(&pem).map_err(|why| format!("`{shown}` {why}"))
 }
 
-fn read_staple(path: &Path) -> Result<Vec<u8>, String> {
+fn read_staple(path: &Path) -> Result<OcspResponse, String> {
     let shown = path.display();
     let der = std::fs::read(path).map_err(|error| format!("`{shown}`: {error}"))?;
-    openssl::ocsp::OcspResponse::from_der(&der).map_err(|_| format!("`{shown}` is not an OCSP response (DER)"))?;
-    Ok(der)
+    OcspResponse::from_der(&der).map_err(|_| format!("`{shown}` is not an OCSP response (DER)"))
+}
+
+/// Browsers refuse a certificate for a staple that is wrong, though they would take it without one. Who issued it has to
+/// be in the chain to tell what a response is about.
+fn check_staple(staple: &OcspResponse, chain: &[X509]) -> Result<(), &'static str> {
+    let said = staple.basic().map_err(|_| "the OCSP response says that there is none")?;
+    let [leaf, issuer, ..] = chain else { return Ok(()) };
+    let about = [MessageDigest::sha1(), MessageDigest::sha256()].into_iter().find_map(|digest| {
+        let id = OcspCertId::from_cert(digest, leaf, issuer).ok()?;
+        said.find_status(&id).map(|status| (status.status, status.check_validity(CLOCK_SKEW_SECONDS, None).is_ok()))
+    });
+    match about {
+        None => Err("the OCSP response is about another certificate"),
+        Some((OcspCertStatus::GOOD, true)) => Ok(()),
+        Some((OcspCertStatus::GOOD, false)) => Err("the OCSP response has expired, or does not hold yet"),
+        Some(_) => Err("the OCSP response says that the certificate was revoked, or is unknown"),
+    }
 }
 
 /// What a client would object to.

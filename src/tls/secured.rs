@@ -1,8 +1,6 @@
 //! What the TLS layer knows of a connection, and what of it still holds when a request comes: the configuration may be
 //! another one by then, and time has passed.
 
-use std::sync::Arc;
-
 use openssl::{error::ErrorStack, x509::X509};
 use parking_lot::Mutex;
 use portcullis_plugin::{ClientCert, Reason, UnixTime};
@@ -18,7 +16,6 @@ const VERDICT_SECONDS: i64 = 10;
 pub struct Secured {
     /// The name that the client asked for (RFC 6066 section 3), in lower case.
     pub server_name: Option<Box<str>>,
-    clients: Arc<Clients>,
     certificate: Option<Certificate>,
 }
 
@@ -39,12 +36,23 @@ struct Verdict {
 
 /// Why a request is on the wrong connection (RFC 9110 section 15.5.20): on a connection of its own it may do better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misdirected(pub &'static str);
+pub struct Misdirected {
+    /// In words.
+    pub why: &'static str,
+    /// For the log.
+    pub reason: Reason,
+}
+
+impl Misdirected {
+    fn by_name(why: &'static str) -> Self {
+        Self { why, reason: Reason::ServerNameMismatch }
+    }
+}
 
 impl Secured {
     pub(super) fn new(
         server_name: Option<Box<str>>,
-        clients: &Arc<Clients>,
+        clients: &Clients,
         certificate: Option<(X509, Vec<X509>)>,
     ) -> Result<Self, ErrorStack> {
         let verdict = Verdict { by: clients.fingerprint, at: UnixTime::now(), outcome: Ok(()) };
@@ -53,7 +61,7 @@ impl Secured {
             let shown = ClientCert::new(own.to_der()?, chain);
             Ok(Certificate { shown, own, sent, verdict: Mutex::new(verdict) })
         });
-        Ok(Self { server_name, clients: clients.clone(), certificate: certificate.transpose()? })
+        Ok(Self { server_name, certificate: certificate.transpose()? })
     }
 
     /// The client's certificate by what the configuration says now; see
@@ -71,23 +79,36 @@ impl Secured {
     /// Whether a request to this host, in lower case and without its port, belongs on this connection. A connection
     /// says once who it is for, and every request on it again: where the two are not asked for certificates alike, the
     /// request would get around the question. With `needs_certificate` both have to be the same name (pitfall 18).
-    pub fn fits(&self, tls: Option<&Tls>, host: &str, needs_certificate: bool) -> Result<(), Misdirected> {
+    ///
+    /// A name that requires a certificate requires it of every request, also of those that no policy asks: one that was
+    /// revoked or has expired since would not get as far today.
+    pub fn fits(
+        &self,
+        tls: Option<&Tls>,
+        host: &str,
+        needs_certificate: bool,
+        now: UnixTime,
+    ) -> Result<(), Misdirected> {
         let is_same_name = self.server_name.as_deref().is_none_or(|name| name == host);
         if needs_certificate && !is_same_name {
-            return Err(Misdirected("the host is not the server name of the connection"));
+            return Err(Misdirected::by_name("the host is not the server name of the connection"));
         }
         let Some(tls) = tls.filter(|tls| tls.names.ask_anywhere) else { return Ok(()) };
         let by_name = &tls.names.of_name(self.server_name.as_deref()).clients;
         if !tls.names.of_host(host).clients.are_like(by_name) {
-            return Err(Misdirected("the host asks for other certificates than the server name of the connection"));
+            let why = "the host asks for other certificates than the server name of the connection";
+            return Err(Misdirected::by_name(why));
         }
-        let is_missing = by_name.auth == file::ClientAuth::Required && self.certificate.is_none();
-        if is_missing && !by_name.are_like(&self.clients) {
-            return Err(Misdirected(
+        if by_name.auth != file::ClientAuth::Required {
+            return Ok(());
+        }
+        match self.certificate(Some(tls), now) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Misdirected::by_name(
                 "the server name asks for a certificate, and did not when the connection was made",
-            ));
+            )),
+            Err(reason) => Err(Misdirected { why: "the certificate of the connection is not good any more", reason }),
         }
-        Ok(())
     }
 }
 
