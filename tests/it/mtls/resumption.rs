@@ -74,8 +74,10 @@ async fn a_session_is_resumed_on_the_name_it_began_on() {
         let second = client.ask(OPEN, None, &["-sess_in", "@session"]).await;
         assert!(is_answered(&second) && is_resumed(&second), "{version}: {second:?}");
     }
-    let series = "portcullis_tls_handshakes_total{listener=\"0\",result=\"resumed\",reason=\"\"}";
-    let _ = world.gateway.metric(series).await;
+    for (result, count) in [("full", 2.0), ("resumed", 2.0)] {
+        let series = format!("portcullis_tls_handshakes_total{{listener=\"0\",result=\"{result}\",reason=\"none\"}}");
+        assert_eq!(world.gateway.metric(&series).await, count, "{result}");
+    }
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn unknown_names_are_refused_where_the_listener_says_so() {
         }
     }
     let refused = NAMES.iter().filter(|(_, expected)| *expected == "first").count();
-    let series = "portcullis_tls_handshakes_total{listener=\"0\",result=\"failure\",reason=\"server_name_unknown\"}";
+    let series = "portcullis_tls_handshakes_total{listener=\"0\",result=\"failed\",reason=\"server_name_unknown\"}";
     assert_eq!(world.gateway.metric(series).await, refused as f64);
     let event = world.gateway.audit(|event| event["server_name"] == "unknown.example.org").await;
     assert_eq!((&event["event"], &event["reason"]), (&"handshake".into(), &"server_name_unknown".into()), "{event:#}");
@@ -196,7 +196,7 @@ async fn a_missing_chain_is_said_by_check() {
     let leaf = ca.intermediate("Between").issue(Leaf::server(NAME));
     let builder = configured(&ca, CERTIFICATE).file("api.pem", leaf.pem()).file("api.key", leaf.key_pem());
     let output = builder.set("UPSTREAM", "127.0.0.1:9").check().await;
-    assert!(format!("{}{}", output.stdout, output.stderr).contains("Between"), "{output:?}");
+    assert!(format!("{}{}", output.stdout, output.stderr).contains("certificate alone"), "{output:?}");
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn an_ocsp_response_is_stapled_where_there_is_one() {
 
 #[tokio::test]
 async fn an_ocsp_response_that_is_none_of_this_certificate_is_said_by_check() {
-    let ca = Authority::new("Root");
+    let ca = Authority::new("Root").intermediate("Between");
     let (pair, other) = (ca.issue(Leaf::server(NAME)), ca.issue(Leaf::server(NAME)));
     let lines = "certificates = [{ cert = \"api.pem\", key = \"api.key\", ocsp = \"api.ocsp\" }]";
     for (what, response) in [
@@ -240,11 +240,15 @@ async fn an_ocsp_response_that_is_none_of_this_certificate_is_said_by_check() {
         ("nothing", Vec::new()),
         ("of another certificate", ocsp(&ca, &other, false)),
         ("revoked", ocsp(&ca, &pair, true)),
+        ("of another authority with the same name", ocsp(&Authority::new("Between"), &pair, false)),
     ] {
         let builder = with(configured(&ca, lines), "api", &pair).file("api.ocsp", response);
         let output = builder.set("UPSTREAM", "127.0.0.1:9").check().await;
         assert!(output.code != 0 && output.stderr.contains("ocsp"), "{what}: {output:?}");
     }
+    let builder = with(configured(&ca, lines), "api", &pair).file("api.ocsp", ocsp(&ca, &pair, false));
+    let output = builder.set("UPSTREAM", "127.0.0.1:9").check().await;
+    assert_eq!(output.code, 0, "{output:?}");
 }
 
 #[tokio::test]

@@ -87,8 +87,7 @@ async fn what_is_not_agreed_on_ends_with_an_alert_an_event_and_a_count() {
         assert!(error.contains(alert), "{what}: {answer:#}");
         let event = world.gateway.audit(|event| event["event"] == "handshake").await;
         assert_eq!((&event["result"], &event["reason"]), (&"denied".into(), &reason.into()), "{what}: {event:#}");
-        let series =
-            format!("portcullis_tls_handshakes_total{{listener=\"0\",result=\"failure\",reason=\"{reason}\"}}");
+        let series = format!("portcullis_tls_handshakes_total{{listener=\"0\",result=\"failed\",reason=\"{reason}\"}}");
         assert_eq!(world.gateway.metric(&series).await, 1.0, "{what}");
         assert_eq!(world.upstream.requests(), 0, "{what}");
     }

@@ -17,6 +17,7 @@ fn listeners(ca: &Authority) -> GatewayBuilder {
                 auth = [\"keys\"]\n\n[routes.down]\npaths = [\"/down\"]\nupstream = \"down\"\npublic = true\n\n\
                 [upstreams.down]\ntargets = [\"127.0.0.1:9\"]\n\n[routes.fixed]\npaths = [\"/fixed\"]\n\
                 respond = { status = 204 }\npublic = true\n";
+    let toml = toml.replace("paths = [\"/{*rest}\"]", "paths = [\"/{*rest}\"]\noverlap = \"accepted\"");
     configured(ca, CERTIFICATE).toml(&format!("{toml}{keys}"))
 }
 
@@ -131,7 +132,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("https_redirect = 65536", "", "https_redirect"),
     ("https_redirect = \"https://elsewhere.example\"", "", "https_redirect"),
     ("proxy_protocol = []", CERTIFICATE, "proxy_protocol"),
-    ("proxy_protocol = [\"10.0.0.1/8\"]", CERTIFICATE, "proxy_protocol"),
+    ("proxy_protocol = [\"10.0.0.0/40\"]", CERTIFICATE, "proxy_protocol"),
 ];
 
 #[tokio::test]

@@ -138,14 +138,14 @@ async fn pitfall_43_a_bad_file_refuses_the_reload_and_the_old_one_serves() {
         (
             "a CRL with a critical extension that nobody knows",
             "clients.crl",
-            Crl::of(&ca).extension("1.2.3.4.5 = critical, ASN1:NULL").der(),
+            Crl::of(&ca).extension("1.2.3.4.5 = critical,ASN1:NULL").der(),
         ),
         (
             "a CRL for a part of the certificates",
             "clients.crl",
-            Crl::of(&ca).extension("issuingDistributionPoint = critical, onlyuser:TRUE").der(),
+            Crl::of(&ca).extension("2.5.29.28 = critical,DER:30:03:81:01:FF").der(),
         ),
-        ("a delta CRL", "clients.crl", Crl::of(&ca).extension("deltaCRLIndicator = critical, ASN1:INTEGER:1").der()),
+        ("a delta CRL", "clients.crl", Crl::of(&ca).extension("deltaCRL = critical,ASN1:INTEGER:1").der()),
     ];
     let client = Client::by_tls(world.gateway.address(0), &world.tls().http1());
     for (what, file, contents) in &bad {
@@ -222,7 +222,7 @@ async fn clients_of_a_new_ca_are_let_in_and_those_of_the_old_one_no_longer() {
     let dir = world.gateway.dir().to_owned();
     let mut asked = Vec::new();
     for (name, authority) in [("old", &old), ("new", &new)] {
-        let pair = authority.issue(Leaf::client(name));
+        let pair = authority.issue(Leaf::client(&format!("of the {name} one")));
         world.gateway.replace(&format!("{name}.pem"), pair.chain_pem());
         world.gateway.replace(&format!("{name}.key"), pair.key_pem());
         let (cert, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
