@@ -8,6 +8,7 @@
 mod admin;
 mod basic_auth;
 mod client_address;
+mod client_certificates;
 mod configuration;
 mod daemon;
 mod daemon_files;
@@ -19,7 +20,6 @@ mod hmac_bodies;
 mod identity;
 mod jwt;
 mod logs;
-mod mtls;
 mod own_gateway;
 mod paths;
 mod readme;
