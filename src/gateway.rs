@@ -17,6 +17,7 @@ use bytes::Bytes;
 use log::{Level, LevelFilter};
 use parking_lot::Mutex;
 use pingora_core::{
+    protocols::http::v2::server::H2Options,
     server::{Fds, configuration::ServerConf},
     services::{Service as _, listening::Service},
 };
@@ -47,6 +48,14 @@ use crate::{
 pub const MAX_HEAD_BYTES: usize = 32 << 10;
 /// The most header lines of an HTTP/1 request.
 pub const MAX_HEAD_LINES: usize = 100;
+/// The most header fields of an HTTP/2 request, by the count of RFC 9113 section 6.5.2.
+pub const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
+/// Requests that an HTTP/2 connection may have under way.
+pub const MAX_STREAMS: u32 = 100;
+/// Streams that a client may open and take back before we have looked at them; one more ends the connection (CVE-2023-44487).
+const MAX_STREAMS_TAKEN_BACK: usize = 20;
+/// Streams that we reset for what a client sent on them; one more ends the connection.
+const MAX_STREAMS_AT_FAULT: usize = 200;
 /// Connections to upstreams that are kept while nobody uses them.
 const KEPT_UPSTREAM_CONNECTIONS: usize = 1024;
 /// How long SIGINT waits for requests in flight, if `drain_timeout` is not shorter.
@@ -334,6 +343,13 @@ fn proxy(
     let conf = ServerConf { threads, upstream_keepalive_pool_size: KEPT_UPSTREAM_CONNECTIONS, ..ServerConf::default() };
     let inner = Proxy::new(services.clone(), current.clone(), closing.clone(), server.write_timeout.0);
     let mut proxy = HttpProxy::new(inner, Arc::new(conf));
+    let mut http2 = H2Options::default();
+    http2
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_STREAMS_TAKEN_BACK)
+        .max_local_error_reset_streams(Some(MAX_STREAMS_AT_FAULT));
+    proxy.h2_options = Some(http2);
     proxy.handle_init_modules();
     Arc::new(proxy)
 }
