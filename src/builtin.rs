@@ -14,6 +14,8 @@ pub fn add_all(registry: &mut Registry) {
     registry.add::<portcullis_jwt::Jwt>();
     #[cfg(feature = "key-auth")]
     registry.add::<portcullis_key_auth::KeyAuth>();
+    #[cfg(feature = "mtls")]
+    registry.add::<portcullis_mtls::Mtls>();
     #[cfg(feature = "permissions")]
     {
         registry.add::<portcullis_permissions::Claims>();

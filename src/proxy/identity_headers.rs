@@ -70,6 +70,7 @@ const FOREIGN_PREFIXES: &[&str] = &[
     "client-cert",
     "x-client-cert",
     "ssl-client-",
+    "x-amzn-mtls-",
     "x-ssl-client-",
     "x-ssl-cert",
     "x-client-subject",

@@ -109,6 +109,7 @@ const TRUSTED: &[&str] = &[
     "SSL-Client-Verify",
     "SSL-Client-S-DN",
     "X-SSL-Client-Cert",
+    "X-Amzn-Mtls-Clientcert",
 ];
 
 /// Headers that say what is asked for, or by whom, to some frameworks (pitfall 68).

@@ -20,6 +20,7 @@ mod hmac_bodies;
 mod identity;
 mod jwt;
 mod logs;
+mod mtls;
 mod own_gateway;
 mod paths;
 mod readme;

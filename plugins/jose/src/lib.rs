@@ -29,10 +29,11 @@
 //!   whatever two readers could read differently, and never panics.
 //!
 //! # Rooms
-//! [`Token`] reads, [`KeySet`] verifies, [`Expectations`] judges what is claimed, [`claims`] finds and compares single
+//! [`Token`] reads, [`KeySet`] verifies, [`Expectations`] judges what is claimed, [`Binding`] whose connection it came over, [`claims`] finds and compares single
 //! claims, [`remote`] fetches key sets, [`VerifiedTokens`] remembers what was verified.
 
 mod algorithm;
+mod binding;
 pub mod claims;
 mod expectations;
 #[cfg(test)]
@@ -46,6 +47,7 @@ mod token;
 mod verified;
 
 pub use algorithm::{Algorithm, Family};
+pub use binding::{Binding, CertificateBinding};
 pub use expectations::{Expectations, MAX_NUMERIC_DATE, Times};
 pub use json::MAX_DEPTH;
 pub use keys::{

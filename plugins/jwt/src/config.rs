@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
 
 use portcullis_jose::{
-    Algorithm,
+    Algorithm, CertificateBinding,
     claims::{Path, Rule},
     remote::Settings,
 };
@@ -95,6 +95,9 @@ of_an_issuer! {
     claims: Vec<Rule>,
     /// The tenant that the issuer speaks for. Where `identity.tenant` names a claim, that claim has to be this.
     tenant: String,
+    /// Whether tokens have to be bound to the client's certificate (`cnf` with `x5t#S256`, RFC 8705): `required`, or
+    /// `when-present` (unless said), by which one that is bound is taken over that certificate's connection alone.
+    certificate_binding: CertificateBinding,
     /// Which claims make the identity.
     identity: Mapping,
     /// How a token's consumer is found among the credentials in the file.

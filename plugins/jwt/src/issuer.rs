@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_jose::{
-    Algorithm, Expectations, Times, Token,
+    Algorithm, Binding, CertificateBinding, Expectations, Times, Token,
     claims::{Path, Rule},
 };
 use portcullis_plugin::{
@@ -28,6 +28,7 @@ pub(crate) struct Issuer {
     pub(crate) tenant: Option<String>,
     pub(crate) consumers: Consumers,
     pub(crate) headers: Headers,
+    pub(crate) binding: CertificateBinding,
     pub(crate) version_claim: Option<Path>,
 }
 
@@ -36,6 +37,7 @@ pub(crate) struct Judged {
     pub(crate) identity: Identity,
     pub(crate) times: Times,
     pub(crate) revocation: RevocationKeys,
+    pub(crate) binding: Binding,
 }
 
 impl Issuer {
@@ -46,6 +48,7 @@ impl Issuer {
         if !self.rules.iter().all(|rule| rule.holds(&claims)) {
             return Err(Denial::unauthorized(Reason::ClaimMismatch));
         }
+        let binding = Binding::of(&claims, self.binding).map_err(Denial::unauthorized)?;
         let revocation = RevocationKeys::of(&claims, self.version(&claims)?);
         let said = self.parts.read(&claims).map_err(Denial::unauthorized)?;
         let credential = self.consumers.of(&said, &claims);
@@ -53,7 +56,12 @@ impl Issuer {
             return Err(Denial::forbidden(Reason::ConsumerUnknown));
         }
         let tenant = self.tenant(said.tenant.as_deref(), credential)?;
-        Ok(Judged { identity: self.identity(said, tenant, credential.cloned(), claims, times), times, revocation })
+        Ok(Judged {
+            identity: self.identity(said, tenant, credential.cloned(), claims, times),
+            times,
+            revocation,
+            binding,
+        })
     }
 
     /// What is configured is present and right (pitfall 20).

@@ -83,6 +83,7 @@ impl<'c> Layers<'c> {
             tenant: self.pick(|said| said.tenant.as_ref()).cloned(),
             consumers,
             headers,
+            binding: self.pick(|said| said.certificate_binding.as_ref()).copied().unwrap_or_default(),
             version_claim: self.pick(|said| said.version_claim.as_ref()).cloned(),
         }))
     }

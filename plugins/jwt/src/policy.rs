@@ -10,11 +10,13 @@ use std::{
 };
 
 use portcullis_jose::{
-    Key, KeySet, Times, Token, TokenDigest, Unverified, Verified, VerifiedTokens, remote::KeysUnavailable,
+    Binding, CertificateBinding, Key, KeySet, Times, Token, TokenDigest, Unverified, Verified, VerifiedTokens,
+    remote::KeysUnavailable,
 };
 use portcullis_plugin::{
-    Answer, Attempt, Attempts, Authenticate, Authentication, Challenge, Denial, Found, Identity, Places, PluginError,
-    Reason, RequestCx, RevocationKeys, Revocations, StoreError, UnixTime, http::HeaderName, serde_json::Value,
+    Answer, Attempt, Attempts, Authenticate, Authentication, Challenge, ClientCert, Denial, Found, Identity, Places,
+    PluginError, Reason, RequestCx, RevocationKeys, Revocations, StoreError, UnixTime, http::HeaderName,
+    serde_json::Value,
 };
 
 use crate::{challenges::Challenges, issuer::Issuer, issuers::Issuers};
@@ -37,15 +39,16 @@ pub(crate) struct Known {
     times: Times,
     issuer: Arc<Issuer>,
     revocation: RevocationKeys,
+    binding: Binding,
 }
 
-/// Who sent a token, and when.
-#[derive(Clone, Copy)]
-struct Sent {
+/// Who sent a token, when, and over whose connection.
+struct Sent<'c> {
     digest: TokenDigest,
     bytes: usize,
     address: IpAddr,
     now: UnixTime,
+    certificate: Result<Option<&'c ClientCert>, Reason>,
 }
 
 type Judgement = Result<Authentication, PluginError>;
@@ -76,9 +79,10 @@ impl Authenticate for Policy {
         };
         // The cache is this policy's own and ends with it, so that the policy need not be part of the digest.
         let digest = TokenDigest::of(&[0; 32], &token);
-        let sent = Sent { digest, bytes: token.len(), address: cx.address(), now: cx.now() };
+        let sent =
+            Sent { digest, bytes: token.len(), address: cx.address(), now: cx.now(), certificate: cx.certificate() };
         match self.find(&sent) {
-            Ok(Some(known)) => self.recheck(known, sent.now),
+            Ok(Some(known)) => self.recheck(known, &sent),
             Ok(None) => self.begin(token, sent),
             Err(error) => Answer::Now(Err(keyless(&error))),
         }
@@ -98,11 +102,16 @@ impl Authenticate for Policy {
         names.dedup();
         names.into_iter().cloned().collect()
     }
+
+    /// Where every token is bound. One that happens to be is compared with whatever certificate the connection has.
+    fn needs_certificate(&self) -> bool {
+        self.issuers.iter().any(|issuer| issuer.binding == CertificateBinding::Required)
+    }
 }
 
 impl Policy {
     /// What is remembered of a token, unless its key was withdrawn.
-    fn find(&self, sent: &Sent) -> Result<Option<Arc<Verified<Known>>>, KeysUnavailable> {
+    fn find(&self, sent: &Sent<'_>) -> Result<Option<Arc<Verified<Known>>>, KeysUnavailable> {
         let Some(known) = self.tokens.look(&sent.digest) else { return Ok(None) };
         if known.value.times.check(sent.now).is_err() {
             // It will be refused without another look at its signature.
@@ -112,9 +121,10 @@ impl Policy {
         Ok(known.counts(&keys, sent.now).then_some(known))
     }
 
-    /// What depends on the clock and on revocations is asked each time (pitfall 26).
-    fn recheck(&self, known: Arc<Verified<Known>>, now: UnixTime) -> Answer<'_, Judgement> {
-        if let Err(reason) = known.value.times.check(now) {
+    /// What depends on the clock, on the connection and on revocations is asked each time (pitfall 26).
+    fn recheck(&self, known: Arc<Verified<Known>>, sent: &Sent<'_>) -> Answer<'_, Judgement> {
+        let times = known.value.times.check(sent.now);
+        if let Err(reason) = times.and_then(|()| known.value.binding.check(sent.certificate)) {
             return Answer::Now(denied(reason));
         }
         if let Answer::Now(found) = self.revocations.check(&known.value.revocation) {
@@ -128,7 +138,7 @@ impl Policy {
     }
 
     /// Refuses at once what is no token of any issuer here, such as a key that shares the scheme; the rest takes longer.
-    fn begin<'a>(&'a self, token: Cow<'a, [u8]>, sent: Sent) -> Answer<'a, Judgement> {
+    fn begin<'a>(&'a self, token: Cow<'a, [u8]>, sent: Sent<'a>) -> Answer<'a, Judgement> {
         match token {
             Cow::Borrowed(bytes) => match self.open(bytes) {
                 Ok((token, issuer)) => Answer::later(self.judge(token, issuer, sent)),
@@ -154,7 +164,7 @@ impl Policy {
     }
 
     /// Judges a token that is not remembered.
-    async fn judge(&self, token: Token<'_>, issuer: Arc<Issuer>, sent: Sent) -> Judgement {
+    async fn judge(&self, token: Token<'_>, issuer: Arc<Issuer>, sent: Sent<'_>) -> Judgement {
         let principal = principal(&token);
         match self.attempts.check(sent.address, &principal).get().await {
             Ok(Ok(())) => {}
@@ -180,8 +190,9 @@ impl Policy {
         self.attempts.succeeded(sent.address, &principal).get().await;
         let ends = judged.times.ends();
         let identity = Arc::new(judged.identity);
-        let known = Known { identity, times: judged.times, issuer, revocation: judged.revocation };
-        self.recheck(self.tokens.keep(sent.digest, sent.bytes, key, ends, known), sent.now).get().await
+        let known =
+            Known { identity, times: judged.times, issuer, revocation: judged.revocation, binding: judged.binding };
+        self.recheck(self.tokens.keep(sent.digest, sent.bytes, key, ends, known), &sent).get().await
     }
 }
 

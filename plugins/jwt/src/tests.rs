@@ -8,13 +8,14 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use portcullis_plugin::{
-    Authenticate, Authentication, Credential, Identity, LocalStore, PluginError, UnixTime,
+    Authenticate, Authentication, Credential, Identity, LocalStore, PluginError, Reason, UnixTime,
     serde_json::{self, Value, json},
     testing::{Build, Request},
 };
 
 use super::*;
 
+mod binding;
 mod cache;
 mod configuration;
 mod consumers;

@@ -101,10 +101,10 @@ impl Crl {
 
     /// Whether it holds at this moment.
     pub fn is_fresh(&self, now: UnixTime) -> bool {
-        self.this_update.0.saturating_sub(CLOCK_SKEW_SECONDS) <= now.0 && now <= self.next_update
+        self.this_update.0.saturating_sub(CLOCK_SKEW_SECONDS) <= now.0 && now < self.next_update
     }
 
-    /// Until when it holds.
+    /// From when on it does not hold.
     pub fn next_update(&self) -> UnixTime {
         self.next_update
     }

@@ -3,7 +3,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use openssl::x509::X509Ref;
 use portcullis_plugin::UnixTime;
 use sha2::{Digest, Sha256};
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+use x509_parser::{
+    asn1_rs::Any,
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension, X509Extension},
+    prelude::FromDer,
+};
 
 use crate::{Fault, name};
 
@@ -34,7 +39,7 @@ pub struct Facts {
     pub sha256: [u8; 32],
     /// From when on it holds.
     pub not_before: UnixTime,
-    /// The last second in which it holds.
+    /// From when on it does not. RFC 5280 counts this second in, OpenSSL does not, and here all count alike.
     pub not_after: UnixTime,
     /// Alternative names: host names, in lower case; `*.` at the beginning is a wildcard.
     pub dns: Vec<String>,
@@ -88,6 +93,7 @@ impl Facts {
             is_for_clients: is_for_clients(&certificate)?,
         };
         facts.read_names(&certificate)?;
+        check_extensions(&certificate)?;
         Ok(facts)
     }
 
@@ -118,12 +124,21 @@ impl Facts {
     pub fn check_dates(&self, now: UnixTime) -> Result<(), Fault> {
         if now < self.not_before {
             Err(Fault::NotYetValid)
-        } else if now > self.not_after {
+        } else if now >= self.not_after {
             Err(Fault::Expired)
         } else {
             Ok(())
         }
     }
+}
+
+/// Refuses an extension that goes on after its value: one reader stops there, another reads on.
+fn check_extensions(certificate: &X509Certificate<'_>) -> Result<(), Fault> {
+    let is_whole = |extension: &X509Extension<'_>| {
+        let is_read = !matches!(extension.parsed_extension(), ParsedExtension::UnsupportedExtension { .. });
+        !is_read || Any::from_der(extension.value).is_ok_and(|(rest, _)| rest.is_empty())
+    };
+    certificate.iter_extensions().all(is_whole).then_some(()).ok_or(Fault::Malformed)
 }
 
 /// A name as IA5String has it (RFC 5280 section 4.2.1.6): not empty, and nothing in it that could end or split it.

@@ -11,6 +11,8 @@
 //! assert!(trust.verify(&alice.certificate, &[], NOW).is_ok());
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "what makes certificates for tests stops at the first surprise, as they do")]
+
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use openssl::{
@@ -20,12 +22,14 @@ use openssl::{
     hash::MessageDigest,
     nid::Nid,
     pkey::{PKey, Private},
+    sign::Signer,
     x509::{
-        X509, X509Builder, X509CrlBuilder, X509Extension, X509Name, X509NameRef, X509RevokedBuilder,
+        X509, X509Builder, X509Extension, X509Name, X509NameRef,
         extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName},
     },
 };
 use portcullis_plugin::UnixTime;
+use x509_parser::time::ASN1Time;
 
 use crate::Crl;
 
@@ -172,8 +176,10 @@ impl Sketch {
 pub struct CrlSketch {
     /// From when on it holds.
     pub this_update: i64,
-    /// Until when.
-    pub next_update: i64,
+    /// Until when, if it says so.
+    pub next_update: Option<i64>,
+    /// Extensions of every entry: number, whether it is critical, encoding.
+    pub entry: Vec<(&'static str, bool, Vec<u8>)>,
     /// More extensions: number, whether it is critical, encoding.
     pub raw: Vec<(&'static str, bool, Vec<u8>)>,
     /// Signed by this key and not by the CA's.
@@ -222,24 +228,35 @@ impl Ca {
 
     /// A CRL with these certificates on it, in PEM.
     pub fn crl_pem(&self, revoked: &[&X509], change: impl FnOnce(&mut CrlSketch)) -> Vec<u8> {
-        let mut sketch = CrlSketch { this_update: BEFORE, next_update: AFTER, raw: Vec::new(), key: None };
+        let mut sketch =
+            CrlSketch { this_update: BEFORE, next_update: Some(AFTER), entry: Vec::new(), raw: Vec::new(), key: None };
         change(&mut sketch);
-        let at = |time| Asn1Time::from_unix(time).unwrap();
-        let mut builder = X509CrlBuilder::new().unwrap();
-        builder.set_issuer_name(self.certificate.subject_name()).unwrap();
-        builder.set_last_update(&at(sketch.this_update)).unwrap();
-        builder.set_next_update(&at(sketch.next_update)).unwrap();
-        for certificate in revoked {
-            let mut entry = X509RevokedBuilder::new().unwrap();
-            entry.set_serial_number(certificate.serial_number()).unwrap();
-            entry.set_revocation_date(&at(sketch.this_update)).unwrap();
-            builder.add_revoked(entry.build()).unwrap();
-        }
-        for (oid, critical, der) in &sketch.raw {
-            builder.append_extension(raw(oid, *critical, der)).unwrap();
-        }
-        builder.sign(sketch.key.as_ref().unwrap_or(&self.key), MessageDigest::sha256()).unwrap();
-        builder.build().unwrap().to_pem().unwrap()
+        let entries = revoked.iter().map(|certificate| {
+            let serial = certificate.serial_number().to_bn().unwrap().to_vec();
+            let extensions = extensions(&sketch.entry);
+            let extensions = if sketch.entry.is_empty() { Vec::new() } else { extensions };
+            der(0x30, &[&der(0x02, &[&serial]), &utc_time(sketch.this_update), &extensions])
+        });
+        let entries = der(0x30, &[&entries.collect::<Vec<_>>().concat()]);
+        let algorithm = der(0x30, &[&oid("1.2.840.10045.4.3.2")]);
+        let number = ("2.5.29.20", false, vec![0x02, 1, 7]);
+        let own = extensions(&[vec![number], sketch.raw].concat());
+        let list = der(
+            0x30,
+            &[
+                &[0x02, 1, 1],
+                &algorithm,
+                &self.certificate.subject_name().to_der().unwrap(),
+                &utc_time(sketch.this_update),
+                &sketch.next_update.map(utc_time).unwrap_or_default(),
+                if revoked.is_empty() { &[] } else { &entries },
+                &der(0xA0, &[&own]),
+            ],
+        );
+        let mut signer = Signer::new(MessageDigest::sha256(), sketch.key.as_ref().unwrap_or(&self.key)).unwrap();
+        let signature = signer.sign_oneshot_to_vec(&list).unwrap();
+        let whole = der(0x30, &[&list, &algorithm, &der(0x03, &[&[0], &signature])]);
+        pem::encode(&pem::Pem::new("X509 CRL", whole)).into_bytes()
     }
 
     /// A CRL with these certificates on it.
@@ -275,6 +292,42 @@ fn name(parts: &[(&str, String, Asn1Type)]) -> X509Name {
         name.append_entry_by_text_with_type(kind, value, *of).unwrap();
     }
     name.build()
+}
+
+/// An ASN.1 value in DER.
+pub fn der(tag: u8, content: &[&[u8]]) -> Vec<u8> {
+    let content = content.concat();
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    let zeros = length.iter().take_while(|byte| **byte == 0).count();
+    let mut der = vec![tag];
+    match content.len() {
+        short @ 0..0x80 => der.push(u8::try_from(short).unwrap()),
+        _ => {
+            der.push(0x80 | u8::try_from(4 - zeros).unwrap());
+            der.extend(&length[zeros..]);
+        }
+    }
+    der.extend(content);
+    der
+}
+
+fn oid(numbers: &str) -> Vec<u8> {
+    der(0x06, &[Asn1Object::from_str(numbers).unwrap().as_slice()])
+}
+
+fn utc_time(seconds: i64) -> Vec<u8> {
+    let at = ASN1Time::from_timestamp(seconds).unwrap().to_datetime();
+    let (year, month) = (at.year() % 100, u8::from(at.month()));
+    let text = format!("{year:02}{month:02}{:02}{:02}{:02}{:02}Z", at.day(), at.hour(), at.minute(), at.second());
+    der(0x17, &[text.as_bytes()])
+}
+
+fn extensions(of: &[(&'static str, bool, Vec<u8>)]) -> Vec<u8> {
+    let extension = |(number, critical, content): &(&str, bool, Vec<u8>)| {
+        let critical: &[u8] = if *critical { &[0x01, 1, 0xFF] } else { &[] };
+        der(0x30, &[&oid(number), critical, &der(0x04, &[content])])
+    };
+    der(0x30, &[&of.iter().map(extension).collect::<Vec<_>>().concat()])
 }
 
 fn raw(oid: &str, critical: bool, der: &[u8]) -> X509Extension {

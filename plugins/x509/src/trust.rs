@@ -54,6 +54,13 @@ pub enum TrustError {
     StaleCrl(String),
 }
 
+impl TrustError {
+    /// Whether it is about a CRL, and not a CA.
+    pub fn is_about_crls(&self) -> bool {
+        matches!(self, Self::ForeignCrl(_) | Self::StaleCrl(_))
+    }
+}
+
 /// The CAs that are trusted to name clients, and their lists of those they named in vain.
 ///
 /// A CA that signed itself ends a chain, and so does one whose own CA is not among the trusted. One whose own CA is among
@@ -175,7 +182,7 @@ impl Trust {
         links.windows(2).try_for_each(|link| self.check_link(link[0], link[1], now))
     }
 
-    /// How long a chain that was found good stays so, as far as the clock can tell: until the first of its certificates
+    /// From when on a chain that was found good is not, as far as the clock can tell: when the first of its certificates
     /// ends, or the first CRL that had to be asked goes out of date. Only another `Trust` can tell otherwise before.
     pub fn holds_until(&self, chain: &[&X509Ref]) -> UnixTime {
         let links = self.whole(chain);

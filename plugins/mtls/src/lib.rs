@@ -1,0 +1,123 @@
+//! `mtls`: the certificate of the connection proves which client calls (RFC 8446 section 4.4.2).
+//!
+//! ```toml
+//! [listeners.tls]
+//! client_auth = "optional"
+//! client_ca = "tls/clients-ca.pem"
+//!
+//! [policies.client-cert]
+//! use = "mtls"
+//! spiffe = { trust_domains = ["example.org"] }
+//!
+//! [[consumers.acme.credentials]]
+//! use = "mtls"
+//! id = "acme-billing"
+//! uri = "spiffe://example.org/acme/billing"
+//! ```
+//!
+//! The listener asks for the certificate and verifies it, and the engine looks again, for each request, whether it is
+//! still acceptable; the policy decides what it opens. With a `ca` of its own a policy takes fewer certificates than the
+//! listener does, never more.
+//!
+//! # What is promised
+//! - A certificate that was sent and is not good, or not any more, is a refusal and never "no certificate".
+//! - Nothing in the request speaks for a certificate, but a header of a load balancer whose network the file names
+//!   (`from_header`), and what such a header says is verified here against the policy's own `ca` (pitfall 14). A policy
+//!   goes by the connection or by a header, never by both: the connection of a load balancer is its own.
+//! - Names are compared whole. There are no substrings, no regular expressions, and `*.` stands for one label.
+//! - Whose certificate it is has to be clear: one that two credentials fit is refused.
+//!
+//! # Rooms
+//! `config` is what the file may say, in the words of `names`. `taken` decides which certificates a policy takes,
+//! `consumers` whose they are; `handed_on` writes the headers for the upstream, `from_header` reads a load balancer's.
+//! `policy` is the way of a request.
+
+mod config;
+mod consumers;
+mod from_header;
+mod handed_on;
+mod names;
+mod policy;
+mod taken;
+
+pub use config::{Config, ConsumerRule, CrlRule, Files, FromHeader, HandedOn, Holder, Spiffe};
+pub use names::{CnPattern, Dn, DnsPattern, Email, Fingerprint, Serial, SpiffePath, TrustDomain, Uri};
+
+use portcullis_plugin::{BuildCx, BuildError, Hooks, Plugin, UnixTime};
+use portcullis_x509::{Crl, CrlPolicy, Trust, certificates};
+
+use crate::{consumers::Consumers, policy::Policy};
+
+/// How many certificates may stand between a client's and its CA's where the policy does not say.
+pub const MAX_CHAIN_DEPTH: u32 = 4;
+
+/// How many certificates a policy remembers, once they were verified, where it does not say.
+pub const MAX_CACHED_CERTIFICATES: usize = 10_000;
+
+/// The most that it can ask for.
+pub const MAX_CACHED_CERTIFICATES_CAP: usize = 1_000_000;
+
+/// What is wrong: fields and messages.
+type Problems = Vec<(String, String)>;
+
+/// The plugin `mtls`.
+pub struct Mtls;
+
+impl Plugin for Mtls {
+    const NAME: &'static str = "mtls";
+    type Config = Config;
+    type Credential = Holder;
+    const HOLDS_SECRETS: bool = false;
+
+    fn build(config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
+        let mut problems = config.problems();
+        let trust = trust(&config, cx, &mut problems);
+        let consumers = Consumers::new(cx);
+        if problems.is_empty() {
+            Ok(Hooks::new().authenticate(Policy::new(config, trust, consumers)))
+        } else {
+            Err(BuildError { problems })
+        }
+    }
+}
+
+/// The policy's own CAs, where it has some.
+fn trust(config: &Config, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Option<Trust> {
+    let before = problems.len();
+    let mut cas = Vec::new();
+    for (field, path) in config.ca.iter().flat_map(|files| files.fields("ca")) {
+        let read = cx.read_file(&field, path).map_err(|error| problems.extend(error.problems));
+        let read = read.ok().map(|pem| certificates(&pem).map_err(|why| problems.push((field, why.to_string()))));
+        cas.extend(read.and_then(Result::ok).unwrap_or_default());
+    }
+    let mut crls = Vec::new();
+    for (field, path) in config.crl.iter().flat_map(|files| files.fields("crl")) {
+        let read = cx.read_file(&field, path).map_err(|error| problems.extend(error.problems));
+        let read = read.ok().map(|file| Crl::parse(&file).map_err(|why| problems.push((field, why.to_string()))));
+        crls.extend(read.and_then(Result::ok).unwrap_or_default());
+    }
+    config.ca.as_ref()?;
+    if problems.len() > before {
+        return None;
+    }
+    let policy = config.crl_policy.unwrap_or_default().into();
+    let depth = config.max_chain_depth.unwrap_or(MAX_CHAIN_DEPTH);
+    let trust = Trust::new(cas, crls, policy, depth);
+    let trust = trust.and_then(|trust| trust.check(UnixTime::now()).map(|()| trust)).map_err(|why| {
+        let field = if why.is_about_crls() { "crl" } else { "ca" };
+        problems.push((field.to_owned(), why.to_string()));
+    });
+    Some(trust.ok()?.requiring_purpose(config.require_purpose))
+}
+
+impl From<CrlRule> for CrlPolicy {
+    fn from(rule: CrlRule) -> Self {
+        match rule {
+            CrlRule::Required => Self::Required,
+            CrlRule::IfPresent => Self::IfPresent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The way of a request through a policy.
+//!
+//! A certificate that was seen before costs one look-up and a look at the clock. One that was not is verified where the
+//! policy has CAs of its own, read, judged and given to its consumer; only what was verified is remembered.
+
+use std::{net::IpAddr, sync::Arc};
+
+use openssl::x509::{X509, X509Ref};
+use portcullis_plugin::{
+    Answer, Attempt, Authenticate, Authentication, Challenge, ClientCert, Credential, Denial, Identity, Plugin,
+    PluginError, Reason, RequestCx, UnixTime,
+    http::HeaderName,
+    serde_json::{self, Value, json},
+};
+use portcullis_x509::{Facts, Fault, Trust};
+use quick_cache::{Weighter, sync::Cache};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    MAX_CACHED_CERTIFICATES, Mtls,
+    config::{Config, ConsumerRule, FromHeader, HandedOn},
+    consumers::{Consumers, Owner},
+    from_header, handed_on,
+    taken::Taken,
+};
+
+/// The room for each remembered certificate, on the average, in bytes of what the client sent.
+const CACHED_CERTIFICATE_BYTES: usize = 4 << 10;
+
+/// One policy, ready to judge requests.
+pub(crate) struct Policy {
+    trust: Option<Trust>,
+    taken: Taken,
+    consumers: Consumers,
+    needs_consumer: bool,
+    needs_purpose: bool,
+    headers: Vec<HandedOn>,
+    from_header: Option<Source>,
+    known: Cache<[u8; 32], Arc<Known>, ByBytes>,
+}
+
+/// Where the certificate stands that a load balancer hands on, and who is one.
+struct Source {
+    header: HeaderName,
+    chain: Option<HeaderName>,
+    from: FromHeader,
+}
+
+/// A certificate that was verified, and what the policy made of it.
+struct Known {
+    /// Who it is, or why the policy does not take it.
+    verdict: Result<Arc<Identity>, Denial>,
+    not_before: UnixTime,
+    /// From when on something that was looked at is not in force any more: the certificate itself, and with CAs of the
+    /// policy's own those that lead to them, and their CRLs.
+    holds_until: UnixTime,
+    bytes: usize,
+}
+
+impl Policy {
+    pub(crate) fn new(config: Config, trust: Option<Trust>, consumers: Consumers) -> Self {
+        let most = config.max_cached_certificates.map_or(MAX_CACHED_CERTIFICATES, std::num::NonZeroUsize::get);
+        let weight = u64::try_from(most * CACHED_CERTIFICATE_BYTES).unwrap_or(u64::MAX);
+        Self {
+            trust,
+            taken: Taken::new(&config),
+            consumers,
+            needs_consumer: config.consumer == ConsumerRule::Required,
+            needs_purpose: config.require_purpose,
+            headers: config.headers,
+            from_header: config.from_header.and_then(Source::new),
+            known: Cache::with_weighter(most, weight, ByBytes),
+        }
+    }
+
+    /// The certificate that counts for this request.
+    fn judge(&self, cx: &RequestCx<'_>) -> Result<Authentication, Reason> {
+        let now = cx.now();
+        match &self.from_header {
+            Some(source) => match source.read(cx)? {
+                Some(sent) => self.verdict(&sent, now),
+                None => Ok(Authentication::Absent),
+            },
+            None => match cx.certificate()? {
+                Some(sent) => self.verdict(sent, now),
+                None => Ok(Authentication::Absent),
+            },
+        }
+    }
+
+    fn verdict(&self, sent: &ClientCert, now: UnixTime) -> Result<Authentication, Reason> {
+        let digest = self.digest(sent);
+        let remembered = self.known.get(&digest).filter(|known| known.not_before <= now && now < known.holds_until);
+        let known = match remembered {
+            Some(known) => known,
+            None => {
+                let known = Arc::new(self.verify(sent, now)?);
+                self.known.insert(digest, known.clone());
+                known
+            }
+        };
+        Ok(match &known.verdict {
+            Ok(identity) => Authentication::Granted(identity.clone()),
+            Err(denial) => Authentication::Denied(*denial),
+        })
+    }
+
+    /// What a certificate is remembered by: itself. Where its chain is handed on, that is a part of what is remembered.
+    fn digest(&self, sent: &ClientCert) -> [u8; 32] {
+        if !self.headers.contains(&HandedOn::ClientCertChain) {
+            return sent.sha256;
+        }
+        let mut digest = Sha256::new_with_prefix(sent.sha256);
+        for certificate in &sent.chain {
+            digest.update(certificate.len().to_be_bytes());
+            digest.update(certificate);
+        }
+        digest.finalize().into()
+    }
+
+    /// Verifies a certificate that is not remembered, and judges it.
+    fn verify(&self, sent: &ClientCert, now: UnixTime) -> Result<Known, Fault> {
+        let facts = Facts::of_der(&sent.der)?;
+        facts.check_dates(now)?;
+        let wanted =
+            if self.needs_purpose { facts.is_for_clients == Some(true) } else { facts.is_for_clients != Some(false) };
+        if !wanted {
+            return Err(Fault::WrongPurpose);
+        }
+        let chain_holds_until = match &self.trust {
+            Some(trust) => {
+                let read = |der: &Vec<u8>| X509::from_der(der).map_err(|_| Fault::Malformed);
+                let leaf = read(&sent.der)?;
+                let chain = trust.verify(&leaf, &sent.chain.iter().map(read).collect::<Result<Vec<_>, _>>()?, now)?;
+                trust.holds_until(&chain.iter().map(AsRef::as_ref).collect::<Vec<&X509Ref>>())
+            }
+            None => facts.not_after,
+        };
+        Ok(Known {
+            verdict: self.judge_facts(sent, &facts).map(Arc::new),
+            not_before: facts.not_before,
+            holds_until: facts.not_after.min(chain_holds_until),
+            bytes: sent.der.len() + sent.chain.iter().map(Vec::len).sum::<usize>(),
+        })
+    }
+
+    fn judge_facts(&self, sent: &ClientCert, facts: &Facts) -> Result<Identity, Denial> {
+        if !self.taken.takes(facts) {
+            return Err(Denial::forbidden(Reason::CertificateNotAllowed));
+        }
+        let credential = match self.consumers.of(facts) {
+            Owner::One(credential) => Some(credential),
+            Owner::Nobody if self.needs_consumer => return Err(Denial::forbidden(Reason::ConsumerUnknown)),
+            Owner::Nobody => None,
+            Owner::Unclear => return Err(Denial::forbidden(Reason::IdentityConflict)),
+        };
+        let headers = handed_on::fill(&self.headers, sent, facts);
+        Ok(Identity { headers, ..identity(facts, credential) })
+    }
+}
+
+/// Who a certificate says it is: a client and not a user, so that there is no subject.
+fn identity(facts: &Facts, credential: Option<&Arc<Credential>>) -> Identity {
+    let of_credential = credential.map(Identity::of_client).unwrap_or_default();
+    let client_id = credential.and_then(|credential| credential.consumer.client_id.clone());
+    Identity {
+        method: Mtls::NAME.to_owned(),
+        client: client_id.or_else(|| name(facts)),
+        issuer: Some(facts.issuer.clone()).filter(|issuer| !issuer.is_empty()),
+        claims: Some(Arc::new(claims(facts))),
+        expires: Some(facts.not_after),
+        ..of_credential
+    }
+}
+
+/// What names the holder: the first URI, or else the first host name, e-mail address, the common name, the whole subject.
+fn name(facts: &Facts) -> Option<String> {
+    let names = [facts.uris.first(), facts.dns.first(), facts.emails.first(), facts.cn.as_ref(), Some(&facts.subject)];
+    names.into_iter().flatten().find(|name| !name.is_empty()).cloned()
+}
+
+/// For rules that ask for more: all under one name that no token's claim has by chance.
+fn claims(facts: &Facts) -> serde_json::Map<String, Value> {
+    let certificate = json!({
+        "subject": facts.subject,
+        "cn": facts.cn,
+        "issuer": facts.issuer,
+        "serial": facts.serial,
+        "fingerprint": hex::encode(facts.sha256),
+        "dns": facts.dns,
+        "uris": facts.uris,
+        "emails": facts.emails,
+        "addresses": facts.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>(),
+        "not_after": facts.not_after,
+    });
+    [("certificate".to_owned(), certificate)].into_iter().collect()
+}
+
+impl Source {
+    fn new(from: FromHeader) -> Option<Self> {
+        let mut names = from.names();
+        let (header, chain) = (names.next()?, names.next());
+        drop(names);
+        Some(Self { header, chain, from })
+    }
+
+    /// What a load balancer says; what anybody else says there is nothing (pitfall 14).
+    fn read(&self, cx: &RequestCx<'_>) -> Result<Option<ClientCert>, Reason> {
+        let peer = cx.peer().ip().to_canonical();
+        if !self.from.networks.iter().any(|network| network.contains(&peer)) {
+            return Ok(None);
+        }
+        from_header::read(cx.headers(), &self.header, self.chain.as_ref()).map_err(|_| Reason::CertificateMalformed)
+    }
+}
+
+impl Authenticate for Policy {
+    fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>> {
+        let denied = |reason| Authentication::Denied(Denial::unauthorized(reason));
+        Answer::Now(Ok(self.judge(cx).unwrap_or_else(denied)))
+    }
+
+    fn challenge(&self, _: Attempt) -> Option<Challenge> {
+        Some(Challenge { scheme: "TLS-Client-Certificate".into(), parameters: Vec::new() })
+    }
+
+    fn headers(&self) -> Vec<HeaderName> {
+        let read = self.from_header.iter().flat_map(|source| [Some(&source.header), source.chain.as_ref()]);
+        let mut names: Vec<_> =
+            read.flatten().cloned().chain(self.headers.iter().map(|header| header.name())).collect();
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        names
+    }
+
+    fn needs_certificate(&self) -> bool {
+        // The connection of a load balancer is its own, and made for whatever name it likes.
+        self.from_header.is_none()
+    }
+}
+
+/// Weighs a certificate by what the client sent: what is kept of it is about as much.
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<[u8; 32], Arc<Known>> for ByBytes {
+    fn weight(&self, _: &[u8; 32], known: &Arc<Known>) -> u64 {
+        // None weighs less than what would fill the cache with the most entries there may be.
+        u64::try_from(known.bytes.max(CACHED_CERTIFICATE_BYTES)).unwrap_or(u64::MAX)
+    }
+}

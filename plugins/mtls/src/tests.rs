@@ -1,0 +1,180 @@
+use std::{io::Write, net::SocketAddr, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use portcullis_plugin::{
+    Attempt, Authenticate, Authentication, ClientCert, Identity, Reason, UnixTime,
+    testing::{Build, Request, now},
+};
+use portcullis_x509::testing::{Ca, NOW, Sketch};
+
+use super::*;
+
+mod cache;
+mod configuration;
+mod consumers;
+mod header;
+mod rules;
+
+fn config(toml: &str) -> Config {
+    toml::from_str(toml).unwrap_or_else(|error| panic!("{toml}: {error}"))
+}
+
+fn holder(toml: &str) -> Holder {
+    toml::from_str(toml).unwrap_or_else(|error| panic!("{toml}: {error}"))
+}
+
+/// All that is wrong with a policy: `field: message`.
+fn problems(toml: &str) -> Vec<String> {
+    let error = Build::new().plugin::<Mtls>(config(toml)).err().unwrap_or_else(|| panic!("{toml}: no problem"));
+    error.problems.into_iter().map(|(field, message)| format!("{field}: {message}")).collect()
+}
+
+/// A file, for as long as the test lasts.
+fn file(content: impl AsRef<[u8]>) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(content.as_ref()).unwrap();
+    file
+}
+
+fn sent(certificate: &Ca, chain: &[&Ca]) -> ClientCert {
+    ClientCert::new(certificate.der(), chain.iter().map(|ca| ca.der()).collect())
+}
+
+/// A policy that judges requests.
+struct Scene(Arc<dyn Authenticate>);
+
+impl Scene {
+    fn new(toml: &str) -> Self {
+        Self::with(Build::new(), toml)
+    }
+
+    fn with(mut build: Build, toml: &str) -> Self {
+        let hooks = build.plugin::<Mtls>(config(toml)).unwrap_or_else(|error| panic!("{toml}: {:?}", error.problems));
+        assert_eq!(build.problems, []);
+        Self(hooks.authenticate.unwrap())
+    }
+
+    fn answer(&self, mut request: Request) -> Authentication {
+        now(self.0.authenticate(&mut request.cx())).unwrap()
+    }
+
+    /// The client, `"absent"`, or the reason code (with 403 before it if it is that).
+    fn outcome(&self, request: Request) -> String {
+        match self.answer(request) {
+            Authentication::Granted(identity) => identity.client.clone().unwrap_or_else(|| "nobody".to_owned()),
+            Authentication::Absent => "absent".to_owned(),
+            Authentication::Denied(denial) if denial.is_forbidden() => format!("403 {}", denial.reason),
+            Authentication::Denied(denial) => denial.reason.to_string(),
+        }
+    }
+
+    /// On a connection with this certificate.
+    fn over(&self, certificate: &Ca) -> String {
+        self.outcome(over(sent(certificate, &[])))
+    }
+
+    fn identity(&self, certificate: &Ca) -> Arc<Identity> {
+        match self.answer(over(sent(certificate, &[]))) {
+            Authentication::Granted(identity) => identity,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A request on a connection with a certificate.
+fn over(certificate: ClientCert) -> Request {
+    Request { certificate: Ok(Some(certificate)), ..Request::get("/") }
+}
+
+fn client(change: impl FnOnce(&mut Sketch)) -> Ca {
+    Ca::root("Root").client("alice", change)
+}
+
+#[test]
+fn the_certificate_of_the_connection_names_the_client() {
+    let scene = Scene::new("");
+    assert_eq!(scene.outcome(Request::get("/")), "absent");
+    assert_eq!(scene.over(&client(|_| {})), "alice");
+    assert_eq!(scene.over(&client(|sketch| sketch.emails(&["a@example.com"]))), "a@example.com");
+    let dns = |sketch: &mut Sketch| {
+        sketch.emails(&["a@example.com"]);
+        sketch.dns(&["a.example.com", "b.example.com"]);
+    };
+    assert_eq!(scene.over(&client(dns)), "a.example.com");
+    let uri = |sketch: &mut Sketch| {
+        dns(sketch);
+        sketch.uris(&["spiffe://example.org/a"]);
+    };
+    assert_eq!(scene.over(&client(uri)), "spiffe://example.org/a");
+    assert_eq!(scene.over(&client(|sketch| sketch.part("CN", "bob"))), "CN=bob,CN=alice");
+    assert_eq!(scene.over(&client(|sketch| sketch.subject.clear())), "nobody");
+}
+
+#[test]
+fn pitfall_45_a_certificate_that_is_not_good_is_not_an_absent_one() {
+    let scene = Scene::new("");
+    let reasons = [
+        Reason::CertificateExpired,
+        Reason::CertificateNotYetValid,
+        Reason::CertificateRevoked,
+        Reason::CertificateUnknownCa,
+        Reason::CertificateRevocationUnknown,
+        Reason::CertificateWrongPurpose,
+    ];
+    for reason in reasons {
+        assert_eq!(scene.outcome(Request { certificate: Err(reason), ..Request::get("/") }), reason.code());
+    }
+    // What the connection let in is looked at again.
+    assert_eq!(scene.over(&client(|sketch| sketch.not_after = NOW.0 - 1)), "certificate_expired");
+    assert_eq!(scene.over(&client(|sketch| sketch.not_before = NOW.0 + 1)), "certificate_not_yet_valid");
+    assert_eq!(scene.over(&client(|sketch| sketch.purposes = vec!["serverAuth"])), "certificate_wrong_purpose");
+    assert_eq!(scene.outcome(over(ClientCert::new(b"junk".to_vec(), Vec::new()))), "certificate_malformed");
+    let nul = b"\x30\x0c\x82\x0aa.example\0".to_vec();
+    let odd = client(|sketch| sketch.raw.push(("2.5.29.17", false, nul)));
+    assert_eq!(scene.over(&odd), "certificate_malformed");
+}
+
+#[test]
+fn an_identity_has_what_the_certificate_says() {
+    let certificate = client(|sketch| {
+        sketch.serial = Some(vec![0xAB]);
+        sketch.dns(&["a.example.com"]);
+        sketch.names.push(("ip", "192.0.2.7".to_owned()));
+    });
+    let identity = Scene::new("").identity(&certificate);
+    assert_eq!((identity.method.as_str(), &identity.subject, &identity.consumer), ("mtls", &None, &None));
+    assert_eq!(identity.issuer.as_deref(), Some("CN=Root"));
+    assert_eq!(identity.expires, Some(UnixTime(portcullis_x509::testing::AFTER)));
+    let said = &identity.claims.as_ref().unwrap()["certificate"];
+    assert_eq!(said["subject"], "CN=alice");
+    assert_eq!(said["serial"], "AB");
+    assert_eq!(said["dns"][0], "a.example.com");
+    assert_eq!(said["addresses"][0], "192.0.2.7");
+    assert_eq!(said["fingerprint"], hex::encode(sent(&certificate, &[]).sha256));
+}
+
+#[test]
+fn it_challenges_for_a_certificate() {
+    let scene = Scene::new("");
+    for attempt in [Attempt::Absent, Attempt::Denied(Reason::CertificateExpired)] {
+        let challenge = scene.0.challenge(attempt).unwrap();
+        assert_eq!((challenge.scheme.as_ref(), challenge.parameters.len()), ("TLS-Client-Certificate", 0));
+    }
+    assert!(scene.0.needs_certificate());
+}
+
+#[test]
+fn headers_are_handed_on_if_asked_for() {
+    let certificate = client(|_| {});
+    assert_eq!(Scene::new("").identity(&certificate).headers, []);
+    assert_eq!(Scene::new("").0.headers(), Vec::<&str>::new());
+    let scene = Scene::new("headers = [\"client-cert\", \"x-client-cert-cn\", \"x-client-cert-verify\"]");
+    let headers = &scene.identity(&certificate).headers;
+    let told = scene.0.headers();
+    assert!(headers.iter().all(|(name, _)| told.contains(name)));
+    assert_eq!(told.len(), 3);
+    let value = |name: &str| headers.iter().find(|(of, _)| of == name).map(|(_, value)| value.to_str().unwrap());
+    assert_eq!(value("client-cert"), Some(format!(":{}:", STANDARD.encode(certificate.der())).as_str()));
+    assert_eq!(value("x-client-cert-cn"), Some("alice"));
+    assert_eq!(value("x-client-cert-verify"), Some("SUCCESS"));
+}

@@ -1,0 +1,157 @@
+//! Client certificates, as a load balancer in front hands them on. The test is that load balancer, on 127.0.0.1.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
+use portcullis_x509::testing::Ca;
+
+use crate::harness::{Client, Gateway, Response, Upstream};
+
+const GATEWAY: &str = r#"
+[admin]
+listen = "127.0.0.1:0"
+
+[[listeners]]
+address = "127.0.0.1:0"
+
+[upstreams.app]
+targets = ["@UPSTREAM@"]
+
+[policies.behind-balancer]
+use = "mtls"
+ca = "ca.pem"
+crl = "ca.crl"
+crl_policy = "required"
+from_header = { header = "x-amzn-mtls-clientcert", chain = "client-cert-chain", networks = ["@NETWORK@"] }
+headers = ["client-cert", "x-client-cert-cn", "x-client-cert-serial", "x-client-cert-verify", "x-forwarded-client-cert"]
+
+[policies.connection]
+use = "mtls"
+
+[[consumers.acme.credentials]]
+use = "mtls"
+id = "acme-billing"
+policies = ["behind-balancer"]
+uri = "spiffe://example.org/acme/billing"
+scopes = ["orders:read"]
+
+[routes.orders]
+paths = ["/orders/{*rest}"]
+upstream = "app"
+auth = ["behind-balancer"]
+
+[routes.direct]
+paths = ["/direct/{*rest}"]
+upstream = "app"
+auth = ["connection"]
+
+[routes.public]
+paths = ["/public/{*rest}"]
+upstream = "app"
+public = true
+"#;
+
+struct Site {
+    gateway: Gateway,
+    upstream: Upstream,
+    root: Ca,
+    billing: Ca,
+}
+
+impl Site {
+    /// A gateway that believes load balancers in this network.
+    async fn start(network: &str) -> Self {
+        let root = Ca::root("Partners");
+        let billing = root.client("billing", |sketch| {
+            sketch.uris(&["spiffe://example.org/acme/billing"]);
+            sketch.serial = Some(vec![0x0A, 0xBC]);
+        });
+        let upstream = Upstream::start();
+        let builder = Gateway::builder(GATEWAY).set("UPSTREAM", &upstream.address()).set("NETWORK", network);
+        let gateway = builder.file("ca.pem", root.pem()).file("ca.crl", root.crl_pem(&[], |_| {})).start().await;
+        Self { gateway, upstream, root, billing }
+    }
+
+    /// Asks as a load balancer does whose client has shown this certificate.
+    async fn ask(&self, target: &str, certificate: &Ca) -> Response {
+        let client = Client::http1(self.gateway.address(0));
+        let pem = certificate.pem().replace('\n', "%0A").replace(' ', "%20");
+        let asking = client.get(target).header("x-amzn-mtls-clientcert", &pem);
+        asking.header("x-forwarded-client-cert", "Hash=forged").header("x-client-cert-cn", "forged").send().await
+    }
+}
+
+#[tokio::test]
+async fn the_upstream_learns_whose_certificate_a_load_balancer_has_seen() {
+    let site = Site::start("127.0.0.0/8").await;
+    assert_eq!(site.ask("/orders/7", &site.billing).await.status, 200);
+    let saw = site.upstream.last();
+    assert_eq!((saw.header("x-consumer"), saw.header("x-credential-id")), (Some("acme"), Some("acme-billing")));
+    assert_eq!((saw.header("x-auth-method"), saw.header("x-scopes")), (Some("mtls"), Some("orders:read")));
+    assert_eq!(saw.header("x-client-id"), Some("spiffe://example.org/acme/billing"));
+    assert_eq!(saw.header("x-user-id"), None);
+    let certificate = format!(":{}:", BASE64.encode(site.billing.der()));
+    assert_eq!(saw.header("client-cert"), Some(certificate.as_str()));
+    assert_eq!((saw.header("x-client-cert-cn"), saw.header("x-client-cert-serial")), (Some("billing"), Some("0ABC")));
+    assert_eq!(saw.header("x-client-cert-verify"), Some("SUCCESS"));
+    let xfcc = saw.header("x-forwarded-client-cert").expect("asked for");
+    assert!(xfcc.ends_with(";Subject=\"CN=billing\";URI=spiffe://example.org/acme/billing"), "{xfcc}");
+    assert_eq!(saw.header("x-amzn-mtls-clientcert"), None, "what was believed is not handed on as it came");
+}
+
+#[tokio::test]
+async fn pitfall_14_a_certificate_header_from_anybody_else_is_nothing() {
+    let site = Site::start("10.0.0.0/8").await;
+    let answer = site.ask("/orders/7", &site.billing).await;
+    assert_eq!((answer.status, site.upstream.requests()), (401, 0));
+    assert_eq!(answer.header("www-authenticate"), Some("TLS-Client-Certificate realm=\"orders\""));
+    let refused = site.gateway.audit(|event| event["route"] == "orders").await;
+    assert_eq!(refused["reason"], "credential_absent");
+    // Nor does it reach the service where nobody asks who calls.
+    assert_eq!(site.ask("/public/7", &site.billing).await.status, 200);
+    let saw = site.upstream.last();
+    for name in ["x-amzn-mtls-clientcert", "x-forwarded-client-cert", "x-client-cert-cn", "client-cert"] {
+        assert_eq!(saw.header(name), None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn pitfall_14_a_header_is_no_certificate_of_the_connection() {
+    let site = Site::start("127.0.0.0/8").await;
+    let answer = site.ask("/direct/7", &site.billing).await;
+    assert_eq!((answer.status, site.upstream.requests()), (401, 0));
+    assert_eq!(answer.header("www-authenticate"), Some("TLS-Client-Certificate realm=\"direct\""));
+}
+
+#[tokio::test]
+async fn pitfall_45_what_a_load_balancer_let_in_is_verified_again() {
+    let site = Site::start("127.0.0.0/8").await;
+    let cases = [
+        (Ca::root("Partners").client("billing", |_| {}), "certificate_unknown_ca"),
+        (site.root.client("ended", |sketch| sketch.not_after = 1_700_000_001), "certificate_expired"),
+        (site.root.client("early", |sketch| sketch.not_before = 1_900_000_000 - 1), "certificate_not_yet_valid"),
+        (site.root.client("server", |sketch| sketch.purposes = vec!["serverAuth"]), "certificate_wrong_purpose"),
+    ];
+    for (certificate, reason) in cases {
+        assert_eq!(site.ask("/orders/7", &certificate).await.status, 401, "{reason}");
+        site.gateway.audit(|event| event["reason"] == reason).await;
+    }
+    assert_eq!(site.upstream.requests(), 0);
+}
+
+#[tokio::test]
+async fn pitfall_45_a_certificate_stops_working_when_it_is_revoked() {
+    let site = Site::start("127.0.0.0/8").await;
+    let other = site.root.client("other", |_| {});
+    assert_eq!(site.ask("/orders/7", &site.billing).await.status, 200);
+    let crl = site.root.crl_pem(&[&site.billing.certificate], |_| {});
+    std::fs::write(site.gateway.dir().join("ca.crl"), crl).expect("the CRL");
+    assert_eq!(site.gateway.reload().await.code, 0);
+    assert_eq!(site.ask("/orders/7", &site.billing).await.status, 401);
+    site.gateway.audit(|event| event["reason"] == "certificate_revoked").await;
+    assert_eq!(site.ask("/orders/7", &other).await.status, 200);
+    // One that is out of date is no list at all: the reload is refused, and the good one stays.
+    let ended = site.root.crl_pem(&[], |sketch| sketch.next_update = Some(1_700_000_001));
+    std::fs::write(site.gateway.dir().join("ca.crl"), ended).expect("the CRL");
+    let refused = site.gateway.reload().await;
+    assert!(refused.code != 0 && format!("{refused:?}").contains("has expired"), "{refused:?}");
+    assert_eq!(site.ask("/orders/7", &site.billing).await.status, 401);
+}
