@@ -95,6 +95,11 @@ impl Gateway {
         self.place.write_config(toml);
     }
 
+    /// The configuration as it lies there now.
+    pub(crate) fn configuration(&self) -> String {
+        fs::read_to_string(self.place.config()).expect("a file in our own directory")
+    }
+
     /// Replaces a file beside the configuration in the same way.
     pub(crate) fn replace(&self, path: &str, contents: impl AsRef<[u8]>) {
         self.place.write(path, contents.as_ref());
@@ -218,11 +223,6 @@ impl GatewayBuilder {
     pub(crate) fn file(self, path: &str, contents: impl AsRef<[u8]>) -> Self {
         self.place.write(path, contents.as_ref());
         self
-    }
-
-    /// Where its files lie: what `@DIR@` stands for.
-    pub(crate) fn dir(&self) -> &Path {
-        self.place.dir.path()
     }
 
     /// Starts it and waits until it is ready.
