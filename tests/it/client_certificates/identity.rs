@@ -305,7 +305,7 @@ async fn pitfall_45_a_crl_that_expires_ends_a_live_connections_certificate() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_its_certificate_is_revoked() {
+async fn a_stream_ends_when_its_certificate_is_nobodys_any_more() {
     let site = Site::start().await;
     let alice = site.world.clients.issue(Leaf::client("alice").uri("spiffe://example.org/billing/acme"));
     let tls: Tls = site.world.tls(OPEN).certificate(&alice).http1();

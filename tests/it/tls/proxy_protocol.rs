@@ -72,7 +72,7 @@ fn said() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 /// What comes back for a request behind these bytes.
 async fn behind(world: &World, listener: usize, first: &[u8], path: &str) -> Result<String, String> {
     let (address, request) = (world.gateway.address(listener), get(NAME, path));
-    let answer = if listener % 2 == 0 {
+    let answer = if listener.is_multiple_of(2) {
         raw(address, [first, request.as_bytes()].concat()).await
     } else {
         let mut connection = Raw::open_by_tls_after(address, first, &world.tls().http1()).await?;
