@@ -29,7 +29,9 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{StatusCode, Version, header};
-use pingora_core::{Error, ErrorType, Result, modules::http::HttpModules, upstreams::peer::HttpPeer};
+use pingora_core::{
+    Error, ErrorType, Result, modules::http::HttpModules, protocols::Digest, upstreams::peer::HttpPeer,
+};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use portcullis_plugin::{Reason, Refusal, RequestCx};
@@ -194,7 +196,8 @@ impl ProxyHttp for Proxy {
         };
         let target = upstream.next();
         let is_upgrade = session.req_header().headers.contains_key(header::UPGRADE);
-        let peer = if is_upgrade { target.upgradable_peer() } else { target.peer() };
+        let (peer, handshake) = if is_upgrade { target.upgradable_peer() } else { target.peer() };
+        (state.handshake, state.is_connected) = (handshake, false);
         state.upstream = Some((upstream.clone(), target.address.clone()));
         state.attempts += 1;
         Ok(peer)
@@ -329,9 +332,50 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         failure::count(state, &error);
-        // Nothing was sent yet, so another target can be asked, whatever the method.
-        let targets = state.upstream.as_ref().map_or(1, |(upstream, _)| upstream.len());
-        error.set_retry(state.attempts < targets.min(failure::MAX_ATTEMPTS));
+        error.set_retry(failure::may_try_another(state));
+        error
+    }
+
+    /// Every request comes by here before a byte of it is written, on new connections and on kept ones.
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: std::os::fd::RawFd,
+        connection: Option<&Digest>,
+        state: &mut Self::CTX,
+    ) -> Result<()> {
+        if let Some(handshake) = &state.handshake
+            && let Err(fault) = handshake.admit(connection)
+        {
+            let mut error = Error::explain(ErrorType::InvalidCert, fault.why);
+            error.as_up();
+            failure::count(state, &error);
+            error.set_retry(failure::may_try_another(state));
+            return Err(error);
+        }
+        state.is_connected = true;
+        Ok(())
+    }
+
+    /// As Pingora has it, but that a request which was never sent can be tried with another target whatever its method.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        state: &mut Self::CTX,
+        is_reused: bool,
+    ) -> Box<Error> {
+        if !state.is_connected {
+            return error;
+        }
+        if session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated() {
+            error.retry.decide_reuse(is_reused);
+        } else {
+            error.set_retry(false);
+        }
         error
     }
 

@@ -1,5 +1,6 @@
 //! Named sets of servers that requests are forwarded to.
 
+pub mod tls;
 mod upgrade;
 
 use std::{
@@ -13,7 +14,12 @@ use std::{
 use http::HeaderValue;
 use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
 
-use crate::{config::file, snapshot::router::host_key, telemetry::metrics::UpstreamMetrics};
+use self::tls::{Handshake, SystemAuthorities, Tls, Verifier, Wrong};
+use crate::{
+    config::{Fingerprint, Secrets, file},
+    snapshot::router::host_key,
+    telemetry::metrics::UpstreamMetrics,
+};
 
 /// One upstream, compiled.
 pub struct Upstream {
@@ -25,6 +31,10 @@ pub struct Upstream {
     pub read_timeout: std::time::Duration,
     /// Where its errors are counted.
     pub metrics: Arc<UpstreamMetrics>,
+    /// Of the certificates and keys that it names; of an upstream without TLS nothing is said.
+    pub files: Fingerprint,
+    /// Whether anybody can pass for it, which its author has accepted.
+    pub is_unverified: bool,
     targets: Box<[Target]>,
     /// Indexes into the targets: each as often as its weight, spread evenly.
     turns: Box<[u16]>,
@@ -36,26 +46,34 @@ pub struct Target {
     /// As the file has it.
     pub address: Arc<str>,
     peer: HttpPeer,
+    /// Of one that is spoken to over TLS.
+    verifier: Option<Arc<Verifier>>,
 }
 
 impl Upstream {
-    /// Resolves the targets' names and prepares their peers.
+    /// Reads its certificates, resolves the targets' names and prepares their peers.
     ///
     /// # Errors
-    /// The index of a target and why it cannot be used.
+    /// What is wrong, each with the field it is about.
     pub fn compile(
         name: &str,
         file: &file::Upstream,
-        may_resolve: bool,
+        secrets: &Secrets,
+        system: &SystemAuthorities,
         metrics: Arc<UpstreamMetrics>,
-    ) -> Result<Self, Vec<(usize, String)>> {
-        let mut wrong = Vec::new();
+    ) -> Result<Self, Wrong> {
+        let mut wrong = Wrong::new();
+        wrong.extend(protocol_without_tls(file).map(|why| ("protocol".to_owned(), why)));
+        let tls = file.tls.as_ref().map(|tls| Tls::read(tls, file.protocol, secrets, system)).transpose();
+        let tls = tls.unwrap_or_else(|faults| {
+            wrong.extend(faults);
+            None
+        });
         let mut targets = Vec::new();
         for (index, target) in file.targets.0.iter().enumerate() {
-            match resolve(&target.get_ref().address, may_resolve) {
-                Ok(address) => targets
-                    .push(Target { address: target.get_ref().address.as_str().into(), peer: peer(address, file) }),
-                Err(why) => wrong.push((index, why)),
+            match Target::prepare(&target.get_ref().address, file, tls.as_ref(), !secrets.is_absent_fine()) {
+                Ok(target) => targets.push(target),
+                Err(why) => wrong.push((format!("targets[{index}]"), why)),
             }
         }
         if !wrong.is_empty() {
@@ -69,6 +87,8 @@ impl Upstream {
             }),
             read_timeout: file.read_timeout.0,
             metrics,
+            files: tls.as_ref().map_or_else(Fingerprint::default, |tls| Fingerprint(tls.settings())),
+            is_unverified: tls.as_ref().is_some_and(Tls::is_unverified),
             targets: targets.into(),
             turns: turns(&weights),
             turn: AtomicUsize::new(0),
@@ -93,19 +113,51 @@ impl Upstream {
 }
 
 impl Target {
-    /// The peer to connect to, for one request.
-    pub fn peer(&self) -> Box<HttpPeer> {
-        Box::new(self.peer.clone())
+    fn prepare(address: &str, file: &file::Upstream, tls: Option<&Tls>, may_resolve: bool) -> Result<Self, String> {
+        let at = resolve(address, may_resolve)?;
+        let (mut peer, verifier) = match tls {
+            None => (HttpPeer::new(at, false, String::new()), None),
+            Some(tls) => {
+                let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+                let (peer, verifier) = tls.peer(at, host)?;
+                (peer, Some(verifier))
+            }
+        };
+        if file.protocol == Some(file::Protocol::H2c) {
+            peer.options.alpn = ALPN::H2;
+        }
+        hold_to(&mut peer, file);
+        Ok(Self { address: address.into(), peer, verifier })
+    }
+
+    /// The peer to connect to, for one request, and what came of its handshake.
+    pub fn peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
+        self.watched(self.peer.clone())
     }
 
     /// The same for a request that asks for an upgrade.
-    pub fn upgradable_peer(&self) -> Box<HttpPeer> {
-        let mut peer = self.peer();
+    pub fn upgradable_peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
+        let mut peer = self.peer.clone();
         // HTTP/2 knows no upgrade: there it is a request like any other (RFC 9113 section 8.6).
         if peer.options.alpn != ALPN::H2 {
+            peer.options.alpn = ALPN::H1;
             upgrade::prepare(&mut peer);
         }
-        peer
+        self.watched(peer)
+    }
+
+    fn watched(&self, mut peer: HttpPeer) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
+        let handshake = self.verifier.as_ref().map(|verifier| Handshake::watch(verifier, &mut peer));
+        (Box::new(peer), handshake)
+    }
+}
+
+/// `h2` and `h2c` are two words for HTTP/2, with TLS and without: the wrong one is a mistake about the other.
+fn protocol_without_tls(file: &file::Upstream) -> Option<String> {
+    match (file.protocol, &file.tls) {
+        (Some(file::Protocol::H2c), Some(_)) => Some("`h2c` is HTTP/2 without TLS: over TLS it is `h2`".to_owned()),
+        (Some(file::Protocol::H2), None) => Some("`h2` is HTTP/2 over TLS: say `tls`, or `h2c` without it".to_owned()),
+        _ => None,
     }
 }
 
@@ -125,18 +177,19 @@ fn resolve(address: &str, may_resolve: bool) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| format!("`{address}` has no address"))
 }
 
-fn peer(address: SocketAddr, file: &file::Upstream) -> HttpPeer {
-    let mut peer = HttpPeer::new(address, false, String::new());
+/// Streams that one HTTP/2 connection carries at once.
+const MAX_STREAMS: usize = 100;
+
+/// The time limits of the file.
+fn hold_to(peer: &mut HttpPeer, file: &file::Upstream) {
     peer.options.connection_timeout = Some(file.connect_timeout.0);
     peer.options.total_connection_timeout = Some(file.connect_timeout.0);
     peer.options.read_timeout = Some(file.read_timeout.0);
     peer.options.write_timeout = Some(file.write_timeout.0);
     peer.options.idle_timeout = Some(file.idle_timeout.0);
-    if file.protocol == file::Protocol::H2c {
-        peer.options.alpn = ALPN::H2;
-        peer.options.max_h2_streams = 100;
+    if peer.options.alpn.get_max_http_version() == 2 {
+        peer.options.max_h2_streams = MAX_STREAMS;
     }
-    peer
 }
 
 /// Smooth weighted round robin (as in nginx), worked out once: at each turn every target gains its weight, the richest

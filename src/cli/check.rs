@@ -12,7 +12,7 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
-    /// Go without secrets and without looking up the names of targets, as a CI machine has to.
+    /// Go without secrets, upstreams' certificates and looking up the names of targets, as a CI machine has to.
     #[arg(long)]
     no_secrets: bool,
 }

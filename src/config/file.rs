@@ -16,11 +16,13 @@ use crate::proxy::{
 mod consumer;
 mod listener;
 mod route;
+mod upstream;
 mod values;
 
 pub use consumer::*;
 pub use listener::*;
 pub use route::*;
+pub use upstream::*;
 use values::not_zero;
 pub use values::*;
 
@@ -330,90 +332,4 @@ pub enum OnFull {
     Drop,
     /// It is refused with 503.
     Refuse,
-}
-
-/// `[upstreams.NAME]`: servers that requests are forwarded to.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Upstream {
-    /// The servers.
-    pub targets: Filled<Spanned<Target>>,
-    /// How long a connection may take to open.
-    #[serde(default = "five_seconds")]
-    #[serde(deserialize_with = "not_zero")]
-    pub connect_timeout: Span,
-    /// How long the upstream may stay silent.
-    #[serde(default = "one_minute")]
-    #[serde(deserialize_with = "not_zero")]
-    pub read_timeout: Span,
-    /// How long the upstream may take to take a piece of the request.
-    #[serde(default = "one_minute")]
-    #[serde(deserialize_with = "not_zero")]
-    pub write_timeout: Span,
-    /// How long an unused connection is kept.
-    #[serde(default = "one_minute")]
-    #[serde(deserialize_with = "not_zero")]
-    pub idle_timeout: Span,
-    /// The `Host` that is sent in place of the client's.
-    pub host: Option<Parsed<http::uri::Authority>>,
-    /// What is spoken.
-    #[serde(default)]
-    pub protocol: Protocol,
-}
-
-fn five_seconds() -> Span {
-    Span(Duration::from_secs(5))
-}
-
-fn one_minute() -> Span {
-    Span(Duration::from_secs(60))
-}
-
-/// What is spoken with an upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// HTTP/1.1.
-    #[default]
-    Http1,
-    /// HTTP/2 without TLS (prior knowledge), as gRPC servers speak it.
-    H2c,
-}
-
-/// One server: `"10.0.0.1:9000"` or `{ address = "10.0.0.1:9000", weight = 2 }`.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Host and port.
-    pub address: String,
-    /// Its share, compared with the others'.
-    pub weight: u32,
-}
-
-impl<'de> Deserialize<'de> for Target {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Weighted {
-            address: String,
-            weight: u32,
-        }
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Target;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"host:port\" or { address = \"host:port\", weight = 2 }")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Target, E> {
-                Ok(Target { address: text.to_owned(), weight: 1 })
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Target, A::Error> {
-                let Weighted { address, weight } = Weighted::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                if !(1..=100).contains(&weight) {
-                    return Err(de::Error::custom("a weight is between 1 and 100"));
-                }
-                Ok(Target { address, weight })
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
 }

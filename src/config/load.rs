@@ -40,7 +40,7 @@ pub struct Configuration<'i> {
     /// `[audit]`.
     pub audit: file::Audit,
     /// `[upstreams]`, each with where it stands.
-    pub upstreams: BTreeMap<String, UpstreamDraft>,
+    pub upstreams: BTreeMap<String, UpstreamDraft<'i>>,
     /// `[policies]`, and those that stand inline.
     pub policies: Vec<PolicyDraft<'i>>,
     /// `[routes]`.
@@ -54,13 +54,20 @@ pub struct Configuration<'i> {
 }
 
 /// An upstream before its names are resolved.
-pub struct UpstreamDraft {
+pub struct UpstreamDraft<'i> {
     /// What it says.
     pub file: file::Upstream,
     /// Of what it says.
     pub fingerprint: Fingerprint,
-    /// Where it stands.
-    pub location: Location,
+    node: Node<'i>,
+}
+
+impl UpstreamDraft<'_> {
+    /// Says what is wrong with a field of it.
+    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+        let field = field.trim_end_matches('.');
+        problems.add(self.node.file, self.node.span_of(field), format!("{}.{field}", self.node.path), text);
+    }
 }
 
 /// A policy before its plugin is built.
@@ -151,10 +158,9 @@ pub fn load<'i>(
         .named("upstreams", problems)
         .into_iter()
         .filter_map(|(name, node)| {
-            let location = Location { span: name.span.clone(), ..Location::of(&node) };
             let fingerprint = Fingerprint::of(&node);
-            let file = node.decode::<file::Upstream>(problems)?;
-            Some((name.text, UpstreamDraft { file, fingerprint, location }))
+            let file = node.clone().decode::<file::Upstream>(problems)?;
+            Some((name.text, UpstreamDraft { file, fingerprint, node }))
         })
         .collect();
 

@@ -223,6 +223,7 @@ fn merge(parts: &[Arc<Identity>]) -> Option<Identity> {
         roles: speaker.roles.clone(),
         scopes: speaker.scopes.clone(),
         claims: speaker.claims.clone(),
+        certificate: parts.iter().find_map(|part| part.certificate.clone()),
         headers: parts.iter().flat_map(|part| part.headers.iter().cloned()).collect(),
         credentials: parts.iter().flat_map(|part| part.credentials.iter().cloned()).collect(),
         expires: parts.iter().filter_map(|part| part.expires).min(),

@@ -1,10 +1,12 @@
 //! What went wrong on the way, and which answer that makes.
 
+use std::io;
+
 use pingora_core::{Error, ErrorSource, ErrorType};
 use portcullis_plugin::Reason;
 
 use super::{refusal::Problem, state::RequestState};
-use crate::telemetry::metrics::UpstreamError;
+use crate::{telemetry::metrics::UpstreamError, upstream::tls::Fault};
 
 /// The most targets that are tried for one request.
 pub const MAX_ATTEMPTS: usize = 3;
@@ -12,8 +14,35 @@ pub const MAX_ATTEMPTS: usize = 3;
 /// Counts an error of an upstream.
 pub fn count(state: &RequestState, error: &Error) {
     if let Some((upstream, _)) = &state.upstream {
-        upstream.metrics.failed(kind(error.etype()));
+        upstream.metrics.failed(kind_of(state, error));
     }
+}
+
+/// Whether a request that was not sent can be tried with another target. Nothing of it is lost, whatever its method.
+pub fn may_try_another(state: &RequestState) -> bool {
+    let targets = state.upstream.as_ref().map_or(1, |(upstream, _)| upstream.len());
+    state.attempts < targets.min(MAX_ATTEMPTS)
+}
+
+/// What was wrong with a handshake says more than what Pingora could not do after it.
+fn fault(state: &RequestState) -> Option<Fault> {
+    state.handshake.as_ref().filter(|_| !state.is_connected).and_then(|handshake| handshake.fault())
+}
+
+fn kind_of(state: &RequestState, error: &Error) -> UpstreamError {
+    match fault(state) {
+        Some(fault) => fault.kind,
+        None if is_of_tls(error) => UpstreamError::Tls,
+        None => kind(error.etype()),
+    }
+}
+
+/// A server that refuses the gateway's certificate may say so when the handshake is over for the gateway (TLS 1.3, RFC
+/// 8446 section 4.4.2.4): then the answer cannot be read, and why is known to OpenSSL.
+fn is_of_tls(error: &Error) -> bool {
+    let io = error.root_cause().downcast_ref::<io::Error>();
+    let tls = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<openssl::ssl::Error>());
+    tls.is_some_and(|tls| tls.ssl_error().is_some())
 }
 
 fn kind(error: &ErrorType) -> UpstreamError {
@@ -44,13 +73,13 @@ pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
             Some(known.unwrap_or(Problem::Internal))
         }
         (ErrorSource::Upstream, etype) => {
-            let is_connecting = kind(etype) == UpstreamError::Connect;
             // Failures to connect were counted as they came, one for each target.
-            if !is_connecting {
+            if state.is_connected {
                 count(state, error);
             }
+            let what = fault(state).map_or(what, |fault| fault.to_string());
             state.failed(format!("upstream: {what}"));
-            Some(match kind(etype) {
+            Some(match kind_of(state, error) {
                 _ if *etype == ErrorType::ConnectTimedout => Problem::UpstreamTimeout,
                 UpstreamError::Timeout => Problem::UpstreamTimeout,
                 UpstreamError::Connect => Problem::UpstreamUnreachable,

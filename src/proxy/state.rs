@@ -24,7 +24,7 @@ use crate::{
         Access,
         metrics::{NO_ROUTE, Phase},
     },
-    upstream::Upstream,
+    upstream::{Upstream, tls::Handshake},
 };
 
 /// Pingora's `CTX`. It writes the request's log line when it is dropped, so that a request which was cut off by its
@@ -76,6 +76,10 @@ pub struct RequestState {
     pub attempts: usize,
     /// The upstream that was chosen, and the target tried last.
     pub upstream: Option<(Arc<Upstream>, Arc<str>)>,
+    /// What judges its handshake, where TLS is spoken.
+    pub handshake: Option<Arc<Handshake>>,
+    /// Whether the request may go, or has gone, over a connection to it.
+    pub is_connected: bool,
     /// When the upstream was asked.
     pub forwarded: Option<Instant>,
     /// How long the request may last.
@@ -125,6 +129,8 @@ impl RequestState {
             body_bytes: 0,
             attempts: 0,
             upstream: None,
+            handshake: None,
+            is_connected: false,
             forwarded: None,
             life: current_life(),
             line: Line::default(),

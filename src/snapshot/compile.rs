@@ -17,12 +17,12 @@ use super::{
 use crate::{
     config::{
         Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, Report, RouteDraft,
-        UpstreamDraft,
+        TlsDraft, file,
     },
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
     services::Services,
     tls::Tls,
-    upstream::Upstream,
+    upstream::{Upstream, tls::SystemAuthorities},
 };
 
 /// Compiles a configuration; what is wrong with it is added to `problems`. Policies that do not change are taken over
@@ -108,17 +108,13 @@ fn upstreams(
     services: &Services,
     problems: &mut Problems,
 ) -> BTreeMap<String, Arc<Upstream>> {
-    let may_resolve = !configuration.secrets.is_absent_fine();
+    let system = SystemAuthorities::default();
     let mut upstreams = BTreeMap::new();
-    for (name, UpstreamDraft { file, location, .. }) in &configuration.upstreams {
-        match Upstream::compile(name, file, may_resolve, services.metrics.upstream(name)) {
+    for (name, draft) in &configuration.upstreams {
+        let metrics = services.metrics.upstream(name);
+        match Upstream::compile(name, &draft.file, &configuration.secrets, &system, metrics) {
             Ok(upstream) => _ = upstreams.insert(name.clone(), Arc::new(upstream)),
-            Err(wrong) => {
-                for (index, why) in wrong {
-                    let path = format!("{}.targets[{index}]", location.path);
-                    problems.add(location.file, file.targets.0[index].span(), path, why);
-                }
-            }
+            Err(wrong) => wrong.into_iter().for_each(|(field, why)| draft.problem(problems, &field, why)),
         }
     }
     upstreams
@@ -370,7 +366,10 @@ impl Built<'_, '_> {
             if !added.contains(&plugin.policy) {
                 added.push(plugin.policy);
                 hidden.merge(hook.hidden());
-                needs_certificate |= hook.needs_certificate();
+                if hook.needs_certificate() {
+                    needs_certificate = true;
+                    self.refuse_unasked(plugin, &policy.key, problems);
+                }
                 pipeline.add(&name, &instance.hooks);
             }
             Some(Authenticator { metrics: self.services.metrics.policy(&policy.key), policy: name, hook: hook.clone() })
@@ -388,14 +387,27 @@ impl Built<'_, '_> {
         is_whole.then(|| Some(Auth { needs_certificate, alternatives: alternatives.into(), anonymous, hidden }))
     }
 
+    /// A policy that goes by certificates that nobody is asked for would let nobody in, and look as if it did (pitfall 7).
+    fn refuse_unasked(&self, plugin: &PluginUse, policy: &str, problems: &mut Problems) {
+        let asked = |clients: &file::Clients| clients.client_auth != file::ClientAuth::Off;
+        let asks =
+            |tls: &TlsDraft<'_>| asked(&tls.clients.file) || tls.names.iter().any(|(_, clients)| asked(&clients.file));
+        if !self.configuration.listeners.iter().filter_map(|listener| listener.tls.as_ref()).any(asks) {
+            let text =
+                format!("`{policy}` goes by client certificates, and no listener asks for one: see `client_auth`");
+            plugin.location.problem(problems, "", text);
+        }
+    }
+
     /// Of a route with all that it uses.
     fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
         let uses = draft.auth.iter().flatten().chain(&draft.plugins);
         let policies = uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.fingerprint));
-        let upstream = match &draft.ending {
-            Ending::Forward(name) => self.configuration.upstreams.get(name).map(|upstream| upstream.fingerprint),
-            _ => None,
+        let Ending::Forward(name) = &draft.ending else {
+            return Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies));
         };
-        Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies).chain(upstream))
+        let upstream = self.configuration.upstreams.get(name).map(|upstream| upstream.fingerprint);
+        let files = self.upstreams.get(name).map(|upstream| upstream.files);
+        Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies).chain(upstream).chain(files))
     }
 }

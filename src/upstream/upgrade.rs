@@ -4,7 +4,9 @@
 //! other, also where there is no body. An answer of 101 that is there when the upstream's side looks for the first time
 //! may be read before that end is (`select!` chooses at random). The end of the request then counts as the end of the
 //! upgraded connection, and both sides are closed. To an upstream on the same busy machine one WebSocket in a thousand
-//! was lost like that. So the first read of such a connection waits for its next turn: by then the end is through.
+//! was lost like that. So the first read after the request waits for its next turn: by then the end is through. Over
+//! TLS reads and writes of the handshake come before, and cannot be told from those of the request: there the first
+//! read after each of the first few writes waits.
 
 use std::{
     io::{self, ErrorKind},
@@ -36,7 +38,7 @@ pub fn prepare(peer: &mut HttpPeer) {
     static CONNECTOR: LazyLock<Arc<Connector>> = LazyLock::new(|| Arc::new(Connector));
     peer.options.custom_l4 = Some(CONNECTOR.clone());
     peer.options.idle_timeout = Some(Duration::ZERO);
-    peer.group_key = 1;
+    peer.group_key = peer.group_key.wrapping_add(1);
 }
 
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl Connect for Connector {
         let socket = TcpStream::connect(address).await;
         let socket = socket.map_err(|error| Error::because(kind(&error), "connecting for an upgrade", error))?;
         socket.set_nodelay(true).or_err(ErrorType::SocketError, "connecting for an upgrade")?;
-        Ok(VirtualSocketStream::new(Box::new(Patient { socket, has_waited: false })).into())
+        Ok(VirtualSocketStream::new(Box::new(Patient { socket, has_written: true, waits_left: MAX_WAITS })).into())
     }
 }
 
@@ -65,11 +67,17 @@ fn kind(error: &io::Error) -> ErrorType {
     }
 }
 
-/// A connection whose first read waits for its next turn.
+/// How many reads wait at most. A client of TLS 1.2, or of 1.3 whose first choice of a group was declined, reads after
+/// two writes of its own before it asks for anything. Not many more: a reader that waits again and again gives way to a
+/// writer that always has something.
+const MAX_WAITS: u8 = 4;
+
+/// A connection on which the first reads after something was written wait for their next turn.
 #[derive(Debug)]
 struct Patient {
     socket: TcpStream,
-    has_waited: bool,
+    has_written: bool,
+    waits_left: u8,
 }
 
 impl VirtualSocket for Patient {
@@ -84,7 +92,8 @@ impl VirtualSocket for Patient {
 
 impl AsyncRead for Patient {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !std::mem::replace(&mut self.has_waited, true) {
+        if std::mem::take(&mut self.has_written) && self.waits_left > 0 {
+            self.waits_left -= 1;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -94,6 +103,7 @@ impl AsyncRead for Patient {
 
 impl AsyncWrite for Patient {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.has_written = true;
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 

@@ -2,7 +2,7 @@
 
 Each line on stdin is a call, each line on stdout its answer:
 
-  {"address": "127.0.0.1:8443", "ca": "ca.pem", "cert": "acme.pem", "key": "acme.key", "name": "api.example.com",
+  {"address": "127.0.0.1:8443", "ca": "PEM", "cert": "PEM", "key": "PEM", "name": "api.example.com",
    "method": "/shop.Orders/Chat", "kind": "stream_stream", "messages": ["one", "two"], "metadata": {"x-api-key": "..."},
    "seconds": 10}
 
@@ -27,11 +27,6 @@ import grpc  # noqa: E402
 channels = {}
 
 
-def contents(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def channel(request):
     who = tuple(request.get(part) for part in ("address", "ca", "cert", "key", "name"))
     if who not in channels:
@@ -44,8 +39,8 @@ def open_channel(address, ca, cert, key, name):
         options = [("grpc.default_authority", name)] if name else []
         return grpc.insecure_channel(address, options)
     options = [("grpc.ssl_target_name_override", name)] if name else []
-    pair = (contents(key), contents(cert)) if cert else (None, None)
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(contents(ca), *pair), options)
+    pair = (key.encode(), cert.encode()) if cert else (None, None)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(ca.encode(), *pair), options)
 
 
 def one_by_one(messages, answered):

@@ -79,6 +79,7 @@ cases! {
     the_sample_password_on_a_public_listener,
     two_listeners_in_one_place,
     upstream_targets_and_times,
+    upstream_tls_says_who_is_believed,
     values_of_a_wrong_type,
     values_that_mean_nothing,
     what_routes_take_and_where_they_end,

@@ -44,7 +44,6 @@ mod tests;
 mod tls;
 mod upstream;
 
-#[allow(unused_imports, reason = "listeners and upstreams each need some of them")]
 pub(crate) use authority::{Authority, KeyType, Leaf, Pair, Purpose};
 pub(crate) use client::{Asking, Client, Opened, Raw, Response, WebSocket, raw};
 pub(crate) use gateway::{Gateway, GatewayBuilder, Output, portcullis, program};
@@ -52,7 +51,7 @@ pub(crate) use peer::Peer;
 pub(crate) use revocation::{Crl, ocsp};
 pub(crate) use systemd::Systemd;
 pub(crate) use tls::{Tls, TlsBuilder, s_client};
-pub(crate) use upstream::{RawUpstream, Recorded, Reply, Upstream};
+pub(crate) use upstream::{RawUpstream, Recorded, Reply, TlsServer, Upstream};
 
 /// The longest that anything is waited for. Far above what a loaded machine with two cores needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);

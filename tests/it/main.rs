@@ -35,4 +35,5 @@ mod streams;
 mod subcommands;
 mod tls;
 mod upgrades;
+mod upstream_tls;
 mod upstreams;

@@ -3,14 +3,12 @@
 //! A certificate that was seen before costs one look-up and a look at the clock. One that was not is verified where the
 //! policy has CAs of its own, read, judged and given to its consumer; only what was verified is remembered.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use openssl::x509::{X509, X509Ref};
 use portcullis_plugin::{
-    Answer, Attempt, Authenticate, Authentication, Challenge, ClientCert, Credential, Denial, Identity, Plugin,
-    PluginError, Reason, RequestCx, UnixTime,
-    http::HeaderName,
-    serde_json::{self, Value, json},
+    Answer, Attempt, Authenticate, Authentication, CertificateNames, Challenge, ClientCert, Credential, Denial,
+    Identity, Plugin, PluginError, Reason, RequestCx, UnixTime, http::HeaderName,
 };
 use portcullis_x509::{Facts, Fault, Trust};
 use quick_cache::{Weighter, sync::Cache};
@@ -167,7 +165,7 @@ fn identity(facts: &Facts, credential: Option<&Arc<Credential>>) -> Identity {
         method: Mtls::NAME.to_owned(),
         client: client_id.or_else(|| name(facts)),
         issuer: Some(facts.issuer.clone()).filter(|issuer| !issuer.is_empty()),
-        claims: Some(Arc::new(claims(facts))),
+        certificate: Some(Arc::new(names(facts))),
         expires: Some(facts.not_after),
         ..of_credential
     }
@@ -179,21 +177,18 @@ fn name(facts: &Facts) -> Option<String> {
     names.into_iter().flatten().find(|name| !name.is_empty()).cloned()
 }
 
-/// For rules that ask for more: all under one name that no token's claim has by chance.
-fn claims(facts: &Facts) -> serde_json::Map<String, Value> {
-    let certificate = json!({
-        "subject": facts.subject,
-        "cn": facts.cn,
-        "issuer": facts.issuer,
-        "serial": facts.serial,
-        "fingerprint": hex::encode(facts.sha256),
-        "dns": facts.dns,
-        "uris": facts.uris,
-        "emails": facts.emails,
-        "addresses": facts.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>(),
-        "not_after": facts.not_after,
-    });
-    [("certificate".to_owned(), certificate)].into_iter().collect()
+/// For rules that ask for more.
+fn names(facts: &Facts) -> CertificateNames {
+    CertificateNames {
+        subject: facts.subject.clone(),
+        cn: facts.cn.clone(),
+        issuer: facts.issuer.clone(),
+        serial: facts.serial.clone(),
+        fingerprint: hex::encode(facts.sha256),
+        dns: facts.dns.clone(),
+        uris: facts.uris.clone(),
+        emails: facts.emails.clone(),
+    }
 }
 
 impl Source {

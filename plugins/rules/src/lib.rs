@@ -22,6 +22,7 @@
 //! | `groups`, `roles`, `scopes`, `credentials` (their ids) | lists of texts, empty where there is nothing |
 //! | `labels` | texts by name: `identity.labels.tier` |
 //! | `claims` | what the token says: `identity.claims.org.id`, `identity.claims["https://example.com/plan"]` |
+//! | `certificate` | what the client's certificate says: `subject`, `cn`, `issuer`, `serial`, `fingerprint` are texts, `dns`, `uris`, `emails` lists |
 //!
 //! | `request.` | |
 //! |---|---|

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use portcullis_plugin::{
-    Claims, Consumer, Credential, CredentialLimits, UnixTime, Usage,
+    CertificateNames, Claims, Consumer, Credential, CredentialLimits, UnixTime, Usage,
     serde_json::from_str,
     testing::{Build, Request, now},
 };
@@ -164,6 +164,31 @@ fn expressions_see_claims() {
         ("identity.claims.level.startsWith('3')", None),
     ] {
         assert_eq!(says(expression, request, user), expected, "{expression}");
+    }
+}
+
+#[test]
+fn expressions_see_the_certificate() {
+    let names = CertificateNames {
+        subject: "CN=alice,O=ACME".to_owned(),
+        serial: "0ABC".to_owned(),
+        dns: vec!["a.example.com".to_owned()],
+        ..CertificateNames::default()
+    };
+    let with = || Identity { certificate: Some(Arc::new(names.clone())), ..user() };
+    for (expression, expected) in [
+        ("identity.certificate.subject.endsWith(',O=ACME') && identity.certificate.serial == '0ABC'", Some(true)),
+        ("identity.certificate.dns.exists(name, name.endsWith('.example.com'))", Some(true)),
+        ("size(identity.certificate.uris) == 0", Some(true)),
+        ("identity.certificate.cn == ''", None),
+    ] {
+        assert_eq!(says(expression, request, with), expected, "{expression}");
+        assert_eq!(says(expression, request, user), None, "without a certificate: {expression}");
+    }
+    assert_eq!(says("has(identity.certificate.cn)", request, with), Some(false));
+    assert_eq!(says("has(identity.certificate.subject)", request, user), Some(false));
+    for odd in ["identity.certificate == ''", "identity.certificate.key == ''", "identity.certificate.cn.x == ''"] {
+        assert!(!problems(&format!("require = [\"{odd}\"]")).is_empty(), "{odd}");
     }
 }
 

@@ -173,6 +173,27 @@ impl Usage {
 /// The claims of a token (RFC 7519 section 4).
 pub type Claims = serde_json::Map<String, serde_json::Value>;
 
+/// What a certificate that proved a client says of its holder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateNames {
+    /// The subject (RFC 4514).
+    pub subject: String,
+    /// The subject's common name, if it has one.
+    pub cn: Option<String>,
+    /// Who made it (RFC 4514).
+    pub issuer: String,
+    /// The serial number, in upper-case hexadecimal digits.
+    pub serial: String,
+    /// The SHA-256 of the certificate, in lower-case hexadecimal digits.
+    pub fingerprint: String,
+    /// Alternative names: host names.
+    pub dns: Vec<String>,
+    /// Alternative names: URIs.
+    pub uris: Vec<String>,
+    /// Alternative names: e-mail addresses.
+    pub emails: Vec<String>,
+}
+
 /// What authentication found out about one request.
 ///
 /// A plugin makes one where it can when it is built (one for each credential), and granting is a reference count.
@@ -200,6 +221,8 @@ pub struct Identity {
     pub credentials: Vec<Arc<Credential>>,
     /// What a token says, whole: for restrictions that ask for one claim or another.
     pub claims: Option<Arc<Claims>>,
+    /// What the client's certificate says: for restrictions, and apart from what a token says.
+    pub certificate: Option<Arc<CertificateNames>>,
     /// Headers beside those that every identity has. Their names are those that [`Authenticate::headers`] told.
     ///
     /// [`Authenticate::headers`]: crate::Authenticate::headers

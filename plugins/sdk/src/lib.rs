@@ -74,7 +74,8 @@ pub use hooks::{
     EditResponse, Guard, Hooks, Observe, Outcome, PluginError, Refusal, RefusalStatus, Verdict,
 };
 pub use identity::{
-    Claims, Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage, encode_item,
+    CertificateNames, Claims, Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage,
+    encode_item,
 };
 pub use places::{Found, HeaderNames, Place, PlaceFields, Places};
 pub use reason::Reason;

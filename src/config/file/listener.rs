@@ -3,11 +3,11 @@
 use std::{fmt, net::SocketAddr, num::NonZeroU8, path::PathBuf, str::FromStr, time::Duration};
 
 use http::HeaderValue;
-use portcullis_plugin::{SecretSource, Span};
+use portcullis_plugin::Span;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::{Filled, Network, Parsed, not_zero};
+use super::{Filled, KeySource, Network, Parsed, not_zero};
 
 /// `[[listeners]]`, without `tls`.
 #[derive(Clone, Debug, Deserialize)]
@@ -148,33 +148,6 @@ pub struct Certificate {
     /// The file with the CA's word that the certificate is not revoked (OCSP, RFC 6960; DER). It is stapled (RFC 6066
     /// section 8).
     pub ocsp: Option<Spanned<PathBuf>>,
-}
-
-/// Where a private key comes from: `"tls/api.key"`, `{ env = ".." }`, `{ file = ".." }` or `{ credential = ".." }`.
-#[derive(Clone, Debug)]
-pub struct KeySource(pub SecretSource);
-
-impl<'de> Deserialize<'de> for KeySource {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = KeySource;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the path of a file, or one of { env = \"NAME\" }, { credential = \"name\" }")
-            }
-            fn visit_str<E: de::Error>(self, path: &str) -> Result<KeySource, E> {
-                // A key written into the configuration would not be read as a path, and must not be shown as one.
-                if path.contains("-----") {
-                    return Err(E::custom("a private key does not stand in the configuration: name its file"));
-                }
-                Ok(KeySource(SecretSource::File(path.into())))
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<KeySource, A::Error> {
-                SecretSource::deserialize(de::value::MapAccessDeserializer::new(map)).map(KeySource)
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
 }
 
 /// What a client gets that asks for no name, or for one that no certificate has.

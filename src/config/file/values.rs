@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use ipnet::IpNet;
-use portcullis_plugin::Span;
+use portcullis_plugin::{SecretSource, Span};
 use serde::{Deserialize, Deserializer, de};
 
 /// A string that means something: it is read by `FromStr`, so that a wrong one is an error at its own place.
@@ -59,6 +59,35 @@ impl FromStr for Network {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
         text.parse().or_else(|_| single()).map(Self).map_err(|_| "not an address or a network such as 203.0.113.0/24")
+    }
+}
+
+/// Where a private key is: the path of a file, or `{ file = "..." }`, `{ env = "..." }`, `{ credential = "..." }`.
+/// A string is a path and never the key itself: a configuration is no place for one.
+#[derive(Clone, Debug)]
+pub struct KeySource(pub SecretSource);
+
+impl<'de> Deserialize<'de> for KeySource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = KeySource;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "the path of a file, or one of { file = \"...\" }, { env = \"...\" }, { credential = \"...\" }",
+                )
+            }
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<KeySource, E> {
+                if path.contains("-----BEGIN") {
+                    return Err(E::custom("this is a key itself: put it into a file, and write its path here"));
+                }
+                Ok(KeySource(SecretSource::File(path.into())))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<KeySource, A::Error> {
+                SecretSource::deserialize(de::value::MapAccessDeserializer::new(map)).map(KeySource)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
     }
 }
 

@@ -85,8 +85,18 @@ impl HandshakeMetrics {
 pub enum UpstreamError {
     /// No connection: refused, unreachable, or not within the time for connecting.
     Connect,
-    /// The connection stands, TLS does not: a certificate that does not fit, a handshake that failed.
+    /// The connection stands, TLS does not: the handshake failed, or what it agreed on is not enough.
     Tls,
+    /// The certificate's time is over.
+    CertificateExpired,
+    /// The certificate's time has not come.
+    CertificateNotYetValid,
+    /// The certificate comes from nobody who is believed.
+    CertificateUnknownCa,
+    /// The certificate is somebody else's.
+    CertificateNameMismatch,
+    /// The certificate cannot be taken for another reason: its purpose, its key, its form.
+    CertificateInvalid,
     /// No answer within the time for it.
     Timeout,
     /// The connection ended before the answer was whole.
@@ -98,14 +108,30 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Connect, Self::Tls, Self::Timeout, Self::Closed, Self::Protocol, Self::Unavailable];
+    pub(super) const ALL: [Self; 11] = [
+        Self::Connect,
+        Self::Tls,
+        Self::CertificateExpired,
+        Self::CertificateNotYetValid,
+        Self::CertificateUnknownCa,
+        Self::CertificateNameMismatch,
+        Self::CertificateInvalid,
+        Self::Timeout,
+        Self::Closed,
+        Self::Protocol,
+        Self::Unavailable,
+    ];
 
     /// The label `kind`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::CertificateExpired => "certificate_expired",
+            Self::CertificateNotYetValid => "certificate_not_yet_valid",
+            Self::CertificateUnknownCa => "certificate_unknown_ca",
+            Self::CertificateNameMismatch => "certificate_name_mismatch",
+            Self::CertificateInvalid => "certificate_invalid",
             Self::Timeout => "timeout",
             Self::Closed => "closed",
             Self::Protocol => "protocol",

@@ -213,7 +213,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// Sets an environment variable of the gateway.
+    /// Sets an environment variable of the gateway, which may have words in it as the configuration has.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
@@ -254,7 +254,7 @@ impl GatewayBuilder {
     pub(crate) async fn check(self) -> Output {
         self.place.write_config(&self.toml);
         let mut command = self.place.command("check");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.environment.iter().map(|(name, value)| (name, self.place.filled(value))));
         run(command, "").await
     }
 
@@ -263,7 +263,7 @@ impl GatewayBuilder {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // Of a systemd that happens to run the tests: readiness is not for it.
         command.env_remove("NOTIFY_SOCKET");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.environment.iter().map(|(name, value)| (name, self.place.filled(value))));
         command
     }
 }
@@ -329,10 +329,13 @@ impl Place {
         command
     }
 
+    /// With a value in the place of every word.
+    fn filled(&self, text: &str) -> String {
+        self.words.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value))
+    }
+
     fn write_config(&self, toml: &str) {
-        let text =
-            self.words.iter().fold(toml.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value));
-        self.write("portcullis.toml", text.as_bytes());
+        self.write("portcullis.toml", self.filled(toml).as_bytes());
     }
 
     fn write(&self, path: &str, contents: &[u8]) {

@@ -34,7 +34,7 @@ use hyper_util::{
 };
 use serde_json::json;
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::{mpsc, watch},
 };
 use tokio_tungstenite::{
@@ -47,14 +47,18 @@ use super::{AnyBody, Chunks, Feed, chunks, within};
 
 mod raw;
 mod serving;
+mod tls;
 
 pub(crate) use raw::RawUpstream;
+use tls::Shaken;
+pub(crate) use tls::TlsServer;
 
 /// A recording server on a port of its own. Dropping it closes the port and every connection.
 pub(crate) struct Upstream {
     serving: Serving,
     site: Arc<Site>,
     held: mpsc::UnboundedSender<Option<Bytes>>,
+    shakings: tls::Shakings,
 }
 
 /// One request as it arrived.
@@ -165,21 +169,46 @@ impl Reply {
 impl Upstream {
     /// Starts one that answers by path.
     pub(crate) fn start() -> Self {
-        Self::new(None)
+        Self::new(None, None)
+    }
+
+    /// Starts one that answers by path, over TLS.
+    pub(crate) fn tls(server: &TlsServer) -> Self {
+        Self::new(None, Some(server))
     }
 
     /// Starts one that answers what the function says. WebSocket handshakes do not ask it.
     pub(crate) fn with(answer: impl Fn(&Recorded) -> Reply + Send + Sync + 'static) -> Self {
-        Self::new(Some(Box::new(answer)))
+        Self::new(Some(Box::new(answer)), None)
     }
 
-    fn new(answer: Option<Answer>) -> Self {
+    fn new(answer: Option<Answer>, server: Option<&TlsServer>) -> Self {
         let (held, to_send) = mpsc::unbounded_channel();
         let to_send = tokio::sync::Mutex::new(to_send);
         let site = Arc::new(Site { saw: Mutex::default(), changed: watch::Sender::new(()), answer, to_send });
         let shared = Arc::clone(&site);
-        let serving = Serving::start(move |stream, number| connection(Arc::clone(&shared), stream, number));
-        Self { serving, site, held }
+        let shakings = tls::Shakings::default();
+        let record = Arc::clone(&shakings);
+        let acceptor = server.map(TlsServer::acceptor);
+        let serving = Serving::start(move |stream, number| {
+            let (site, acceptor, record) = (Arc::clone(&shared), acceptor.clone(), Arc::clone(&record));
+            async move {
+                match acceptor {
+                    None => connection(site, stream, number).await,
+                    Some(acceptor) => {
+                        if let Some(stream) = tls::accept(&acceptor, stream, &record).await {
+                            connection(site, stream, number).await;
+                        }
+                    }
+                }
+            }
+        });
+        Self { serving, site, held, shakings }
+    }
+
+    /// What clients said in their handshakes, in order, also in those that failed.
+    pub(crate) fn shakings(&self) -> Vec<Shaken> {
+        self.shakings.lock().expect("no holder panics").clone()
     }
 
     /// Where it listens.
@@ -236,7 +265,7 @@ impl Site {
     }
 }
 
-async fn connection(site: Arc<Site>, stream: TcpStream, number: usize) {
+async fn connection(site: Arc<Site>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, number: usize) {
     let service = service_fn(|request| {
         let arrived = Arrived::record(Arc::clone(&site), number, request);
         async move { Ok::<_, Infallible>(answer(arrived).await) }

@@ -5,20 +5,27 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{CERTIFICATE, NAME, World, configured};
-use crate::harness::{Authority, Client, Gateway, Peer, WebSocket, key};
+use crate::harness::{Authority, Client, Gateway, Leaf, Peer, WebSocket, key};
 
-/// gRPC in Python on both sides, HTTP/2 on both sides, TLS in front. TLS behind is for the tests of upstreams.
+/// Google's gRPC for Python on both sides, HTTP/2 and TLS on both sides, certificates from whoever connects behind.
 struct Calls {
     client: Peer,
     service: Peer,
     gateway: Gateway,
+    ca: Authority,
     key: String,
 }
 
 const CALLS: &str = r#"
 [upstreams.calls]
 targets = ["@CALLS@"]
-protocol = "h2c"
+protocol = "h2"
+
+[upstreams.calls.tls]
+ca = "behind.pem"
+server_name = "orders.internal"
+cert = "gateway.pem"
+key = "gateway.key"
 
 [policies.keys]
 use = "key-auth"
@@ -38,27 +45,30 @@ auth = ["keys"]
 
 impl Calls {
     async fn start() -> Self {
-        let ca = Authority::new("Root");
+        let (ca, behind) = (Authority::new("Root"), Authority::new("Behind"));
+        let (orders, own) = (behind.issue(Leaf::server("orders.internal")), behind.issue(Leaf::client("gateway")));
         let (key, sha256) = key("acme");
         let mut service = Peer::start("grpc_server.py");
-        let port = service.ask(&json!({}))["port"].take();
+        let serves = json!({ "cert": orders.chain_pem(), "key": orders.key_pem(), "client_ca": behind.pem() });
+        let port = service.ask(&serves)["port"].take();
         let builder = configured(&ca, CERTIFICATE).toml(&format!("{}{CALLS}", super::GATEWAY));
         let builder = builder.set("CALLS", &format!("127.0.0.1:{port}")).set("SHA256", &sha256);
-        let gateway = builder.set("UPSTREAM", "127.0.0.1:9").start().await;
-        Self { client: Peer::start("grpc_client.py"), service, gateway, key }
+        let builder = builder.file("behind.pem", behind.pem()).file("gateway.pem", own.chain_pem());
+        let gateway = builder.file("gateway.key", own.key_pem()).set("UPSTREAM", "127.0.0.1:9").start().await;
+        Self { client: Peer::start("grpc_client.py"), service, gateway, ca, key }
     }
 
     fn call(&mut self, method: &str, kind: &str, messages: &Value, key: Option<&str>) -> Value {
         let metadata = key.map_or_else(|| json!({}), |key| json!({ "x-api-key": key, "x-consumer": "root" }));
         self.client.ask(&json!({
-            "address": self.gateway.address(0).to_string(), "ca": self.gateway.dir().join("ca.pem"), "name": NAME,
-            "method": format!("/shop.Orders/{method}"), "kind": kind, "messages": messages, "metadata": metadata,
+            "address": self.gateway.address(0).to_string(), "ca": self.ca.pem(), "name": NAME, "kind": kind,
+            "method": format!("/shop.Orders/{method}"), "messages": messages, "metadata": metadata, "seconds": 5,
         }))
     }
 }
 
 #[tokio::test]
-async fn grpc_calls_of_all_kinds_go_through_tls() {
+async fn grpc_calls_of_all_kinds_go_through_tls_on_both_sides() {
     let mut calls = Calls::start().await;
     let key = calls.key.clone();
     for (method, kind, messages, expected) in [
@@ -72,7 +82,12 @@ async fn grpc_calls_of_all_kinds_go_through_tls() {
         assert_eq!((&answer["code"], &answer["messages"]), (&"OK".into(), &expected), "{method}: {answer:#}");
         assert_eq!(answer["trailers"]["x-served"], "yes", "{method}: {answer:#}");
         let seen = calls.service.ask(&json!({}));
-        let metadata = &seen["calls"][0]["metadata"];
+        let seen = &seen["calls"][0];
+        assert_eq!(
+            (&seen["method"], &seen["certificate"]),
+            (&format!("/shop.Orders/{method}").into(), &"gateway".into())
+        );
+        let metadata = &seen["metadata"];
         assert_eq!((&metadata["x-consumer"], &metadata["x-api-key"]), (&"acme".into(), &Value::Null), "{seen:#}");
     }
     let large = "x".repeat(3 << 20);
@@ -84,7 +99,7 @@ async fn grpc_calls_of_all_kinds_go_through_tls() {
 }
 
 #[tokio::test]
-async fn grpc_calls_that_are_refused_have_a_status_of_grpc() {
+async fn grpc_calls_that_fail_have_a_status_of_grpc() {
     let mut calls = Calls::start().await;
     let key = calls.key.clone();
     let one = json!(["one"]);
@@ -94,6 +109,10 @@ async fn grpc_calls_that_are_refused_have_a_status_of_grpc() {
     let refused = calls.call("Unary", "unary_unary", &json!(["refuse"]), Some(&key));
     assert_eq!((&refused["code"], &refused["details"]), (&"PERMISSION_DENIED".into(), &"as you wish".into()));
     assert_eq!(calls.call("Nothing", "unary_unary", &one, Some(&key))["code"], "UNIMPLEMENTED");
+    assert_eq!(calls.call("Never", "unary_unary", &one, Some(&key))["code"], "DEADLINE_EXCEEDED");
+    calls.service = Peer::start("grpc_server.py");
+    let unavailable = calls.call("Unary", "unary_unary", &one, Some(&key));
+    assert_eq!(unavailable["code"], "UNAVAILABLE", "502 is 14: {unavailable}");
 }
 
 #[tokio::test]

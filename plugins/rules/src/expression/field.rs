@@ -23,6 +23,7 @@ pub(super) enum Field {
     Credentials,
     /// The claim at this path; all of them where it is empty.
     Claims(Vec<String>),
+    Certificate(OfCertificate),
     RequestMethod,
     Path,
     Host,
@@ -34,11 +35,25 @@ pub(super) enum Field {
     Time,
 }
 
+/// Something that the client's certificate says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfCertificate {
+    Subject,
+    Cn,
+    Issuer,
+    Serial,
+    Fingerprint,
+    Dns,
+    Uris,
+    Emails,
+}
+
 /// What an expression may begin with.
 pub(super) const ROOTS: [&str; 2] = ["identity", "request"];
 
-const OF_IDENTITY: &str =
-    "consumer, groups, roles, scopes, labels, tenant, subject, client, issuer, email, method, credentials, claims";
+const OF_IDENTITY: &str = "consumer, groups, roles, scopes, labels, tenant, subject, client, issuer, email, method, credentials, claims, \
+     certificate";
+const OF_CERTIFICATE: &str = "subject, cn, issuer, serial, fingerprint, dns, uris, emails";
 const OF_REQUEST: &str = "method, path, host, query, headers, path_params, address, is_https, time";
 
 impl Field {
@@ -54,6 +69,7 @@ impl Field {
     fn of_identity(name: &str, rest: &[&str]) -> Result<Self, String> {
         let field = match name {
             "claims" => return Ok(Self::Claims(rest.iter().map(|name| (*name).to_owned()).collect())),
+            "certificate" => return OfCertificate::new(rest).map(Self::Certificate),
             "labels" => match rest {
                 [] => return Ok(Self::Labels),
                 [label] => return Ok(Self::Label((*label).to_owned())),
@@ -96,6 +112,7 @@ impl Field {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Groups | Self::Roles | Self::Scopes | Self::Credentials => Kind::Texts,
+            Self::Certificate(OfCertificate::Dns | OfCertificate::Uris | OfCertificate::Emails) => Kind::Texts,
             Self::Labels => Kind::Map,
             Self::Claims(path) if path.is_empty() => Kind::Map,
             Self::Claims(_) => Kind::Any,
@@ -113,6 +130,25 @@ impl Field {
             Self::Claims(_) => part.claims.is_some(),
             _ => true,
         }
+    }
+}
+
+impl OfCertificate {
+    fn new(names: &[&str]) -> Result<Self, String> {
+        let wrong = |why: String| Err(format!("`identity.certificate` {why}: it has {OF_CERTIFICATE}"));
+        let field = match names {
+            [] => return wrong("is no value, name one of its fields".to_owned()),
+            ["subject", ..] => Self::Subject,
+            ["cn", ..] => Self::Cn,
+            ["issuer", ..] => Self::Issuer,
+            ["serial", ..] => Self::Serial,
+            ["fingerprint", ..] => Self::Fingerprint,
+            ["dns", ..] => Self::Dns,
+            ["uris", ..] => Self::Uris,
+            ["emails", ..] => Self::Emails,
+            [other, ..] => return wrong(format!("has no field `{}`", other.escape_debug())),
+        };
+        if names.len() == 1 { Ok(field) } else { Err(no_fields(&format!("identity.certificate.{}", names[0]))) }
     }
 }
 

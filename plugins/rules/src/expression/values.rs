@@ -13,12 +13,16 @@ use cel::{
 use chrono::DateTime;
 use percent_encoding::percent_decode_str;
 use portcullis_plugin::{
-    Claims, Identity, RequestCx,
+    CertificateNames, Claims, Identity, RequestCx,
     http::{HeaderName, header, uri::Authority},
     serde_json::Value as Json,
 };
 
-use super::{check::Access, field::Field, steps::Steps};
+use super::{
+    check::Access,
+    field::{Field, OfCertificate},
+    steps::Steps,
+};
 
 /// The values of one evaluation.
 pub(super) struct Values<'a, 'r> {
@@ -56,6 +60,7 @@ impl<'a, 'r> Values<'a, 'r> {
             Field::Method => self.text(&identity.method),
             Field::Credentials => self.texts(identity.credentials.iter().map(|credential| &*credential.id)),
             Field::Claims(path) => self.claim(part.claims.as_deref()?, path),
+            Field::Certificate(of) => self.certificate(identity.certificate.as_deref()?, *of),
             Field::RequestMethod => self.text(cx.method().as_str()),
             Field::Path => self.text(cx.path()),
             Field::Host => self.text(host(cx)?),
@@ -97,6 +102,21 @@ impl<'a, 'r> Values<'a, 'r> {
         };
         let entries: HashMap<CelMapKey<'v>, Boxed<'v>> = entries.map(entry).collect::<Option<_>>()?;
         Some(Box::new(CelMap::from(entries)))
+    }
+
+    /// What the certificate says. Without a certificate none of it has a value, the lists neither.
+    fn certificate<'v>(&self, names: &'v CertificateNames, of: OfCertificate) -> Option<Boxed<'v>> {
+        let texts = |names: &'v [String]| self.texts(names.iter().map(String::as_str));
+        match of {
+            OfCertificate::Subject => self.text(&names.subject),
+            OfCertificate::Cn => self.name(&names.cn),
+            OfCertificate::Issuer => self.text(&names.issuer),
+            OfCertificate::Serial => self.text(&names.serial),
+            OfCertificate::Fingerprint => self.text(&names.fingerprint),
+            OfCertificate::Dns => texts(&names.dns),
+            OfCertificate::Uris => texts(&names.uris),
+            OfCertificate::Emails => texts(&names.emails),
+        }
     }
 
     /// The claim at this path. One that is `null` has no value: two of them would be equal.

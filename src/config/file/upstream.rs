@@ -1,0 +1,175 @@
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use portcullis_plugin::Span;
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use super::{Filled, KeySource, Parsed, not_zero};
+use crate::snapshot::router::host_key;
+
+/// `[upstreams.NAME]`: servers that requests are forwarded to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// The servers.
+    pub targets: Filled<Spanned<Target>>,
+    /// How long a connection may take to open, TLS included.
+    #[serde(default = "five_seconds")]
+    #[serde(deserialize_with = "not_zero")]
+    pub connect_timeout: Span,
+    /// How long the upstream may stay silent.
+    #[serde(default = "one_minute")]
+    #[serde(deserialize_with = "not_zero")]
+    pub read_timeout: Span,
+    /// How long the upstream may take to take a piece of the request.
+    #[serde(default = "one_minute")]
+    #[serde(deserialize_with = "not_zero")]
+    pub write_timeout: Span,
+    /// How long an unused connection is kept.
+    #[serde(default = "one_minute")]
+    #[serde(deserialize_with = "not_zero")]
+    pub idle_timeout: Span,
+    /// The `Host` that is sent in place of the client's.
+    pub host: Option<Parsed<http::uri::Authority>>,
+    /// What is spoken; absent: HTTP/1.1, over TLS also HTTP/2 where the server offers it (ALPN, RFC 7301).
+    pub protocol: Option<Protocol>,
+    /// `true`, or how TLS is spoken; absent or `false`: it is not.
+    #[serde(default, deserialize_with = "tls")]
+    pub tls: Option<UpstreamTls>,
+}
+
+fn five_seconds() -> Span {
+    Span(Duration::from_secs(5))
+}
+
+fn one_minute() -> Span {
+    Span(Duration::from_secs(60))
+}
+
+/// What is spoken with an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS (prior knowledge), as gRPC servers speak it.
+    H2c,
+    /// HTTP/2 over TLS and nothing else.
+    H2,
+}
+
+/// `[upstreams.NAME.tls]`: who the upstream has to prove to be, and by what the gateway proves who it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// PEM file of the authorities that are believed, and no others; absent: the system's.
+    pub ca: Option<PathBuf>,
+    /// The name that is asked for (SNI) and has to stand in the certificate; absent: the target's own.
+    pub server_name: Option<Parsed<ServerName>>,
+    /// PEM file of the gateway's own certificate, and after it those between it and its authority.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<KeySource>,
+    /// `"accepted"`: whoever answers is believed to be the upstream.
+    pub unverified: Option<Parsed<Unverified>>,
+}
+
+/// That nobody has to prove to be the upstream, said in so many words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unverified;
+
+impl FromStr for Unverified {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "accepted" { Ok(Self) } else { Err("write \"accepted\", or leave it out") }
+    }
+}
+
+fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UpstreamTls>, D::Error> {
+    struct Visitor;
+    impl<'de> de::Visitor<'de> for Visitor {
+        type Value = Option<UpstreamTls>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("true, or a table such as { ca = \"tls/internal-ca.pem\" }")
+        }
+        fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<Option<UpstreamTls>, E> {
+            Ok(is_on.then(UpstreamTls::default))
+        }
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Option<UpstreamTls>, A::Error> {
+            UpstreamTls::deserialize(de::value::MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
+/// Whose name a certificate has to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerName {
+    /// A name, in lower case and without a dot at the end.
+    Dns(String),
+    /// An address. It is not asked for by SNI, which has names only (RFC 6066 section 3).
+    Ip(IpAddr),
+}
+
+/// The longest name that DNS has (RFC 1035 section 2.3.4), as text.
+const MAX_NAME_BYTES: usize = 253;
+
+impl FromStr for ServerName {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Ip(address));
+        }
+        let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        let is_name = text.len() <= MAX_NAME_BYTES && text.chars().all(is_letter);
+        let name = is_name.then(|| host_key(text.as_bytes())).flatten();
+        name.map(|name| Self::Dns(name.into_owned())).ok_or("not a host's name or an IP address")
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => f.write_str(name),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
+/// One server: `"10.0.0.1:9000"` or `{ address = "10.0.0.1:9000", weight = 2 }`.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Host and port.
+    pub address: String,
+    /// Its share, compared with the others'.
+    pub weight: u32,
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Weighted {
+            address: String,
+            weight: u32,
+        }
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Target;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"host:port\" or { address = \"host:port\", weight = 2 }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Target, E> {
+                Ok(Target { address: text.to_owned(), weight: 1 })
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Target, A::Error> {
+                let Weighted { address, weight } = Weighted::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                if !(1..=100).contains(&weight) {
+                    return Err(de::Error::custom("a weight is between 1 and 100"));
+                }
+                Ok(Target { address, weight })
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

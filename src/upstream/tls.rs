@@ -1,0 +1,183 @@
+//! TLS to the upstream: who it has to prove to be, and by what the gateway proves who it is.
+//!
+//! # Where it is verified
+//! Pingora 0.9.1 can verify, but not as it is needed here: it says "invalid certificate" and never why; it switches
+//! verification off where there is no SNI; it looks for an IP address among the DNS names, and takes the common name
+//! for one; it takes TLS 1.0; and it takes a server that does not speak HTTP/2 where only that was asked for. So its
+//! own verification is off, and ours, in [`handshake`], stands in two places: once a handshake is complete, before
+//! anything is written to the connection; and before each request, which goes only over a connection that was found
+//! good under the very settings of its target.
+//!
+//! # What connections are shared by
+//! Pingora keeps connections by address, SNI and the serial number of the client certificate, and knows nothing of
+//! authorities. Everything that [`Tls`] holds is part of [`Verifier::settings`], which is part of that key: after a
+//! reload that changes a file no connection is used that was opened before.
+
+mod files;
+mod handshake;
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use openssl::x509::X509;
+use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer, utils::tls::CertKey};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{
+    Secrets,
+    file::{Protocol, ServerName, UpstreamTls},
+};
+
+pub use files::{MAX_PEM_BYTES, SystemAuthorities};
+pub use handshake::{Fault, Handshake, Verifier};
+
+/// What is wrong, and with which field of the upstream.
+pub type Wrong = Vec<(String, String)>;
+
+/// How TLS is spoken with all targets of an upstream.
+pub struct Tls {
+    trust: Trust,
+    server_name: Option<ServerName>,
+    own: Option<Arc<CertKey>>,
+    alpn: ALPN,
+    /// Of all of the above.
+    settings: [u8; 32],
+}
+
+/// Who is believed.
+pub enum Trust {
+    /// Whom these authorities vouch for.
+    Authorities(Arc<[X509]>),
+    /// The same, and each of them by itself too: the file names them one by one.
+    Named(Arc<[X509]>),
+    /// Anybody.
+    Anybody,
+}
+
+impl Tls {
+    /// Reads the files and holds them against each other. In a run without secrets nothing is read.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn read(
+        file: &UpstreamTls,
+        protocol: Option<Protocol>,
+        secrets: &Secrets,
+        system: &SystemAuthorities,
+    ) -> Result<Self, Wrong> {
+        let mut wrong = Wrong::new();
+        let mut say = |field: &str, why: String| wrong.push((format!("tls.{field}"), why));
+        let trust = trust(file, secrets, system).unwrap_or_else(|(field, why)| {
+            say(field, why);
+            Trust::Named(Arc::default())
+        });
+        let own = own(file, secrets).unwrap_or_else(|(field, why)| {
+            say(field, why);
+            None
+        });
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let alpn = match protocol {
+            None => ALPN::H2H1,
+            Some(Protocol::H2) => ALPN::H2,
+            Some(Protocol::Http1 | Protocol::H2c) => ALPN::H1,
+        };
+        let server_name = file.server_name.as_ref().map(|name| name.0.clone());
+        let settings = settings(&trust, own.as_deref(), &alpn);
+        Ok(Self { trust, server_name, own, alpn, settings })
+    }
+
+    /// Whether anybody may be the upstream.
+    pub fn is_unverified(&self) -> bool {
+        matches!(self.trust, Trust::Anybody)
+    }
+
+    /// Of everything that was read.
+    pub fn settings(&self) -> [u8; 32] {
+        self.settings
+    }
+
+    /// A peer at this address, and what judges its handshakes. `host` is the target's name as the file has it.
+    ///
+    /// # Errors
+    /// Why there can be none of that name.
+    pub fn peer(&self, address: SocketAddr, host: &str) -> Result<(HttpPeer, Arc<Verifier>), String> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let own_name = || host.parse().map_err(|why| format!("`{host}`: {why}; say `tls.server_name`"));
+        let name = self.server_name.clone().map_or_else(own_name, Ok)?;
+        let mut hasher = Sha256::new_with_prefix(self.settings);
+        hasher.update(name.to_string());
+        let settings: [u8; 32] = hasher.finalize().into();
+        // OpenSSL sends no SNI where this is an address.
+        let mut peer = HttpPeer::new(address, true, name.to_string());
+        peer.client_cert_key = self.own.clone();
+        peer.group_key = u64::from_le_bytes(*settings.first_chunk().expect("a digest has 32 bytes"));
+        peer.options.alpn = self.alpn.clone();
+        peer.options.verify_cert = false;
+        peer.options.verify_hostname = false;
+        // OpenSSL looks at the certificate all the same. Without a single authority it ends where it begins.
+        peer.options.ca = Some(Arc::new(Box::new([])));
+        let verifier = Verifier::new(&self.trust, &name, self.alpn == ALPN::H2, settings);
+        let verifier = verifier.map_err(|error| format!("OpenSSL will not verify `{name}`: {error}"))?;
+        Ok((peer, Arc::new(verifier)))
+    }
+}
+
+/// A field below `tls`, and what is wrong with it.
+type WrongField = (&'static str, String);
+
+fn trust(file: &UpstreamTls, secrets: &Secrets, system: &SystemAuthorities) -> Result<Trust, WrongField> {
+    if file.unverified.is_some() {
+        return match &file.ca {
+            None => Ok(Trust::Anybody),
+            Some(_) => Err(("unverified", "with `ca` the upstream is verified: leave one of them out".to_owned())),
+        };
+    }
+    if secrets.is_absent_fine() {
+        return Ok(Trust::Named(Arc::default()));
+    }
+    match &file.ca {
+        Some(path) => files::authorities(&secrets.path(path)).map(Trust::Named).map_err(|why| ("ca", why)),
+        None => system.read().map(Trust::Authorities).map_err(|why| ("", why)),
+    }
+}
+
+fn own(file: &UpstreamTls, secrets: &Secrets) -> Result<Option<Arc<CertKey>>, WrongField> {
+    let (cert, key) = match (&file.cert, &file.key) {
+        (None, None) => return Ok(None),
+        (Some(cert), Some(key)) => (cert, key),
+        (Some(_), None) => return Err(("cert", "a certificate is proved by its `key`, which is missing".to_owned())),
+        (None, Some(_)) => return Err(("key", "this is the key of no certificate: `cert` is missing".to_owned())),
+    };
+    if secrets.is_absent_fine() {
+        return Ok(None);
+    }
+    let chain = files::own_chain(&secrets.path(cert)).map_err(|why| ("cert", why))?;
+    let key = secrets.read(&key.0).map_err(|why| ("key", why))?;
+    let key = files::own_key(&key, &chain).map_err(|why| ("key", why))?;
+    Ok(Some(Arc::new(CertKey::new(chain, key))))
+}
+
+/// Each part with its kind and length in front, so that no two settings feed the same bytes.
+fn settings(trust: &Trust, own: Option<&CertKey>, alpn: &ALPN) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    let mut feed = |kind: u8, bytes: &[u8]| {
+        hasher.update([kind]);
+        hasher.update(bytes.len().to_le_bytes());
+        hasher.update(bytes);
+    };
+    let (kind, authorities) = match trust {
+        Trust::Authorities(authorities) => (b's', &authorities[..]),
+        Trust::Named(authorities) => (b'n', &authorities[..]),
+        Trust::Anybody => (b'a', &[][..]),
+    };
+    feed(kind, &authorities.len().to_le_bytes());
+    let own = own.into_iter().flat_map(|own| std::iter::once(own.leaf()).chain(own.intermediates()));
+    for (kind, certificate) in authorities.iter().map(|one| (b'c', one)).chain(own.map(|one| (b'o', one))) {
+        feed(kind, &certificate.to_der().unwrap_or_default());
+    }
+    feed(b'p', alpn.to_string().as_bytes());
+    hasher.finalize().into()
+}

@@ -1,0 +1,132 @@
+//! Certificates and keys as files have them, checked when they are read: what is wrong with them is an error of the
+//! configuration, and not of the first request.
+
+use std::{cell::OnceCell, cmp::Ordering, fs::File, io::Read as _, path::Path, sync::Arc};
+
+use openssl::{
+    asn1::Asn1Time,
+    pkey::{PKey, Private},
+    x509::{X509, X509Ref, X509VerifyResult},
+};
+use portcullis_plugin::Secret;
+
+/// The largest file of certificates that is read. The system's has about 230 KB.
+pub const MAX_PEM_BYTES: u64 = 4 << 20;
+
+/// The authorities that the system believes, read when they are first asked for: once for a configuration.
+#[derive(Default)]
+pub struct SystemAuthorities(OnceCell<Result<Arc<[X509]>, String>>);
+
+impl SystemAuthorities {
+    /// What there is now.
+    ///
+    /// # Errors
+    /// There are none, and so nobody could be verified.
+    pub fn read(&self) -> Result<Arc<[X509]>, String> {
+        self.0.get_or_init(read_system).clone()
+    }
+}
+
+/// `$SSL_CERT_FILE` and `$SSL_CERT_DIR`, as OpenSSL knows them, or where systems have them.
+fn read_system() -> Result<Arc<[X509]>, String> {
+    let found = openssl_probe::probe();
+    let certificates: Vec<X509> = match found.cert_file {
+        Some(file) => pem_list(&file)?,
+        // What lies there and is no certificate says nothing about those that are.
+        None => {
+            let folders = found.cert_dir.iter().filter_map(|folder| folder.read_dir().ok());
+            let files = folders.flatten().flatten().map(|entry| entry.path());
+            files.filter_map(|file| pem_list(&file).ok()).flatten().collect()
+        }
+    };
+    if certificates.is_empty() {
+        return Err("the system has no authorities that could vouch for it: name a file of them as `ca`".to_owned());
+    }
+    Ok(certificates.into())
+}
+
+/// The authorities of a `ca` file.
+pub fn authorities(path: &Path) -> Result<Arc<[X509]>, String> {
+    let certificates = pem_list(path)?;
+    let now = now()?;
+    if certificates.iter().all(|certificate| has_expired(certificate, &now)) {
+        return Err(format!("`{}`: {}", path.display(), expired(&certificates[0])));
+    }
+    Ok(certificates.into())
+}
+
+/// The gateway's own certificate, and those after it.
+pub fn own_chain(path: &Path) -> Result<Vec<X509>, String> {
+    let chain = pem_list(path)?;
+    let now = now()?;
+    let say = |why: String| Err(format!("`{}`: {why}", path.display()));
+    if let Some(late) = chain.iter().find(|certificate| has_expired(certificate, &now)) {
+        return say(expired(late));
+    }
+    if let Some(early) =
+        chain.iter().find(|certificate| certificate.not_before().compare(&now).is_ok_and(Ordering::is_gt))
+    {
+        return say(format!("the certificate of {} is not valid before {}", subject(early), early.not_before()));
+    }
+    for pair in chain.windows(2) {
+        if pair[1].issued(&pair[0]) != X509VerifyResult::OK {
+            let text = "the certificate of {} did not sign the one before it, of {}: each is followed by its issuer";
+            let text = text.replacen("{}", &subject(&pair[1]), 1).replacen("{}", &subject(&pair[0]), 1);
+            return say(text);
+        }
+    }
+    Ok(chain)
+}
+
+/// The key of the first certificate.
+pub fn own_key(secret: &Secret, chain: &[X509]) -> Result<PKey<Private>, String> {
+    // Asked for a passphrase, OpenSSL would ask the terminal; here there is none.
+    let key = PKey::private_key_from_pem_callback(secret.expose(), |_| Ok(0));
+    let key = key.map_err(|_| "this is not a private key in PEM without a passphrase".to_owned())?;
+    let public =
+        chain[0].public_key().map_err(|_| "the certificate has a key that OpenSSL does not know".to_owned())?;
+    if !public.public_eq(&key) {
+        return Err(format!("this is not the key of the certificate of {}", subject(&chain[0])));
+    }
+    Ok(key)
+}
+
+/// The certificates of a PEM file; never an empty list.
+fn pem_list(path: &Path) -> Result<Vec<X509>, String> {
+    let say = |why: &dyn std::fmt::Display| format!("`{}`: {why}", path.display());
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| say(&error))?;
+    file.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes).map_err(|error| say(&error))?;
+    if bytes.len() as u64 > MAX_PEM_BYTES {
+        return Err(say(&format_args!("the file has more than {MAX_PEM_BYTES} bytes")));
+    }
+    let certificates = X509::stack_from_pem(&bytes);
+    let certificates = certificates.map_err(|_| say(&"one of its certificates cannot be read"))?;
+    if certificates.is_empty() {
+        return Err(say(&"there is no certificate in it (PEM, `-----BEGIN CERTIFICATE-----`)"));
+    }
+    Ok(certificates)
+}
+
+fn now() -> Result<Asn1Time, String> {
+    Asn1Time::days_from_now(0).map_err(|error| format!("the time is not to be had: {error}"))
+}
+
+/// A time that cannot be compared is none to rely on.
+fn has_expired(certificate: &X509Ref, now: &Asn1Time) -> bool {
+    !certificate.not_after().compare(now).is_ok_and(Ordering::is_gt)
+}
+
+fn expired(certificate: &X509Ref) -> String {
+    format!("the certificate of {} expired: {}", subject(certificate), certificate.not_after())
+}
+
+/// The subject as messages have it.
+fn subject(certificate: &X509Ref) -> String {
+    let entries = certificate.subject_name().entries().map(|entry| {
+        let name = entry.object().nid().short_name().unwrap_or("?");
+        format!("{name}={}", String::from_utf8_lossy(entry.data().as_slice()))
+    });
+    let text = entries.collect::<Vec<_>>().join(",");
+    if text.is_empty() { "nobody".to_owned() } else { format!("`{text}`") }
+}
