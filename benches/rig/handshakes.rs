@@ -15,8 +15,8 @@ use std::{
 };
 
 use openssl::ssl::{
-    ShutdownResult, SslConnector, SslMethod, SslRef, SslSession, SslSessionCacheMode, SslStream, SslVerifyMode,
-    SslVersion,
+    ShutdownResult, SslConnector, SslMethod, SslOptions, SslRef, SslSession, SslSessionCacheMode, SslStream,
+    SslVerifyMode, SslVersion,
 };
 
 use super::{certificate::NAME, load::Cost, process::Process};
@@ -57,6 +57,8 @@ impl Clients {
             .and_then(|()| builder.set_groups_list("X25519:P-256"));
         chosen.expect("what OpenSSL has");
         builder.set_verify(SslVerifyMode::NONE);
+        // A proxy that ends a connection without a goodbye ends nothing else: OpenSSL would not resume its session.
+        builder.set_options(SslOptions::IGNORE_UNEXPECTED_EOF);
         builder.set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
         let kept = session.clone();
         builder.set_new_session_callback(move |_: &mut SslRef, new| *kept.lock().expect("no panic") = Some(new));
