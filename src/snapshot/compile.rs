@@ -368,7 +368,7 @@ impl Built<'_, '_> {
                 hidden.merge(hook.hidden());
                 if hook.needs_certificate() {
                     needs_certificate = true;
-                    self.refuse_unasked(plugin, &policy.key, problems);
+                    self.warn_unasked(plugin, &policy.key, problems);
                 }
                 pipeline.add(&name, &instance.hooks);
             }
@@ -387,15 +387,15 @@ impl Built<'_, '_> {
         is_whole.then(|| Some(Auth { needs_certificate, alternatives: alternatives.into(), anonymous, hidden }))
     }
 
-    /// A policy that goes by certificates that nobody is asked for would let nobody in, and look as if it did (pitfall 7).
-    fn refuse_unasked(&self, plugin: &PluginUse, policy: &str, problems: &mut Problems) {
+    /// A policy that goes by certificates which nobody is asked for lets nobody in, and looks as if it did.
+    fn warn_unasked(&self, plugin: &PluginUse, policy: &str, problems: &mut Problems) {
         let asked = |clients: &file::Clients| clients.client_auth != file::ClientAuth::Off;
         let asks =
             |tls: &TlsDraft<'_>| asked(&tls.clients.file) || tls.names.iter().any(|(_, clients)| asked(&clients.file));
         if !self.configuration.listeners.iter().filter_map(|listener| listener.tls.as_ref()).any(asks) {
             let text =
                 format!("`{policy}` goes by client certificates, and no listener asks for one: see `client_auth`");
-            plugin.location.problem(problems, "", text);
+            problems.warn(plugin.location.file, plugin.location.span.clone(), plugin.location.path.clone(), text);
         }
     }
 

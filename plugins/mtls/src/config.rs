@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::{
     MAX_CACHED_CERTIFICATES_CAP, Problems,
     names::{CnPattern, Dn, DnsPattern, Email, Fingerprint, Serial, SpiffePath, TrustDomain, Uri},
+    ocsp::OcspConfig,
 };
 
 /// Proves a client by its certificate. The fields that name certificates hold together, the entries of each
@@ -45,6 +46,8 @@ pub struct Config {
     pub fingerprints: Option<Vec<Fingerprint>>,
     /// Who made the certificate itself, as `subjects` are written.
     pub issuers: Option<Vec<Dn>>,
+    /// With `ca`: asks a responder whether a certificate was revoked (OCSP).
+    pub ocsp: Option<OcspConfig>,
     /// Whether a certificate that belongs to no consumer is refused (`required`) or not (`optional`, unless said).
     #[serde(default)]
     pub consumer: ConsumerRule,
@@ -182,6 +185,7 @@ impl Config {
                 ("crl", self.crl.is_some()),
                 ("crl_policy", self.crl_policy.is_some()),
                 ("max_chain_depth", self.max_chain_depth.is_some()),
+                ("ocsp", self.ocsp.is_some()),
             ];
             for (field, _) in alone.into_iter().filter(|(_, is_said)| *is_said) {
                 wrong(field, "goes with `ca`: the listener has its own for the CAs that it trusts");

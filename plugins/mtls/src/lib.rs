@@ -30,23 +30,25 @@
 //! # Rooms
 //! `config` is what the file may say, in the words of `names`. `taken` decides which certificates a policy takes,
 //! `consumers` whose they are; `handed_on` writes the headers for the upstream, `from_header` reads a load balancer's.
-//! `policy` is the way of a request.
+//! `ocsp` asks a CA's responder. `policy` is the way of a request.
 
 mod config;
 mod consumers;
 mod from_header;
 mod handed_on;
 mod names;
+mod ocsp;
 mod policy;
 mod taken;
 
 pub use config::{Config, ConsumerRule, CrlRule, Files, FromHeader, HandedOn, Holder, Spiffe};
 pub use names::{CnPattern, Dn, DnsPattern, Email, Fingerprint, Serial, SpiffePath, TrustDomain, Uri};
+pub use ocsp::{OcspConfig, OnFailure};
 
 use portcullis_plugin::{BuildCx, BuildError, Hooks, Plugin, UnixTime};
 use portcullis_x509::{Crl, CrlPolicy, Trust, certificates};
 
-use crate::{consumers::Consumers, policy::Policy};
+use crate::{consumers::Consumers, ocsp::Ocsp, policy::Policy};
 
 /// How many certificates may stand between a client's and its CA's where the policy does not say.
 pub const MAX_CHAIN_DEPTH: u32 = 4;
@@ -72,9 +74,10 @@ impl Plugin for Mtls {
     fn build(config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
         let mut problems = config.problems();
         let trust = trust(&config, cx, &mut problems);
+        let ocsp = config.ocsp.as_ref().and_then(|ocsp| Ocsp::new(ocsp, cx, &mut problems));
         let consumers = Consumers::new(cx);
         if problems.is_empty() {
-            Ok(Hooks::new().authenticate(Policy::new(config, trust, consumers)))
+            Ok(Hooks::new().authenticate(Policy::new(config, trust, consumers, ocsp)))
         } else {
             Err(BuildError { problems })
         }

@@ -19,6 +19,7 @@ use crate::{
     config::{Config, ConsumerRule, FromHeader, HandedOn},
     consumers::{Consumers, Owner},
     from_header, handed_on,
+    ocsp::{Ocsp, Status},
     taken::Taken,
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct Policy {
     needs_purpose: bool,
     headers: Vec<HandedOn>,
     from_header: Option<Source>,
+    ocsp: Option<Ocsp>,
     known: Cache<[u8; 32], Arc<Known>, ByBytes>,
 }
 
@@ -48,6 +50,8 @@ struct Source {
 struct Known {
     /// Who it is, or why the policy does not take it.
     verdict: Result<Arc<Identity>, Denial>,
+    /// What its CA's responder says, where one is asked.
+    status: Option<Arc<Status>>,
     not_before: UnixTime,
     /// From when on something that was looked at is not in force any more: the certificate itself, and with CAs of the
     /// policy's own those that lead to them, and their CRLs.
@@ -56,7 +60,7 @@ struct Known {
 }
 
 impl Policy {
-    pub(crate) fn new(config: Config, trust: Option<Trust>, consumers: Consumers) -> Self {
+    pub(crate) fn new(config: Config, trust: Option<Trust>, consumers: Consumers, ocsp: Option<Ocsp>) -> Self {
         let most = config.max_cached_certificates.map_or(MAX_CACHED_CERTIFICATES, std::num::NonZeroUsize::get);
         let weight = u64::try_from(most * CACHED_CERTIFICATE_BYTES).unwrap_or(u64::MAX);
         Self {
@@ -67,40 +71,29 @@ impl Policy {
             needs_purpose: config.require_purpose,
             headers: config.headers,
             from_header: config.from_header.and_then(Source::new),
+            ocsp,
             known: Cache::with_weighter(most, weight, ByBytes),
         }
     }
 
-    /// The certificate that counts for this request.
-    fn judge(&self, cx: &RequestCx<'_>) -> Result<Authentication, Reason> {
+    /// The certificate that counts for this request, verified.
+    fn verified(&self, cx: &RequestCx<'_>) -> Result<Option<Arc<Known>>, Reason> {
         let now = cx.now();
         match &self.from_header {
-            Some(source) => match source.read(cx)? {
-                Some(sent) => self.verdict(&sent, now),
-                None => Ok(Authentication::Absent),
-            },
-            None => match cx.certificate()? {
-                Some(sent) => self.verdict(sent, now),
-                None => Ok(Authentication::Absent),
-            },
+            Some(source) => source.read(cx)?.map(|sent| self.known(&sent, now)).transpose(),
+            None => cx.certificate()?.map(|sent| self.known(sent, now)).transpose(),
         }
     }
 
-    fn verdict(&self, sent: &ClientCert, now: UnixTime) -> Result<Authentication, Reason> {
+    fn known(&self, sent: &ClientCert, now: UnixTime) -> Result<Arc<Known>, Reason> {
         let digest = self.digest(sent);
         let remembered = self.known.get(&digest).filter(|known| known.not_before <= now && now < known.holds_until);
-        let known = match remembered {
-            Some(known) => known,
-            None => {
-                let known = Arc::new(self.verify(sent, now)?);
-                self.known.insert(digest, known.clone());
-                known
-            }
-        };
-        Ok(match &known.verdict {
-            Ok(identity) => Authentication::Granted(identity.clone()),
-            Err(denial) => Authentication::Denied(*denial),
-        })
+        if let Some(known) = remembered {
+            return Ok(known);
+        }
+        let known = Arc::new(self.verify(sent, now)?);
+        self.known.insert(digest, known.clone());
+        Ok(known)
     }
 
     /// What a certificate is remembered by: itself. Where its chain is handed on, that is a part of what is remembered.
@@ -125,21 +118,27 @@ impl Policy {
         if !wanted {
             return Err(Fault::WrongPurpose);
         }
-        let chain_holds_until = match &self.trust {
-            Some(trust) => {
-                let read = |der: &Vec<u8>| X509::from_der(der).map_err(|_| Fault::Malformed);
-                let leaf = read(&sent.der)?;
-                let chain = trust.verify(&leaf, &sent.chain.iter().map(read).collect::<Result<Vec<_>, _>>()?, now)?;
-                trust.holds_until(&chain.iter().map(AsRef::as_ref).collect::<Vec<&X509Ref>>())
-            }
-            None => facts.not_after,
+        let (chain, chain_holds_until) = match &self.trust {
+            Some(trust) => self.chain(trust, sent, now)?,
+            None => (Vec::new(), facts.not_after),
         };
         Ok(Known {
+            status: self.ocsp.as_ref().map(|_| status(chain)).transpose()?,
             verdict: self.judge_facts(sent, &facts).map(Arc::new),
             not_before: facts.not_before,
             holds_until: facts.not_after.min(chain_holds_until),
             bytes: sent.der.len() + sent.chain.iter().map(Vec::len).sum::<usize>(),
         })
+    }
+
+    /// The way to a CA of the policy's own, and from when on it does not hold.
+    fn chain(&self, trust: &Trust, sent: &ClientCert, now: UnixTime) -> Result<(Vec<X509>, UnixTime), Fault> {
+        let read = |der: &Vec<u8>| X509::from_der(der).map_err(|_| Fault::Malformed);
+        let untrusted = sent.chain.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let leaf = read(&sent.der)?;
+        let chain = trust.verify(&leaf, &untrusted, now)?;
+        let holds_until = trust.holds_until(&chain.iter().map(AsRef::as_ref).collect::<Vec<&X509Ref>>());
+        Ok((chain, holds_until))
     }
 
     fn judge_facts(&self, sent: &ClientCert, facts: &Facts) -> Result<Identity, Denial> {
@@ -155,6 +154,22 @@ impl Policy {
         let headers = handed_on::fill(&self.headers, sent, facts);
         Ok(Identity { headers, ..identity(facts, credential) })
     }
+}
+
+impl Known {
+    fn answer(&self) -> Authentication {
+        match &self.verdict {
+            Ok(identity) => Authentication::Granted(identity.clone()),
+            Err(denial) => Authentication::Denied(*denial),
+        }
+    }
+}
+
+/// What a responder is asked about: the certificate, and whoever made it. One that is trusted for itself has nobody.
+fn status(chain: Vec<X509>) -> Result<Arc<Status>, Fault> {
+    let mut chain = chain.into_iter();
+    let (Some(certificate), Some(issuer)) = (chain.next(), chain.next()) else { return Err(Fault::RevocationUnknown) };
+    Ok(Arc::new(Status::new(certificate, issuer)))
 }
 
 /// Who a certificate says it is: a client and not a user, so that there is no subject.
@@ -211,8 +226,24 @@ impl Source {
 
 impl Authenticate for Policy {
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>> {
-        let denied = |reason| Authentication::Denied(Denial::unauthorized(reason));
-        Answer::Now(Ok(self.judge(cx).unwrap_or_else(denied)))
+        let denied = |reason| Answer::Now(Ok(Authentication::Denied(Denial::unauthorized(reason))));
+        let known = match self.verified(cx) {
+            Ok(Some(known)) => known,
+            Ok(None) => return Answer::Now(Ok(Authentication::Absent)),
+            Err(reason) => return denied(reason),
+        };
+        // Whoever is refused anyway makes nobody ask.
+        let (Some(ocsp), Some(status), Ok(_)) = (&self.ocsp, &known.status, &known.verdict) else {
+            return Answer::Now(Ok(known.answer()));
+        };
+        match ocsp.check(status.clone(), cx.now()) {
+            Answer::Now(Ok(())) => Answer::Now(Ok(known.answer())),
+            Answer::Now(Err(reason)) => denied(reason),
+            Answer::Later(asking) => Answer::later(async move {
+                let denied = |reason| Authentication::Denied(Denial::unauthorized(reason));
+                Ok(asking.await.map_or_else(denied, |()| known.answer()))
+            }),
+        }
     }
 
     fn challenge(&self, _: Attempt) -> Option<Challenge> {

@@ -40,8 +40,8 @@ pub enum TrustError {
     /// A certificate that may not make others (RFC 5280 sections 4.2.1.3 and 4.2.1.9). Those of version 1 cannot say it.
     #[error("certificate {0} ({1}) is not a CA's: it says nothing of `CA:TRUE`, or its key may not sign certificates")]
     NotACa(usize, String),
-    /// A CA whose time is over, or has not come.
-    #[error("the certificate of {0} is not valid now")]
+    /// The time of every CA is over, or has not come.
+    #[error("no CA is valid now: the certificate of {0} has expired, or does not hold yet")]
     CaNotValid(String),
     /// A CA that cannot be read.
     #[error("certificate {0} cannot be read")]
@@ -113,14 +113,15 @@ impl Trust {
         &self.cas
     }
 
-    /// Whether all of it holds now: for the moment at which a configuration is loaded. What goes out of date later makes
-    /// [`Fault`]s.
+    /// Whether somebody can be let in now: for the moment at which a configuration is loaded. What goes out of date later
+    /// makes [`Fault`]s.
     ///
     /// # Errors
-    /// The CA or the CRL that does not.
+    /// None of the CAs is valid, or a CRL is out of date.
     pub fn check(&self, now: UnixTime) -> Result<(), TrustError> {
-        if let Some(ca) = self.names.iter().find(|facts| facts.check_dates(now).is_err()) {
-            return Err(TrustError::CaNotValid(ca.subject.clone()));
+        // One of several that has ended must not keep a gateway from starting: its certificates are refused.
+        if self.names.iter().all(|facts| facts.check_dates(now).is_err()) {
+            return Err(TrustError::CaNotValid(self.names[0].subject.clone()));
         }
         match self.crls.iter().find(|signed| !signed.crl.is_fresh(now)) {
             Some(stale) => Err(TrustError::StaleCrl(self.names[stale.ca].subject.clone())),

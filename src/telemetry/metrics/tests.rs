@@ -1,6 +1,6 @@
 use std::thread;
 
-use portcullis_plugin::Reason;
+use portcullis_plugin::{Reason, UnixTime};
 
 use super::*;
 
@@ -210,6 +210,8 @@ fn the_engine_takes_the_names_that_it_exports() {
     metrics.policy("keys").decided(AuthOutcome::Granted, None);
     metrics.upstream("orders").failed(UpstreamError::Connect);
     metrics.refused_before_routing("bad_request");
+    metrics.listener(0).shaken(Ok(false));
+    metrics.certificates([("api.example.com", UnixTime(1))].into_iter());
     let text = metrics.render();
     let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert_eq!(names, plugins::ENGINE_NAMES);

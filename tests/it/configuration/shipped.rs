@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use portcullis::{builtin, registry::Registry};
+use portcullis_x509::testing::Ca;
 
 use super::portcullis_check;
 use crate::harness::{Client, Gateway};
@@ -98,6 +100,24 @@ async fn the_example_of_key_auth_takes_the_key_from_every_place_that_it_shows() 
     for target in ["/orders", "/reports", "/feed"] {
         assert_eq!(client.get(target).send().await.status, 401, "{target}");
     }
+}
+
+#[tokio::test]
+async fn the_example_of_mtls_takes_a_certificate_from_its_load_balancer() {
+    let ca = Ca::root("My CA");
+    let client = ca.client("billing", |sketch| sketch.uris(&["spiffe://example.org/acme/billing"]));
+    let toml = fs::read_to_string(conf().join("examples/mtls.toml")).expect("a file of conf/");
+    let builder = Gateway::builder(&toml.replace("127.0.0.1:8080", "127.0.0.1:0")).file("mtls-ca.pem", ca.pem());
+    let gateway = builder.start().await;
+    let asking = Client::http1(gateway.address(0));
+    let header = format!(":{}:", BASE64.encode(client.der()));
+    let answer = asking.get("/orders").header("client-cert", &header).send().await;
+    let shown = answer.json()["headers"].clone();
+    assert_eq!((&shown["x-consumer"], &shown["x-client-cert-cn"]), (&"acme".into(), &"billing".into()));
+    assert!(shown.get("client-cert").is_none(), "{shown}");
+    assert_eq!(asking.get("/orders").send().await.status, 401);
+    let stranger = format!(":{}:", BASE64.encode(ca.client("other", |_| {}).der()));
+    assert_eq!(asking.get("/orders").header("client-cert", &stranger).send().await.status, 403);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ use tokio_tungstenite::{
 };
 
 use self::serving::Serving;
-use super::{AnyBody, Chunks, Feed, chunks, within};
+use super::{AnyBody, Chunks, Feed, chunks, eventually, within};
 
 mod raw;
 mod serving;
@@ -209,6 +209,12 @@ impl Upstream {
     /// What clients said in their handshakes, in order, also in those that failed.
     pub(crate) fn shakings(&self) -> Vec<Shaken> {
         self.shakings.lock().expect("no holder panics").clone()
+    }
+
+    /// What the first client said in its handshake. A client that refuses knows the end of it before the server does.
+    pub(crate) async fn first_shaking(&self) -> Shaken {
+        eventually("a client shakes hands", async || !self.shakings().is_empty()).await;
+        self.shakings().remove(0)
     }
 
     /// Where it listens.

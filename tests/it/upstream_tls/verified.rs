@@ -26,7 +26,7 @@ async fn pitfall_46_a_server_that_proves_its_name_is_asked() {
     for (what, pair) in good {
         let (gateway, upstream) = served_by(&pair, &authority, BY_NAME).await;
         assert_eq!(get(&gateway).await.status, 200, "{what}: {}", gateway.output());
-        assert_eq!(upstream.shakings()[0].sni.as_deref(), Some("orders.shop.internal"), "{what}");
+        assert_eq!(upstream.first_shaking().await.sni.as_deref(), Some("orders.shop.internal"), "{what}");
     }
 }
 
@@ -79,7 +79,7 @@ async fn pitfall_46_a_target_that_is_an_address_proves_that_address() {
     let authority = Authority::new("ours");
     let (gateway, upstream) = served_by(&at_loopback(&authority), &authority, BY_CA).await;
     assert_eq!(get(&gateway).await.status, 200, "{}", gateway.output());
-    assert_eq!(upstream.shakings()[0].sni, None, "SNI has names only (RFC 6066 section 3)");
+    assert_eq!(upstream.first_shaking().await.sni, None, "SNI has names only (RFC 6066 section 3)");
 
     for (what, leaf) in [
         ("another address", Leaf::new("127.0.0.1").ip("127.0.0.2")),
@@ -89,7 +89,7 @@ async fn pitfall_46_a_target_that_is_an_address_proves_that_address() {
     ] {
         let (gateway, upstream) = served_by(&authority.issue(leaf), &authority, BY_CA).await;
         assert_refused(&gateway, &upstream, "certificate_name_mismatch", "mismatch").await;
-        assert_eq!(upstream.shakings()[0].sni, None, "{what}");
+        assert_eq!(upstream.first_shaking().await.sni, None, "{what}");
     }
 }
 
@@ -102,7 +102,7 @@ async fn a_target_that_is_a_name_proves_that_name() {
         let builder = Gateway::builder(GATEWAY).set("TARGETS", &target).set("UPSTREAM", BY_CA);
         let gateway = builder.file("ca.pem", authority.pem()).start().await;
         assert_eq!(get(&gateway).await.status, status, "{name}: {}", gateway.output());
-        assert_eq!(upstream.shakings()[0].sni.as_deref(), Some("localhost"));
+        assert_eq!(upstream.first_shaking().await.sni.as_deref(), Some("localhost"));
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_server_name_that_is_an_address_is_verified_as_one() {
     let (gateway, upstream) =
         served_by(&pair, &authority, "tls = { ca = \"ca.pem\", server_name = \"10.0.0.1\" }").await;
     assert_eq!(get(&gateway).await.status, 200, "{}", gateway.output());
-    assert_eq!(upstream.shakings()[0].sni, None);
+    assert_eq!(upstream.first_shaking().await.sni, None);
 }
 
 /// `SSL_CERT_FILE` is what OpenSSL knows as the system's authorities.
@@ -157,7 +157,7 @@ async fn pitfall_46_unverified_is_accepted_in_words_and_loudly() {
     ] {
         let (gateway, upstream) = served_by(&pair, &ours, says).await;
         assert_eq!(get(&gateway).await.status, 200, "{}", gateway.output());
-        assert_eq!(upstream.shakings()[0].sni.as_deref(), Some("orders.shop.internal"));
+        assert_eq!(upstream.first_shaking().await.sni.as_deref(), Some("orders.shop.internal"));
         let is_warning =
             |line: &&serde_json::Value| line["event"] == "unverified_upstream" && line["upstream"] == "app";
         assert_eq!(gateway.lines().iter().filter(is_warning).count(), 1, "{}", gateway.output());

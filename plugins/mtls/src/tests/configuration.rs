@@ -62,5 +62,5 @@ fn what_is_wrong_with_files_is_said_at_their_field() {
     assert!(crl(stale).starts_with("crl: the CRL of CN=Root has expired"));
     assert!(crl(Ca::root("Root").crl_pem(&[], |_| {})).starts_with("crl: CRL 1 is not signed by any of these CAs"));
     let ended = Ca::root_with("Ended", |sketch| sketch.not_after = 1_700_000_001);
-    assert!(with(&file(ended.pem()), "")[0].starts_with("ca: the certificate of CN=Ended is not valid now"));
+    assert!(with(&file(ended.pem()), "")[0].starts_with("ca: no CA is valid now: the certificate of CN=Ended"));
 }

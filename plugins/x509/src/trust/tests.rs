@@ -282,6 +282,9 @@ fn it_says_until_when_a_verdict_holds() {
 fn a_ca_outside_its_time_is_said_when_it_is_loaded() {
     let root = Ca::root_with("Root", |sketch| sketch.not_after = NOW.0);
     assert_eq!(without_crls(&[&root]).check(NOW), Err(TrustError::CaNotValid("CN=Root".to_owned())));
+    let trust = without_crls(&[&root, &Ca::root("Next")]);
+    assert_eq!(trust.check(NOW), Ok(()), "the old one beside the new");
+    assert_eq!(verdict(&trust, &root.client("leaf", |_| {}), &[]), Err(Fault::Expired));
 }
 
 #[test]

@@ -1,0 +1,235 @@
+//! Asking a certificate's CA, or whoever it has named for that, whether the certificate was revoked (OCSP, RFC 6960).
+//!
+//! An answer counts if it is about this certificate, is signed by the certificate's own CA or by its delegate, and is in
+//! force by its dates; a nonce is not sent, as most responders answer from answers made beforehand (RFC 5019). One
+//! question is under way for a certificate at a time, and whoever waits for it gets the same answer.
+
+mod http;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use openssl::{
+    hash::MessageDigest,
+    ocsp::{OcspCertId, OcspCertStatus, OcspFlag, OcspRequest, OcspResponse, OcspResponseStatus},
+    stack::Stack,
+    x509::{X509, store::X509StoreBuilder, verify::X509VerifyFlags},
+};
+use portcullis_plugin::{Answer, BuildCx, Counter, Reason, Span, UnixTime};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use crate::Problems;
+use http::Responder;
+
+/// How far the responder's clock may be ahead of ours or behind it, in seconds.
+const CLOCK_SKEW_SECONDS: u32 = 5 * 60;
+
+/// After a question that got no good answer the next one is asked so much later.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// The longest that a request may wait for one answer.
+const TIMEOUT_MAX: Duration = Duration::from_secs(10);
+
+/// The longest that an answer may be kept: a certificate that was revoked works on for as long.
+const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// `{ responder = "http://ocsp.example.com", on_failure = "refuse" }`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OcspConfig {
+    /// Whom to ask. Its answers are signed, so that `http` is as good as `https`.
+    pub responder: String,
+    /// What becomes of a request where there is no good answer: `refuse` (unless said) or `allow`.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// The longest that a request waits for an answer; 2 s unless said.
+    pub timeout: Option<Span>,
+    /// The longest that an answer is kept, if it does not end before; 1 h unless said.
+    pub max_age: Option<Span>,
+}
+
+/// What becomes of a request where nobody says whether its certificate was revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It goes on: whoever can keep the gateway from its responder can use a revoked certificate.
+    Allow,
+}
+
+/// A responder, ready to be asked.
+pub(crate) struct Ocsp {
+    responder: Responder,
+    on_failure: OnFailure,
+    timeout: Duration,
+    max_age: Duration,
+    counters: [Counter; 4],
+}
+
+/// What is known of one certificate.
+pub(crate) struct Status {
+    certificate: X509,
+    issuer: X509,
+    last: ArcSwapOption<Last>,
+    asking: Mutex<()>,
+}
+
+/// The last answer, and from when on another is needed.
+struct Last {
+    said: Said,
+    until: UnixTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Good,
+    Revoked,
+    /// The responder does not know the certificate: it is not one of its CA's.
+    Unknown,
+    /// Nothing that counts.
+    Nothing,
+}
+
+impl Status {
+    /// Of a certificate and whoever made it.
+    pub(crate) fn new(certificate: X509, issuer: X509) -> Self {
+        Self { certificate, issuer, last: ArcSwapOption::empty(), asking: Mutex::new(()) }
+    }
+
+    fn current(&self, now: UnixTime) -> Option<Said> {
+        self.last.load().as_ref().filter(|last| now < last.until).map(|last| last.said)
+    }
+}
+
+impl Ocsp {
+    /// What the file says, if it makes sense.
+    pub(crate) fn new(config: &OcspConfig, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Option<Self> {
+        let before = problems.len();
+        let responder =
+            Responder::new(&config.responder).map_err(|why| problems.push(("ocsp.responder".to_owned(), why)));
+        let mut span = |field: &str, said: Option<Span>, usual: u64, most: Duration| {
+            let span = said.map_or(Duration::from_secs(usual), |span| span.0);
+            if span.is_zero() || span > most {
+                problems.push((format!("ocsp.{field}"), format!("is nothing, or more than {}", Span(most))));
+            }
+            span
+        };
+        let timeout = span("timeout", config.timeout, 2, TIMEOUT_MAX);
+        let max_age = span("max_age", config.max_age, 3600, MAX_AGE_MAX);
+        if problems.len() > before {
+            return None;
+        }
+        let policy = cx.policy().to_owned();
+        let counters = ["good", "revoked", "unknown", "failed"].map(|result| {
+            let labels = [("policy", policy.as_str()), ("result", result)];
+            cx.counter("portcullis_ocsp_answers_total", "Questions to OCSP responders, by what came of them.", &labels)
+        });
+        Some(Self { responder: responder.ok()?, on_failure: config.on_failure, timeout, max_age, counters })
+    }
+
+    /// Whether a certificate may be used, by the last answer or a new one.
+    pub(crate) fn check(&self, status: Arc<Status>, now: UnixTime) -> Answer<'_, Result<(), Reason>> {
+        match status.current(now) {
+            Some(said) => Answer::Now(self.verdict(said)),
+            None => Answer::later(async move { self.verdict(self.ask_once(&status, now).await) }),
+        }
+    }
+
+    fn verdict(&self, said: Said) -> Result<(), Reason> {
+        match said {
+            Said::Good => Ok(()),
+            Said::Nothing if self.on_failure == OnFailure::Allow => Ok(()),
+            Said::Revoked => Err(Reason::CertificateRevoked),
+            Said::Unknown | Said::Nothing => Err(Reason::CertificateRevocationUnknown),
+        }
+    }
+
+    /// Asks, or waits for whoever asks already.
+    async fn ask_once(&self, status: &Status, now: UnixTime) -> Said {
+        let waiting = async {
+            let _asking = status.asking.lock().await;
+            if let Some(said) = status.current(now) {
+                return said;
+            }
+            let (said, until) = self.ask(status, now).await;
+            status.last.store(Some(Arc::new(Last { said, until })));
+            self.counters[said as usize].increment();
+            said
+        };
+        // Longer than one question takes: whoever asks was let wait, and a second time nobody waits.
+        tokio::time::timeout(self.timeout * 2, waiting).await.unwrap_or(Said::Nothing)
+    }
+
+    async fn ask(&self, status: &Status, now: UnixTime) -> (Said, UnixTime) {
+        let answer = tokio::time::timeout(self.timeout, self.answer(status)).await;
+        let answer = answer.unwrap_or_else(|_| Err("it took too long".to_owned()));
+        match answer.and_then(|der| read(&der, status)) {
+            Ok((said, ends)) => {
+                let latest = now.after(self.max_age);
+                (said, ends.map_or(latest, |ends| ends.min(latest)))
+            }
+            Err(why) => {
+                log::warn!("no answer that counts from the OCSP responder {}: {why}", self.responder.name());
+                (Said::Nothing, now.after(PAUSE_AFTER_FAILURE))
+            }
+        }
+    }
+
+    async fn answer(&self, status: &Status) -> Result<Vec<u8>, String> {
+        let question = question(status).map_err(|_| "the question could not be written".to_owned())?;
+        self.responder.ask(question).await
+    }
+}
+
+fn question(status: &Status) -> Result<Vec<u8>, openssl::error::ErrorStack> {
+    let mut request = OcspRequest::new()?;
+    request.add_id(id(status)?)?;
+    request.to_der()
+}
+
+/// What a certificate is called in questions and answers. SHA-1 is what responders know (RFC 5019 section 2.1.1), and
+/// nothing rests on it: the answer is signed by whoever has made the certificate.
+fn id(status: &Status) -> Result<OcspCertId, openssl::error::ErrorStack> {
+    OcspCertId::from_cert(MessageDigest::sha1(), &status.certificate, &status.issuer)
+}
+
+/// What an answer says of the certificate, and until when.
+fn read(der: &[u8], status: &Status) -> Result<(Said, Option<UnixTime>), String> {
+    let unreadable = |_| "it cannot be read".to_owned();
+    let response = OcspResponse::from_der(der).map_err(unreadable)?;
+    if response.status() != OcspResponseStatus::SUCCESSFUL {
+        return Err(format!("it refuses to answer ({})", response.status().as_raw()));
+    }
+    let basic = response.basic().map_err(unreadable)?;
+    // The certificate's own CA is all that is trusted here, and those it has named for it (RFC 6960 section 4.2.2.2).
+    let mut store = X509StoreBuilder::new().map_err(unreadable)?;
+    store.add_cert(status.issuer.clone()).map_err(unreadable)?;
+    store.set_flags(X509VerifyFlags::PARTIAL_CHAIN).map_err(unreadable)?;
+    let mut signers = Stack::new().map_err(unreadable)?;
+    signers.push(status.issuer.clone()).map_err(unreadable)?;
+    let signed = basic.verify(&signers, &store.build(), OcspFlag::empty());
+    signed.map_err(|_| "it is not signed by the certificate's CA".to_owned())?;
+    let id = id(status).map_err(unreadable)?;
+    let found = basic.find_status(&id).ok_or("it is about other certificates")?;
+    found.check_validity(CLOCK_SKEW_SECONDS, None).map_err(|_| "it is out of date, or from the future".to_owned())?;
+    let said = match found.status {
+        OcspCertStatus::GOOD => Said::Good,
+        OcspCertStatus::REVOKED => Said::Revoked,
+        _ => Said::Unknown,
+    };
+    let ends = found.next_update().map(|ends| instant(&ends.to_string()).ok_or("its end cannot be read"));
+    Ok((said, ends.transpose()?))
+}
+
+/// A time as OpenSSL prints it: `Nov 25 13:12:00 2026 GMT`.
+fn instant(printed: &str) -> Option<UnixTime> {
+    let civil = jiff::civil::DateTime::strptime("%b %e %H:%M:%S %Y GMT", printed).ok()?;
+    Some(UnixTime(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second()))
+}
+
+#[cfg(test)]
+mod tests;

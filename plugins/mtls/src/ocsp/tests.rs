@@ -1,0 +1,279 @@
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use portcullis_plugin::{
+    Authentication, ClientCert,
+    testing::{Build, Request},
+};
+use portcullis_x509::testing::Ca;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+use crate::Mtls;
+
+/// Makes answers, from the question.
+type Answers = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+
+/// A responder that counts what it was asked.
+struct Fake {
+    address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    async fn start(answers: Answers) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let count = asked.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, SeqCst);
+                let mut seen = Vec::new();
+                let body = loop {
+                    stream.read_buf(&mut seen).await.unwrap();
+                    let text = String::from_utf8_lossy(&seen).to_ascii_lowercase();
+                    let length =
+                        text.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok());
+                    let head = seen.windows(4).position(|window| window == b"\r\n\r\n");
+                    if let (Some(head), Some(length)) = (head, length) {
+                        let length: usize = length;
+                        if seen.len() >= head + 4 + length {
+                            break seen[head + 4..].to_vec();
+                        }
+                    }
+                };
+                let answer = answers(&body);
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
+                let _ = stream.write_all(&[head.as_bytes(), &answer].concat()).await;
+            }
+        });
+        Self { address, asked }
+    }
+}
+
+/// OpenSSL's own responder: `index` has a line for each certificate that it knows.
+fn openssl(root: &Ca, signer: &Ca, index: &str, days: &'static str) -> Answers {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
+    write("ca.pem", root.pem().as_bytes());
+    write("signer.pem", signer.pem().as_bytes());
+    write("signer.key", &signer.key.private_key_to_pem_pkcs8().unwrap());
+    write("index", index.as_bytes());
+    write("index.attr", b"unique_subject = no\n");
+    Box::new(move |question| {
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("question"), question).unwrap();
+        run(folder.path(), days);
+        std::fs::read(path("answer")).unwrap_or_default()
+    })
+}
+
+fn run(folder: &Path, days: &str) {
+    let mut command = Command::new("openssl");
+    command.current_dir(folder).args(["ocsp", "-index", "index", "-CA", "ca.pem", "-rsigner", "signer.pem"]);
+    command.args(["-rkey", "signer.key", "-reqin", "question", "-respout", "answer", "-ndays", days]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A line of OpenSSL's index.
+fn line(certificate: &Ca, revoked: bool) -> String {
+    let serial = portcullis_x509::Facts::of(&certificate.certificate).unwrap().serial;
+    let (state, at) = if revoked { ("R", "260101000000Z") } else { ("V", "") };
+    format!("{state}\t300101000000Z\t{at}\t{serial}\tunknown\t/CN=x\n")
+}
+
+struct Scene {
+    hook: Arc<dyn portcullis_plugin::Authenticate>,
+    fake: Fake,
+    _ca: tempfile::NamedTempFile,
+}
+
+impl Scene {
+    async fn new(root: &Ca, answers: Answers, more: &str) -> Self {
+        let fake = Fake::start(answers).await;
+        let ca = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(ca.path(), root.pem()).unwrap();
+        let toml =
+            format!("ca = \"{}\"\nocsp = {{ responder = \"http://{}\"{more} }}", ca.path().display(), fake.address);
+        let hooks =
+            Build::new().plugin::<Mtls>(toml::from_str(&toml).unwrap()).unwrap_or_else(|error| panic!("{error:?}"));
+        Self { hook: hooks.authenticate.unwrap(), fake, _ca: ca }
+    }
+
+    async fn outcome(&self, certificate: &Ca, now: UnixTime) -> String {
+        let certificate = Ok(Some(ClientCert::new(certificate.der(), Vec::new())));
+        let mut request = Request { certificate, now, ..Request::get("/") };
+        match self.hook.authenticate(&mut request.cx()).get().await.unwrap() {
+            Authentication::Granted(identity) => identity.client.clone().unwrap(),
+            Authentication::Absent => "absent".to_owned(),
+            Authentication::Denied(denial) => denial.reason.to_string(),
+        }
+    }
+
+    fn asked(&self) -> usize {
+        self.fake.asked.load(SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn pitfall_45_a_responder_says_what_was_revoked() {
+    let root = Ca::root("Root");
+    let (good, bad, foreign) =
+        (root.client("good", |_| {}), root.client("bad", |_| {}), root.client("foreign", |_| {}));
+    let index = line(&good, false) + &line(&bad, true);
+    let scene = Scene::new(&root, openssl(&root, &root, &index, "1"), ", on_failure = \"allow\"").await;
+    let now = UnixTime::now();
+    for _ in 0..2 {
+        assert_eq!(scene.outcome(&good, now).await, "good");
+        assert_eq!(scene.outcome(&bad, now).await, "certificate_revoked");
+        // Not one of the CA's, by its own word: that is no failure to be allowed.
+        assert_eq!(scene.outcome(&foreign, now).await, "certificate_revocation_unknown");
+    }
+    assert_eq!(scene.asked(), 3, "an answer is kept");
+    assert_eq!(scene.outcome(&good, now.after(Duration::from_secs(3601))).await, "good");
+    assert_eq!(scene.asked(), 4, "for an hour");
+}
+
+#[tokio::test]
+async fn a_delegate_of_the_ca_may_answer_and_nobody_else() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let delegate = root.issue("responder", |sketch| sketch.purposes = vec!["OCSPSigning"]);
+    let now = UnixTime::now();
+    let scene = Scene::new(&root, openssl(&root, &delegate, &line(&leaf, false), "1"), "").await;
+    assert_eq!(scene.outcome(&leaf, now).await, "leaf");
+    let others = [
+        root.client("another client of the CA", |_| {}),
+        Ca::root("Root"),
+        Ca::root("Elsewhere").issue("responder", |sketch| sketch.purposes = vec!["OCSPSigning"]),
+    ];
+    for signer in others {
+        let scene = Scene::new(&root, openssl(&root, &signer, &line(&leaf, false), "1"), "").await;
+        assert_eq!(scene.outcome(&leaf, now).await, "certificate_revocation_unknown");
+    }
+}
+
+#[tokio::test]
+async fn pitfall_45_no_answer_that_counts_is_a_refusal_unless_the_file_says_otherwise() {
+    let root = Ca::root("Root");
+    let (leaf, other) = (root.client("leaf", |_| {}), root.client("other", |_| {}));
+    // An answer about another certificate, whatever was asked.
+    let question = question(&Status::new(other.certificate.clone(), root.certificate.clone())).unwrap();
+    let aside = openssl(&root, &root, &line(&other, false), "1")(&question);
+    let refusals: [fn() -> Vec<u8>; 4] =
+        [Vec::new, || b"junk".to_vec(), || vec![0x30, 3, 0x0A, 1, 3], || vec![0; 100_000]];
+    let now = UnixTime::now();
+    let mut all: Vec<Vec<u8>> = refusals.iter().map(|answer| answer()).collect();
+    all.push(aside);
+    for answer in all {
+        let given = answer.clone();
+        let scene = Scene::new(&root, Box::new(move |_| given.clone()), "").await;
+        assert_eq!(scene.outcome(&leaf, now).await, "certificate_revocation_unknown");
+        assert_eq!(scene.outcome(&leaf, now).await, "certificate_revocation_unknown");
+        assert_eq!(scene.asked(), 1, "and not asked again at once");
+        let scene = Scene::new(&root, Box::new(move |_| answer.clone()), ", on_failure = \"allow\"").await;
+        assert_eq!(scene.outcome(&leaf, now).await, "leaf");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ended_does_not_count() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let answers = openssl(&root, &root, &line(&leaf, false), "1");
+    let scene = Scene::new(&root, answers, ", max_age = \"7d\"").await;
+    let now = UnixTime::now();
+    assert_eq!(scene.outcome(&leaf, now).await, "leaf");
+    assert_eq!(scene.outcome(&leaf, now.after(Duration::from_secs(86_000))).await, "leaf");
+    assert_eq!(scene.asked(), 1);
+    scene.outcome(&leaf, now.after(Duration::from_secs(86_500))).await;
+    assert_eq!(scene.asked(), 2, "it held for a day, whatever `max_age` says");
+}
+
+#[tokio::test]
+async fn many_requests_ask_one_question() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let scene = Scene::new(&root, openssl(&root, &root, &line(&leaf, false), "1"), "").await;
+    let now = UnixTime::now();
+    let mut all = tokio::task::JoinSet::new();
+    let scene = Arc::new(scene);
+    for _ in 0..50 {
+        let (scene, leaf) = (scene.clone(), leaf.clone());
+        all.spawn(async move { scene.outcome(&leaf, now).await });
+    }
+    assert!(all.join_all().await.iter().all(|outcome| outcome == "leaf"));
+    assert_eq!(scene.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_responder_that_is_silent_is_waited_for_no_longer_than_said() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), root.pem()).unwrap();
+    let toml = format!(
+        "ca = \"{}\"\nocsp = {{ responder = \"http://{}\", timeout = \"100ms\" }}",
+        ca.path().display(),
+        listener.local_addr().unwrap()
+    );
+    let hooks = Build::new().plugin::<Mtls>(toml::from_str(&toml).unwrap()).unwrap();
+    let certificate = Ok(Some(ClientCert::new(leaf.der(), Vec::new())));
+    let mut request = Request { certificate, now: UnixTime::now(), ..Request::get("/") };
+    let hook = hooks.authenticate.unwrap();
+    let waiting =
+        tokio::time::timeout(Duration::from_secs(5), async { hook.authenticate(&mut request.cx()).get().await });
+    assert!(matches!(waiting.await, Ok(Ok(Authentication::Denied(_)))));
+}
+
+#[test]
+fn what_would_ask_nobody_is_an_error() {
+    let problems = |toml: &str| {
+        let error = Build::new().plugin::<Mtls>(toml::from_str(toml).unwrap()).err().unwrap();
+        error.problems.into_iter().map(|(field, why)| format!("{field}: {why}")).collect::<Vec<_>>().join("; ")
+    };
+    let with = |ocsp: &str| problems(&format!("ocsp = {{ {ocsp} }}"));
+    assert!(with("responder = \"http://a\"").contains("ocsp: goes with `ca`"));
+    for odd in ["ftp://a", "a", "http://u:p@a", "http://a/?q", "http://a/#f"] {
+        assert!(with(&format!("responder = \"{odd}\"")).contains("ocsp.responder: "), "{odd}");
+    }
+    assert!(with("responder = \"http://a\", timeout = \"1m\"").contains("ocsp.timeout: "));
+    assert!(with("responder = \"http://a\", max_age = \"0s\"").contains("ocsp.max_age: "));
+}
+
+#[test]
+fn openssls_times_are_read() {
+    assert_eq!(instant("Nov 25 13:12:00 2026 GMT"), Some(UnixTime(1_795_612_320)));
+    assert_eq!(instant("Jan  1 00:00:00 2027 GMT"), Some(UnixTime(1_798_761_600)));
+    assert_eq!(instant("Bad time value"), None);
+}
+
+#[test]
+fn fuzz_no_answer_is_a_panic() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let status = Status::new(leaf.certificate.clone(), root.certificate.clone());
+    let good = openssl(&root, &root, &line(&leaf, false), "1")(&question(&status).unwrap());
+    assert_eq!(read(&good, &status).unwrap().0, Said::Good);
+    let status = std::panic::AssertUnwindSafe(status);
+    bolero::check!().with_iterations(1_000).with_type::<(Vec<u8>, Vec<(u16, u8)>)>().for_each(|(bytes, changes)| {
+        let _ = read(bytes, &status);
+        let mut changed = good.clone();
+        for (at, byte) in changes {
+            let at = usize::from(*at) % changed.len();
+            changed[at] = *byte;
+        }
+        let said = read(&changed, &status);
+        assert!(said.is_err() || said.is_ok_and(|(said, _)| said == Said::Good), "a changed answer says nothing new");
+    });
+}
