@@ -71,7 +71,7 @@ impl Clients {
         // Tickets are good for some minutes only: each measurement has its own.
         self.shake(proxy.address, None);
         let session = self.session.lock().expect("no panic").take();
-        let session = session.filter(|_| self.manner.is_resumed);
+        let session = session.filter(|_| self.manner.is_resumed).map(|session| session.to_der().expect("a session"));
         assert_eq!(session.is_some(), self.manner.is_resumed, "the proxy gave no session ticket");
         let (is_over, took) = (AtomicBool::new(false), Mutex::new(vec![]));
         thread::scope(|scope| {
@@ -79,7 +79,7 @@ impl Clients {
                 scope.spawn(|| {
                     while !is_over.load(Relaxed) {
                         let begun = Instant::now();
-                        self.shake(proxy.address, session.as_ref());
+                        self.shake(proxy.address, session.as_deref());
                         took.lock().expect("no panic").push(begun.elapsed());
                     }
                 });
@@ -96,13 +96,15 @@ impl Clients {
     }
 
     /// One connection, from its opening until the proxy has closed it too.
-    fn shake(&self, address: SocketAddr, session: Option<&SslSession>) {
+    fn shake(&self, address: SocketAddr, session: Option<&[u8]>) {
         let stream = TcpStream::connect(address).expect("the proxy accepts");
         stream.set_nodelay(true).expect("a socket");
         let mut ssl = self.connector.configure().and_then(|it| it.into_ssl(NAME)).expect("a client");
         if let Some(session) = session {
-            // SAFETY: the session came from this very context.
-            unsafe { ssl.set_session(session) }.expect("a session of this version");
+            // One for each: OpenSSL resumes none again on which anything went wrong.
+            let session = SslSession::from_der(session).expect("a session");
+            // SAFETY: it has been on no context yet.
+            unsafe { ssl.set_session(&session) }.expect("a session of this version");
         }
         let mut stream = SslStream::new(ssl, stream).expect("a client");
         stream.connect().expect("a handshake");

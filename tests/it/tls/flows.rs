@@ -3,9 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::{CERTIFICATE, NAME, World, configured};
-use crate::harness::{Authority, Client, Gateway, Leaf, Peer, WebSocket, key};
+use crate::harness::{Authority, Client, Gateway, Leaf, Peer, WebSocket, key, within};
 
 /// Google's gRPC for Python on both sides, HTTP/2 and TLS on both sides, certificates from whoever connects behind.
 struct Calls {
@@ -185,6 +189,25 @@ async fn events_arrive_at_once() {
                 "{number}: {took:?}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_its_connection_ends_with_a_goodbye() {
+    // Without one nobody can tell its end from a connection that somebody cut (RFC 8446 section 6.1).
+    let world = World::start("").await;
+    for request in [
+        "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "GET /x HTTP/1.0\r\nHost: a\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ] {
+        let stream = TcpStream::connect(world.gateway.address(0)).await.expect("a connection");
+        let mut stream = world.tls().http1().connect(stream).await.expect("a handshake");
+        stream.write_all(request.as_bytes()).await.expect("a connection");
+        let mut answer = Vec::new();
+        let ended = within("the end", stream.read_to_end(&mut answer)).await;
+        assert!(answer.starts_with(b"HTTP/1."), "{request:?}: {answer:?}");
+        assert!(ended.is_ok(), "{request:?} was cut off: {ended:?}");
     }
 }
 
