@@ -1,7 +1,7 @@
 //! What the gateway costs beyond a bare Pingora proxy: CPU time, rate and latency of a request, side by side.
 //!
 //! `cargo bench --bench overhead` measures that, `-- growth` behind it what growth costs, and `-- methods` what each
-//! method of authentication does.
+//! method of authentication does, `-- tls` what TLS does.
 //!
 //! November 2026, two cores of an EPYC on which others were at work, two runs. The aim is 1.05 with the log and 1.03
 //! without it.
@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 mod growth;
 mod methods;
 mod rig;
+mod tls;
 
 use rig::{
     load::{Cost, OtherSide, Requests},
@@ -107,6 +108,9 @@ fn main() {
     }
     if std::env::args().any(|argument| argument == "methods") {
         return methods::run(cores);
+    }
+    if std::env::args().any(|argument| argument == "tls") {
+        return tls::run(cores);
     }
     let other_side = OtherSide::start();
     let bare = Process::bare(cores, other_side.upstream);

@@ -10,6 +10,8 @@
 use std::{rc::Rc, time::Duration};
 
 pub mod bare;
+pub mod certificate;
+pub mod handshakes;
 pub mod load;
 pub mod process;
 
@@ -17,8 +19,11 @@ pub mod process;
 pub fn has_played_a_part() -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let ["part", "bare", address, upstream] = arguments[..] else { return false };
-    bare::serve(address, upstream);
+    match arguments[..] {
+        ["part", "bare", address, upstream] => bare::serve(address, upstream, None),
+        ["part", "bare", address, upstream, cert, key] => bare::serve(address, upstream, Some((cert, key))),
+        _ => return false,
+    }
     true
 }
 

@@ -189,14 +189,14 @@ impl Started {
             current: current.clone(),
             runtime: runtime.get_handle().clone(),
         };
-        let watches = wishes.clone();
-        thread("watch", move || reload::watch(&current, &watches))?;
+        let (watched, watches) = (current.clone(), wishes.clone());
+        thread("watch", move || reload::watch(&watched, &watches))?;
         thread("reload", move || reloader.run(&received))?;
         let mut files = sockets.files;
         if let Some(control) = control {
             files.push(control.path().to_owned());
             let (wishes, serves) = (wishes.clone(), control::one_name(path));
-            let revoker = Revoker { services: services.clone(), runtime: runtime.get_handle().clone() };
+            let revoker = Revoker { services: services.clone(), runtime: runtime.get_handle().clone(), current };
             thread("control", move || control.serve(&wishes, &revoker, &serves))?;
         }
         announce(&services, &fixed, &addresses, generation, routes);

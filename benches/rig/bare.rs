@@ -24,14 +24,17 @@ impl ProxyHttp for Bare {
     }
 }
 
-/// Serves until it is killed.
+/// Serves until it is killed: by TLS where a certificate and its key are named.
 #[expect(clippy::disallowed_methods, reason = "the bare proxy is one as Pingora's own examples have it")]
-pub fn serve(address: &str, upstream: &str) {
+pub fn serve(address: &str, upstream: &str, certificate: Option<(&str, &str)>) {
     let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads: 1, ..ServerConf::default() });
     server.bootstrap();
     let bare = Bare(upstream.parse().expect("an address"));
     let mut service = http_proxy_service(&server.configuration, bare);
-    service.add_tcp(address);
+    match certificate {
+        None => service.add_tcp(address),
+        Some((cert, key)) => service.add_tls(address, cert, key).expect("a certificate and its key"),
+    }
     server.add_service(service);
     server.run_forever();
 }

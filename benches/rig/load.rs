@@ -11,14 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     runtime::Runtime,
     task::{LocalSet, spawn_local, yield_now},
 };
+use tokio_openssl::SslStream;
 
-use super::process::Process;
+use super::{certificate::NAME, process::Process};
 
 /// Connections that are kept and always busy.
 pub const CONNECTIONS: usize = 32;
@@ -75,10 +77,21 @@ pub struct Cost {
     pub p99: Duration,
 }
 
+impl Cost {
+    /// Of what took so long each, so much CPU time in all, and so long in all.
+    pub fn of(mut took: Vec<Duration>, cpu: Duration, wall: Duration) -> Self {
+        let count = took.len();
+        let (_, p99, _) = took.select_nth_unstable(count * 99 / 100);
+        Self { cpu: cpu.div_f64(count as f64), rate: count as f64 / wall.as_secs_f64(), p99: *p99 }
+    }
+}
+
 /// Clients and upstream.
 pub struct OtherSide {
     runtime: Runtime,
     tasks: LocalSet,
+    /// How the clients speak TLS, if they do.
+    tls: Option<SslConnector>,
     /// Where the upstream accepts connections. It answers while [`measure`](Self::measure) runs.
     pub upstream: SocketAddr,
 }
@@ -96,12 +109,19 @@ impl OtherSide {
                 spawn_local(answer(stream));
             }
         });
-        Self { runtime, tasks, upstream }
+        Self { runtime, tasks, tls: None, upstream }
+    }
+
+    /// With clients that speak TLS, by the version and cipher that the proxy likes best.
+    pub fn start_with_tls() -> Self {
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("OpenSSL");
+        connector.set_verify(SslVerifyMode::NONE);
+        Self { tls: Some(connector.build()), ..Self::start() }
     }
 
     /// Asks for `span`, after asking for `warm_up` unmeasured and, where the requests are a list, with each of them once.
     pub fn measure(&self, proxy: &Process, requests: &Requests, warm_up: Duration, span: Duration) -> Cost {
-        self.tasks.block_on(&self.runtime, measure(proxy, requests, warm_up, span))
+        self.tasks.block_on(&self.runtime, measure(proxy, self.tls.as_ref(), requests, warm_up, span))
     }
 }
 
@@ -112,10 +132,17 @@ struct Shared {
     took: RefCell<Vec<Duration>>,
 }
 
-async fn measure(proxy: &Process, requests: &Requests, warm_up: Duration, span: Duration) -> Cost {
+async fn measure(
+    proxy: &Process,
+    tls: Option<&SslConnector>,
+    requests: &Requests,
+    warm_up: Duration,
+    span: Duration,
+) -> Cost {
     let shared = Rc::new(Shared::default());
-    let connections: Vec<_> =
-        (0..CONNECTIONS).map(|_| spawn_local(ask(proxy.address, requests.clone(), shared.clone()))).collect();
+    let connections: Vec<_> = (0..CONNECTIONS)
+        .map(|_| spawn_local(connection(proxy.address, tls.cloned(), requests.clone(), shared.clone())))
+        .collect();
     let restless = shared.clone();
     let restless = spawn_local(async move {
         while !restless.is_over.get() {
@@ -133,20 +160,26 @@ async fn measure(proxy: &Process, requests: &Requests, warm_up: Duration, span: 
     let (begun, cpu_begun) = (Instant::now(), proxy.cpu_time());
     tokio::time::sleep(span).await;
     let (wall, cpu) = (begun.elapsed(), proxy.cpu_time() - cpu_begun);
-    let mut took = shared.took.take();
+    let took = shared.took.take();
 
     shared.is_over.set(true);
     for task in connections.into_iter().chain([restless]) {
         task.await.expect("the connection holds");
     }
-    let count = took.len();
-    let (_, p99, _) = took.select_nth_unstable(count * 99 / 100);
-    Cost { cpu: cpu.div_f64(count as f64), rate: count as f64 / wall.as_secs_f64(), p99: *p99 }
+    Cost::of(took, cpu, wall)
 }
 
-async fn ask(address: SocketAddr, requests: Requests, shared: Rc<Shared>) {
-    let mut stream = TcpStream::connect(address).await.expect("the proxy accepts");
+async fn connection(address: SocketAddr, tls: Option<SslConnector>, requests: Requests, shared: Rc<Shared>) {
+    let stream = TcpStream::connect(address).await.expect("the proxy accepts");
     stream.set_nodelay(true).expect("a socket");
+    let Some(tls) = tls else { return ask(stream, requests, shared).await };
+    let ssl = tls.configure().and_then(|it| it.into_ssl(NAME)).expect("a client");
+    let mut stream = SslStream::new(ssl, stream).expect("a client");
+    std::pin::Pin::new(&mut stream).connect().await.expect("a handshake");
+    ask(stream, requests, shared).await;
+}
+
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, requests: Requests, shared: Rc<Shared>) {
     let mut answer = Vec::with_capacity(8192);
     while !shared.is_over.get() {
         let number = shared.next.get();

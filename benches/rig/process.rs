@@ -14,8 +14,13 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::certificate::Certificate;
+
 /// The gateway, built with the bench's own profile.
 pub const GATEWAY: &str = env!("CARGO_BIN_EXE_portcullis");
+
+/// Debian's, as it is found.
+const NGINX: &str = "nginx";
 
 /// Far above what a start takes.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -72,18 +77,48 @@ pub struct Process {
 
 impl Process {
     /// A bare Pingora proxy in front of the upstream.
-    #[expect(clippy::disallowed_methods, reason = "nothing else runs here while it waits")]
     pub fn bare(cores: Cores, upstream: SocketAddr) -> Self {
+        let address = free_address();
+        let mut command = itself();
+        command.args(["part", "bare", &address.to_string(), &upstream.to_string()]);
+        Self::listening(cores, &mut command, address, None)
+    }
+
+    /// The same by TLS.
+    pub fn bare_by_tls(cores: Cores, upstream: SocketAddr, certificate: &Certificate) -> Self {
+        let address = free_address();
+        let mut command = itself();
+        command.args(["part", "bare", &address.to_string(), &upstream.to_string()]);
+        command.args([&certificate.cert, &certificate.key]);
+        Self::listening(cores, &mut command, address, None)
+    }
+
+    /// nginx with this configuration, in one process; `@DIR@` in it is a directory of its own, `@ADDRESS@` where it
+    /// shall listen.
+    pub fn nginx(cores: Cores, configuration: &str) -> Self {
+        let (dir, address) = (TempDir::new().expect("a temporary directory"), free_address());
+        let file = dir.path().join("nginx.conf");
+        let configuration = configuration.replace("@DIR@", &dir.path().display().to_string());
+        fs::write(&file, configuration.replace("@ADDRESS@", &address.to_string())).expect("a file in our directory");
+        // One process, so that its CPU time is all there is; the loop is that of a worker.
+        let mut command = Command::new(NGINX);
+        command.args(["-e", "stderr", "-g", "daemon off; master_process off;", "-p"]).arg(dir.path());
+        Self::listening(cores, command.arg("-c").arg(file), address, Some(dir))
+    }
+
+    /// One that does not say which port it was given, and was told.
+    #[expect(clippy::disallowed_methods, reason = "nothing else runs here while it waits")]
+    fn listening(cores: Cores, command: &mut Command, address: SocketAddr, dir: Option<TempDir>) -> Self {
         let begun = Instant::now();
-        // Pingora does not say which port it was given: one that is free now is named.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
-        let arguments = ["part", "bare", &address.to_string(), &upstream.to_string()];
-        let (child, _) = started(itself().args(arguments), cores.proxy);
+        let (child, _) = started(command, cores.proxy);
+        let mut process = Self { child, address, took_to_serve: Duration::ZERO, _dir: dir };
         while TcpStream::connect(address).is_err() {
-            assert!(begun.elapsed() < START_LIMIT, "the bare proxy does not listen");
+            assert!(begun.elapsed() < START_LIMIT, "{command:?} does not listen");
+            assert!(process.child.try_wait().is_ok_and(|ended| ended.is_none()), "{command:?} ended");
             thread::sleep(Duration::from_millis(5));
         }
-        Self { child, address, took_to_serve: begun.elapsed(), _dir: None }
+        process.took_to_serve = begun.elapsed();
+        process
     }
 
     /// The gateway with this configuration; `@DIR@` in it is a directory of its own. Its log is read and thrown away.
@@ -139,6 +174,21 @@ pub fn configuration(toml: &str) -> (TempDir, std::path::PathBuf) {
     let path: &Path = dir.path();
     fs::write(&file, toml.replace("@DIR@", &path.display().to_string())).expect("the directory can be written to");
     (dir, file)
+}
+
+/// The version of OpenSSL that nginx runs with, as OpenSSL writes it; `None` where there is no nginx.
+pub fn openssl_of_nginx() -> Option<String> {
+    let said = Command::new(NGINX).arg("-V").output().ok()?;
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    let line = said.lines().find_map(|line| line.strip_prefix("built with "))?;
+    // The second where both are named: it was built with one and found the other.
+    let found = line.split_once("(running with ").map_or(line, |(_, found)| found.trim_end_matches(')'));
+    Some(found.to_owned())
+}
+
+/// A port that is free now.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port")
 }
 
 fn itself() -> Command {

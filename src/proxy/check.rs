@@ -111,7 +111,7 @@ fn redirected(
         _ => HeaderValue::try_from(format!("https://{host}:{port}{target}")).ok(),
     };
     let problem = if location.is_some() { Problem::HttpsRequired } else { Problem::BadRequest };
-    Some(Answer { location, ..problem.into() })
+    Some(Answer { location: location.map(Box::new), ..problem.into() })
 }
 
 /// Why a head is refused: the row of the table, and words that are for the log alone.

@@ -154,7 +154,7 @@ pub struct Answer {
     /// For `Allow`.
     pub allow: Option<HeaderValue>,
     /// For `Location`.
-    pub location: Option<HeaderValue>,
+    pub location: Option<Box<HeaderValue>>,
 }
 
 impl From<Problem> for Answer {
@@ -198,7 +198,7 @@ impl Answer {
             set(header::ALLOW, allow.clone());
         }
         if let Some(location) = &self.location {
-            set(header::LOCATION, location.clone());
+            set(header::LOCATION, HeaderValue::clone(location));
         }
         if let Some(after) = self.retry_after {
             // Whole seconds, rounded up: a client that waits as told must not be early (RFC 9110 section 10.2.3).

@@ -27,6 +27,7 @@ type Likeness = Option<([u64; 3], [i64; 4])>;
 
 /// Looks at the files until nobody wants to hear of it. A change is told once the files are the same at two looks: a
 /// certificate and its key are written one after the other.
+#[expect(clippy::disallowed_methods, reason = "this is the watch's own thread, and time is all that it waits for")]
 pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<Wish>) {
     let mut told = likenesses(&current.load().settings);
     let mut before = told.clone();

@@ -11,6 +11,7 @@ use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 use super::{
     Fixed, Listener, Snapshot,
     instance::Instance,
+    mentions,
     route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
 };
@@ -50,6 +51,7 @@ pub fn compile(
         }
     };
     refuse_overlaps(&configuration, problems);
+    mentions::check(&configuration, &instances, problems);
     let listeners = listeners(&configuration, services, problems);
     let settings = Arc::new(settings(&configuration, &instances, listeners, problems));
     let built = Built {
@@ -167,7 +169,7 @@ fn instances(
         let fingerprint = Fingerprint::all(std::iter::once(policy.fingerprint).chain(of_credentials));
         let kept = before
             .and_then(|before| before.instances.get(&policy.key))
-            .filter(|kept| kept.fingerprint == fingerprint && policy.config.is_some() && kept.is_current(secrets));
+            .filter(|kept| kept.fingerprint == fingerprint && policy.is_whole() && kept.is_current(secrets));
         if let Some(kept) = kept {
             return Some(kept.clone());
         }

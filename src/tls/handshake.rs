@@ -18,10 +18,13 @@ use crate::config::file;
 /// What is found out in the course of a handshake. OpenSSL's callbacks have nothing but the connection to put it on.
 #[derive(Default)]
 pub(super) struct Seen {
-    asked: OnceLock<(Option<Box<str>>, Option<Arc<Name>>)>,
+    asked: OnceLock<Asked>,
     fault: OnceLock<Fault>,
     subject: OnceLock<String>,
 }
+
+/// Which name the client asked for, and what it gets.
+type Asked = (Option<Box<str>>, Option<Arc<Name>>);
 
 static SEEN: LazyLock<Index<Ssl, Arc<Seen>>> =
     LazyLock::new(|| Ssl::new_ex_index().expect("OpenSSL has room for one more index"));
@@ -143,9 +146,9 @@ pub struct Shaken {
 /// Shakes hands on a connection to this listener.
 pub async fn accept(tls: &Tls, plain: L4Stream) -> Shaken {
     let seen = Arc::new(Seen::default());
-    let made = Ssl::new(&tls.entry().1).and_then(|mut ssl| {
+    let made = Ssl::new(&tls.entry().1).map(|mut ssl| {
         ssl.set_ex_data(*SEEN, seen.clone());
-        Ok(ssl)
+        ssl
     });
     let Some(mut stream) = made.ok().and_then(|ssl| SslStream::new(ssl, plain).ok()) else {
         return Shaken { handshake: seen.told(Err(Failure::Malformed)), stream: None, secured: None };
@@ -185,7 +188,7 @@ impl Seen {
         if own.is_none() && clients.auth == file::ClientAuth::Required {
             return Err(Failure::NoCertificate);
         }
-        let sent = || ssl.peer_cert_chain().into_iter().flatten().map(|above| above.to_owned());
+        let sent = || ssl.peer_cert_chain().into_iter().flatten().map(ToOwned::to_owned);
         let certificate = own.map(|own| (own, sent().collect()));
         Secured::new(server_name.clone(), clients, certificate).map_err(|_| Failure::Malformed)
     }

@@ -127,7 +127,9 @@ impl Certificate {
         let is_fresh = (verdict.at.0..verdict.at.0 + VERDICT_SECONDS).contains(&now.0);
         if verdict.by != clients.fingerprint || !is_fresh {
             let outcome = match &clients.trust {
-                Some(trust) => trust.verify(&self.own, &self.sent, now).map(drop).map_err(|fault| fault.reason()),
+                Some(trust) => {
+                    trust.verify(&self.own, &self.sent, now).map(drop).map_err(portcullis_x509::Fault::reason)
+                }
                 None => Err(Reason::CertificateUnknownCa),
             };
             *verdict = Verdict { by: clients.fingerprint, at: now, outcome };

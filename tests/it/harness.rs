@@ -37,16 +37,20 @@ mod client;
 mod gateway;
 mod inspect;
 mod peer;
+mod revocation;
 mod systemd;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upstream;
 
 pub(crate) use authority::{Authority, KeyType, Leaf, Pair, Purpose};
 pub(crate) use client::{Asking, Client, Opened, Raw, Response, WebSocket, raw};
 pub(crate) use gateway::{Gateway, GatewayBuilder, Output, portcullis, program};
 pub(crate) use peer::Peer;
+pub(crate) use revocation::{Crl, ocsp};
 pub(crate) use systemd::Systemd;
+pub(crate) use tls::{Tls, TlsBuilder, s_client};
 pub(crate) use upstream::{RawUpstream, Recorded, Reply, TlsServer, Upstream};
 
 /// The longest that anything is waited for. Far above what a loaded machine with two cores needs.

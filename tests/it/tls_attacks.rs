@@ -1,7 +1,7 @@
 //! Ways around what a TLS listener asks for, each of which was open once.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::Write as _,
     net::{SocketAddr, TcpStream},
 };
 

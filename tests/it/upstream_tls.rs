@@ -3,7 +3,7 @@
 //!
 //! - `verified`: which certificates are taken, and as what the others are refused.
 //! - `own_certificate`: the gateway proves who it is.
-//! - `protocols`: HTTP/1.1, HTTP/2, gRPC, WebSocket, streams and large bodies.
+//! - `protocols`: HTTP/1.1, HTTP/2, trailers, WebSocket, streams and large bodies.
 //! - `reloaded`: files that change.
 
 mod own_certificate;

@@ -1,4 +1,4 @@
-//! Those who ask: an HTTP client for what is well formed, raw bytes for what is not, a WebSocket.
+//! Those who ask: an HTTP client for what is well formed, raw bytes for what is not, a WebSocket; by TLS or not.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -22,12 +22,17 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest as _},
 };
 
-use super::{AnyBody, Feed, LIMIT, chunks, within};
+use super::{
+    AnyBody, Feed, LIMIT, chunks,
+    tls::{Stream, Tls},
+    within,
+};
 
 /// A client of one address that keeps one connection, and opens another only when that one has been closed.
 pub(crate) struct Client {
     address: SocketAddr,
     version: Version,
+    tls: Option<Tls>,
     connection: Mutex<Connection>,
 }
 
@@ -45,12 +50,17 @@ enum Sender {
 impl Client {
     /// Speaks HTTP/1.1. Requests at the same time wait for each other; use one client each.
     pub(crate) fn http1(address: SocketAddr) -> Self {
-        Self { address, version: Version::HTTP_11, connection: Mutex::default() }
+        Self { address, version: Version::HTTP_11, tls: None, connection: Mutex::default() }
     }
 
     /// Speaks HTTP/2 by prior knowledge (RFC 9113 section 3.3). Requests at the same time share the connection.
     pub(crate) fn http2(address: SocketAddr) -> Self {
         Self { version: Version::HTTP_2, ..Self::http1(address) }
+    }
+
+    /// Speaks TLS, and by it the version of HTTP that it offers. Asks for the name that TLS asks for.
+    pub(crate) fn by_tls(address: SocketAddr, tls: &Tls) -> Self {
+        Self { version: tls.http(), tls: Some(tls.clone()), ..Self::http1(address) }
     }
 
     /// A request without a body.
@@ -69,7 +79,8 @@ impl Client {
         let mut request = Request::new(Full::default().boxed_unsync());
         *request.method_mut() = Method::from_bytes(method.as_bytes()).expect("a method; for others there is `raw`");
         *request.uri_mut() = target;
-        Asking { client: self, request, host: self.address.to_string() }
+        let name = self.tls.as_ref().and_then(Tls::asked_name);
+        Asking { client: self, request, host: name.map_or_else(|| self.address.to_string(), str::to_owned) }
     }
 
     /// How many connections it has opened so far.
@@ -99,7 +110,7 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Sender, hyper::Error> {
-        let stream = TokioIo::new(connect(self.address).await);
+        let stream = TokioIo::new(open(self.address, self.tls.as_ref()).await);
         // The connection's own task ends with the connection, or with the test's runtime.
         if self.version == Version::HTTP_2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
@@ -109,6 +120,15 @@ impl Client {
         let (sender, connection) = http1::handshake(stream).await?;
         tokio::spawn(connection);
         Ok(Sender::Http1(sender))
+    }
+}
+
+/// A connection that is ready to be spoken on.
+async fn open(address: SocketAddr, tls: Option<&Tls>) -> Box<dyn Stream> {
+    let stream = connect(address).await;
+    match tls {
+        None => Box::new(stream),
+        Some(tls) => Box::new(tls.connect(stream).await.unwrap_or_else(|error| panic!("no handshake: {error}"))),
     }
 }
 
@@ -168,7 +188,8 @@ impl Asking<'_> {
     pub(crate) async fn attempt(mut self) -> Result<Opened, hyper::Error> {
         if self.client.version == Version::HTTP_2 {
             let target = self.request.uri().path_and_query().map_or("/", |target| target.as_str());
-            let uri = format!("http://{}{target}", self.host).parse().expect("a host that a client would send");
+            let scheme = if self.client.tls.is_some() { "https" } else { "http" };
+            let uri = format!("{scheme}://{}{target}", self.host).parse().expect("a host that a client would send");
             *self.request.uri_mut() = uri;
         } else {
             let host = HeaderValue::from_str(&self.host).expect("a host that a client would send");
@@ -276,14 +297,27 @@ pub(crate) async fn raw(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Vec<u8>
 
 /// A connection on which nothing is done but what the test says.
 pub(crate) struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     received: Vec<u8>,
 }
 
 impl Raw {
     /// Opens it.
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        Self { stream: connect(address).await, received: Vec::new() }
+        Self { stream: open(address, None).await, received: Vec::new() }
+    }
+
+    /// Opens it, and shakes hands; the bytes go through TLS. What went wrong, where that failed.
+    pub(crate) async fn open_by_tls(address: SocketAddr, tls: &Tls) -> Result<Self, String> {
+        let stream = tls.connect(connect(address).await).await?;
+        Ok(Self { stream: Box::new(stream), received: Vec::new() })
+    }
+
+    /// Sends these bytes, and then shakes hands: what a load balancer does that says whose connection it brings.
+    pub(crate) async fn open_by_tls_after(address: SocketAddr, first: &[u8], tls: &Tls) -> Result<Self, String> {
+        let mut stream = connect(address).await;
+        stream.write_all(first).await.map_err(|error| error.to_string())?;
+        Ok(Self { stream: Box::new(tls.connect(stream).await?), received: Vec::new() })
     }
 
     /// Sends exactly these bytes. A peer that has already closed is no error: what it said before can be read.
@@ -324,17 +358,46 @@ impl Raw {
 }
 
 /// A WebSocket (RFC 6455) as a client sees it.
-pub(crate) struct WebSocket(WebSocketStream<TcpStream>);
+pub(crate) struct WebSocket(WebSocketStream<Box<dyn Stream>>);
 
 impl WebSocket {
     /// Shakes hands. The answer, where it is not 101.
     pub(crate) async fn open(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Result<Self, Response> {
-        let mut request = format!("ws://{address}{target}").into_client_request().expect("a target");
+        Self::open_on(open(address, None).await, &address.to_string(), target, headers).await
+    }
+
+    /// The same through TLS.
+    pub(crate) async fn open_by_tls(
+        address: SocketAddr,
+        tls: &Tls,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, Response> {
+        let host = tls.asked_name().map_or_else(|| address.to_string(), str::to_owned);
+        Self::open_on(open(address, Some(tls)).await, &host, target, headers).await
+    }
+
+    /// The same with another host than the one that TLS asks for.
+    pub(crate) async fn open_on_host(
+        address: SocketAddr,
+        tls: &Tls,
+        host: &str,
+        target: &str,
+    ) -> Result<Self, Response> {
+        Self::open_on(open(address, Some(tls)).await, host, target, &[]).await
+    }
+
+    async fn open_on(
+        stream: Box<dyn Stream>,
+        host: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, Response> {
+        let mut request = format!("ws://{host}{target}").into_client_request().expect("a target");
         for (name, value) in headers {
             let name: HeaderName = name.parse().expect("a header name");
             request.headers_mut().append(name, HeaderValue::from_str(value).expect("a header value"));
         }
-        let stream = connect(address).await;
         match within("a WebSocket handshake", client_async(request, stream)).await {
             Ok((socket, _)) => Ok(Self(socket)),
             Err(Error::Http(refused)) => {

@@ -95,6 +95,16 @@ impl Gateway {
         self.place.write_config(toml);
     }
 
+    /// The configuration as it lies there now.
+    pub(crate) fn configuration(&self) -> String {
+        fs::read_to_string(self.place.config()).expect("a file in our own directory")
+    }
+
+    /// Replaces a file beside the configuration in the same way.
+    pub(crate) fn replace(&self, path: &str, contents: impl AsRef<[u8]>) {
+        self.place.write(path, contents.as_ref());
+    }
+
     /// What `portcullis reload` says about the configuration that lies there now.
     pub(crate) async fn reload(&self) -> Output {
         self.reload_command().await
@@ -129,7 +139,7 @@ impl Gateway {
         self.wait_line(|line| line["event"] == "access" && is_it(line), LIMIT).await
     }
 
-    /// The first audit event, `authentication` or `authorization`, for which this is true.
+    /// The first audit event, `authentication`, `authorization` or `handshake`, for which this is true.
     pub(crate) async fn audit(&self, is_it: impl Fn(&Value) -> bool) -> Value {
         self.wait_line(|line| is_audit(line) && is_it(line), LIMIT).await
     }
@@ -162,7 +172,7 @@ impl Drop for Gateway {
 }
 
 fn is_audit(line: &Value) -> bool {
-    line["event"] == "authentication" || line["event"] == "authorization"
+    line["event"].as_str().is_some_and(|event| matches!(event, "authentication" | "authorization" | "handshake"))
 }
 
 /// What a gateway is started from.
@@ -176,6 +186,12 @@ impl GatewayBuilder {
     /// Runs this program in the place of `portcullis`.
     pub(crate) fn program(mut self, program: &Path) -> Self {
         self.place.program = program.into();
+        self
+    }
+
+    /// Takes another configuration.
+    pub(crate) fn toml(mut self, toml: &str) -> Self {
+        self.toml = toml.into();
         self
     }
 
@@ -205,9 +221,7 @@ impl GatewayBuilder {
 
     /// Puts a file beside the configuration.
     pub(crate) fn file(self, path: &str, contents: impl AsRef<[u8]>) -> Self {
-        let path = self.place.dir.path().join(path);
-        fs::create_dir_all(path.parent().expect("a file has a directory")).expect("a directory");
-        fs::write(path, contents).expect("a file beside the configuration");
+        self.place.write(path, contents.as_ref());
         self
     }
 
@@ -234,6 +248,14 @@ impl GatewayBuilder {
         let output = run(self.command(), "").await;
         assert_ne!(output.code, 0, "it should have been refused; it said:\n{}{}", output.stdout, output.stderr);
         (output.code, output.stderr)
+    }
+
+    /// How `portcullis check` judges it.
+    pub(crate) async fn check(self) -> Output {
+        self.place.write_config(&self.toml);
+        let mut command = self.place.command("check");
+        command.envs(self.environment.iter().map(|(name, value)| (name, self.place.filled(value))));
+        run(command, "").await
     }
 
     fn command(&self) -> Command {
@@ -313,10 +335,15 @@ impl Place {
     }
 
     fn write_config(&self, toml: &str) {
-        let text = self.filled(toml);
-        let new = self.dir.path().join("portcullis.toml.new");
-        fs::write(&new, text).expect("a file in our own directory");
-        fs::rename(&new, self.config()).expect("a rename in our own directory");
+        self.write("portcullis.toml", self.filled(toml).as_bytes());
+    }
+
+    fn write(&self, path: &str, contents: &[u8]) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().expect("a file has a directory")).expect("a directory");
+        let new = path.with_file_name("new");
+        fs::write(&new, contents).expect("a file in our own directory");
+        fs::rename(&new, path).expect("a rename in our own directory");
     }
 }
 

@@ -2,13 +2,12 @@ use std::pin::Pin;
 
 use http::Version;
 use openssl::ssl::{Ssl, SslVersion};
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 use tokio_openssl::SslStream;
 
 use super::{BY_CA, GATEWAY, assert_refused, at_loopback, before, get, is_kept, served_by};
-use crate::harness::{Authority, Client, Gateway, Leaf, Peer, Raw, TlsServer, Upstream, WebSocket};
+use crate::harness::{Authority, Client, Gateway, Raw, TlsServer, Upstream, WebSocket};
 
 /// What the server offers, what the file says, and what comes of it.
 #[tokio::test]
@@ -176,43 +175,4 @@ async fn grpc_trailers_come_through() {
         assert_eq!((answer.status, trailers["grpc-status"].as_bytes()), (200, &b"0"[..]), "{protocol}");
         assert_eq!((upstream.last().version, upstream.last().header("te")), (Version::HTTP_2, Some("trailers")));
     }
-}
-
-/// Both ends are Google's implementation: `grpcio` for Python.
-#[tokio::test]
-async fn a_grpc_client_and_a_grpc_server() {
-    let (authority, clients) = (Authority::new("ours"), Authority::new("clients"));
-    let server = authority.issue(Leaf::server("orders.internal"));
-    let own = clients.issue(Leaf::client("gateway"));
-    let mut peer = Peer::start("grpc_peer.py");
-    let port = peer.ask(&json!({
-        "serve": { "cert": server.chain_pem(), "key": server.key_pem(), "client_ca": clients.pem() },
-    }));
-    let says = "protocol = \"h2\"\n[upstreams.app.tls]\nca = \"ca.pem\"\nserver_name = \"orders.internal\"\n\
-                cert = \"own.pem\"\nkey = \"own.key\"";
-    let target = format!("\"127.0.0.1:{}\"", port["port"]);
-    let builder =
-        Gateway::builder(GATEWAY).set("TARGETS", &target).set("UPSTREAM", says).file("ca.pem", authority.pem());
-    let gateway = builder.file("own.pem", own.pem()).file("own.key", own.key_pem()).start().await;
-    let calls = [
-        (json!({ "unary": "hello" }), json!({ "code": "OK", "messages": ["hello by gateway"] })),
-        (json!({ "server_stream": "3" }), json!({ "code": "OK", "messages": ["0", "1", "2"] })),
-        (json!({ "client_stream": ["a", "b", "c"] }), json!({ "code": "OK", "messages": ["abc"] })),
-        (json!({ "both": ["x", "y", "z"] }), json!({ "code": "OK", "messages": ["x", "y", "z"] })),
-        (json!({ "fails": "why" }), json!({ "code": "FAILED_PRECONDITION", "details": "why", "messages": [] })),
-        (json!({ "too_late": "" }), json!({ "code": "DEADLINE_EXCEEDED", "messages": [] })),
-    ];
-    for (call, expected) in calls {
-        let mut call = call;
-        call["target"] = gateway.address(0).to_string().into();
-        let mut answer = peer.ask(&call);
-        if expected.get("details").is_none() {
-            answer.as_object_mut().expect("an object").remove("details");
-        }
-        assert_eq!(answer, expected, "{call}: {}", gateway.output());
-    }
-    drop(peer);
-    let mut other = Peer::start("grpc_peer.py");
-    let answer = other.ask(&json!({ "unary": "nobody serves", "target": gateway.address(0).to_string() }));
-    assert_eq!(answer["code"], "UNAVAILABLE", "502 is 14: {answer}");
 }
