@@ -22,6 +22,7 @@ use crate::{
     },
     services::Services,
     snapshot::{Snapshot, router::host_key},
+    telemetry::clock::rfc3339,
 };
 
 /// What the admin listener answers with.
@@ -115,16 +116,13 @@ impl Admin {
             "stopping": *self.closing.borrow(),
             "connections": self.open.connections(),
             "connections_turned_away": self.open.turned_away(),
+            "streams_refused": self.open.streams_refused(),
             "requests_in_flight": self.open.in_flight(),
             "log_lines_dropped": self.services.output.dropped(),
             "routes": routes.collect::<Vec<_>>(),
             "credentials": credentials.collect::<Vec<_>>(),
         })
     }
-}
-
-fn rfc3339(time: UnixTime) -> String {
-    jiff::Timestamp::from_second(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
 }
 
 fn is_bearer(value: &[u8], token: &Secret) -> bool {

@@ -5,6 +5,7 @@
 //! | 0 | done |
 //! | 1 | it failed: a port is taken, no gateway listens, input is wrong |
 //! | 2 | the configuration is wrong, or the command line is |
+//! | 3 | done, with a warning: `revoke`, where it has no effect, or another than was meant |
 
 mod check;
 mod completions;
@@ -19,7 +20,7 @@ mod run;
 
 use std::{
     io::{self, IsTerminal},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -28,7 +29,7 @@ use clap::{Parser, Subcommand};
 use crate::{config::Report, registry::Registry, signals};
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong.
+Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong; 3 done, with a warning (revoke).
 
 A first look: portcullis run -c conf/portcullis.toml";
 
@@ -67,18 +68,35 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+/// Where the configuration is, unless the command line says.
+const DEFAULT_CONFIG: &str = "/etc/portcullis/portcullis.toml";
+
 /// Where the configuration is.
 #[derive(clap::Args)]
 pub(crate) struct ConfigArgument {
     /// The configuration file.
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/portcullis/portcullis.toml")]
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
+}
+
+impl ConfigArgument {
+    /// The file; where nobody named one, and there is none in the usual place, that is what has to be said.
+    fn file(&self) -> Result<&Path, Failure> {
+        if self.config == Path::new(DEFAULT_CONFIG) && !self.config.exists() {
+            return Err(
+                Report::of_file(&self.config, "there is no such file: name the configuration with -c FILE").into()
+            );
+        }
+        Ok(&self.config)
+    }
 }
 
 /// Why a command failed.
 pub(crate) enum Failure {
     /// The configuration is wrong: exit code 2.
     Configuration(Report),
+    /// It was done, and hardly does what was meant: exit code 3.
+    Warned(String),
     /// Anything else: exit code 1.
     Other(String),
 }
@@ -121,6 +139,10 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
         Err(Failure::Other(why)) => {
             eprintln!("{} {why}", error_label());
             ExitCode::FAILURE
+        }
+        Err(Failure::Warned(why)) => {
+            eprintln!("warning: {why}");
+            ExitCode::from(3)
         }
         Err(Failure::Configuration(report)) => {
             eprint!("{report}");

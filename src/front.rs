@@ -16,6 +16,7 @@
 //! - `replayed`: a stream with bytes put back, for HTTP/2.
 //! - `life`: how long a request may last.
 //! - `open`: what is open and in flight, for limits and for the end of the process.
+//! - `streams`: how many requests of one HTTP/2 connection are in flight.
 
 mod connection;
 mod entrance;
@@ -24,11 +25,13 @@ mod life;
 mod open;
 mod proxy_protocol;
 mod replayed;
+mod streams;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use pingora_core::{
     apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     protocols::{
@@ -42,6 +45,7 @@ use self::{
     connection::{End, Expected, Opening, Waits},
     life::Timer,
     replayed::Replayed,
+    streams::Streams,
 };
 
 pub(crate) use self::head::is_authority;
@@ -49,6 +53,7 @@ pub use self::{
     entrance::{Entered, Entrance, Told},
     life::{StreamEnd, StreamLife, current_life},
     open::Open,
+    streams::CONNECTION_REQUESTS_MAX,
 };
 
 /// The limits of a listener's connections.
@@ -105,8 +110,9 @@ impl Fault {
 }
 
 /// Makes the whole HTTP/1 response to a request that ends here: status line, headers, body. The engine's one table
-/// makes it, and logs and counts it as well. A peer without an internet address (a Unix socket) is `0.0.0.0:0`.
-pub type Refuse = Arc<dyn Fn(Fault, SocketAddr) -> Bytes + Send + Sync>;
+/// makes it, and logs and counts it as well. A peer without an internet address (a Unix socket) is `0.0.0.0:0`. Over TLS
+/// the response has the listener's `Strict-Transport-Security` (RFC 6797 section 7.1), if it has any.
+pub type Refuse = Arc<dyn Fn(Fault, SocketAddr, Option<&HeaderValue>) -> Bytes + Send + Sync>;
 
 /// What a listening service runs: see the module.
 pub struct Front<A> {
@@ -126,7 +132,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         options.h2c = true;
         options.h2_idle_timeout = Some(limits.idle_timeout);
         let (max_age, body_timeout) = (limits.max_stream_age, limits.body_timeout);
-        let app = Arc::new(App { inner: app, options, open, max_age, body_timeout });
+        let app = Arc::new(App { inner: app, options, open, max_age, body_timeout, streams: Arc::default() });
         Self { app, limits, refuse, entrance }
     }
 
@@ -157,20 +163,22 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
                 Ok(Opening::Head(head)) => head,
                 Ok(Opening::Preface(read)) => return self.http2(Replayed::new(read, stream), closing).await,
                 Err(End::Refuse(fault)) if expected != Expected::Http2 => {
-                    let answer = (self.refuse)(fault, connection::peer(&*stream));
+                    let listener = self.entrance.listener();
+                    let hsts = listener.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some());
+                    let answer = (self.refuse)(fault, connection::peer(&*stream), hsts);
                     return connection::refuse(&mut stream, &answer).await;
                 }
-                Err(_) => return,
+                Err(_) => return connection::farewell(&mut stream).await,
             };
             // Only the first bytes of a connection can be the preface (RFC 9113 section 3.4).
             expected = Expected::Http1;
             let session = self.session(stream, head, settings.take(), closing);
             life.reset();
             let Some(reused) = self.app.serve(session, closing, &life, &mut pulse).await else { return };
-            if *closing.borrow() {
-                return;
-            }
             (stream, settings) = reused.consume();
+            if *closing.borrow() {
+                return connection::farewell(&mut stream).await;
+            }
         }
     }
 
@@ -200,7 +208,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
 
     /// An HTTP/2 connection; each of its streams comes back through [`App::process_new_http`].
     async fn http2(&self, stream: Replayed, closing: &ShutdownWatch) {
-        self.app.process_new(Box::new(stream), closing).await;
+        let app = Arc::new(self.app.for_connection());
+        app.process_new(Box::new(stream), closing).await;
     }
 }
 
@@ -226,9 +235,22 @@ struct App<A> {
     open: Arc<Open>,
     max_age: Duration,
     body_timeout: Duration,
+    /// Of one HTTP/2 connection; over HTTP/1 requests come one after the other.
+    streams: Arc<Streams>,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
+    /// The same for the streams of one connection, which Pingora hands over without saying whose they are.
+    fn for_connection(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            options: self.options.clone(),
+            open: self.open.clone(),
+            streams: Arc::default(),
+            ..*self
+        }
+    }
+
     /// One request. When its life is over it is dropped where it stands: an HTTP/1 connection closes, an HTTP/2 stream
     /// is reset. Whoever must see the end of it (the log line) does so in `Drop`.
     async fn serve(
@@ -256,6 +278,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for App<A> {
         session: ServerSession,
         closing: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        let Some(_stream) = self.streams.begin() else {
+            self.open.refuse_stream();
+            streams::refuse(session);
+            return None;
+        };
         self.serve(session, closing, &Arc::default(), &mut Timer::default()).await
     }
 

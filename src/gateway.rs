@@ -13,7 +13,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use log::{Level, LevelFilter};
 use parking_lot::Mutex;
 use pingora_core::{
@@ -28,7 +27,7 @@ use crate::{
     admin::Admin,
     config::{Report, file},
     control::{self, Control, Revoker},
-    front::{Entrance, Fault, Front, Limits, Open},
+    front::{Entrance, Fault, Front, Limits, Open, Refuse},
     proxy::{
         Proxy,
         refusal::{Answer, Problem},
@@ -190,14 +189,14 @@ impl Started {
             current: current.clone(),
             runtime: runtime.get_handle().clone(),
         };
-        let watches = wishes.clone();
-        thread("watch", move || reload::watch(&current, &watches))?;
+        let (watched, watches) = (current.clone(), wishes.clone());
+        thread("watch", move || reload::watch(&watched, &watches))?;
         thread("reload", move || reloader.run(&received))?;
         let mut files = sockets.files;
         if let Some(control) = control {
             files.push(control.path().to_owned());
             let (wishes, serves) = (wishes.clone(), control::one_name(path));
-            let revoker = Revoker { services: services.clone(), runtime: runtime.get_handle().clone() };
+            let revoker = Revoker { services: services.clone(), runtime: runtime.get_handle().clone(), current };
             thread("control", move || control.serve(&wishes, &revoker, &serves))?;
         }
         announce(&services, &fixed, &addresses, generation, routes);
@@ -377,9 +376,9 @@ fn entrance(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snaps
 }
 
 /// Answers a request whose head never became one.
-fn refuse(services: &Arc<Services>) -> Arc<dyn Fn(Fault, SocketAddr) -> Bytes + Send + Sync> {
+fn refuse(services: &Arc<Services>) -> Refuse {
     let services = services.clone();
-    Arc::new(move |fault, peer| {
+    Arc::new(move |fault, peer, hsts| {
         let problem = match fault {
             Fault::BadRequest(_) => Problem::BadRequest,
             Fault::MethodNotAllowed => Problem::MethodNotAllowed,
@@ -407,7 +406,7 @@ fn refuse(services: &Arc<Services>) -> Arc<dyn Fn(Fault, SocketAddr) -> Bytes + 
             error: Some(fault.why()),
             user_agent: None,
         });
-        Answer::from(problem).bytes(id.as_str())
+        Answer::from(problem).bytes(id.as_str(), hsts)
     })
 }
 

@@ -9,7 +9,7 @@ use portcullis_plugin::{
 };
 
 use crate::config::{
-    node::Node,
+    node::{Node, Partly},
     problem::{Problems, suggestion},
 };
 
@@ -26,8 +26,8 @@ pub struct Kind {
     pub name: &'static str,
     /// Whether a consumer's entry holds a secret.
     pub holds_secrets: bool,
-    /// Decodes a policy's configuration.
-    pub config: fn(Node<'_>, &mut Problems) -> Option<Decoded>,
+    /// Decodes a policy's configuration, as far as that goes.
+    pub config: fn(Node<'_>, &mut Problems) -> Option<Partly<Decoded>>,
     /// Decodes a consumer's entry.
     pub credential: fn(Node<'_>, &mut Problems) -> Option<Own>,
     /// Builds the hooks of a policy.
@@ -58,7 +58,10 @@ impl Registry {
         let kind = Kind {
             name: P::NAME,
             holds_secrets: P::HOLDS_SECRETS,
-            config: |node, problems| node.decode::<P::Config>(problems).map(|config| Box::new(config) as Decoded),
+            config: |node, problems| {
+                let partly = node.decode_partly::<P::Config>(problems)?;
+                Some(partly.map(|config| Box::new(config) as Decoded))
+            },
             credential: |node, problems| node.decode::<P::Credential>(problems).map(|own| Arc::new(own) as Own),
             build: |config, cx| {
                 let config = config.downcast::<P::Config>().expect("a kind builds what it decoded");

@@ -148,7 +148,8 @@ impl Reloader {
         let snapshot = Arc::new(snapshot);
         self.current.store(snapshot.clone());
         adopt(&snapshot, &self.services, &self.runtime);
-        let counts = [changes.added.len(), changes.changed.len(), changes.removed.len()];
+        let changed = changes.changed.len() + changes.reread.len();
+        let counts = [changes.added.len(), changed, changes.removed.len()];
         let [added, changed, removed] = counts.map(|count| Value::Number(count as u64));
         self.services.output.note(&Note {
             level: Level::Info,

@@ -31,7 +31,7 @@ pub struct Services {
     /// Where bodies are held.
     pub room: Arc<Room>,
     /// What TLS sessions are sealed with.
-    pub tickets: TicketKeys,
+    pub tickets: Arc<TicketKeys>,
     /// Audit events found no room in spite of waiting, and none has been queued since.
     pub is_audit_stuck: AtomicBool,
     usage: Mutex<Used>,
@@ -46,7 +46,7 @@ impl Services {
             metrics,
             output,
             store: Arc::new(LocalStore::default()),
-            tickets: TicketKeys::random().expect("a machine without random numbers keeps no secret"),
+            tickets: Arc::new(TicketKeys::random().expect("a machine without random numbers keeps no secret")),
             is_audit_stuck: AtomicBool::new(false),
             usage: Mutex::default(),
             shared: Mutex::default(),

@@ -4,10 +4,15 @@
 mod compile;
 pub mod instance;
 mod listener;
+mod mentions;
 pub mod route;
 pub mod router;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use portcullis_plugin::Credential;
 
@@ -79,6 +84,9 @@ pub struct Changes {
     pub added: Vec<String>,
     pub changed: Vec<String>,
     pub removed: Vec<String>,
+    /// Routes about which the configuration says the same, each with a policy of it that was built anew all the same: a
+    /// file or a secret that it reads is another.
+    pub reread: Vec<(String, String)>,
 }
 
 impl Snapshot {
@@ -97,6 +105,30 @@ impl Snapshot {
             .removed
             .extend(before.fingerprints.keys().filter(|name| !self.fingerprints.contains_key(*name)).cloned());
         [&mut changes.added, &mut changes.changed, &mut changes.removed].into_iter().for_each(|names| names.sort());
+        changes.reread = self.reread_since(before);
         changes
+    }
+
+    /// Of the routes that say the same as before, those with a policy that was built anew.
+    fn reread_since(&self, before: &Self) -> Vec<(String, String)> {
+        let is_rebuilt = |(name, now): &(&String, &Arc<Instance>)| {
+            let old = before.instances.get(*name);
+            old.is_some_and(|old| old.fingerprint == now.fingerprint && !Arc::ptr_eq(old, now))
+        };
+        let rebuilt: HashSet<&str> = self.instances.iter().filter(is_rebuilt).map(|(name, _)| name.as_str()).collect();
+        if rebuilt.is_empty() {
+            return Vec::new();
+        }
+        let says_the_same = |route: &&Arc<Route>| {
+            let name = &*route.record.name;
+            self.fingerprints.get(name).is_some_and(|now| before.fingerprints.get(name) == Some(now))
+        };
+        let reread = self.routes.iter().filter(says_the_same).filter_map(|route| {
+            let policy = route.policies().find(|policy| rebuilt.contains(policy))?;
+            Some((route.record.name.to_string(), policy.to_owned()))
+        });
+        let mut reread: Vec<_> = reread.collect();
+        reread.sort();
+        reread
     }
 }

@@ -11,6 +11,7 @@
 //! - `context`: what OpenSSL has to be told.
 //! - `handshake`: one handshake, and why it failed.
 //! - `secured`: a connection after it, looked at again for each request.
+//! - `files`: reading what paths were given for.
 //! - `ffi`: what OpenSSL can do and its Rust crate does not show.
 //!
 //! # The danger
@@ -21,12 +22,18 @@ mod certificate;
 mod clients;
 mod context;
 mod ffi;
+mod files;
 mod handshake;
 mod names;
 mod secured;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use arc_swap::ArcSwap;
 use openssl::ssl::SslContext;
 use portcullis_plugin::{SecretSource, UnixTime};
 
@@ -41,7 +48,10 @@ pub use self::{
 
 /// What one listener speaks.
 pub struct Tls {
-    entry: SslContext,
+    file: file::Tls,
+    /// What connections begin with, and the number of the key that seals their sessions.
+    entry: ArcSwap<(u64, SslContext)>,
+    tickets: Arc<TicketKeys>,
     names: Arc<Names>,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
@@ -60,7 +70,7 @@ impl Tls {
         draft: &TlsDraft<'_>,
         listener: usize,
         secrets: &Secrets,
-        tickets: &TicketKeys,
+        tickets: &Arc<TicketKeys>,
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
@@ -79,6 +89,7 @@ impl Tls {
             .iter()
             .filter_map(|(name, draft)| Some((name.text.as_str(), Arc::new(Clients::read(draft, secrets, problems)?))))
             .collect();
+        warn_of_strangers(draft, &certificates, problems);
         certificate::refuse_twins(&certificates, &draft.location, problems);
         let clients = clients.filter(|_| problems.len() == before)?;
         let names = Names::build(&draft.file, listener, &certificates, &clients, &of_names);
@@ -88,7 +99,9 @@ impl Tls {
         });
         match built {
             Ok((entry, names)) => Some(Self {
-                entry,
+                file: draft.file.clone(),
+                entry: ArcSwap::from_pointee(entry),
+                tickets: tickets.clone(),
                 names,
                 handshake_timeout: draft.file.handshake_timeout.0,
                 watch: draft.file.watch.map(|every| every.0),
@@ -99,6 +112,33 @@ impl Tls {
                 draft.location.problem(problems, "", format!("OpenSSL does not take this: {error}"));
                 None
             }
+        }
+    }
+}
+
+impl Tls {
+    /// What a connection that comes now begins with. Where the key of sessions was replaced it is made anew.
+    fn entry(&self) -> Arc<(u64, SslContext)> {
+        let entry = self.entry.load_full();
+        if entry.0 == self.tickets.number(Instant::now()) {
+            return entry;
+        }
+        // OpenSSL took all of it before: what can go wrong is memory, and then the old key is better than no connection.
+        let Ok(anew) = context::entry(&self.file, &self.names, &self.tickets) else { return entry };
+        let anew = Arc::new(anew);
+        self.entry.store(anew.clone());
+        anew
+    }
+}
+
+/// Says where what the file says of a name is about a name that no certificate has: it is hardly the one that was meant,
+/// and the one that was meant goes without.
+fn warn_of_strangers(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], problems: &mut Problems) {
+    for (name, _) in &draft.names {
+        let known = certificates.iter().flat_map(|certificate| certificate.names.iter().map(String::as_str));
+        if !names::covers(known, &name.text) {
+            let text = "no certificate of this listener is for this name";
+            problems.warn(name.file, name.span.clone(), name.path.clone(), text);
         }
     }
 }

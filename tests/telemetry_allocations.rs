@@ -86,6 +86,7 @@ fn a_warm_request_allocates_nothing_for_its_lines_and_numbers() {
         tenant: None,
         issuer: None,
         credentials: &[],
+        claimed: None,
         address: Ipv4Addr::LOCALHOST.into(),
         method: "GET",
         path: "/orders",

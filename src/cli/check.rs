@@ -19,7 +19,7 @@ pub(super) struct Arguments {
 
 /// `portcullis check`: everything that a start does, but nothing is bound, connected or published.
 pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Failure> {
-    let path = &arguments.config.config;
+    let path = arguments.config.file()?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), Box::new(|| 0), Box::new(|| 0));
     let services = Services::new(Arc::new(metrics), Output::start(std::io::sink())?);
     let snapshot = reload::load(path, registry, &services, None, arguments.no_secrets)?;

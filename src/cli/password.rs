@@ -73,6 +73,11 @@ fn read_password(input: &mut impl Read) -> Result<Secret, String> {
     read.map_err(|error| format!("cannot read the password: {error}"))?;
     let line = text.expose();
     let line = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
+    if line.is_empty() {
+        return Err(
+            "no password came on standard input: `printf %s \"$PASSWORD\" | portcullis password hash`".to_owned()
+        );
+    }
     // What is not UTF-8 counts by its bytes here, and is refused when it is hashed.
     let chars = str::from_utf8(line).map_or(line.len(), |text| text.chars().count());
     if chars < PASSWORD_MIN_CHARS {

@@ -60,6 +60,7 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
 
 /// One line a field: name, type, whether it is required, default, and what it is for.
 fn fields(schema: &Value, root: &Value, out: &mut impl Write) -> Result<(), Failure> {
+    let schema = resolve(schema, root);
     let Some(properties) = schema["properties"].as_object() else {
         writeln!(out, "  (nothing)")?;
         return Ok(());

@@ -20,32 +20,37 @@ pub(super) struct Arguments {
 
 /// `portcullis reload`.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let socket = socket(arguments.socket.as_deref(), &arguments.config)?;
-    let reloaded = control::ask(&socket, &arguments.config.config)
+    let file = arguments.config.file()?;
+    let socket = socket(arguments.socket.as_deref(), file)?;
+    let reloaded = control::ask(&socket, file)
         .map_err(|error| Failure::Other(format!("no gateway answers at {}: {error}", socket.display())))?;
     let Some(changes) = reloaded.changes else {
         return Err(Failure::Configuration(Report(reloaded.errors)));
     };
     let mut out = std::io::stdout();
     writeln!(out, "generation {} serves, {} routes", reloaded.generation, reloaded.routes)?;
-    for (sign, names) in [('+', &changes.added), ('~', &changes.changed), ('-', &changes.removed)] {
-        for name in names {
-            writeln!(out, "{sign} {name}")?;
-        }
+    let lines = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>();
+    let reread = changes.reread.iter();
+    let reread =
+        reread.map(|(route, policy)| format!("~ {route} (policy {policy}: a file or a secret it reads changed)"));
+    let mut changed: Vec<_> = lines('~', &changes.changed).into_iter().chain(reread).collect();
+    changed.sort();
+    for line in lines('+', &changes.added).iter().chain(&changed).chain(&lines('-', &changes.removed)) {
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }
 
 /// Where the gateway that serves this file can be asked.
-pub(super) fn socket(said: Option<&Path>, config: &ConfigArgument) -> Result<PathBuf, Failure> {
+pub(super) fn socket(said: Option<&Path>, config: &Path) -> Result<PathBuf, Failure> {
     let socket = said.map(Path::to_owned).or_else(|| configured(config)).or_else(control::default_path);
     socket.ok_or_else(|| Failure::Other("there is no runtime directory to find a gateway in; say --socket".into()))
 }
 
 /// `server.control` of the file, also of one that has errors: what is wrong with it is the gateway's to say, if it can be
 /// found. Where the parser lost its way before that line, the line alone is looked for.
-fn configured(config: &ConfigArgument) -> Option<PathBuf> {
-    let source = Source::read(&config.config).ok()?;
+fn configured(config: &Path) -> Option<PathBuf> {
+    let source = Source::read(config).ok()?;
     let (root, errors) = toml::de::DeTable::parse_recoverable(&source.text);
     let control = root.get_ref().get("server").and_then(|server| server.get_ref().get("control"));
     let control = control.and_then(|control| control.get_ref().as_str().map(PathBuf::from));

@@ -11,7 +11,10 @@ use serde::{
 };
 
 use super::{ConfigArgument, Failure, reload};
-use crate::control::{self, Revoke};
+use crate::{
+    control::{self, Revoke},
+    telemetry::clock::rfc3339,
+};
 
 #[derive(clap::Args)]
 #[group(id = "which", required = true, multiple = false, args = ["token_id", "subject", "all_tokens"])]
@@ -76,9 +79,10 @@ impl Arguments {
 
 /// `portcullis revoke`.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let socket = reload::socket(arguments.socket.as_deref(), &arguments.config)?;
+    let file = arguments.config.file()?;
+    let socket = reload::socket(arguments.socket.as_deref(), file)?;
     let revoke = Revoke {
-        serves: control::one_name(&arguments.config.config),
+        serves: control::one_name(file),
         revocation: arguments.revocation(),
         keep_s: arguments.keep.0.as_secs(),
     };
@@ -88,6 +92,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Other(format!("nothing is revoked: {why}")));
     }
     let mut out = std::io::stdout();
-    writeln!(out, "revoked for {}; the gateway remembers it until it is restarted", arguments.keep)?;
-    Ok(())
+    writeln!(out, "revoked: {}", in_words(&revoke.revocation))?;
+    let until = rfc3339(UnixTime::now().after(arguments.keep.0));
+    writeln!(out, "the gateway remembers it for {}, until {until}; a restart forgets it", arguments.keep)?;
+    revoked.warning.map_or(Ok(()), |why| Err(Failure::Warned(why)))
+}
+
+/// What is revoked. What a caller wrote is shown so that a terminal does not act on it.
+fn in_words(revocation: &Revocation) -> String {
+    let issuer = revocation.issuer().escape_debug();
+    match revocation {
+        Revocation::Token { jti, .. } => format!("the token `{}` of `{issuer}`", jti.escape_debug()),
+        Revocation::Subject { subject, issued_until, .. } => {
+            let (subject, until) = (subject.escape_debug(), rfc3339(*issued_until));
+            format!("tokens of `{issuer}` for `{subject}` that were issued until {until}")
+        }
+        Revocation::Issuer { issued_until, .. } => {
+            format!("all tokens of `{issuer}` that were issued until {}", rfc3339(*issued_until))
+        }
+        Revocation::Version { subject, at_least, .. } => {
+            format!("tokens of `{issuer}` for `{}` below version {at_least}", subject.escape_debug())
+        }
+    }
 }

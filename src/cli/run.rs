@@ -6,7 +6,7 @@ use crate::{
 
 /// `portcullis run`.
 pub(super) fn run(arguments: &ConfigArgument, registry: Registry) -> Result<(), Failure> {
-    gateway::run(&arguments.config, registry).map_err(|error| match error {
+    gateway::run(arguments.file()?, registry).map_err(|error| match error {
         StartError::Configuration(report) => Failure::Configuration(report),
         StartError::System(..) => Failure::Other(error.to_string()),
     })

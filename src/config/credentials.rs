@@ -1,6 +1,6 @@
 use std::{
     any::Any,
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -92,14 +92,22 @@ pub enum Opens {
     Named(Vec<String>),
 }
 
-/// `[consumers]`: who is known, and by what.
+/// Who is known, and by what.
+pub(super) struct Known {
+    pub consumers: HashMap<String, Arc<Consumer>>,
+    pub credentials: Vec<CredentialDraft>,
+    /// The ids of all credentials, also of those that are wrong.
+    pub ids: HashSet<String>,
+}
+
+/// Reads `[consumers]`.
 pub(super) fn read(
     nodes: Vec<(Name, Node<'_>)>,
     registry: &Registry,
     references: &References<'_>,
     has_public_listener: bool,
     problems: &mut Problems,
-) -> (HashMap<String, Arc<Consumer>>, Vec<CredentialDraft>) {
+) -> Known {
     let mut consumers = HashMap::with_capacity(nodes.len());
     let mut credentials = Vec::with_capacity(nodes.len());
     let mut seen = Seen::default();
@@ -123,13 +131,14 @@ pub(super) fn read(
                 let why = "which everybody knows: it works on loopback listeners alone";
                 entry.problem(problems, format!("this is the sample {sample}, {why}"));
             }
-            if let Some(mut draft) = draft(entry, &consumer, about, registry, references, problems) {
-                seen.check(&mut draft, registry, problems);
+            if let Some(mut draft) = draft(entry, &consumer, about, registry, references, &mut seen, problems) {
+                seen.check_secret(&mut draft, registry, problems);
                 credentials.push(draft);
             }
         }
     }
-    (consumers, credentials)
+    let ids = seen.ids.into_keys().map(|(_, id)| id).collect();
+    Known { consumers, credentials, ids }
 }
 
 fn draft(
@@ -138,6 +147,7 @@ fn draft(
     about: Fingerprint,
     registry: &Registry,
     references: &References<'_>,
+    seen: &mut Seen,
     problems: &mut Problems,
 ) -> Option<CredentialDraft> {
     let location = Location::of(&entry);
@@ -150,8 +160,13 @@ fn draft(
     }
     let id = common.entry("id").and_then(|id| id.name());
     let own_fingerprint = Fingerprint::of_any_case(&entry);
+    // Before the entry is decoded, so that one that is wrong elsewhere is checked as well.
     if let Some(kind) = kind {
         references.check(kind.name, &common, problems);
+        id.iter().for_each(|id| seen.check_id(kind.name, id, &location.path, problems));
+    } else {
+        // There may be somebody who names it.
+        id.iter().for_each(|id| _ = seen.ids.insert((UNKNOWN, id.text.clone()), location.path.clone()));
     }
     let common = common.decode::<file::CredentialCommon>(problems);
     let kind = kind?;
@@ -190,6 +205,9 @@ fn draft(
 static COMMON: [&str; 11] =
     ["id", "enabled", "not_before", "expires", "created", "scopes", "routes", "addresses", "policies", "owner", "tier"];
 
+/// The kind of a credential whose plugin is not known.
+const UNKNOWN: &str = "";
+
 /// The same id twice is an error; the same secret twice too.
 #[derive(Default)]
 struct Seen {
@@ -198,19 +216,21 @@ struct Seen {
 }
 
 impl Seen {
-    fn check(&mut self, draft: &mut CredentialDraft, registry: &Registry, problems: &mut Problems) {
-        let path = || draft.location.path.clone();
-        match self.ids.entry((draft.kind, draft.id.text.clone())) {
-            Entry::Vacant(free) => _ = free.insert(path()),
+    fn check_id(&mut self, kind: &'static str, id: &Name, path: &str, problems: &mut Problems) {
+        match self.ids.entry((kind, id.text.clone())) {
+            Entry::Vacant(free) => _ = free.insert(path.to_owned()),
             Entry::Occupied(first) => {
-                draft.id.problem(problems, format!("`{}` is the id of {} already", draft.id.text, first.get()));
+                id.problem(problems, format!("`{}` is the id of {} already", id.text, first.get()));
             }
         }
+    }
+
+    fn check_secret(&mut self, draft: &mut CredentialDraft, registry: &Registry, problems: &mut Problems) {
         if registry.kind(draft.kind).is_some_and(|kind| !kind.holds_secrets) {
             return;
         }
         match self.secrets.entry((draft.kind, draft.own_fingerprint)) {
-            Entry::Vacant(free) => _ = free.insert(path()),
+            Entry::Vacant(free) => _ = free.insert(draft.location.path.clone()),
             Entry::Occupied(first) => {
                 draft.location.problem(problems, "", format!("this is the same secret as that of {}", first.get()));
                 draft.is_twin = true;

@@ -135,14 +135,21 @@ fn tls<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<TlsDraft<'i>> 
         }
         known.extend(ClientsDraft::read(node, problems).map(|clients| (name, clients)));
     }
+    let of_ciphers = node.span_of("ciphers");
     let also_known = &["names", "client_auth", "client_ca", "client_crl", "crl", "max_chain_depth"];
-    let file = node.knowing(also_known).decode(problems)?;
+    let file = node.knowing(also_known).decode::<file::Tls>(problems)?;
+    if file.ciphers.is_some() && file.min_version == file::Version::Tls13 {
+        let text = "these are for TLS 1.2, which `min_version` leaves out; for 1.3 there are `ciphersuites`";
+        problems.add(location.file, of_ciphers, format!("{}.ciphers", location.path), text);
+    }
     Some(TlsDraft { file, clients: clients?, names: known, location })
 }
 
-/// As a client asks for it (RFC 6066 section 3): a name, no address.
+/// As a client asks for it (RFC 6066 section 3): a name, no address, which no client asks for.
 fn is_server_name(name: &str) -> bool {
     let exact = name.strip_prefix("*.").unwrap_or(name);
     let key = crate::snapshot::router::host_key(exact.as_bytes());
-    key.is_some_and(|key| key == exact) && !exact.contains(':') && !exact.starts_with('[') && !exact.is_empty()
+    let is_host = key.is_some_and(|key| key == exact) && !exact.contains([':', '[', '*']) && !exact.is_empty();
+    // The top of a name is never a number: whatever ends in one is read as an address by some (WHATWG URL, 3.5).
+    is_host && !exact.rsplit('.').next().is_some_and(|top| top.bytes().all(|byte| byte.is_ascii_digit()))
 }

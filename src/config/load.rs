@@ -12,7 +12,7 @@ use super::{
     file,
     fingerprint::Fingerprint,
     listeners::{self, ListenerDraft, takes_a_port},
-    node::{Name, Node},
+    node::{Name, Node, Partly},
     problem::{Problems, suggestion},
     references::References,
     routes::{Defaults, Known, Named, RouteDraft},
@@ -49,6 +49,8 @@ pub struct Configuration<'i> {
     pub consumers: HashMap<String, Arc<Consumer>>,
     /// Their credentials.
     pub credentials: Vec<CredentialDraft>,
+    /// The ids of all of them, also of those that are wrong.
+    pub credential_ids: HashSet<String>,
     /// Where secrets come from in this run.
     pub secrets: Secrets,
 }
@@ -78,8 +80,8 @@ pub struct PolicyDraft<'i> {
     pub route: Option<String>,
     /// Its plugin.
     pub kind: Kind,
-    /// Its configuration; absent where that is wrong.
-    pub config: Option<Decoded>,
+    /// Its configuration, as far as it could be decoded; absent where it could not be at all.
+    pub config: Option<Partly<Decoded>>,
     /// Of its plugin and configuration.
     pub fingerprint: Fingerprint,
     /// Where it stands.
@@ -109,6 +111,21 @@ impl<'i> PolicyDraft<'i> {
         let path =
             if field.is_empty() { self.location.path.clone() } else { format!("{}.{field}", self.location.path) };
         problems.add(self.location.file, self.node.span_of(field), path, text);
+    }
+
+    /// Whether its configuration could be decoded.
+    pub fn is_whole(&self) -> bool {
+        self.config.as_ref().is_some_and(Partly::is_whole)
+    }
+
+    /// Says what else is wrong with a policy of which a part could not be decoded, as far as it has nothing to do with
+    /// that part. Left out is what is told of the policy as a whole, of fields that are not there, and of those in
+    /// which something was wrong: items of a list have other numbers since.
+    pub fn problem_beside(&self, partly: &Partly<()>, problems: &mut Problems, field: &str, text: String) {
+        let first = field.split(['.', '[']).next().unwrap_or_default();
+        if !partly.lacks_a_choice() && self.node.has(first) && !partly.lacks(first) {
+            self.problem(problems, field, text);
+        }
     }
 
     /// Whether both stand in the same place: `[defaults] auth` is read once for each route.
@@ -184,7 +201,7 @@ pub fn load<'i>(
     let route_nodes = tables.named("routes", problems);
     let route_names: HashSet<String> = route_nodes.iter().map(|(name, _)| name.text.clone()).collect();
     let references = References::new(&named, &policies, &route_names);
-    let (consumers, credentials) =
+    let credentials::Known { consumers, credentials, ids: credential_ids } =
         credentials::read(consumer_nodes, registry, &references, has_public_listener, problems);
 
     let defaults = defaults(tables.single.remove("defaults"), &named, problems);
@@ -215,6 +232,7 @@ pub fn load<'i>(
         routes,
         consumers,
         credentials,
+        credential_ids,
         secrets,
     })
 }

@@ -195,7 +195,7 @@ impl<'i> Node<'i> {
     pub fn decode_partly<T: DeserializeOwned>(mut self, problems: &mut Problems) -> Option<Partly<T>> {
         // As it was before anything was taken out: items keep the numbers that they have in the file.
         let mut whole: Option<Value<'i>> = None;
-        let mut wrong = Wrong { within: self.path.clone(), ways: Vec::new() };
+        let mut wrong = Wrong { within: self.path.clone(), ways: Vec::new(), is_choice_lost: false };
         loop {
             let error = match T::deserialize(ValueDeserializer::from(self.value.clone())) {
                 Ok(value) => return Some(Partly { value, wrong }),
@@ -214,6 +214,7 @@ impl<'i> Node<'i> {
             if !is_echo {
                 let also_known = if parent(&path) == self.path { self.also_known } else { &[] };
                 let (text, meant) = explain(error.message(), also_known);
+                wrong.is_choice_lost |= error.message().starts_with("unknown variant");
                 // The name that was meant is not missing as well.
                 wrong.ways.extend(meant.map(|name| join(parent(&path), name)));
                 problems.add(self.file, span.clone(), path.clone(), text);
@@ -243,12 +244,28 @@ impl<T> Partly<T> {
     pub fn lacks(&self, field: &str) -> bool {
         self.wrong.has(&join(&self.wrong.within, field))
     }
+
+    /// Whether a choice among names was wrong: what the rest of the value has to be may depend on it.
+    pub fn lacks_a_choice(&self) -> bool {
+        self.wrong.is_choice_lost
+    }
+
+    /// The value, and what was wrong with it.
+    pub fn split(self) -> (T, Partly<()>) {
+        (self.value, Partly { value: (), wrong: self.wrong })
+    }
+
+    /// The same of something made from the value.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Partly<U> {
+        Partly { value: f(self.value), wrong: self.wrong }
+    }
 }
 
 /// The ways to what was wrong in a value.
 struct Wrong {
     within: String,
     ways: Vec<String>,
+    is_choice_lost: bool,
 }
 
 impl Wrong {
@@ -356,10 +373,17 @@ fn explain<'m>(message: &'m str, also_known: &'static [&'static str]) -> (String
             return (format!("{kind} `{name}`, did you mean `{meant}`?"), Some(meant));
         }
     }
+    // `toml`'s words for an enum that is neither a string nor a table.
+    if message == "wanted string or table" {
+        return ("this has to be a string".to_owned(), None);
+    }
     let Some((what, expected)) = message.rsplit_once(", expected ") else { return (message.to_owned(), None) };
     let expected = match expected {
         "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number that is not negative, and not too large",
-        "a nonzero usize" => "a whole number above zero, and not too large",
+        "a nonzero usize" | "a nonzero u64" => "a whole number above zero, and not too large",
+        "a nonzero u32" => "a whole number from 1 to 4294967295",
+        "a nonzero u16" => "a whole number from 1 to 65535",
+        "a nonzero u8" => "a whole number from 1 to 255",
         "a sequence" => "a list",
         _ if expected.starts_with("struct ") || expected == "a map" => "a table",
         _ => expected,

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use log::Level;
 use portcullis_plugin::{Revocation, Span, UnixTime};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,8 @@ use tokio::runtime::Handle;
 
 use crate::{
     services::Services,
-    telemetry::{Note, Value},
+    snapshot::Snapshot,
+    telemetry::{Note, Value, clock::rfc3339},
 };
 
 /// How long the store may take.
@@ -34,6 +36,8 @@ pub struct Revoke {
 pub struct Revoked {
     /// Why nothing is revoked, if nothing is.
     pub error: Option<String>,
+    /// Why it has no effect as the configuration is now, or another than was meant.
+    pub warning: Option<String>,
 }
 
 /// Writes revocations down for this gateway.
@@ -42,18 +46,46 @@ pub struct Revoker {
     pub services: Arc<Services>,
     /// Where a store that has to be waited for is asked.
     pub runtime: Handle,
+    /// What is current: whether anybody heeds what is revoked.
+    pub current: Arc<ArcSwap<Snapshot>>,
 }
 
 impl Revoker {
     /// Writes one down, and leaves a line about it in the log, with the user who wanted it.
     pub fn revoke(&self, wanted: &Revoke, serves: &Path, user: libc::uid_t) -> Revoked {
         let error = self.write(wanted, serves).err();
-        let (level, message) = match error {
-            None => (Level::Info, "tokens were revoked"),
-            Some(_) => (Level::Error, "tokens could not be revoked"),
+        let warning = error.is_none().then(|| self.warning(&wanted.revocation)).flatten();
+        let (level, message) = match (&error, &warning) {
+            (None, None) => (Level::Info, "tokens were revoked"),
+            (None, Some(_)) => (Level::Warn, "tokens were revoked, and hardly as it was meant"),
+            (Some(_), _) => (Level::Error, "tokens could not be revoked"),
         };
-        self.note(level, message, wanted, user, error.as_deref());
-        Revoked { error }
+        let why = [("error", error.as_deref()), ("warning", warning.as_deref())];
+        self.note(level, message, wanted, user, &why);
+        Revoked { error, warning }
+    }
+
+    /// What speaks against its doing what it should, as the configuration is now.
+    fn warning(&self, revocation: &Revocation) -> Option<String> {
+        let current = self.current.load();
+        let heeds = |revocation: &Revocation| {
+            let mut hooks = current.instances.values().filter_map(|instance| instance.hooks.authenticate.as_ref());
+            hooks.any(|hook| hook.heeds(revocation))
+        };
+        if heeds(revocation) {
+            return None;
+        }
+        let shown = revocation.issuer().escape_debug();
+        let all = Revocation::Issuer { issuer: revocation.issuer().to_owned(), issued_until: UnixTime(0) };
+        Some(match revocation {
+            // A token without a version counts as an old one.
+            Revocation::Version { subject, .. } if heeds(&all) => format!(
+                "no policy looks at versions of tokens of `{shown}` (`version_claim`): all that speak of `{}` are \
+                 refused",
+                subject.escape_debug()
+            ),
+            _ => format!("it has no effect: no policy takes tokens of the issuer `{shown}`"),
+        })
     }
 
     fn write(&self, wanted: &Revoke, serves: &Path) -> Result<(), String> {
@@ -76,26 +108,32 @@ impl Revoker {
         }
     }
 
-    fn note(&self, level: Level, message: &str, wanted: &Revoke, user: libc::uid_t, error: Option<&str>) {
-        let until = |time: &UnixTime| Value::Number(u64::try_from(time.0).unwrap_or_default());
-        let mut fields = match &wanted.revocation {
-            Revocation::Token { issuer, jti } => vec![("issuer", Value::Text(issuer)), ("token_id", Value::Text(jti))],
-            Revocation::Subject { issuer, subject, issued_until } => vec![
-                ("issuer", Value::Text(issuer)),
-                ("subject", Value::Text(subject)),
-                ("issued_until", until(issued_until)),
-            ],
-            Revocation::Issuer { issuer, issued_until } => {
-                vec![("issuer", Value::Text(issuer)), ("issued_until", until(issued_until))]
+    fn note(
+        &self,
+        level: Level,
+        message: &str,
+        wanted: &Revoke,
+        user: libc::uid_t,
+        why: &[(&'static str, Option<&str>)],
+    ) {
+        let until = match &wanted.revocation {
+            Revocation::Subject { issued_until, .. } | Revocation::Issuer { issued_until, .. } => {
+                Some(rfc3339(*issued_until))
             }
-            Revocation::Version { issuer, subject, at_least } => vec![
-                ("issuer", Value::Text(issuer)),
-                ("subject", Value::Text(subject)),
-                ("min_version", Value::Number(*at_least)),
-            ],
+            Revocation::Token { .. } | Revocation::Version { .. } => None,
         };
+        let mut fields = vec![("issuer", Value::Text(wanted.revocation.issuer()))];
+        match &wanted.revocation {
+            Revocation::Token { jti, .. } => fields.push(("token_id", Value::Text(jti))),
+            Revocation::Subject { subject, .. } => fields.push(("subject", Value::Text(subject))),
+            Revocation::Issuer { .. } => {}
+            Revocation::Version { subject, at_least, .. } => {
+                fields.extend([("subject", Value::Text(subject)), ("min_version", Value::Number(*at_least))]);
+            }
+        }
+        fields.extend(until.iter().map(|until| ("issued_until", Value::Text(until))));
         fields.extend([("keep_s", Value::Number(wanted.keep_s)), ("user", Value::Number(user.into()))]);
-        fields.extend(error.map(|error| ("error", Value::Text(error))));
+        fields.extend(why.iter().filter_map(|(name, why)| Some((*name, Value::Text((*why)?)))));
         self.services.output.note(&Note { level, event: "revocation", message, fields: &fields });
     }
 }

@@ -168,6 +168,12 @@ pub(super) async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), a
     }
 }
 
+/// Closes a connection on which nothing is under way. Over TLS that is said (RFC 8446 section 6.1): who reads an end that
+/// nobody said cannot tell it from one that somebody in between made.
+pub(super) async fn farewell(stream: &mut (impl AsyncWrite + Unpin)) {
+    let _ = pingora_timeout::timeout(LINGER, stream.shutdown()).await;
+}
+
 /// Closes, so that what was written is read. A socket that is closed with bytes unread is reset, and the reset
 /// overtakes the answer in the client's kernel (RFC 9112 section 9.6): so the write side first, and the rest once the
 /// client has read.

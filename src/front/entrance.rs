@@ -96,7 +96,8 @@ impl Entrance {
         // The connection under TLS: what is said from here on is said in plain, or not at all.
         let plain = stream.get_mut();
         if shaken.handshake.outcome == Err(Failure::PlainHttp) {
-            connection::refuse(plain, &refuse(Fault::BadRequest("plain HTTP where TLS is spoken"), peer)).await;
+            let answer = refuse(Fault::BadRequest("plain HTTP where TLS is spoken"), peer, None);
+            connection::refuse(plain, &answer).await;
         } else {
             // A reset, for what was not read, would overtake the alert that says why.
             connection::linger(plain).await;

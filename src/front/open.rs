@@ -24,6 +24,7 @@ const SHARDS: usize = 16;
 pub struct Open {
     connections: AtomicUsize,
     turned_away: AtomicU64,
+    streams_refused: AtomicU64,
     none_left: Notify,
     requests: [Shard; SHARDS],
 }
@@ -46,6 +47,11 @@ impl Open {
     /// How many connections were closed at once because there were too many.
     pub fn turned_away(&self) -> u64 {
         self.turned_away.load(SeqCst)
+    }
+
+    /// How many HTTP/2 streams were refused because their connection had too many requests in flight.
+    pub fn streams_refused(&self) -> u64 {
+        self.streams_refused.load(SeqCst)
     }
 
     /// How many requests and HTTP/2 streams are being served.
@@ -90,6 +96,11 @@ impl Open {
         }
         self.turned_away.fetch_add(1, SeqCst);
         None
+    }
+
+    /// One HTTP/2 stream was refused.
+    pub(super) fn refuse_stream(&self) {
+        self.streams_refused.fetch_add(1, SeqCst);
     }
 
     /// One request more, until the guard is dropped.

@@ -279,6 +279,44 @@ async fn a_stuck_http2_stream_ends_and_its_neighbours_do_not() {
 }
 
 #[tokio::test]
+async fn pitfall_71_a_client_that_resets_its_streams_has_no_more_in_flight_than_it_may() {
+    let gateway = Gateway::start_with(limits(), Echo::default(), true).await;
+    let (client, _connection) = h2(&gateway).await;
+    let mut flood = client.clone();
+    // Twenty at a time, so that what is reset has been taken: `h2` itself ends a flood of what has not.
+    for round in 1..=15 {
+        let begun = (0..20).map(|_| {
+            let request = http::Request::get("http://a.example/stuck").body(()).expect("a request");
+            flood.send_request(request, true).expect("below the limit of open streams").0
+        });
+        let begun: Vec<_> = begun.collect();
+        let taken = (round * 20).min(CONNECTION_REQUESTS_MAX);
+        gateway.serves(taken as u64).await;
+        let refused = async {
+            while gateway.open.streams_refused() < (round * 20 - taken) as u64 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, refused).await.expect("those beyond it are refused");
+        drop(begun); // resets them
+    }
+    assert_eq!(gateway.app.lives.lock().expect("no panics").len(), CONNECTION_REQUESTS_MAX);
+    let mut same = client;
+    let error = timeout(SOON, h2_get(&mut same, "/hello")).await.expect("an answer").expect_err("refused");
+    assert_eq!(error.reason(), Some(h2::Reason::REFUSED_STREAM), "{error}");
+    // Others have room, and so has this one once something has ended.
+    let (mut other, _connection) = h2(&gateway).await;
+    assert_eq!(h2_get(&mut other, "/hello").await.expect("no error"), "/hello");
+    gateway.app.usage.set_revoked(true);
+    let served = async {
+        while h2_get(&mut same, "/hello").await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, served).await.expect("room again");
+}
+
+#[tokio::test]
 async fn shutdown_closes_idle_connections_at_once() {
     let gateway = Gateway::start_with(limits(), Echo::default(), true).await;
     let mut fresh = gateway.connect().await;
@@ -385,7 +423,7 @@ async fn a_life_starts_anew_with_each_request() {
 #[tokio::test]
 async fn the_applications_cleanup_is_called() {
     let app = Arc::new(Echo::default());
-    let refuse: Refuse = Arc::new(|_, _| Bytes::new());
+    let refuse: Refuse = Arc::new(|_, _, _| Bytes::new());
     Front::new(app.clone(), limits(), Arc::default(), refuse, Entrance::plain(false)).cleanup().await;
     assert_eq!(app.cleaned.load(SeqCst), 1);
 }

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use portcullis_plugin::{Identity, Reason};
+use portcullis_plugin::{Claimed, Identity, Reason};
 
 use super::{held_body::Holds, state::RequestState};
 use crate::{
@@ -29,12 +29,14 @@ pub struct Attempted {
     pub reason: Reason,
     /// Who it is about, where a credential is known but cannot be used.
     pub identity: Option<Arc<Identity>>,
+    /// Who was claimed, which nothing proves.
+    pub claimed: Option<Claimed>,
 }
 
 impl Attempted {
     /// It proved nothing.
     pub fn denied(policy: Option<&Arc<str>>, reason: Reason) -> Self {
-        Self { policy: policy.cloned(), result: AuditResult::Denied, reason, identity: None }
+        Self { policy: policy.cloned(), result: AuditResult::Denied, reason, identity: None, claimed: None }
     }
 
     /// It could not be judged.
@@ -73,8 +75,9 @@ impl<'t> Trail<'t> {
     /// Nothing granted: writes the attempts.
     pub fn refused(&mut self) {
         for attempt in std::mem::take(&mut self.attempts) {
-            let Attempted { policy, result, reason, identity } = attempt;
-            self.write(AuditEvent::Authentication, result, Some(reason), policy.as_deref(), identity.as_deref());
+            let Attempted { policy, result, reason, identity, claimed } = attempt;
+            let (event, policy, identity) = (AuditEvent::Authentication, policy.as_deref(), identity.as_deref());
+            self.write(event, result, Some(reason), policy, identity, claimed.as_ref());
         }
     }
 
@@ -95,7 +98,7 @@ impl<'t> Trail<'t> {
             return;
         }
         let write = |trail: &mut Self, policy: &str| {
-            trail.write(AuditEvent::Authentication, AuditResult::Granted, None, Some(policy), Some(identity));
+            trail.write(AuditEvent::Authentication, AuditResult::Granted, None, Some(policy), Some(identity), None);
         };
         match alternative {
             [only] => write(self, &only.policy),
@@ -107,13 +110,13 @@ impl<'t> Trail<'t> {
     pub fn anonymous(&mut self, identity: &Identity) {
         self.attempts.clear();
         if self.settings.sample_successes == 1 {
-            self.write(AuditEvent::Authentication, AuditResult::Granted, None, None, Some(identity));
+            self.write(AuditEvent::Authentication, AuditResult::Granted, None, None, Some(identity), None);
         }
     }
 
     /// A guard or a restriction refused.
     pub fn forbidden(&mut self, policy: Option<&str>, reason: Reason, identity: Option<&Identity>) {
-        self.write(AuditEvent::Authorization, AuditResult::Denied, Some(reason), policy, identity);
+        self.write(AuditEvent::Authorization, AuditResult::Denied, Some(reason), policy, identity, None);
     }
 
     /// Notes why it could not be decided, for the access line.
@@ -134,6 +137,7 @@ impl<'t> Trail<'t> {
         reason: Option<Reason>,
         policy: Option<&str>,
         identity: Option<&Identity>,
+        claimed: Option<&Claimed>,
     ) {
         let consumer = identity.and_then(|identity| identity.consumer.as_ref());
         let line = Audit {
@@ -147,6 +151,7 @@ impl<'t> Trail<'t> {
             subject: identity.and_then(|identity| identity.subject.as_deref()),
             tenant: identity.and_then(|identity| identity.tenant.as_deref()),
             issuer: identity.and_then(|identity| identity.issuer.as_deref()),
+            claimed,
             credentials: identity.map(|identity| identity.credentials.as_slice()).unwrap_or_default(),
             address: self.state.client,
             method: self.state.method().as_str(),
@@ -156,6 +161,15 @@ impl<'t> Trail<'t> {
             self.is_incomplete = true;
         }
     }
+}
+
+/// Writes that a request which had been let through was refused after all: for a body that is larger than the route
+/// takes, or that a plugin does not like.
+pub fn refused_late(state: &RequestState, reason: Reason) {
+    let Some(record) = &state.record else { return };
+    // Of the settings none counts here: refusals are never left out, and this request is refused already.
+    let settings = file::Audit::default();
+    Trail::of(state, &settings, &record.name).forbidden(None, reason, state.identity.as_deref());
 }
 
 /// Queues the event, waiting a little where there is no room. The queue is full only while whoever reads it stands

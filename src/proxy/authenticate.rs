@@ -62,7 +62,7 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
             Found::Absent => attempts.push(Attempt::Absent),
             Found::Denied(denial) => {
                 attempts.push(Attempt::Denied(denial.reason));
-                if denied.is_none_or(|first| first.status < denial.status) {
+                if denied.as_ref().is_none_or(|first| first.status < denial.status) {
                     denied = Some(denial);
                 }
             }
@@ -85,7 +85,7 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
         trail.failed(why);
         return Decision::Refused(Problem::Unavailable.into(), Reason::PluginFailed);
     }
-    let Denial { reason, status } = denied.unwrap_or(Denial::unauthorized(Reason::CredentialAbsent));
+    let Denial { reason, status, .. } = denied.unwrap_or(Denial::unauthorized(Reason::CredentialAbsent));
     let answer = Answer::from(status);
     let challenges = match status {
         DenialStatus::Unauthorized => challenges(auth, &attempts, realm),
@@ -126,9 +126,10 @@ async fn one(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut 
     let answer = authenticator.hook.authenticate(cx).get().await;
     let policy = Some(&authenticator.policy);
     let count = |outcome, reason| authenticator.metrics.decided(outcome, reason);
-    let denied = |denial: Denial, identity: Option<Arc<Identity>>, trail: &mut Trail<'_>| {
+    let denied = |mut denial: Denial, identity: Option<Arc<Identity>>, trail: &mut Trail<'_>| {
         count(AuthOutcome::Denied, Some(denial.reason));
-        trail.attempted(Attempted { identity, ..Attempted::denied(policy, denial.reason) });
+        let claimed = denial.claimed.take();
+        trail.attempted(Attempted { identity, claimed, ..Attempted::denied(policy, denial.reason) });
         Found::Denied(denial)
     };
     match answer {
@@ -173,7 +174,7 @@ async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Tra
             Found::Absent => absent += 1,
             // The least of them counts here. One that is no credential at all outweighs one that is known and not for
             // here: a caller who has half of what is asked for learns nothing about that half.
-            Found::Denied(denial) if denied.is_none_or(|first| denial.status < first.status) => {
+            Found::Denied(denial) if denied.as_ref().is_none_or(|first| denial.status < first.status) => {
                 denied = Some(denial);
             }
             Found::Denied(_) => {}

@@ -50,14 +50,10 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
     if has_encoded_slash && !route.allows_encoded_slash {
         return Err(Fault::path("the path has a `%2F`, and the route does not take it").noted(state));
     }
-    let entered = Entered::of(session.digest());
-    if let Some(Entered { listener, secured: Some(secured) }) = entered {
-        let needs_certificate = route.auth.as_ref().is_some_and(|auth| auth.needs_certificate);
-        let tls = snapshot.settings.tls(*listener);
-        if let Err(Misdirected { why, reason }) = secured.fits(tls, &host, needs_certificate, state.now) {
-            state.reason = Some(reason);
-            return Err(Fault { problem: Problem::Misdirected, why: why.into() }.noted(state));
-        }
+    if let Err(answer) = belongs(snapshot, session, state, route, &host) {
+        // It will not become another connection.
+        session.set_keepalive(None);
+        return Err(answer);
     }
     if let Some(elsewhere) = redirected(snapshot, session, state, Some(route), &host) {
         return Err(elsewhere);
@@ -66,6 +62,31 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
         state.hsts.clone_from(&route.hsts);
     }
     Ok(route.clone())
+}
+
+/// Whether the request came on the right connection: who a client is was found out when it was made, and was asked by the
+/// name that it was made for.
+fn belongs(
+    snapshot: &Snapshot,
+    session: &Session,
+    state: &mut RequestState,
+    route: &Route,
+    host: &str,
+) -> Result<(), Answer> {
+    let Some(Entered { listener, secured }) = Entered::of(session.digest()) else { return Ok(()) };
+    let tls = snapshot.settings.tls(*listener);
+    let fits = match secured {
+        Some(secured) => {
+            let needs_certificate = route.auth.as_ref().is_some_and(|auth| auth.needs_certificate);
+            secured.fits(tls, host, needs_certificate, state.now)
+        }
+        None if tls.is_some() => Err(Misdirected::by_age("the listener speaks TLS since this connection was made")),
+        None => Ok(()),
+    };
+    fits.map_err(|Misdirected { why, reason }| {
+        state.reason = reason;
+        Fault { problem: Problem::Misdirected, why: why.into() }.noted(state)
+    })
 }
 
 /// The same over TLS, for a client that did not speak it where it has to. What a route says counts before what its
@@ -90,7 +111,7 @@ fn redirected(
         _ => HeaderValue::try_from(format!("https://{host}:{port}{target}")).ok(),
     };
     let problem = if location.is_some() { Problem::HttpsRequired } else { Problem::BadRequest };
-    Some(Answer { location, ..problem.into() })
+    Some(Answer { location: location.map(Box::new), ..problem.into() })
 }
 
 /// Why a head is refused: the row of the table, and words that are for the log alone.

@@ -9,7 +9,7 @@ use portcullis_plugin::{
 };
 
 use super::{
-    audit::Trail,
+    audit::{Trail, refused_late},
     authenticate::{Decision, authenticate, disproved},
     exchange::SessionExchange,
     held_body::{Failure, Held},
@@ -27,6 +27,7 @@ pub async fn run(
 ) -> Option<Answer> {
     if let Some(refused) = declared_too_large(route, session) {
         state.reason = Some(Reason::BodyTooLarge);
+        refused_late(state, Reason::BodyTooLarge);
         return Some(refused);
     }
     let name = &*route.record.name;
@@ -201,6 +202,9 @@ async fn settle(
         // The request is refused for having lost its body.
         Err(BodyError::Broken(_)) => return Settled::Otherwise,
     };
+    if settled == Settled::Otherwise {
+        trail.forbidden(None, reason, state.identity.as_deref());
+    }
     outcome.refuse(answer, reason);
     outcome.end(trail);
     settled

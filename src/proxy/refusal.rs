@@ -154,7 +154,7 @@ pub struct Answer {
     /// For `Allow`.
     pub allow: Option<HeaderValue>,
     /// For `Location`.
-    pub location: Option<HeaderValue>,
+    pub location: Option<Box<HeaderValue>>,
 }
 
 impl From<Problem> for Answer {
@@ -198,7 +198,7 @@ impl Answer {
             set(header::ALLOW, allow.clone());
         }
         if let Some(location) = &self.location {
-            set(header::LOCATION, location.clone());
+            set(header::LOCATION, HeaderValue::clone(location));
         }
         if let Some(after) = self.retry_after {
             // Whole seconds, rounded up: a client that waits as told must not be early (RFC 9110 section 10.2.3).
@@ -208,9 +208,13 @@ impl Answer {
         (head, body)
     }
 
-    /// The whole response as HTTP/1.1 bytes, for a connection that Pingora has not seen; the connection closes.
-    pub fn bytes(&self, request_id: &str) -> Bytes {
-        let (head, body) = self.response(request_id, false);
+    /// The whole response as HTTP/1.1 bytes, for a connection that Pingora has not seen; the connection closes. `hsts`:
+    /// what `Strict-Transport-Security` says.
+    pub fn bytes(&self, request_id: &str, hsts: Option<&HeaderValue>) -> Bytes {
+        let (mut head, body) = self.response(request_id, false);
+        if let Some(hsts) = hsts {
+            head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts).expect("few and short headers");
+        }
         let mut bytes = Vec::with_capacity(512);
         let reason = head.status.canonical_reason().unwrap_or("Error");
         bytes.extend_from_slice(

@@ -6,7 +6,7 @@
 
 use std::{
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -20,11 +20,14 @@ use crate::snapshot::{Snapshot, route::Settings};
 /// How often it is looked whether there is anything to look at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What a file is like; absent where it is not there.
-type Likeness = Option<(u64, u64, i64, i64)>;
+/// What a file is like; absent where it is not there. Its place, its length, when it was written, and when anything else
+/// about it was changed: a file that could not be read and now may be has the same content as before, and so the same
+/// time of writing, which those who copy files set as they like besides.
+type Likeness = Option<([u64; 3], [i64; 4])>;
 
 /// Looks at the files until nobody wants to hear of it. A change is told once the files are the same at two looks: a
 /// certificate and its key are written one after the other.
+#[expect(clippy::disallowed_methods, reason = "this is the watch's own thread, and time is all that it waits for")]
 pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<Wish>) {
     let mut told = likenesses(&current.load().settings);
     let mut before = told.clone();
@@ -55,10 +58,43 @@ fn every(settings: &Settings) -> Option<Duration> {
 fn likenesses(settings: &Settings) -> Vec<(PathBuf, Likeness)> {
     let watched = settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let files = watched.filter(|tls| tls.watch.is_some()).flat_map(|tls| &tls.files);
-    files
-        .map(|file| {
-            let like = std::fs::metadata(file).map(|like| (like.ino(), like.len(), like.mtime(), like.mtime_nsec()));
-            (file.clone(), like.ok())
-        })
-        .collect()
+    files.map(|file| (file.clone(), likeness(file))).collect()
+}
+
+fn likeness(file: &Path) -> Likeness {
+    let like = std::fs::metadata(file).ok()?;
+    let times = [like.mtime(), like.mtime_nsec(), like.ctime(), like.ctime_nsec()];
+    Some(([like.dev(), like.ino(), like.len()], times))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn whatever_becomes_of_a_file_is_seen() {
+        let dir = tempfile::TempDir::new().expect("a temporary directory");
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        let mut seen = vec![likeness(&link)];
+        let mut look = |what: &str| {
+            let now = likeness(&link);
+            assert!(!seen.contains(&now), "{what}");
+            seen.push(now);
+        };
+        fs::write(&file, "one").expect("a file in our own directory");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        look("there");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).expect("our own file");
+        look("readable");
+        fs::write(dir.path().join("new"), "two").expect("a file in our own directory");
+        fs::rename(dir.path().join("new"), &file).expect("our own file");
+        look("replaced");
+        // The way of Kubernetes, and of certbot.
+        fs::write(dir.path().join("next"), "two").expect("a file in our own directory");
+        std::os::unix::fs::symlink(dir.path().join("next"), dir.path().join("swap")).expect("a link");
+        fs::rename(dir.path().join("swap"), &link).expect("our own link");
+        look("pointed elsewhere");
+    }
 }

@@ -11,6 +11,7 @@ use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 use super::{
     Fixed, Listener, Snapshot,
     instance::Instance,
+    mentions,
     route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
 };
@@ -50,6 +51,7 @@ pub fn compile(
         }
     };
     refuse_overlaps(&configuration, problems);
+    mentions::check(&configuration, &instances, problems);
     let listeners = listeners(&configuration, services, problems);
     let settings = Arc::new(settings(&configuration, &instances, listeners, problems));
     let built = Built {
@@ -167,7 +169,7 @@ fn instances(
         let fingerprint = Fingerprint::all(std::iter::once(policy.fingerprint).chain(of_credentials));
         let kept = before
             .and_then(|before| before.instances.get(&policy.key))
-            .filter(|kept| kept.fingerprint == fingerprint && policy.config.is_some() && kept.is_current(secrets));
+            .filter(|kept| kept.fingerprint == fingerprint && policy.is_whole() && kept.is_current(secrets));
         if let Some(kept) = kept {
             return Some(kept.clone());
         }
@@ -217,9 +219,14 @@ fn settings(
 /// What holds for connections to each address. Where secrets are not at hand the certificates are not either.
 fn listeners(configuration: &Configuration<'_>, services: &Services, problems: &mut Problems) -> Vec<Arc<Listener>> {
     let has_files = !configuration.secrets.is_absent_fine();
-    let compiled = configuration.listeners.iter().enumerate().map(|(number, ListenerDraft { file, tls, .. })| {
-        let tls = tls.as_ref().filter(|_| has_files);
-        let tls = tls.and_then(|tls| Tls::build(tls, number, &configuration.secrets, &services.tickets, problems));
+    let compiled = configuration.listeners.iter().enumerate().map(|(number, ListenerDraft { file, tls, location })| {
+        let draft = tls.as_ref().filter(|_| has_files);
+        let before = problems.len();
+        let tls = draft.and_then(|tls| Tls::build(tls, number, &configuration.secrets, &services.tickets, problems));
+        // Whatever went wrong and was not said: a listener that is to speak TLS never speaks plain.
+        if draft.is_some() && tls.is_none() && problems.len() == before {
+            location.problem(problems, "tls", "this listener cannot speak TLS");
+        }
         let networks = file.proxy_protocol.iter().flat_map(|networks| &networks.0);
         Arc::new(Listener {
             h2c: file.h2c,

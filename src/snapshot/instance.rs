@@ -52,7 +52,7 @@ impl Drop for Work {
 }
 
 impl Instance {
-    /// Builds a policy; what is wrong with it is added to `problems`.
+    /// Builds a policy; what is wrong with it is added to `problems`, also where a part of it could not be decoded.
     pub fn build(
         draft: &mut PolicyDraft<'_>,
         fingerprint: Fingerprint,
@@ -62,7 +62,7 @@ impl Instance {
         services: &Services,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let config = draft.config.take()?;
+        let (config, partly) = draft.config.take()?.split();
         let mut env = Env {
             policy: &draft.key,
             credentials,
@@ -80,6 +80,13 @@ impl Instance {
         let built =
             catch_unwind(build).unwrap_or_else(|_| Err(BuildError::new("", "the plugin panicked: a bug in it")));
         let Env { read, work, counters, wrong, faults, .. } = env;
+        if !partly.is_whole() {
+            // It was built for what more there is to say, and is thrown away. Of credentials nothing can be said: what
+            // they have to be may stand in the part that is wrong.
+            let more = built.err().into_iter().flat_map(|error| error.problems);
+            more.for_each(|(field, text)| draft.problem_beside(&partly, problems, &field, text));
+            return None;
+        }
         let is_whole = wrong.is_empty() && faults.is_empty();
         wrong.into_iter().for_each(|(index, field, text)| report(index, &field, text, problems));
         faults.into_iter().for_each(|text| draft.problem(problems, "", text));

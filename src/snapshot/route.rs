@@ -154,6 +154,23 @@ pub struct Route {
 }
 
 impl Route {
+    /// The names of its policies, some of them more than once.
+    pub fn policies(&self) -> impl Iterator<Item = &str> {
+        fn names<H: ?Sized>(steps: &[Step<H>]) -> impl Iterator<Item = &str> {
+            steps.iter().map(|step| &*step.policy)
+        }
+        let pipeline = &self.pipeline;
+        let authenticators = self.auth.iter().flat_map(|auth| &auth.alternatives).flatten();
+        authenticators
+            .map(|authenticator| &*authenticator.policy)
+            .chain(names(&pipeline.guard))
+            .chain(names(&pipeline.admit))
+            .chain(names(&pipeline.edit_request))
+            .chain(names(&pipeline.edit_response))
+            .chain(names(&pipeline.body))
+            .chain(names(&self.record.observe))
+    }
+
     /// What stands in a canonical path at `{name}`, or `{*name}`, of the first of the route's patterns that fits it.
     pub fn path_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
         self.paths.iter().find(|pattern| pattern.fits(path))?.parameter(path, name)

@@ -13,12 +13,19 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use portcullis_plugin::UnixTime;
+
 /// `2026-07-01T12:34:56.`
 const SECOND_BYTES: usize = 20;
 
 thread_local! {
     /// The last second that was written on this thread, and its text.
     static WRITTEN: Cell<(u64, [u8; SECOND_BYTES])> = const { Cell::new((u64::MAX, [0; SECOND_BYTES])) };
+}
+
+/// A moment, as lines spell it, but for its milliseconds.
+pub fn rfc3339(time: UnixTime) -> String {
+    jiff::Timestamp::from_second(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
 }
 
 /// Appends the time it is.

@@ -3,7 +3,7 @@
 //! | event | when | fields beside `time` and `event` |
 //! |---|---|---|
 //! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target, consumer, reason, error, user agent |
-//! | `authentication`, `authorization` | a policy decided | result, reason, request id, route, policy, consumer, subject, tenant, issuer, credential id, address, method, path |
+//! | `authentication`, `authorization` | a policy decided | result, reason, request id, route, policy, consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
 //! | `handshake` | a TLS handshake failed | result, reason, listener, server name, subject, address |
 //! | `reload`, `listening`, ... | something happened to the process | level, message, and what belongs to it |
 //!
@@ -11,7 +11,8 @@
 //!
 //! # The danger
 //! Query strings and header values hold tokens (pitfall 56). A path ends at its `?`, whatever the caller gave; of the
-//! headers only the `User-Agent` is ever shown, and cut. Every text has a limit, so that a line has one.
+//! headers only the `User-Agent` is ever shown, and whom a denied attempt claims to be; both are cut. Every text has a
+//! limit, so that a line has one.
 
 use std::{
     io::Write,
@@ -21,7 +22,7 @@ use std::{
 };
 
 use log::Level;
-use portcullis_plugin::Credential;
+use portcullis_plugin::{Claimed, Credential};
 
 use super::{
     clock,
@@ -175,6 +176,9 @@ pub struct Audit<'a> {
     pub tenant: Option<&'a str>,
     /// Who vouches for the subject.
     pub issuer: Option<&'a str>,
+    /// Who an attempt that was denied said it was: an object of its own, so that nobody takes it for who it was. Of
+    /// several keys the first is its `key_id`, and all are its `key_ids`.
+    pub claimed: Option<&'a Claimed>,
     /// The credentials that took part. The first is `credential_id`; where there are more, all are `credential_ids`.
     pub credentials: &'a [Arc<Credential>],
     /// Where the request came from.
@@ -203,6 +207,13 @@ impl Audit<'_> {
             .opt_str("credential_id", ids.clone().next());
         if ids.len() > 1 {
             object = object.strs("credential_ids", ids.take(MAX_CREDENTIALS));
+        }
+        if let Some(claimed) = self.claimed {
+            object = object.object("claimed", |inner| {
+                let inner = claimed.fields().fold(inner, |inner, (name, value)| inner.str(name, text(value)));
+                let ids = claimed.key_ids();
+                if ids.len() > 1 { inner.strs("key_ids", ids.map(text)) } else { inner }
+            });
         }
         object
             .plain("address", |line| append_address(self.address, line))

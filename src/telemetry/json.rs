@@ -82,6 +82,13 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// An object inside of this one, with the fields that `fill` adds.
+    pub fn object(mut self, key: &'static str, fill: impl FnOnce(Object<'_>) -> Object<'_>) -> Self {
+        self.key(key);
+        fill(Object::begin(self.buffer)).end();
+        self
+    }
+
     /// A text that `write` appends and that needs no escaping: a time, an address.
     #[inline]
     pub fn plain(mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> Self {

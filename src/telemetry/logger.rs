@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
+use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError, kv::Key};
 
 use super::{
     clock,
@@ -28,6 +28,14 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Targets are counted in so many places; two that fall on the same one share its lines.
 const PLACES: usize = 64;
+
+/// What a record may bring as a field of its own, so that a line can be found by it:
+/// `log::info!(request_id = cx.request_id(); "...")`. A written list, and texts alone: what else libraries hang onto
+/// their records is not known.
+pub const FIELDS: [&str; 3] = ["request_id", "policy", "route"];
+
+/// The most bytes of such a field.
+const MAX_FIELD_BYTES: usize = 256;
 
 /// The logger of the process.
 pub struct Logger {
@@ -69,12 +77,16 @@ impl Logger {
                 &formatted
             }
         };
+        let fields = FIELDS.map(|name| (name, field(record, name)));
         let queued = self.output.try_line(Urgency::High, |line| {
             let object = Object::begin(line)
                 .plain("time", clock::now)
                 .str("level", level_name(record.level()))
                 .str("event", "log")
-                .str("target", cut(record.target(), 256))
+                .str("target", cut(record.target(), 256));
+            let object = fields
+                .iter()
+                .fold(object, |object, (name, value)| object.opt_str(name, value.as_deref()))
                 .str("message", cut(message, MAX_MESSAGE_BYTES));
             let object = if suppressed > 0 { object.num("suppressed", suppressed) } else { object };
             object.end();
@@ -128,6 +140,12 @@ impl Place {
         self.suppressed.fetch_add(1, Relaxed);
         None
     }
+}
+
+/// A field that the record brings, if it is a text. Copied before the line is queued, as the message is.
+fn field(record: &Record<'_>, name: &str) -> Option<String> {
+    let value = record.key_values().get(Key::from(name))?;
+    value.to_borrowed_str().map(|text| cut(text, MAX_FIELD_BYTES).to_owned())
 }
 
 /// Targets that write request heads below info.

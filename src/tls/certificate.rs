@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, net::IpAddr, ops::Range, path::Path};
 
 use openssl::{
     hash::MessageDigest,
+    nid::Nid,
     ocsp::{OcspCertId, OcspCertStatus, OcspResponse},
-    pkey::{Id, PKey, Private},
+    pkey::{Id, PKey, PKeyRef, Private},
     x509::{X509, X509Ref},
 };
-use portcullis_plugin::UnixTime;
+use portcullis_plugin::{SecretSource, UnixTime};
 use portcullis_x509::{Facts, Fault};
 
+use super::files;
 use crate::config::{Location, Problems, Secrets, file};
 
 /// By how much the clock of whoever made an OCSP response may differ from ours.
@@ -43,7 +45,12 @@ impl Certified {
         let problem = |problems: &mut Problems, field: &str, span: Range<usize>, text: String| {
             problems.add(at.file, span, path(field), text);
         };
-        let chain = read_chain(&secrets.path(file.cert.get_ref()));
+        let key_file = match &file.key.get_ref().0 {
+            SecretSource::File(key) => Some(key),
+            _ => None,
+        };
+        let has_key = key_file == Some(file.cert.get_ref());
+        let chain = read_chain(&secrets.path(file.cert.get_ref()), has_key);
         let chain = chain.map_err(|why| problem(problems, "cert", file.cert.span(), why)).ok();
         let key = secrets.read(&file.key.get_ref().0).and_then(|pem| {
             PKey::private_key_from_pem_passphrase(pem.expose(), b"")
@@ -73,6 +80,10 @@ impl Certified {
             problem(problems, "key", file.key.span(), "this key does not belong to the certificate".to_owned());
             return None;
         }
+        if let Err(why) = check_key(&key) {
+            problem(problems, "key", file.key.span(), why);
+            return None;
+        }
         let facts = Facts::of(&chain[0])
             .map_err(|fault| problem(problems, "cert", file.cert.span(), fault.to_string()))
             .ok()?;
@@ -100,16 +111,34 @@ impl Certified {
     }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<X509>, String> {
-    let shown = path.display();
-    let pem = std::fs::read(path).map_err(|error| format!("`{shown}`: {error}"))?;
-    portcullis_x509::certificates(&pem).map_err(|why| format!("`{shown}` {why}"))
+/// The key may be in the same file, if it is named as the key's too. Elsewhere it is a mistake: files with certificates
+/// are open to everybody.
+fn read_chain(path: &Path, has_key: bool) -> Result<Vec<X509>, String> {
+    let pem = files::read(path, files::CERTIFICATES_MAX_BYTES)?;
+    let read = if has_key { portcullis_x509::certificates_beside_key } else { portcullis_x509::certificates };
+    read(&pem).map_err(|why| format!("`{}` {why}", path.display()))
+}
+
+/// Whether clients take it: a key that is too short or of another kind would be accepted here, and nowhere else.
+fn check_key(key: &PKeyRef<Private>) -> Result<(), String> {
+    const RSA_MIN_BITS: u32 = 2048;
+    const CURVES: [Nid; 3] = [Nid::X9_62_PRIME256V1, Nid::SECP384R1, Nid::SECP521R1];
+    match key.id() {
+        Id::RSA | Id::RSA_PSS if key.bits() >= RSA_MIN_BITS => Ok(()),
+        Id::RSA | Id::RSA_PSS => {
+            Err(format!("an RSA key has {RSA_MIN_BITS} bits or more, and this one {}", key.bits()))
+        }
+        Id::EC if key.ec_key().is_ok_and(|key| key.group().curve_name().is_some_and(|name| CURVES.contains(&name))) => {
+            Ok(())
+        }
+        Id::ED25519 | Id::ED448 => Ok(()),
+        _ => Err("clients take keys of RSA, of the curves P-256, P-384 and P-521, and of Ed25519".to_owned()),
+    }
 }
 
 fn read_staple(path: &Path) -> Result<OcspResponse, String> {
-    let shown = path.display();
-    let der = std::fs::read(path).map_err(|error| format!("`{shown}`: {error}"))?;
-    OcspResponse::from_der(&der).map_err(|_| format!("`{shown}` is not an OCSP response (DER)"))
+    let der = files::read(path, files::OCSP_MAX_BYTES)?;
+    OcspResponse::from_der(&der).map_err(|_| format!("`{}` is not an OCSP response (DER)", path.display()))
 }
 
 /// Browsers refuse a certificate for a staple that is wrong, though they would take it without one. Who issued it has to

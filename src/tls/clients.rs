@@ -3,9 +3,10 @@
 use std::fmt::Display;
 
 use portcullis_plugin::UnixTime;
-use portcullis_x509::{Crl, CrlPolicy, Trust, TrustError};
+use portcullis_x509::{CRL_MAX_BYTES, Crl, CrlPolicy, Trust, TrustError};
 use sha2::{Digest, Sha256};
 
+use super::files::CERTIFICATES_MAX_BYTES;
 use crate::config::{ClientsDraft, Problems, Secrets, file};
 
 /// How many certificates may stand between a client's and its CA's, unless the file says otherwise.
@@ -27,9 +28,9 @@ impl Clients {
         let (Some(cas), false) = (client_ca, *client_auth == file::ClientAuth::Off) else {
             return Some(Self { auth: file::ClientAuth::Off, trust: None, fingerprint: [0; 32] });
         };
-        let cas = read(cas, secrets, portcullis_x509::certificates);
+        let cas = read(cas, secrets, CERTIFICATES_MAX_BYTES, portcullis_x509::certificates);
         let cas = cas.map_err(|why| draft.problem(problems, "client_ca", why)).ok();
-        let crls = client_crl.as_ref().map_or(Ok(Vec::new()), |crls| read(crls, secrets, Crl::parse));
+        let crls = client_crl.as_ref().map_or(Ok(Vec::new()), |crls| read(crls, secrets, CRL_MAX_BYTES, Crl::parse));
         let crls = crls.map_err(|why| draft.problem(problems, "client_crl", why)).ok();
         let (cas, crls) = (cas?, crls?);
         let policy = match crl {
@@ -68,12 +69,13 @@ fn fingerprint(auth: file::ClientAuth, trust: &Trust) -> [u8; 32] {
 fn read<T, E: Display>(
     files: &file::Files,
     secrets: &Secrets,
+    max_bytes: usize,
     parse: impl Fn(&[u8]) -> Result<Vec<T>, E>,
 ) -> Result<Vec<T>, String> {
     let mut found = Vec::new();
     for file in &files.0 {
         let path = secrets.path(file);
-        let bytes = std::fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
+        let bytes = super::files::read(&path, max_bytes)?;
         found.extend(parse(&bytes).map_err(|why| format!("`{}` {why}", path.display()))?);
     }
     Ok(found)

@@ -23,9 +23,16 @@ use crate::config::file;
 
 /// What a connection begins with. The name in the client's first message chooses the context of the name, before
 /// OpenSSL looks for a session to resume.
-pub(super) fn entry(file: &file::Tls, names: &Arc<Names>, tickets: &TicketKeys) -> Result<SslContext, ErrorStack> {
+///
+/// Sessions are sealed and opened with the key of this context, also after the other one was taken. It comes with the
+/// number of that key.
+pub(super) fn entry(
+    file: &file::Tls,
+    names: &Arc<Names>,
+    tickets: &TicketKeys,
+) -> Result<(u64, SslContext), ErrorStack> {
     let mut context = base(file)?;
-    tickets.apply(&mut context)?;
+    let key = tickets.apply(&mut context)?;
     // A session of no name: replaced with the context.
     context.set_session_id_context(b"entry")?;
     let names = names.clone();
@@ -36,7 +43,7 @@ pub(super) fn entry(file: &file::Tls, names: &Arc<Names>, tickets: &TicketKeys) 
             Err(ErrorStack::get())
         }
     });
-    Ok(context.build())
+    Ok((key, context.build()))
 }
 
 /// What is shown to those who ask for a name, and whom it asks.
@@ -70,6 +77,8 @@ pub(super) fn of_name(
 /// What both have in common.
 fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
     let mut context = SslContextBuilder::new(SslMethod::tls_server())?;
+    // Said, as it depends on who built OpenSSL. It is what a chain is judged by in a handshake, whatever its store says.
+    context.set_security_level(portcullis_x509::SECURITY_LEVEL);
     context.set_options(
         SslOptions::NO_COMPRESSION
             | SslOptions::NO_RENEGOTIATION
@@ -81,7 +90,10 @@ fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
         SslMode::AUTO_RETRY
             | SslMode::ENABLE_PARTIAL_WRITE
             | SslMode::ACCEPT_MOVING_WRITE_BUFFER
-            | SslMode::RELEASE_BUFFERS,
+            | SslMode::RELEASE_BUFFERS
+            // A certificate without a chain is sent alone. OpenSSL would look for one among the CAs of clients, in every
+            // handshake.
+            | SslMode::NO_AUTO_CHAIN,
     );
     context.set_min_proto_version(Some(match file.min_version {
         file::Version::Tls12 => SslVersion::TLS1_2,

@@ -1,33 +1,44 @@
-//! What OpenSSL can do and its Rust crate does not show: four calls, each behind a safe function.
+//! What OpenSSL can do and its Rust crate does not show: five calls, each behind a safe function.
 
 use std::{
     ffi::{c_long, c_uint, c_void},
     ptr, slice,
+    time::{Duration, Instant},
 };
 
 use foreign_types::ForeignTypeRef;
 use openssl::{
     error::ErrorStack,
-    ssl::{SslContextBuilder, SslRef},
-    x509::X509Ref,
+    ssl::{SslContextBuilder, SslOptions, SslRef},
+    x509::{X509Ref, X509StoreContextRef},
 };
+use parking_lot::Mutex;
 use zeroize::Zeroize;
 
 /// `server_name` (RFC 6066 section 3).
 const EXTENSION_SERVER_NAME: c_uint = 0;
 /// `SSL_CTRL_SET_TLSEXT_TICKET_KEYS` of OpenSSL's ssl.h.
 const CTRL_SET_TICKET_KEYS: i32 = 59;
-/// `SSL_OP_NO_TICKET` of OpenSSL's ssl.h.
-const OP_NO_TICKET: u64 = 1 << 14;
+/// For how long a key seals sessions, in hours. OpenSSL resumes none that is older than two.
+const TICKET_KEY_HOURS: u64 = 12;
 
 unsafe extern "C" {
-    /// Of OpenSSL 1.1.0 and later.
+    // All of OpenSSL 1.1.0 and later.
     fn SSL_set_options(ssl: *mut openssl_sys::SSL, options: u64) -> u64;
+    fn X509_STORE_CTX_get0_untrusted(context: *const openssl_sys::X509_STORE_CTX) -> *mut openssl_sys::stack_st_X509;
 }
 
-/// The keys that session tickets are sealed with: name, MAC and cipher. One set for the life of the process, so that a
-/// reload does not make every client begin anew.
-pub struct TicketKeys([u8; 80]);
+/// The key that session tickets are sealed with. It outlives reloads, so that a reload does not make every client begin
+/// anew, and is replaced after [`TICKET_KEY_HOURS`]: whoever steals it reads what was said over TLS 1.2 in sessions that
+/// it sealed (RFC 5077 section 5.6). Clients shake hands in full once then.
+pub struct TicketKeys(Mutex<Sealing>);
+
+struct Sealing {
+    /// Name, MAC and cipher.
+    key: [u8; 80],
+    number: u64,
+    since: Instant,
+}
 
 impl TicketKeys {
     /// New ones, out of OpenSSL's random numbers.
@@ -35,27 +46,43 @@ impl TicketKeys {
     /// # Errors
     /// There are none to be had.
     pub fn random() -> Result<Self, ErrorStack> {
-        let mut keys = [0; 80];
-        openssl::rand::rand_priv_bytes(&mut keys)?;
-        Ok(Self(keys))
+        Ok(Self(Mutex::new(Sealing { key: random()?, number: 0, since: Instant::now() })))
     }
 
-    /// Has the sessions of a context sealed with these.
-    pub(super) fn apply(&self, context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
-        let mut keys = self.0;
-        // SAFETY: the context is alive, and OpenSSL copies as many bytes as it is told there are.
+    /// Which key is the current one. One that is too old is replaced.
+    pub(super) fn number(&self, now: Instant) -> u64 {
+        const PERIOD: Duration = Duration::from_secs(TICKET_KEY_HOURS * 60 * 60);
+        let mut sealing = self.0.lock();
+        // Without random numbers the old one goes on: there would be no handshakes either.
+        if now.saturating_duration_since(sealing.since) >= PERIOD
+            && let Ok(key) = random()
+        {
+            *sealing = Sealing { key, number: sealing.number + 1, since: now };
+        }
+        sealing.number
+    }
+
+    /// Has the sessions of a context sealed with the current one, and says which that is.
+    pub(super) fn apply(&self, context: &mut SslContextBuilder) -> Result<u64, ErrorStack> {
+        let mut sealing = self.0.lock();
+        // SAFETY: the context is alive, and OpenSSL copies from the key after it has seen that the length is its own.
         let outcome = unsafe {
-            let length = c_long::try_from(keys.len()).expect("eighty");
-            openssl_sys::SSL_CTX_ctrl(context.as_ptr(), CTRL_SET_TICKET_KEYS, length, keys.as_mut_ptr().cast())
+            let length = c_long::try_from(sealing.key.len()).expect("eighty");
+            openssl_sys::SSL_CTX_ctrl(context.as_ptr(), CTRL_SET_TICKET_KEYS, length, sealing.key.as_mut_ptr().cast())
         };
-        keys.zeroize();
-        if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+        if outcome == 1 { Ok(sealing.number) } else { Err(ErrorStack::get()) }
     }
 }
 
-impl Drop for TicketKeys {
+fn random() -> Result<[u8; 80], ErrorStack> {
+    let mut key = [0; 80];
+    openssl::rand::rand_priv_bytes(&mut key)?;
+    Ok(key)
+}
+
+impl Drop for Sealing {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.key.zeroize();
     }
 }
 
@@ -71,11 +98,20 @@ pub(super) fn add_to_chain(context: &mut SslContextBuilder, certificate: &X509Re
     if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
+/// How many certificates a client has sent along with its own.
+pub(super) fn sent_along(chain: &X509StoreContextRef) -> usize {
+    // SAFETY: the context is alive, and with it the list that it was given, which may be none: OpenSSL counts -1 then.
+    let count = unsafe { openssl_sys::OPENSSL_sk_num(X509_STORE_CTX_get0_untrusted(chain.as_ptr()).cast()) };
+    // The client's own is in the list.
+    usize::try_from(count).unwrap_or(0).saturating_sub(1)
+}
+
 /// The extension `server_name` as the client sent it. Only while its first message is looked at.
 pub(super) fn server_name_extension(ssl: &SslRef) -> Option<&[u8]> {
     let (mut start, mut length) = (ptr::null(), 0);
-    // SAFETY: OpenSSL gives nothing unless a client's first message is being looked at, and else a pointer into that
-    // message, which lives as long as the look does; the borrow of `ssl` ends before it.
+    // SAFETY: OpenSSL gives nothing unless it is within the callback that looks at a client's first message (it forgets
+    // the message right after it), and there a pointer into the message's buffer. That changes when the connection is
+    // read from, which takes `ssl` mutably: not while the borrow lasts.
     unsafe {
         let found = openssl_sys::SSL_client_hello_get0_ext(
             ssl.as_ptr(),
@@ -90,5 +126,5 @@ pub(super) fn server_name_extension(ssl: &SslRef) -> Option<&[u8]> {
 /// Has this connection neither give nor take session tickets.
 pub(super) fn refuse_tickets(ssl: &mut SslRef) {
     // SAFETY: the connection is alive, and the call sets bits of it.
-    unsafe { SSL_set_options(ssl.as_ptr(), OP_NO_TICKET) };
+    unsafe { SSL_set_options(ssl.as_ptr(), SslOptions::NO_TICKET.bits()) };
 }

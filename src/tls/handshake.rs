@@ -10,18 +10,21 @@ use openssl::{
 };
 use pingora_core::protocols::{l4::stream::Stream as L4Stream, tls::SslStream};
 use portcullis_plugin::{Reason, UnixTime};
-use portcullis_x509::{Facts, Fault};
+use portcullis_x509::{Facts, Fault, MAX_SENT_CERTIFICATES};
 
-use super::{Secured, Tls, clients::Clients, names::Name};
+use super::{Secured, Tls, clients::Clients, ffi, names::Name};
 use crate::config::file;
 
 /// What is found out in the course of a handshake. OpenSSL's callbacks have nothing but the connection to put it on.
 #[derive(Default)]
 pub(super) struct Seen {
-    asked: OnceLock<(Option<Box<str>>, Option<Arc<Name>>)>,
+    asked: OnceLock<Asked>,
     fault: OnceLock<Fault>,
     subject: OnceLock<String>,
 }
+
+/// Which name the client asked for, and what it gets.
+type Asked = (Option<Box<str>>, Option<Arc<Name>>);
 
 static SEEN: LazyLock<Index<Ssl, Arc<Seen>>> =
     LazyLock::new(|| Ssl::new_ex_index().expect("OpenSSL has room for one more index"));
@@ -34,7 +37,8 @@ pub(super) fn seen(ssl: &SslRef) -> Option<&Arc<Seen>> {
 impl Seen {
     /// Which name the client asked for, and what it gets; none: it is refused.
     pub(super) fn asked(&self, server_name: Option<Box<str>>, name: Option<Arc<Name>>) {
-        // A second first message (RFC 8446 section 4.1.4) asks for the same, or OpenSSL refuses it.
+        // The context of the name has no such callback: of a second first message (RFC 8446 section 4.1.4) that asks for
+        // another name nobody hears, and the first holds.
         let _ = self.asked.set((server_name, name));
     }
 
@@ -45,7 +49,11 @@ impl Seen {
         } else if chain.error_depth() > 0 {
             return true;
         } else {
-            match judged(clients, chain) {
+            let judged = judged(clients, chain);
+            // A comparison with a CA that was not the one leaves errors behind, and OpenSSL would take them for this
+            // connection's own when it next has to wait for the client.
+            drop(ErrorStack::get());
+            match judged {
                 Ok(()) => return true,
                 Err(fault) => fault,
             }
@@ -62,6 +70,9 @@ impl Seen {
 /// What OpenSSL does not look at by the store that it was given.
 fn judged(clients: &Clients, chain: &X509StoreContextRef) -> Result<(), Fault> {
     let (trust, verified) = clients.trust.as_ref().zip(chain.chain()).ok_or(Fault::UnknownCa)?;
+    if ffi::sent_along(chain) > MAX_SENT_CERTIFICATES {
+        return Err(Fault::ChainTooLong);
+    }
     let links: Vec<&X509Ref> = verified.iter().collect();
     trust.check_purpose(links.first().ok_or(Fault::UnknownCa)?)?;
     trust.revocation(&links, UnixTime::now())
@@ -135,9 +146,9 @@ pub struct Shaken {
 /// Shakes hands on a connection to this listener.
 pub async fn accept(tls: &Tls, plain: L4Stream) -> Shaken {
     let seen = Arc::new(Seen::default());
-    let made = Ssl::new(&tls.entry).and_then(|mut ssl| {
+    let made = Ssl::new(&tls.entry().1).map(|mut ssl| {
         ssl.set_ex_data(*SEEN, seen.clone());
-        Ok(ssl)
+        ssl
     });
     let Some(mut stream) = made.ok().and_then(|ssl| SslStream::new(ssl, plain).ok()) else {
         return Shaken { handshake: seen.told(Err(Failure::Malformed)), stream: None, secured: None };
@@ -177,7 +188,7 @@ impl Seen {
         if own.is_none() && clients.auth == file::ClientAuth::Required {
             return Err(Failure::NoCertificate);
         }
-        let sent = || ssl.peer_cert_chain().into_iter().flatten().map(|above| above.to_owned());
+        let sent = || ssl.peer_cert_chain().into_iter().flatten().map(ToOwned::to_owned);
         let certificate = own.map(|own| (own, sent().collect()));
         Secured::new(server_name.clone(), clients, certificate).map_err(|_| Failure::Malformed)
     }
@@ -196,11 +207,18 @@ impl Seen {
     }
 }
 
-/// Numbers of OpenSSL's sslerr.h, which are part of its interface. The first error is the one that began it.
+/// Numbers of OpenSSL's sslerr.h, which are part of its interface. The first error of its TLS library is the one that
+/// began it: those of others have numbers of their own, and may be from before.
 fn of_openssl(stack: &ErrorStack) -> Failure {
     /// A client's alert is this and its number (RFC 8446 section 6).
     const ALERTS: i32 = 1000;
-    let Some(first) = stack.errors().first() else { return Failure::Closed };
+    /// `ERR_LIB_SSL` of OpenSSL's err.h.
+    const TLS_LIBRARY: i32 = 20;
+    if stack.errors().is_empty() {
+        return Failure::Closed;
+    }
+    let own = stack.errors().iter().find(|error| error.library_code() == TLS_LIBRARY);
+    let Some(first) = own else { return Failure::Malformed };
     match first.reason_code() {
         // UNEXPECTED_EOF_WHILE_READING
         294 => Failure::Closed,

@@ -1,6 +1,9 @@
 //! From the server name that a client asks for to what it gets.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use openssl::{error::ErrorStack, ssl::SslContext};
 
@@ -17,9 +20,15 @@ pub(super) struct Name {
 
 /// All names of a listener. Names of certificates and names that the file has something to say about are one table, so
 /// that a name which is only in one of them is found with what the other says about its wildcard.
+///
+/// The wildcard of a certificate stands for one label (RFC 6125 section 6.4.3). What the file says of `*.example.com`
+/// holds for every name below `example.com`, as in the `hosts` of a route: read otherwise, `a.b.example.com` would get
+/// around the question for a certificate and reach the routes of `*.example.com` all the same.
 pub(super) struct Names {
-    /// In lower case; a wildcard begins with `*.`.
+    /// In lower case; a wildcard without its `*`, so that it begins with a dot.
     known: HashMap<Box<str>, Arc<Name>>,
+    /// For names that no certificate has, below one of the file's wildcards: by that, again without its `*`.
+    below: HashMap<Box<str>, Arc<Name>>,
     /// What a client gets that asks for no name or for an unknown one.
     unknown: Arc<Name>,
     is_unknown_refused: bool,
@@ -37,47 +46,51 @@ impl Names {
     ) -> Result<Self, ErrorStack> {
         let mut named: HashMap<&str, Vec<usize>> = HashMap::new();
         for (index, certificate) in certificates.iter().enumerate() {
-            certificate.names.iter().for_each(|name| named.entry(name).or_default().push(index));
+            certificate.names.iter().for_each(|name| named.entry(key(name)).or_default().push(index));
         }
         let first = vec![0];
-        let asked: HashMap<&str, &Arc<Clients>> = of_names.iter().map(|(name, clients)| (*name, clients)).collect();
+        let asked: HashMap<&str, &Arc<Clients>> = of_names.iter().map(|(name, clients)| (key(name), clients)).collect();
         // Names that are served alike share a context: it holds parsed keys, and there may be thousands of names.
-        let mut built: HashMap<(&[usize], *const Clients), Arc<Name>> = HashMap::new();
-        let mut name = |shown: &[usize], clients: &Arc<Clients>| -> Result<Arc<Name>, ErrorStack> {
-            let shown: &[usize] = match named.values().chain([&first]).find(|known| known.as_slice() == shown) {
-                Some(known) => known,
-                None => &first,
-            };
-            if let Some(known) = built.get(&(shown, Arc::as_ptr(clients))) {
-                return Ok(known.clone());
+        let mut built: HashMap<(Vec<usize>, *const Clients), Arc<Name>> = HashMap::new();
+        let mut name = |shown: &Vec<usize>, clients: &Arc<Clients>| -> Result<Arc<Name>, ErrorStack> {
+            match built.entry((shown.clone(), Arc::as_ptr(clients))) {
+                Entry::Occupied(known) => Ok(known.get().clone()),
+                Entry::Vacant(free) => {
+                    let certificates: Vec<&Certified> = shown.iter().map(|index| &*certificates[*index]).collect();
+                    let context = context::of_name(file, listener, &certificates, clients)?;
+                    Ok(free.insert(Arc::new(Name { context, clients: clients.clone() })).clone())
+                }
             }
-            let certificates: Vec<&Certified> = shown.iter().map(|index| &*certificates[*index]).collect();
-            let context = context::of_name(file, listener, &certificates, clients)?;
-            let made = Arc::new(Name { context, clients: clients.clone() });
-            built.insert((shown, Arc::as_ptr(clients)), made.clone());
-            Ok(made)
         };
         let mut known = HashMap::new();
         for key in named.keys().chain(asked.keys()) {
-            let shown = look_up(&named, key).unwrap_or(&first);
-            let clients = look_up(&asked, key).copied().unwrap_or(clients);
-            known.insert(Box::from(*key), name(shown, clients)?);
+            let shown = named.get(key).or_else(|| named.get(parents(key).next()?)).unwrap_or(&first);
+            let asked = asked.get(key).or_else(|| parents(key).find_map(|parent| asked.get(parent)));
+            known.insert(Box::from(*key), name(shown, asked.copied().unwrap_or(clients))?);
+        }
+        let mut below = HashMap::new();
+        for (wildcard, clients) in asked.iter().filter(|(key, _)| key.starts_with('.')) {
+            below.insert(Box::from(*wildcard), name(&first, clients)?);
         }
         let unknown = name(&first, clients)?;
         let ask_anywhere = known.values().chain([&unknown]).any(|name| name.clients.trust.is_some());
         let is_unknown_refused = file.unknown_name == file::UnknownName::Refuse;
-        Ok(Self { known, unknown, is_unknown_refused, ask_anywhere })
+        Ok(Self { known, below, unknown, is_unknown_refused, ask_anywhere })
     }
 
     /// What a client gets that asks for this name, in lower case; `None`: the handshake is refused.
     pub(super) fn asked(&self, name: Option<&str>) -> Option<&Arc<Name>> {
-        let known = name.and_then(|name| self.find(name));
-        known.or((!self.is_unknown_refused).then_some(&self.unknown))
+        match name.and_then(|name| self.find(name)) {
+            Some(known) => Some(known),
+            None if self.is_unknown_refused => None,
+            None => Some(self.of_name(name)),
+        }
     }
 
     /// What holds for requests to this host.
     pub(super) fn of_host(&self, host: &str) -> &Arc<Name> {
-        self.find(host).unwrap_or(&self.unknown)
+        let below = || parents(host).find_map(|parent| self.below.get(parent));
+        self.find(host).or_else(below).unwrap_or(&self.unknown)
     }
 
     /// What holds for a connection that asked for this name.
@@ -85,18 +98,24 @@ impl Names {
         name.map_or(&self.unknown, |name| self.of_host(name))
     }
 
+    /// Exact before wildcard.
     fn find(&self, name: &str) -> Option<&Arc<Name>> {
-        self.known.get(name).or_else(|| self.known.get(&*wildcard(name)?))
+        self.known.get(name).or_else(|| self.known.get(parents(name).next()?))
     }
 }
 
-/// Exact before wildcard.
-fn look_up<'m, T>(map: &'m HashMap<&str, T>, name: &str) -> Option<&'m T> {
-    map.get(name).or_else(|| map.get(&*wildcard(name)?))
+/// A name as the tables have it.
+fn key(name: &str) -> &str {
+    name.strip_prefix('*').unwrap_or(name)
 }
 
-/// The wildcard that stands for a name: one label (RFC 6125 section 6.4.3).
-fn wildcard(name: &str) -> Option<String> {
-    let (_, parent) = name.split_once('.')?;
-    Some(format!("*.{parent}"))
+/// What the wildcards are called that a name may be under, the nearest first: `.b.c` and `.c` for `a.b.c`.
+fn parents(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('.').map(|(dot, _)| &name[dot..])
+}
+
+/// Whether one of these names, as certificates have them, is this one or stands for it.
+pub(super) fn covers<'n>(mut names: impl Iterator<Item = &'n str>, name: &str) -> bool {
+    let (name, parent) = (key(name), parents(name).next());
+    names.any(|known| key(known) == name || known.starts_with('*') && Some(key(known)) == parent)
 }

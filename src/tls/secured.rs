@@ -39,13 +39,18 @@ struct Verdict {
 pub struct Misdirected {
     /// In words.
     pub why: &'static str,
-    /// For the log.
-    pub reason: Reason,
+    /// For the log, where there is more to say.
+    pub reason: Option<Reason>,
 }
 
 impl Misdirected {
     fn by_name(why: &'static str) -> Self {
-        Self { why, reason: Reason::ServerNameMismatch }
+        Self { why, reason: Some(Reason::ServerNameMismatch) }
+    }
+
+    /// The connection is older than what makes it the wrong one.
+    pub fn by_age(why: &'static str) -> Self {
+        Self { why, reason: None }
     }
 }
 
@@ -95,7 +100,9 @@ impl Secured {
         }
         let Some(tls) = tls.filter(|tls| tls.names.ask_anywhere) else { return Ok(()) };
         let by_name = &tls.names.of_name(self.server_name.as_deref()).clients;
-        if !tls.names.of_host(host).clients.are_like(by_name) {
+        // Nearly always it is the same name, which need not be looked up twice.
+        let is_same_entry = self.server_name.as_deref() == Some(host);
+        if !is_same_entry && !tls.names.of_host(host).clients.are_like(by_name) {
             let why = "the host asks for other certificates than the server name of the connection";
             return Err(Misdirected::by_name(why));
         }
@@ -107,7 +114,9 @@ impl Secured {
             Ok(None) => Err(Misdirected::by_name(
                 "the server name asks for a certificate, and did not when the connection was made",
             )),
-            Err(reason) => Err(Misdirected { why: "the certificate of the connection is not good any more", reason }),
+            Err(reason) => {
+                Err(Misdirected { why: "the certificate of the connection is not good any more", reason: Some(reason) })
+            }
         }
     }
 }
@@ -118,7 +127,9 @@ impl Certificate {
         let is_fresh = (verdict.at.0..verdict.at.0 + VERDICT_SECONDS).contains(&now.0);
         if verdict.by != clients.fingerprint || !is_fresh {
             let outcome = match &clients.trust {
-                Some(trust) => trust.verify(&self.own, &self.sent, now).map(drop).map_err(|fault| fault.reason()),
+                Some(trust) => {
+                    trust.verify(&self.own, &self.sent, now).map(drop).map_err(portcullis_x509::Fault::reason)
+                }
                 None => Err(Reason::CertificateUnknownCa),
             };
             *verdict = Verdict { by: clients.fingerprint, at: now, outcome };

@@ -78,6 +78,22 @@ fn unknown_names_are_refused_where_the_file_says_so() {
 }
 
 #[test]
+fn deep_names_below_a_wildcard_of_the_file_are_asked_or_refused() {
+    let ca = Ca::root("Root");
+    let certificates = [certified(&ca, &["first.example"]), certified(&ca, &["*.x.corp.example"])];
+    let of_names = [("*.corp.example", asked(&ca, 1)), ("*.deep.x.corp.example", asked(&ca, 2))];
+    for (more, is_refused) in [("", false), ("unknown_name = \"refuse\"", true)] {
+        let names = names(more, &certificates, &of_names);
+        let mark = |name: &str| names.asked(Some(name)).map(|name| name.clients.fingerprint[0]);
+        assert_eq!(mark("a.x.corp.example"), Some(1));
+        assert_eq!(shown(&names, Some("a.x.corp.example")).as_deref(), Some("*.x.corp.example"));
+        assert_eq!(mark("a.b.corp.example"), (!is_refused).then_some(1));
+        assert_eq!(mark("a.b.deep.x.corp.example"), (!is_refused).then_some(2));
+        assert_eq!(names.of_host("a.b.c.d.corp.example").clients.fingerprint, [1; 32]);
+    }
+}
+
+#[test]
 fn pitfall_42_who_is_asked_follows_the_name_whichever_certificate_it_has() {
     let ca = Ca::root("Root");
     let certificates = [certified(&ca, &["open.example"]), certified(&ca, &["*.corp.example", "hr.corp.example"])];
@@ -90,7 +106,11 @@ fn pitfall_42_who_is_asked_follows_the_name_whichever_certificate_it_has() {
         ("any.corp.example", 1),
         ("hr.corp.example", 2),
         ("bare.example", 3),
+        // Below a wildcard of the file, as routes have it, though no certificate's wildcard goes so deep.
+        ("a.b.corp.example", 1),
+        ("below.hr.corp.example", 1),
         ("corp.example", 0),
+        ("evilcorp.example", 0),
         ("nobody.example", 0),
     ] {
         assert_eq!(names.of_host(host).clients.fingerprint, [mark; 32], "{host}");
@@ -146,4 +166,82 @@ fn no_extension_makes_it_panic() {
         }
         let _ = server_name(&extension(&bytes[..bytes.len().min(300)]));
     });
+}
+
+#[test]
+fn the_key_of_sessions_is_replaced_and_connections_begin_with_the_new_one() {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let ca = Ca::root("Root");
+    let certificates = [certified(&ca, &["a.example"])];
+    let names = Arc::new(names("", &certificates, &[]));
+    let file: file::Tls = toml::from_str("certificates = [{ cert = \"a\", key = \"a\" }]").expect("a listener's TLS");
+    let tickets = Arc::new(TicketKeys::random().expect("random numbers"));
+    let tls = Tls {
+        entry: ArcSwap::from_pointee(context::entry(&file, &names, &tickets).expect("OpenSSL takes it")),
+        file,
+        tickets: tickets.clone(),
+        names,
+        handshake_timeout: HOUR,
+        watch: None,
+        files: Vec::new(),
+        expiries: Vec::new(),
+    };
+    let now = Instant::now();
+    let first = tls.entry();
+    assert!(Arc::ptr_eq(&first, &tls.entry()), "it is made once");
+    assert_eq!(tickets.number(now + 11 * HOUR), 0);
+    assert_eq!(tickets.number(now + 13 * HOUR), 1);
+    assert_eq!(tickets.number(now + 14 * HOUR), 1, "as long again");
+    let second = tls.entry();
+    assert_eq!((first.0, second.0), (0, 1));
+    assert!(Arc::ptr_eq(&second, &tls.entry()));
+}
+
+#[test]
+fn a_certificate_is_for_its_names_and_for_one_label_in_place_of_a_wildcard() {
+    let known = ["a.example", "*.b.example"];
+    for (name, is_covered) in [
+        ("a.example", true),
+        ("x.a.example", false),
+        ("x.b.example", true),
+        ("*.b.example", true),
+        ("x.y.b.example", false),
+        ("*.a.example", false),
+        ("b.example", false),
+    ] {
+        assert_eq!(names::covers(known.into_iter(), name), is_covered, "{name}");
+    }
+}
+
+#[test]
+fn a_key_beside_its_certificate_is_left_to_whoever_reads_keys() {
+    let ca = Ca::root("Root");
+    let made = ca.client("a.example", |_| {});
+    let certificate = made.certificate.to_pem().expect("PEM");
+    let key = made.key.private_key_to_pem_pkcs8().expect("PEM");
+    let parameters = b"-----BEGIN EC PARAMETERS-----\r\nBggqhkjOPQMBBw==\r\n-----END EC PARAMETERS-----\r\n".to_vec();
+    let crlf = String::from_utf8(certificate.clone()).expect("ASCII").replace('\n', "\r\n").into_bytes();
+    let file = [parameters, key.clone(), crlf, certificate].concat();
+    assert_eq!(portcullis_x509::certificates_beside_key(&file).map(|chain| chain.len()), Ok(2));
+    assert!(portcullis_x509::certificates(&file).is_err());
+    assert_eq!(
+        portcullis_x509::certificates_beside_key(&key).map(drop),
+        Err(portcullis_x509::CertificatesError::Empty)
+    );
+}
+
+#[test]
+fn a_comparison_with_the_wrong_ca_leaves_no_error_for_the_next_connection() {
+    use openssl::error::ErrorStack;
+    // A CA that has a new key and its old name.
+    let (old, new) = (Ca::root("Root"), Ca::root("Root"));
+    let cas = vec![old.certificate.clone(), new.certificate.clone()];
+    let trust = Trust::new(cas, Vec::new(), CrlPolicy::IfPresent, 1).expect("CAs");
+    let alice = new.client("alice", |_| {});
+    assert!(ErrorStack::get().errors().is_empty());
+    assert!(trust.verify(&alice.certificate, &[], UnixTime::now()).is_ok());
+    assert!(ErrorStack::get().errors().is_empty());
+    let other = Trust::new(vec![old.certificate], Vec::new(), CrlPolicy::IfPresent, 1).expect("a CA");
+    assert!(other.verify(&alice.certificate, &[], UnixTime::now()).is_err());
+    assert!(ErrorStack::get().errors().is_empty());
 }

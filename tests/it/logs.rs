@@ -316,3 +316,33 @@ async fn pitfall_57_no_client_adds_a_label() {
         assert!(!text.contains(from_outside), "{from_outside} is in:\n{text}");
     }
 }
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_on_record_and_what_is_malformed_is_not() {
+    let toml = GATEWAY.replace("[routes.app]", "[routes.app]\nmax_body_bytes = 10");
+    let (gateway, upstream) = start_with(&toml).await;
+    // Known beforehand, and before anybody is asked who they are.
+    let client = Client::http1(gateway.address(0));
+    let asking = client.post("/app/declared", vec![b'x'; 11]).header("x-api-key", &key("good").0);
+    assert_eq!(asking.send().await.status, 413);
+    let event = gateway.audit(|event| event["path"] == "/app/declared").await;
+    assert_eq!((&event["event"], &event["reason"]), (&"authorization".into(), &"body_too_large".into()));
+    assert_eq!((&event["route"], event.get("consumer")), (&"app".into(), None));
+    assert_eq!(upstream.requests(), 0);
+    // Found out while it passes, when it is known who sends it.
+    let (asking, feed) = client.request("POST", "/app/streamed").header("x-api-key", &key("good").0).streamed();
+    let sending = asking.send();
+    (0..4).for_each(|_| _ = feed.send("12345"));
+    drop(feed);
+    assert_eq!(sending.await.status, 413);
+    let event = gateway.audit(|event| event["path"] == "/app/streamed" && event["result"] == "denied").await;
+    assert_eq!((&event["event"], &event["reason"]), (&"authorization".into(), &"body_too_large".into()));
+    assert_eq!((&event["consumer"], &event["credential_id"]), (&"acme".into(), &"good".into()));
+    // Nothing was decided about whoever sent these.
+    raw(gateway.address(0), "GET /a;b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    raw(gateway.address(0), format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000))).await;
+    gateway.access(|line| line["status"] == 400).await;
+    gateway.access(|line| line["status"] == 431).await;
+    let events = gateway.lines().into_iter().filter(|line| line.get("result").is_some()).count();
+    assert_eq!(events, 3, "both refusals, and the success before the second: {}", gateway.output());
+}

@@ -7,6 +7,7 @@
 
 mod admin;
 mod basic_auth;
+mod claimed;
 mod client_address;
 mod client_certificates;
 mod configuration;
@@ -28,12 +29,14 @@ mod reload;
 mod reload_credentials;
 mod reload_storm;
 mod routing;
+mod rules;
 mod secrets;
 mod shutdown;
 mod smoke;
 mod streams;
 mod subcommands;
 mod tls;
+mod tls_attacks;
 mod upgrades;
 mod upstream_tls;
 mod upstreams;

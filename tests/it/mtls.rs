@@ -132,7 +132,8 @@ async fn pitfall_45_what_a_load_balancer_let_in_is_verified_again() {
     ];
     for (certificate, reason) in cases {
         assert_eq!(site.ask("/orders/7", &certificate).await.status, 401, "{reason}");
-        site.gateway.audit(|event| event["reason"] == reason).await;
+        let refused = site.gateway.audit(|event| event["reason"] == reason).await;
+        assert_eq!((&refused["claimed"]["issuer"], refused.get("subject")), (&"CN=Partners".into(), None), "{refused}");
     }
     assert_eq!(site.upstream.requests(), 0);
 }

@@ -343,3 +343,22 @@ async fn ask_for_nonsense(gateway: &Gateway) {
     let closed = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut answer)).await;
     assert!(closed.is_ok() && answer.is_empty(), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_route_has_changed_when_a_file_that_its_policy_reads_has() {
+    let signed = "\n[policies.signatures]\nuse = \"hmac\"\n\n[[consumers.acme.credentials]]\nuse = \"hmac\"\n\
+                  id = \"acme-signing\"\nsecret = { file = \"signing.secret\" }\n\n[routes.signed]\n\
+                  paths = [\"/signed\"]\nauth = [\"signatures\"]\nrespond = { body = \"ok\" }\n";
+    let scene = start().await;
+    let secret = scene.gateway.dir().join("signing.secret");
+    fs::write(&secret, "one secret of no less than 32 bytes").expect("our own directory");
+    let toml = GATEWAY.to_owned() + signed;
+    assert_eq!(scene.take(&toml).await, "generation 2 serves, 3 routes\n+ signed\n");
+    assert_eq!(scene.take(&toml).await, "generation 3 serves, 3 routes\n");
+    fs::write(&secret, "another secret of no less than 32 bytes").expect("our own file");
+    let told = "generation 4 serves, 3 routes\n~ signed (policy signatures: a file or a secret it reads changed)\n";
+    assert_eq!(scene.take(&toml).await, told);
+    let is_it = |line: &Value| line["event"] == "reload" && line["generation"] == 4;
+    let line = scene.gateway.wait_line(is_it, LIMIT).await;
+    assert_eq!((&line["added"], &line["changed"]), (&0.into(), &1.into()), "{line}");
+}

@@ -173,10 +173,15 @@ async fn plugins_are_listed_and_shown() {
         assert_eq!((show.code, show.stderr.as_str()), (0, ""));
         assert!(show.stdout.starts_with(&format!("use = \"{name}\"\n")), "{}", show.stdout);
     }
+    let about = list.stdout.lines().map(|line| line.split_once(' ').expect("a name and what it does").1.trim());
+    let distinct: std::collections::HashSet<_> = about.clone().collect();
+    assert_eq!(distinct.len(), about.count(), "two plugins that do the same:\n{}", list.stdout);
     let show = portcullis(&["plugins", "show", "key-auth"], "").await.stdout;
     for field in ["header", "scheme", "from", "keep_credential", "prefixes", "require_expiry", "max_age", "sha256"] {
         assert!(show.lines().any(|line| line.starts_with(&format!("  {field}: "))), "no {field} in:\n{show}");
     }
+    let scopes = portcullis(&["plugins", "show", "scopes"], "").await.stdout;
+    assert!(scopes.lines().any(|line| line.starts_with("  per_method: ")), "{scopes}");
     let json = portcullis(&["plugins", "show", "key-auth", "--json"], "").await;
     let json: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!(json["name"], "key-auth");
@@ -314,4 +319,28 @@ async fn what_is_not_the_daemon_ends_by_a_signal_like_any_command() {
         let status = tokio::time::timeout(LIMIT, child.wait()).await.expect("it ends").expect("a child of ours");
         assert_eq!(status.signal(), Some(signal), "{status}");
     }
+}
+
+/// Only where nobody has a configuration in the usual place, as on the machines that run the tests.
+#[tokio::test]
+async fn without_a_configuration_in_the_usual_place_it_is_told_how_to_name_one() {
+    if Path::new("/etc/portcullis/portcullis.toml").exists() {
+        return;
+    }
+    let revoke = ["revoke", "--issuer", "https://id.example", "--all-tokens"];
+    for arguments in [&["run"][..], &["check"], &["reload"], &["reload", "--socket", "/nonexistent.sock"], &revoke] {
+        let output = portcullis(arguments, "").await;
+        assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{arguments:?}: {output:?}");
+        assert!(
+            output.stderr.contains("/etc/portcullis/portcullis.toml") && output.stderr.contains("-c FILE"),
+            "{output:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_password_is_not_a_short_one() {
+    let output = portcullis(&["password", "hash"], "").await;
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    assert!(output.stderr.contains("no password came on standard input"), "{output:?}");
 }

@@ -31,8 +31,9 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use portcullis_plugin::{
-    Answer, Attempt, AttemptLimits, Attempts, Authenticate, Authentication, BuildCx, BuildError, Challenge, Counter,
-    Denial, Found, Hooks, Identity, Place, Places, Plugin, PluginError, Reason, RequestCx, Span, StoreError, UnixTime,
+    Answer, Attempt, AttemptLimits, Attempts, Authenticate, Authentication, BuildCx, BuildError, Challenge, Claimed,
+    Counter, Denial, Found, Hooks, Identity, Place, Places, Plugin, PluginError, Reason, RequestCx, Span, StoreError,
+    UnixTime,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -173,6 +174,10 @@ impl Claim {
     fn principal(&self) -> &[u8] {
         self.login.username().as_bytes()
     }
+
+    fn denied(&self, denial: Denial) -> Authentication {
+        Authentication::Denied(denial.claiming(Claimed::by_user(self.login.username())))
+    }
 }
 
 impl Passwords {
@@ -199,7 +204,7 @@ impl Passwords {
         if let Err(wait) =
             self.attempts.check(claim.address, claim.principal()).get().await.map_err(|error| store_failed(&error))?
         {
-            return Ok(Authentication::Denied(Denial::too_many_attempts(wait)));
+            return Ok(claim.denied(Denial::too_many_attempts(wait)));
         }
         // Of requests that say the same one computes, and the others wait for what it finds. Else a client that sends
         // fifty requests at once would use up its attempts with the right password.
@@ -216,12 +221,15 @@ impl Passwords {
             self.attempts.begin(claim.address, claim.principal()).get().await.map_err(|error| store_failed(&error))?;
         let begun = match begun {
             Ok(begun) => begun,
-            Err(wait) => return Ok(Authentication::Denied(Denial::too_many_attempts(wait))),
+            Err(wait) => return Ok(claim.denied(Denial::too_many_attempts(wait))),
         };
         let (now, digest) = (claim.now, claim.digest);
-        let Some((identity, fingerprint)) = self.verify(claim.login).await? else {
-            begun.failed(digest.as_bytes()).await;
-            return Ok(Authentication::Denied(Denial::unauthorized(Reason::PasswordWrong)));
+        let (identity, fingerprint) = match self.verify(claim.login).await? {
+            Ok(verified) => verified,
+            Err(claimed) => {
+                begun.failed(digest.as_bytes()).await;
+                return Ok(Authentication::Denied(Denial::unauthorized(Reason::PasswordWrong).claiming(claimed)));
+            }
         };
         if !self.cache_ttl.is_zero() {
             turn.note(fingerprint, now);
@@ -230,10 +238,14 @@ impl Passwords {
         Ok(Authentication::Granted(identity))
     }
 
-    /// Computes the hashes, elsewhere.
-    async fn verify(&self, login: Login) -> Result<Option<(Arc<Identity>, users::Fingerprint)>, PluginError> {
+    /// Computes the hashes, elsewhere. `Err`: the password is wrong, for whom it was sent.
+    async fn verify(&self, login: Login) -> Result<Result<(Arc<Identity>, users::Fingerprint), Claimed>, PluginError> {
         let (users, hashes) = (self.users.clone(), self.counters.hashes.clone());
-        let verified = self.hashing.run(move || users.verify(&login, || hashes.increment())).await;
+        let verify = move || {
+            let verified = users.verify(&login, || hashes.increment());
+            verified.ok_or_else(|| Claimed::by_user(login.username()))
+        };
+        let verified = self.hashing.run(verify).await;
         verified.map_err(|error| {
             self.counters.overloads.increment();
             PluginError::new(error.to_string())

@@ -22,8 +22,8 @@ use std::{
 };
 
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Consumer, Hooks, Identity, NoCredential, Plugin, PluginError, Reason, Refusal,
-    RequestCx, Verdict, http::Method,
+    Admit, Answer, BuildCx, BuildError, Consumer, Hooks, Identity, Mention, Mentioned, NoCredential, Plugin,
+    PluginError, Reason, Refusal, RequestCx, Verdict, http::Method,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,12 +42,14 @@ impl Plugin for ConsumerRestriction {
             problems.push((String::new(), "restricts nothing: it needs `allow`, `deny` or both".to_owned()));
         }
         let mut list = |field, entries| rules(field, entries, &mut problems);
+        let of_list = |field, entries: &Option<Vec<Entry>>| mentions(field, entries.iter().flatten());
+        let mentions = [of_list("allow", &config.allow), of_list("deny", &config.deny)].concat();
         let allow = config.allow.map(|entries| list("allow", entries));
         let deny = config.deny.map(|entries| list("deny", entries)).unwrap_or_default();
         if !problems.is_empty() {
             return Err(BuildError { problems });
         }
-        Ok(Hooks::new().admit(Restriction { allow, deny }))
+        Ok(Hooks::new().admit(Restriction { allow, deny, mentions }))
     }
 }
 
@@ -65,7 +67,7 @@ pub struct Config {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Names of consumers.
+    /// Names of consumers, which have to be there.
     pub consumers: Option<Vec<String>>,
     /// Groups of the consumer.
     pub groups: Option<Vec<String>>,
@@ -73,7 +75,7 @@ pub struct Entry {
     pub roles: Option<Vec<String>>,
     /// Tenants.
     pub tenants: Option<Vec<String>>,
-    /// Ids of credentials.
+    /// Ids of credentials, which have to be there.
     pub credentials: Option<Vec<String>>,
     /// Scopes, all of which one credential must have.
     pub scopes: Option<Vec<String>>,
@@ -93,6 +95,22 @@ fn rules(field: &str, entries: Vec<Entry>, problems: &mut Problems) -> Vec<Rule>
     }
     let entries = entries.into_iter().enumerate();
     entries.map(|(index, entry)| Rule::new(&format!("{field}[{index}]"), entry, problems)).collect()
+}
+
+/// The consumers and credentials that entries name. There is nowhere to get one from but the file, so that a name that
+/// nobody has is a mistake. All else may also come from a token, or be prepared for somebody who is still to come.
+fn mentions<'e>(field: &str, entries: impl Iterator<Item = &'e Entry>) -> Vec<Mention> {
+    let mut mentions = Vec::new();
+    for (index, entry) in entries.enumerate() {
+        let mut add = |name: &str, list: &Option<Vec<String>>, of: fn(String) -> Mentioned| {
+            let names = list.iter().flatten().enumerate();
+            let field = |at| format!("{field}[{index}].{name}[{at}]");
+            mentions.extend(names.map(|(at, name)| Mention { field: field(at), of: of(name.clone()) }));
+        };
+        add("consumers", &entry.consumers, Mentioned::Consumer);
+        add("credentials", &entry.credentials, Mentioned::Credential);
+    }
+    mentions
 }
 
 /// Names to be found in. Most lists hold a few, where comparing costs less than hashing; some hold thousands.
@@ -237,6 +255,7 @@ fn methods(field: &str, list: Option<Vec<String>>, problems: &mut Problems) -> O
 struct Restriction {
     allow: Option<Vec<Rule>>,
     deny: Vec<Rule>,
+    mentions: Vec<Mention>,
 }
 
 impl Restriction {
@@ -265,6 +284,10 @@ impl Admit for Restriction {
     ) -> Answer<'a, Result<Verdict, PluginError>> {
         let refuse = |reason| Verdict::Refuse(Refusal::forbidden(reason));
         Answer::Now(Ok(self.objection(cx.method(), identity).map_or(Verdict::Allow, refuse)))
+    }
+
+    fn mentions(&self) -> Vec<Mention> {
+        self.mentions.clone()
     }
 }
 

@@ -14,7 +14,7 @@
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use portcullis_plugin::{
-    Answer, Attempt, Attempts, Authenticate, Authentication, BodyCheck, BodyError, BuildCx, Challenge, Denial,
+    Answer, Attempt, Attempts, Authenticate, Authentication, BodyCheck, BodyError, BuildCx, Challenge, Claimed, Denial,
     Identity, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
 };
 
@@ -48,6 +48,15 @@ pub(crate) enum Refused {
     Denied(Denial),
     /// It could not be judged.
     Failed(PluginError),
+}
+
+impl Refused {
+    fn claiming(self, claimed: Claimed) -> Self {
+        match self {
+            Self::Denied(denial) => Self::Denied(denial.claiming(claimed)),
+            failed @ Self::Failed(_) => failed,
+        }
+    }
 }
 
 impl From<Denial> for Refused {
@@ -104,11 +113,16 @@ impl Signatures {
         }
     }
 
-    async fn judge(&self, cx: &mut RequestCx<'_>, mut claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
+    /// A refusal names the keys that were claimed.
+    async fn judge(&self, cx: &mut RequestCx<'_>, claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
+        let claimed = Claimed::by_key_ids(claims.iter().filter_map(|claim| claim.key_id.as_deref()));
+        self.judge_claims(cx, claims).await.map_err(|refused| refused.claiming(claimed))
+    }
+
+    async fn judge_claims(&self, cx: &mut RequestCx<'_>, mut claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
         let (mut tries, wait) = Tries::begin(&self.attempts, cx.address(), &mut claims).await?;
-        let must_wait = wait.map(Denial::too_many_attempts);
-        if let Some(denial) = must_wait.filter(|_| claims.is_empty()) {
-            return Err(denial.into());
+        if let Some(wait) = wait.filter(|_| claims.is_empty()) {
+            return Err(Denial::too_many_attempts(wait).into());
         }
         match self.grant(cx, claims, &mut tries).await {
             Ok(Granted { identity, right, wrong }) => {
@@ -120,7 +134,7 @@ impl Signatures {
                     tries.failed().await;
                 }
                 // One of those that were not looked at might have been right.
-                Err(match (refused, must_wait) {
+                Err(match (refused, wait.map(Denial::too_many_attempts)) {
                     (Refused::Denied(denial), Some(must_wait)) if denial.status < must_wait.status => must_wait.into(),
                     (refused, _) => refused,
                 })

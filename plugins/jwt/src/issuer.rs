@@ -16,6 +16,7 @@ use crate::{
     headers::{self, Headers},
     keys::Keys,
     mapping::{Parts, Said},
+    policy::claimed,
 };
 
 /// What the configuration says of an issuer.
@@ -40,28 +41,43 @@ pub(crate) struct Judged {
     pub(crate) binding: Binding,
 }
 
+/// What its claims come to, where nothing speaks against them.
+struct Heard {
+    said: Said,
+    revocation: RevocationKeys,
+    binding: Binding,
+    credential: Option<Arc<Credential>>,
+    tenant: Option<String>,
+}
+
 impl Issuer {
     /// Judges a token whose signature was found right.
     pub(crate) fn judge(&self, token: Token<'_>, now: UnixTime) -> Result<Judged, Denial> {
-        let times = self.expectations.check(&token, now).map_err(Denial::unauthorized)?;
+        let times = self.expectations.check(&token, now);
         let claims = token.into_claims();
-        if !self.rules.iter().all(|rule| rule.holds(&claims)) {
+        let said = times.map_err(Denial::unauthorized).and_then(|times| Ok((times, self.hear(&claims)?)));
+        match said {
+            Ok((times, Heard { said, revocation, binding, credential, tenant })) => {
+                let identity = self.identity(said, tenant, credential, claims, times);
+                Ok(Judged { identity, times, revocation, binding })
+            }
+            Err(denial) => Err(denial.claiming(claimed(&claims))),
+        }
+    }
+
+    fn hear(&self, claims: &Claims) -> Result<Heard, Denial> {
+        if !self.rules.iter().all(|rule| rule.holds(claims)) {
             return Err(Denial::unauthorized(Reason::ClaimMismatch));
         }
-        let binding = Binding::of(&claims, self.binding).map_err(Denial::unauthorized)?;
-        let revocation = RevocationKeys::of(&claims, self.version(&claims)?);
-        let said = self.parts.read(&claims).map_err(Denial::unauthorized)?;
-        let credential = self.consumers.of(&said, &claims);
+        let binding = Binding::of(claims, self.binding).map_err(Denial::unauthorized)?;
+        let revocation = RevocationKeys::of(claims, self.version(claims)?);
+        let said = self.parts.read(claims).map_err(Denial::unauthorized)?;
+        let credential = self.consumers.of(&said, claims);
         if credential.is_none() && self.consumers.is_required {
             return Err(Denial::forbidden(Reason::ConsumerUnknown));
         }
         let tenant = self.tenant(said.tenant.as_deref(), credential)?;
-        Ok(Judged {
-            identity: self.identity(said, tenant, credential.cloned(), claims, times),
-            times,
-            revocation,
-            binding,
-        })
+        Ok(Heard { revocation, binding, credential: credential.cloned(), tenant, said })
     }
 
     /// What is configured is present and right (pitfall 20).

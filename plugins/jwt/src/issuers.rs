@@ -30,10 +30,18 @@ impl Issuers {
     pub(crate) fn of(&self, claims: &Claims) -> Result<&Arc<Issuer>, Reason> {
         match self {
             Self::Any(issuer) => Ok(issuer),
-            Self::Named(issuers) => {
+            Self::Named(_) => {
                 let name = claims.get("iss").and_then(Value::as_str).ok_or(Reason::IssuerUnknown)?;
-                issuers.get(name).ok_or(Reason::IssuerUnknown)
+                self.named(name).ok_or(Reason::IssuerUnknown)
             }
+        }
+    }
+
+    /// The issuer of this name, or whoever holds the key.
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Issuer>> {
+        match self {
+            Self::Any(issuer) => Some(issuer),
+            Self::Named(issuers) => issuers.get(name),
         }
     }
 

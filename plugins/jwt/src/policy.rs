@@ -14,9 +14,9 @@ use portcullis_jose::{
     remote::KeysUnavailable,
 };
 use portcullis_plugin::{
-    Answer, Attempt, Attempts, Authenticate, Authentication, Challenge, ClientCert, Denial, Found, Identity, Places,
-    PluginError, Reason, RequestCx, RevocationKeys, Revocations, StoreError, UnixTime, http::HeaderName,
-    serde_json::Value,
+    Answer, Attempt, Attempts, Authenticate, Authentication, Challenge, Claimed, Claims, ClientCert, Denial, Found,
+    Identity, Places, PluginError, Reason, RequestCx, Revocation, RevocationKeys, Revocations, StoreError, UnixTime,
+    http::HeaderName, serde_json::Value,
 };
 
 use crate::{challenges::Challenges, issuer::Issuer, issuers::Issuers};
@@ -42,6 +42,13 @@ pub(crate) struct Known {
     binding: Binding,
 }
 
+impl Known {
+    fn refused(&self, reason: Reason) -> Judgement {
+        let denial = Denial::unauthorized(reason).claiming(Claimed::once(self.identity.clone()));
+        Ok(Authentication::Denied(denial))
+    }
+}
+
 /// Who sent a token, when, and over whose connection.
 struct Sent<'c> {
     digest: TokenDigest,
@@ -55,6 +62,17 @@ type Judgement = Result<Authentication, PluginError>;
 
 fn denied(reason: Reason) -> Judgement {
     Ok(Authentication::Denied(Denial::unauthorized(reason)))
+}
+
+/// A token that can be read, but not taken.
+fn refused(reason: Reason, claims: &Claims) -> Judgement {
+    Ok(Authentication::Denied(Denial::unauthorized(reason).claiming(claimed(claims))))
+}
+
+/// Who a token says it was made by, and for whom.
+pub(crate) fn claimed(claims: &Claims) -> Claimed {
+    let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
+    Claimed::by_token(text("iss"), text("sub"))
 }
 
 /// An issuer whose keys cannot be had: the token can be neither taken nor refused.
@@ -103,6 +121,14 @@ impl Authenticate for Policy {
         names.into_iter().cloned().collect()
     }
 
+    fn heeds(&self, revocation: &Revocation) -> bool {
+        let issuer = self.issuers.named(revocation.issuer());
+        issuer.is_some_and(|issuer| match revocation {
+            Revocation::Version { .. } => issuer.version_claim.is_some(),
+            _ => true,
+        })
+    }
+
     /// Where every token is bound. One that happens to be is compared with whatever certificate the connection has.
     fn needs_certificate(&self) -> bool {
         self.issuers.iter().any(|issuer| issuer.binding == CertificateBinding::Required)
@@ -125,7 +151,7 @@ impl Policy {
     fn recheck(&self, known: Arc<Verified<Known>>, sent: &Sent<'_>) -> Answer<'_, Judgement> {
         let times = known.value.times.check(sent.now);
         if let Err(reason) = times.and_then(|()| known.value.binding.check(sent.certificate)) {
-            return Answer::Now(denied(reason));
+            return Answer::Now(known.value.refused(reason));
         }
         if let Answer::Now(found) = self.revocations.check(&known.value.revocation) {
             return Answer::Now(settle(found, &known));
@@ -142,25 +168,28 @@ impl Policy {
         match token {
             Cow::Borrowed(bytes) => match self.open(bytes) {
                 Ok((token, issuer)) => Answer::later(self.judge(token, issuer, sent)),
-                Err(reason) => Answer::Now(denied(reason)),
+                Err(denial) => Answer::Now(Ok(Authentication::Denied(denial))),
             },
             Cow::Owned(bytes) => Answer::later(async move {
                 match self.open(&bytes) {
                     Ok((token, issuer)) => self.judge(token, issuer, sent).await,
-                    Err(reason) => denied(reason),
+                    Err(denial) => Ok(Authentication::Denied(denial)),
                 }
             }),
         }
     }
 
     /// What can be said of a token without any key.
-    fn open<'t>(&self, bytes: &'t [u8]) -> Result<(Token<'t>, Arc<Issuer>), Reason> {
-        let token = Token::parse_within(bytes, self.max_token_bytes)?;
-        let issuer = self.issuers.of(token.claims())?.clone();
-        if !issuer.algorithms.contains(&token.algorithm()) {
-            return Err(Reason::AlgorithmNotAllowed);
+    fn open<'t>(&self, bytes: &'t [u8]) -> Result<(Token<'t>, Arc<Issuer>), Denial> {
+        let token = Token::parse_within(bytes, self.max_token_bytes).map_err(Denial::unauthorized)?;
+        let issuer = self.issuers.of(token.claims()).and_then(|issuer| {
+            let is_allowed = issuer.algorithms.contains(&token.algorithm());
+            if is_allowed { Ok(issuer.clone()) } else { Err(Reason::AlgorithmNotAllowed) }
+        });
+        match issuer {
+            Ok(issuer) => Ok((token, issuer)),
+            Err(reason) => Err(Denial::unauthorized(reason).claiming(claimed(token.claims()))),
         }
-        Ok((token, issuer))
     }
 
     /// Judges a token that is not remembered.
@@ -168,7 +197,10 @@ impl Policy {
         let principal = principal(&token);
         match self.attempts.check(sent.address, &principal).get().await {
             Ok(Ok(())) => {}
-            Ok(Err(wait)) => return Ok(Authentication::Denied(Denial::too_many_attempts(wait))),
+            Ok(Err(wait)) => {
+                let denial = Denial::too_many_attempts(wait).claiming(claimed(token.claims()));
+                return Ok(Authentication::Denied(denial));
+            }
             Err(error) => return Err(storeless(&error)),
         }
         let (current, newer) = (issuer.keys.current(), OnceLock::new());
@@ -179,7 +211,7 @@ impl Policy {
                 if unverified == Unverified::SignatureInvalid {
                     self.attempts.failed(sent.address, &principal, token.signature()).get().await;
                 }
-                return denied(unverified.reason());
+                return refused(unverified.reason(), token.claims());
             }
         };
         let judged = match issuer.judge(token, sent.now) {
@@ -217,7 +249,7 @@ async fn verified<'k>(
 fn settle(revoked: Result<Option<Reason>, StoreError>, known: &Verified<Known>) -> Judgement {
     match revoked {
         Ok(None) => Ok(Authentication::Granted(known.value.identity.clone())),
-        Ok(Some(reason)) => denied(reason),
+        Ok(Some(reason)) => known.value.refused(reason),
         Err(error) => Err(storeless(&error)),
     }
 }

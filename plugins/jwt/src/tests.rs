@@ -23,6 +23,7 @@ mod crossed;
 mod hostile;
 mod identity;
 mod places;
+mod revocation;
 mod rotation;
 mod simple;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use openssl::x509::{X509, X509Ref};
 use portcullis_plugin::{
-    Answer, Attempt, Authenticate, Authentication, CertificateNames, Challenge, ClientCert, Credential, Denial,
-    Identity, Plugin, PluginError, Reason, RequestCx, UnixTime, http::HeaderName,
+    Answer, Attempt, Authenticate, Authentication, CertificateNames, Challenge, Claimed, ClientCert, Credential,
+    Denial, Identity, Plugin, PluginError, Reason, RequestCx, UnixTime, http::HeaderName,
 };
 use portcullis_x509::{Facts, Fault, Trust};
 use quick_cache::{Weighter, sync::Cache};
@@ -77,15 +77,21 @@ impl Policy {
     }
 
     /// The certificate that counts for this request, verified.
-    fn verified(&self, cx: &RequestCx<'_>) -> Result<Option<Arc<Known>>, Reason> {
+    fn verified(&self, cx: &RequestCx<'_>) -> Result<Option<Arc<Known>>, Denial> {
         let now = cx.now();
         match &self.from_header {
-            Some(source) => source.read(cx)?.map(|sent| self.known(&sent, now)).transpose(),
-            None => cx.certificate()?.map(|sent| self.known(sent, now)).transpose(),
+            Some(source) => {
+                let sent = source.read(cx).map_err(Denial::unauthorized)?;
+                sent.map(|sent| self.known(&sent, now)).transpose()
+            }
+            None => {
+                let sent = cx.certificate().map_err(Denial::unauthorized)?;
+                sent.map(|sent| self.known(sent, now)).transpose()
+            }
         }
     }
 
-    fn known(&self, sent: &ClientCert, now: UnixTime) -> Result<Arc<Known>, Reason> {
+    fn known(&self, sent: &ClientCert, now: UnixTime) -> Result<Arc<Known>, Denial> {
         let digest = self.digest(sent);
         let remembered = self.known.get(&digest).filter(|known| known.not_before <= now && now < known.holds_until);
         if let Some(known) = remembered {
@@ -109,9 +115,24 @@ impl Policy {
         digest.finalize().into()
     }
 
-    /// Verifies a certificate that is not remembered, and judges it.
-    fn verify(&self, sent: &ClientCert, now: UnixTime) -> Result<Known, Fault> {
-        let facts = Facts::of_der(&sent.der)?;
+    /// Verifies a certificate that is not remembered, and judges it. A refusal names whom it says that it was made for.
+    fn verify(&self, sent: &ClientCert, now: UnixTime) -> Result<Known, Denial> {
+        let denied = |fault: Fault| Denial::unauthorized(fault.reason());
+        let facts = Facts::of_der(&sent.der).map_err(denied)?;
+        let claiming = |denial: Denial| denial.claiming(Claimed::by_certificate(&facts.issuer, &facts.subject));
+        let (status, holds_until) = self.check(sent, &facts, now).map_err(denied).map_err(claiming)?;
+        Ok(Known {
+            verdict: self.judge_facts(sent, &facts).map(Arc::new).map_err(claiming),
+            status,
+            not_before: facts.not_before,
+            holds_until,
+            bytes: sent.der.len() + sent.chain.iter().map(Vec::len).sum::<usize>(),
+        })
+    }
+
+    /// What is wrong with a certificate now; else what its CA's responder is asked about, and until when all is in force
+    /// that it needs.
+    fn check(&self, sent: &ClientCert, facts: &Facts, now: UnixTime) -> Result<(Option<Arc<Status>>, UnixTime), Fault> {
         facts.check_dates(now)?;
         let wanted =
             if self.needs_purpose { facts.is_for_clients == Some(true) } else { facts.is_for_clients != Some(false) };
@@ -122,13 +143,8 @@ impl Policy {
             Some(trust) => self.chain(trust, sent, now)?,
             None => (Vec::new(), facts.not_after),
         };
-        Ok(Known {
-            status: self.ocsp.as_ref().map(|_| status(chain)).transpose()?,
-            verdict: self.judge_facts(sent, &facts).map(Arc::new),
-            not_before: facts.not_before,
-            holds_until: facts.not_after.min(chain_holds_until),
-            bytes: sent.der.len() + sent.chain.iter().map(Vec::len).sum::<usize>(),
-        })
+        let status = self.ocsp.as_ref().map(|_| status(chain)).transpose()?;
+        Ok((status, facts.not_after.min(chain_holds_until)))
     }
 
     /// The way to a CA of the policy's own, and from when on it does not hold.
@@ -160,7 +176,7 @@ impl Known {
     fn answer(&self) -> Authentication {
         match &self.verdict {
             Ok(identity) => Authentication::Granted(identity.clone()),
-            Err(denial) => Authentication::Denied(*denial),
+            Err(denial) => Authentication::Denied(denial.clone()),
         }
     }
 }
@@ -226,23 +242,27 @@ impl Source {
 
 impl Authenticate for Policy {
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>> {
-        let denied = |reason| Answer::Now(Ok(Authentication::Denied(Denial::unauthorized(reason))));
         let known = match self.verified(cx) {
             Ok(Some(known)) => known,
             Ok(None) => return Answer::Now(Ok(Authentication::Absent)),
-            Err(reason) => return denied(reason),
+            Err(denial) => return Answer::Now(Ok(Authentication::Denied(denial))),
         };
         // Whoever is refused anyway makes nobody ask.
-        let (Some(ocsp), Some(status), Ok(_)) = (&self.ocsp, &known.status, &known.verdict) else {
+        let (Some(ocsp), Some(status), Ok(identity)) = (&self.ocsp, &known.status, &known.verdict) else {
             return Answer::Now(Ok(known.answer()));
         };
+        let settle = |identity: &Arc<Identity>, said: Result<(), Reason>| match said {
+            Ok(()) => Authentication::Granted(identity.clone()),
+            Err(reason) => {
+                Authentication::Denied(Denial::unauthorized(reason).claiming(Claimed::once(identity.clone())))
+            }
+        };
         match ocsp.check(status.clone(), cx.now()) {
-            Answer::Now(Ok(())) => Answer::Now(Ok(known.answer())),
-            Answer::Now(Err(reason)) => denied(reason),
-            Answer::Later(asking) => Answer::later(async move {
-                let denied = |reason| Authentication::Denied(Denial::unauthorized(reason));
-                Ok(asking.await.map_or_else(denied, |()| known.answer()))
-            }),
+            Answer::Now(said) => Answer::Now(Ok(settle(identity, said))),
+            Answer::Later(asking) => {
+                let identity = identity.clone();
+                Answer::later(async move { Ok(settle(&identity, asking.await)) })
+            }
         }
     }
 

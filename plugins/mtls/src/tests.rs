@@ -2,7 +2,7 @@ use std::{io::Write, net::SocketAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use portcullis_plugin::{
-    Attempt, Authenticate, Authentication, ClientCert, Identity, Reason, UnixTime,
+    Attempt, Authenticate, Authentication, Claimed, ClientCert, Identity, Reason, UnixTime,
     testing::{Build, Request, now},
 };
 use portcullis_x509::testing::{Ca, NOW, Sketch};
@@ -132,6 +132,26 @@ fn pitfall_45_a_certificate_that_is_not_good_is_not_an_absent_one() {
     let nul = b"\x30\x0c\x82\x0aa.example\0".to_vec();
     let odd = client(|sketch| sketch.raw.push(("2.5.29.17", false, nul)));
     assert_eq!(scene.over(&odd), "certificate_malformed");
+}
+
+#[test]
+fn a_refusal_names_whom_the_certificate_speaks_of() {
+    let told = |scene: &Scene, certificate: &Ca| match scene.answer(over(sent(certificate, &[]))) {
+        Authentication::Denied(denial) => denial.claimed,
+        other => panic!("{other:?}"),
+    };
+    let alice = Some(Claimed::by_certificate("CN=Root", "CN=alice"));
+    let ended = client(|sketch| sketch.not_after = NOW.0 - 1);
+    assert_eq!(told(&Scene::new(""), &ended), alice);
+    let others = Scene::new("cns = [\"bob\"]");
+    for _ in 0..2 {
+        assert_eq!(told(&others, &client(|_| {})), alice, "it is remembered, too");
+    }
+    let nameless = told(&others, &client(|sketch| sketch.subject.clear())).unwrap();
+    assert_eq!(nameless.fields().collect::<Vec<_>>(), [("issuer", "CN=Root")]);
+    let long = told(&others, &client(|sketch| (0..8).for_each(|_| sketch.part("OU", &"x".repeat(60))))).unwrap();
+    let (_, subject) = long.fields().find(|(name, _)| *name == "subject").unwrap();
+    assert_eq!(subject.len(), Claimed::NAME_MAX_BYTES);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use portcullis_plugin::{
     Admit, Answer, BuildCx, BuildError, Hooks, Identity, NoCredential, Plugin, PluginError, Reason, Refusal, RequestCx,
     Verdict, http::Method,
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::{
     Config,
@@ -14,14 +16,19 @@ use crate::{
 /// The plugin `claims`: what a token has to say, claim by claim.
 pub struct Claims;
 
+/// Lets a request pass by what its token says, claim by claim: at least one of `all`, `any` and `per_method`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ClaimsConfig(pub Config<Rule>);
+
 impl Plugin for Claims {
     const NAME: &'static str = "claims";
-    type Config = Config<Rule>;
+    type Config = ClaimsConfig;
     type Credential = NoCredential;
 
     fn build(config: Self::Config, _: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
         // A rule that makes no sense does not come this far: reading it says so.
-        Ok(Hooks::new().admit(Restriction(Needs::new(config, |_| Ok(()))?)))
+        Ok(Hooks::new().admit(Restriction(Needs::new(config.0, |_| Ok(()))?)))
     }
 }
 

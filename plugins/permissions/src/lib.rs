@@ -22,10 +22,10 @@ mod need;
 mod roles;
 mod scopes;
 
-pub use claims::Claims;
+pub use claims::{Claims, ClaimsConfig};
 pub use need::{Config, ForMethods};
-pub use roles::Roles;
-pub use scopes::Scopes;
+pub use roles::{Roles, RolesConfig};
+pub use scopes::{Scopes, ScopesConfig};
 
 #[cfg(test)]
 mod tests;

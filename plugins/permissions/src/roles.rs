@@ -4,6 +4,8 @@ use portcullis_plugin::{
     Admit, Answer, BuildCx, BuildError, Hooks, Identity, NoCredential, Plugin, PluginError, Reason, Refusal, RequestCx,
     Verdict,
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::{
     Config,
@@ -13,13 +15,18 @@ use crate::{
 /// The plugin `roles`: what the subject or the consumer is.
 pub struct Roles;
 
+/// Lets a request pass by the roles of its subject or consumer: at least one of `all`, `any` and `per_method`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RolesConfig(pub Config<String>);
+
 impl Plugin for Roles {
     const NAME: &'static str = "roles";
-    type Config = Config<String>;
+    type Config = RolesConfig;
     type Credential = NoCredential;
 
     fn build(config: Self::Config, _: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
-        Ok(Hooks::new().admit(Restriction(Needs::new(config, |name| check(name))?)))
+        Ok(Hooks::new().admit(Restriction(Needs::new(config.0, |name| check(name))?)))
     }
 }
 

@@ -4,6 +4,8 @@ use portcullis_plugin::{
     Admit, Answer, BuildCx, BuildError, Challenge, Hooks, Identity, NoCredential, Plugin, PluginError, Refusal,
     RequestCx, Verdict,
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::{
     Config,
@@ -13,13 +15,18 @@ use crate::{
 /// The plugin `scopes`: what the credential that speaks for a request was given leave to do (RFC 6749 section 3.3).
 pub struct Scopes;
 
+/// Lets a request pass by the scopes that its credential was given: at least one of `all`, `any` and `per_method`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ScopesConfig(pub Config<String>);
+
 impl Plugin for Scopes {
     const NAME: &'static str = "scopes";
-    type Config = Config<String>;
+    type Config = ScopesConfig;
     type Credential = NoCredential;
 
     fn build(config: Self::Config, _: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
-        Ok(Hooks::new().admit(Restriction(Needs::new(config, |name| check(name))?)))
+        Ok(Hooks::new().admit(Restriction(Needs::new(config.0, |name| check(name))?)))
     }
 }
 

@@ -27,6 +27,7 @@ pub use functions::PATTERN_MAX_BYTES;
 pub use steps::EVALUATION_MAX_STEPS;
 
 use check::{Access, Checker};
+use field::Field;
 use values::Values;
 
 /// The longest expression that is read, in bytes.
@@ -61,6 +62,15 @@ impl Expression {
         let mut functions = Context::with_env(LANGUAGE.clone());
         functions::add(&mut functions, checker.patterns, checker.networks);
         Ok(Self { tree, accesses: checker.accesses, functions })
+    }
+
+    /// The parameters of the path that it needs. One that it asks for with `has` or `in` may be absent.
+    pub fn path_parameters(&self) -> impl Iterator<Item = &str> {
+        let is_tested = |field: &Field| self.accesses.iter().any(|access| access.is_test && access.field == *field);
+        self.accesses.iter().filter_map(move |access| match &access.field {
+            Field::PathParameter(name) if !is_tested(&access.field) => Some(name.as_str()),
+            _ => None,
+        })
     }
 
     /// The parts of an identity that have all the lists and claims the expression mentions; all of the identity where
@@ -115,8 +125,30 @@ impl Expression {
 fn parse(text: &str) -> Result<IdedExpr, String> {
     Parser::new().error_recovery_limit(0).parse(text).map_err(|errors| {
         let Some(first) = errors.errors.first() else { return "is not an expression".to_owned() };
-        format!("is not an expression: line {}, column {}: {}", first.pos.0, first.pos.1, first.msg.escape_debug())
+        let why = match lone_equals(text) {
+            true => "`=` compares nothing: write `==`".into(),
+            false => first.msg.escape_debug().to_string(),
+        };
+        format!("is not an expression: line {}, column {}: {why}", first.pos.0, first.pos.1)
     })
+}
+
+/// Whether a `=` stands outside of quotes that belongs to none of `==`, `!=`, `<=` and `>=`.
+fn lone_equals(text: &str) -> bool {
+    let mut quote = None;
+    let mut before = ' ';
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (Some(_), '\\') => _ = letters.next(),
+            (Some(open), _) if letter == open => quote = None,
+            (None, '\'' | '"') => quote = Some(letter),
+            (None, '=') if !"=!<>".contains(before) && letters.peek() != Some(&'=') => return true,
+            _ => {}
+        }
+        before = letter;
+    }
+    false
 }
 
 /// Why an expression gave no answer. It holds nothing of the request.

@@ -40,6 +40,9 @@
 //! pattern, found anywhere unless it is anchored), `int`, `uint`, `double`, `string`, `bool`, `timestamp`, `duration`,
 //! the parts of times (`getDayOfWeek()`, where 0 is Sunday), and `in_network(address, network)`.
 //!
+//! Every path of a route has to have the parameters that its rules need; one that an expression asks for with `has` may
+//! be absent.
+//!
 //! # What is not there
 //! A field that has no value is an error and not null, so that two absent values are never equal: without a tenant and
 //! without that parameter, the first rule above refuses. `has(identity.tenant)` asks first. As in all of CEL, `&&` and
@@ -54,8 +57,8 @@ mod expression;
 use std::sync::Arc;
 
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Hooks, Identity, NoCredential, Plugin, PluginError, Reason, Refusal, RequestCx,
-    Verdict,
+    Admit, Answer, BuildCx, BuildError, Hooks, Identity, Mention, Mentioned, NoCredential, Plugin, PluginError, Reason,
+    Refusal, RequestCx, Verdict,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -139,8 +142,8 @@ impl Restriction {
             if let Err(why) = &said {
                 // The reason that is counted is one for all rules. What is wrong with this one stands here, and never a
                 // value: it may be personal, or secret.
-                let (policy, field, request) = (&self.policy, &rule.field, cx.request_id());
-                log::info!("the policy `{policy}` refused the request {request}: {field}: {why}");
+                let (policy, field) = (self.policy.as_str(), &rule.field);
+                log::info!(request_id = cx.request_id(), policy, route = cx.route(); "a rule refused: {field}: {why}");
             }
             said.is_ok_and(|said| said == wanted)
         })
@@ -155,6 +158,17 @@ impl Admit for Restriction {
     ) -> Answer<'a, Result<Verdict, PluginError>> {
         let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::RuleDenied));
         Answer::Now(Ok(if self.allows(cx, identity) { Verdict::Allow } else { refuse() }))
+    }
+
+    /// A rule about a parameter that no path has would refuse every request.
+    fn mentions(&self) -> Vec<Mention> {
+        let rules = self.require.iter().chain(&self.deny);
+        let parameters = rules.flat_map(|rule| rule.expression.path_parameters().map(move |name| (rule, name)));
+        let mention = |(rule, name): (&Rule, &str)| Mention {
+            field: rule.field.clone(),
+            of: Mentioned::PathParameter(name.to_owned()),
+        };
+        parameters.map(mention).collect()
     }
 }
 

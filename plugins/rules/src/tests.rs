@@ -444,3 +444,14 @@ fn a_failure_is_told_without_the_value() {
         assert!(!failure.contains("private"));
     }
 }
+
+#[test]
+fn parameters_of_the_path_are_mentioned_unless_they_are_asked_for() {
+    let toml = "require = ['request.path_params.a == request.path_params.b', 'request.is_https']\n\
+                deny = [\"has(request.path_params.c) && request.path_params.c == 'x'\", \
+                \"'d' in request.path_params && request.path_params.d == 'x' || request.path_params.e == 'x'\"]";
+    let mentions = hook(toml).mentions().into_iter().map(|mention| (mention.field, mention.of));
+    let parameter = |field: &str, name: &str| (field.to_owned(), Mentioned::PathParameter(name.to_owned()));
+    let expected = [parameter("require[0]", "a"), parameter("require[0]", "b"), parameter("deny[1]", "e")];
+    assert_eq!(mentions.collect::<Vec<_>>(), expected);
+}

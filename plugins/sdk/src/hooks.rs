@@ -3,7 +3,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::HeaderName;
 
-use crate::{Answer, Identity, Places, Reason, RequestCx, RequestHead, ResponseHead};
+use crate::{Answer, Claimed, Identity, Mention, Places, Reason, RequestCx, RequestHead, ResponseHead, Revocation};
 
 /// A hook could not decide: a server did not answer, a file is gone. The request is refused with 503.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +88,14 @@ pub enum Verdict {
 }
 
 /// Why a credential was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// For log and metric.
     pub reason: Reason,
     /// What the client is told, if nothing else grants.
     pub status: DenialStatus,
+    /// For the log: who was claimed, where something says it.
+    pub claimed: Option<Claimed>,
 }
 
 /// What a client whose credential was not taken is told. Of several alternatives the greatest counts.
@@ -114,27 +116,38 @@ pub enum DenialStatus {
 impl Denial {
     /// 401: this proves nothing.
     pub fn unauthorized(reason: Reason) -> Self {
-        Self { reason, status: DenialStatus::Unauthorized }
+        Self::new(reason, DenialStatus::Unauthorized)
     }
 
     /// 403: this is known, and not allowed here.
     pub fn forbidden(reason: Reason) -> Self {
-        Self { reason, status: DenialStatus::Forbidden }
+        Self::new(reason, DenialStatus::Forbidden)
     }
 
     /// 429: too many attempts failed before this one, which was not looked at.
     pub fn too_many_attempts(retry_after: Duration) -> Self {
-        Self { reason: Reason::TooManyAttempts, status: DenialStatus::TooManyRequests(retry_after) }
+        Self::new(Reason::TooManyAttempts, DenialStatus::TooManyRequests(retry_after))
     }
 
     /// 413: the body that the signature is about is too large to be held.
     pub fn body_too_large() -> Self {
-        Self { reason: Reason::BodyTooLarge, status: DenialStatus::BodyTooLarge }
+        Self::new(Reason::BodyTooLarge, DenialStatus::BodyTooLarge)
     }
 
     /// 411: the body that the signature is about has no length.
     pub fn length_required() -> Self {
-        Self { reason: Reason::BodyLengthUnknown, status: DenialStatus::LengthRequired }
+        Self::new(Reason::BodyLengthUnknown, DenialStatus::LengthRequired)
+    }
+
+    fn new(reason: Reason, status: DenialStatus) -> Self {
+        Self { reason, status, claimed: None }
+    }
+
+    /// Says who was claimed.
+    #[must_use]
+    pub fn claiming(self, claimed: Claimed) -> Self {
+        let says_something = claimed.fields().next().is_some();
+        Self { claimed: says_something.then_some(claimed), ..self }
     }
 
     /// Whether the credential is known, and not allowed here.
@@ -208,6 +221,13 @@ pub trait Authenticate: Send + Sync {
         Vec::new()
     }
 
+    /// Whether a token that it takes could fall under this revocation as it is meant: it knows the issuer, and looks at
+    /// what the revocation goes by. Whoever revokes what nobody heeds is warned; it is written down all the same.
+    fn heeds(&self, revocation: &Revocation) -> bool {
+        let _ = revocation;
+        false
+    }
+
     /// Whether it goes by the certificate of the connection. A request of a route that does gets 421 where its `Host` is
     /// another than the name that the connection was made for: the certificate was asked for, and verified, by the rules
     /// of that name (RFC 9110 section 7.4, pitfall 18).
@@ -224,6 +244,11 @@ pub trait Admit: Send + Sync {
         cx: &'a mut RequestCx<'_>,
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>>;
+
+    /// What of the rest of the configuration it names: the engine refuses a configuration in which that is not there.
+    fn mentions(&self) -> Vec<Mention> {
+        Vec::new()
+    }
 }
 
 /// Changes the request before it is forwarded.

@@ -52,9 +52,11 @@ mod address_block;
 mod answer;
 mod attempts;
 mod build;
+mod claimed;
 mod counter;
 mod hooks;
 mod identity;
+mod mention;
 mod places;
 mod reason;
 mod request;
@@ -68,6 +70,7 @@ pub use address_block::AddressBlock;
 pub use answer::{Answer, BoxFuture};
 pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, OnStoreFailure};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, NoCredential, Plugin};
+pub use claimed::Claimed;
 pub use counter::Counter;
 pub use hooks::{
     Admit, Attempt, Authenticate, Authentication, Body, BodyFilter, Challenge, Denial, DenialStatus, EditRequest,
@@ -77,6 +80,7 @@ pub use identity::{
     CertificateNames, Claims, Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage,
     encode_item,
 };
+pub use mention::{Mention, Mentioned};
 pub use places::{Found, HeaderNames, Place, PlaceFields, Places};
 pub use reason::Reason;
 pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};

@@ -93,6 +93,16 @@ impl Revocation {
         store.remove(&self.key()).get().await
     }
 
+    /// Who issued what is revoked.
+    pub fn issuer(&self) -> &str {
+        match self {
+            Self::Token { issuer, .. }
+            | Self::Subject { issuer, .. }
+            | Self::Issuer { issuer, .. }
+            | Self::Version { issuer, .. } => issuer,
+        }
+    }
+
     fn key(&self) -> String {
         match self {
             Self::Token { issuer, jti } => Kind::Token.key(issuer, jti),

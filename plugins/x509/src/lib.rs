@@ -39,5 +39,5 @@ pub use crl::{CRL_MAX_BYTES, Crl, CrlError};
 pub use facts::{CERTIFICATE_MAX_BYTES, Facts, MAX_ALTERNATIVE_NAMES};
 pub use fault::Fault;
 pub use name::{DnError, NAME_MAX_BYTES, canonical_dn};
-pub use pem::{CertificatesError, MAX_CERTIFICATES, certificates};
-pub use trust::{CrlPolicy, MAX_SENT_CERTIFICATES, Trust, TrustError};
+pub use pem::{CertificatesError, MAX_CERTIFICATES, certificates, certificates_beside_key};
+pub use trust::{CrlPolicy, MAX_SENT_CERTIFICATES, SECURITY_LEVEL, Trust, TrustError};

@@ -30,7 +30,21 @@ pub enum CertificatesError {
 /// # Errors
 /// There is none, or one that cannot be read, or something else.
 pub fn certificates(pem: &[u8]) -> Result<Vec<X509>, CertificatesError> {
-    let blocks = blocks(pem).ok_or(CertificatesError::NotPem)?;
+    of_blocks(&blocks(pem).ok_or(CertificatesError::NotPem)?)
+}
+
+/// The same for a file that holds the key as well, and perhaps the parameters of the key: they are left to whoever reads
+/// the key.
+///
+/// # Errors
+/// As with [`certificates`].
+pub fn certificates_beside_key(pem: &[u8]) -> Result<Vec<X509>, CertificatesError> {
+    let mut blocks = blocks(pem).ok_or(CertificatesError::NotPem)?;
+    blocks.retain(|block| !block.tag().ends_with("PRIVATE KEY") && !block.tag().ends_with(" PARAMETERS"));
+    of_blocks(&blocks)
+}
+
+fn of_blocks(blocks: &[pem::Pem]) -> Result<Vec<X509>, CertificatesError> {
     if blocks.len() > MAX_CERTIFICATES {
         return Err(CertificatesError::TooMany);
     }

@@ -19,7 +19,7 @@ use crate::{Crl, Facts, Fault};
 pub const MAX_SENT_CERTIFICATES: usize = 16;
 
 /// OpenSSL's measure of how strong keys and digests are: 112 bits, so RSA from 2048 bits on and no SHA-1.
-const SECURITY_LEVEL: i32 = 2;
+pub const SECURITY_LEVEL: u32 = 2;
 
 /// Whose certificates have to be looked up in a CRL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,7 +210,7 @@ impl Trust {
     fn store_at(&self, now: Option<UnixTime>) -> Result<X509Store, ErrorStack> {
         let mut param = X509VerifyParam::new()?;
         param.set_depth(i32::try_from(self.max_depth).unwrap_or(i32::MAX));
-        param.set_auth_level(SECURITY_LEVEL);
+        param.set_auth_level(SECURITY_LEVEL as i32);
         param.set_purpose(X509PurposeId::SSL_CLIENT)?;
         if self.cas.iter().any(|ca| is_top(ca, &self.cas)) {
             // Without it a chain ends at CAs alone that signed themselves.
@@ -231,6 +231,7 @@ impl Trust {
         untrusted.iter().try_for_each(|certificate| sent.push(certificate.clone()))?;
         X509StoreContext::new()?.init(&store, leaf, &sent, |cx| {
             if !cx.verify_cert()? {
+                forget_errors();
                 return Ok(Err(Fault::of(cx.error()).unwrap_or(Fault::UnknownCa)));
             }
             let chain = cx.chain().map(|chain| chain.iter().map(ToOwned::to_owned).collect());
@@ -291,8 +292,18 @@ impl fmt::Debug for Trust {
 }
 
 fn has_made(issuer: &X509Ref, certificate: &X509Ref) -> bool {
-    issuer.issued(certificate) == X509VerifyResult::OK
-        && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
+    let has_made = issuer.issued(certificate) == X509VerifyResult::OK
+        && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false));
+    if !has_made {
+        forget_errors();
+    }
+    has_made
+}
+
+/// OpenSSL keeps for the thread why a signature does not fit, and would tell it to a connection that the thread serves
+/// next as if it were that one's.
+fn forget_errors() {
+    drop(ErrorStack::get());
 }
 
 /// Whether a CA ends chains although another has made it: the other is not in the set.

@@ -37,7 +37,10 @@ fn the_line_that_is_printed_is_one_that_the_file_takes() {
 
 #[test]
 fn one_newline_is_dropped_and_a_short_password_is_refused() {
-    for short in ["", "\n", "eleven char", "eleven char\n", "eleven char\r\n", "elf Zeiche\u{f6}"] {
+    for none in ["", "\n", "\r\n"] {
+        assert!(hash(&[], none.as_bytes()).unwrap_err().starts_with("no password came"), "{none:?}");
+    }
+    for short in ["eleven char", "eleven char\n", "eleven char\r\n", "elf Zeiche\u{f6}"] {
         let refused = hash(&[], short.as_bytes()).unwrap_err();
         assert!(refused.contains("fewer than 12 characters") && !refused.contains("eleven"), "{short:?}: {refused}");
     }

@@ -39,7 +39,7 @@ fn decode(text: &str) -> (Option<Shape>, Vec<String>) {
     (shape, said(text, problems))
 }
 
-const ZERO: &str = "invalid value: integer `0`, expected a nonzero u8";
+const ZERO: &str = "invalid value: integer `0`, expected a whole number from 1 to 255";
 
 #[test]
 fn a_good_value_is_decoded_without_a_word() {

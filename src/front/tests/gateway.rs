@@ -111,7 +111,7 @@ impl Gateway {
         let address = listener.local_addr().expect("bound");
         let (close, closing) = watch::channel(false);
         let (app, open) = (Arc::new(app), Arc::new(Open::default()));
-        let refuse: Refuse = Arc::new(|fault, peer| {
+        let refuse: Refuse = Arc::new(|fault, peer, _| {
             assert!(peer.ip().is_loopback() && peer.port() != 0);
             format!("HTTP/1.1 {} {}\r\nConnection: close\r\n\r\n", fault.status(), fault.why()).into()
         });

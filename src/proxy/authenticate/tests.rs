@@ -33,7 +33,7 @@ impl Authenticate for Says {
             Self::Absent => Ok(Authentication::Absent),
             Self::Denied(reason) => Ok(Authentication::Denied(Denial::unauthorized(*reason))),
             Self::Forbidden(reason) => Ok(Authentication::Denied(Denial::forbidden(*reason))),
-            Self::Status(denial) => Ok(Authentication::Denied(*denial)),
+            Self::Status(denial) => Ok(Authentication::Denied(denial.clone())),
             Self::Fails => Err(PluginError::new("no answer")),
         })
     }
@@ -195,10 +195,10 @@ fn of_several_denials_the_greatest_counts() {
 
 #[test]
 fn all_of_tells_the_least_of_what_stands_against_it() {
-    let both = |a: Denial, b: Denial| status(&[&[Says::Status(a), Says::Status(b)]], None).0;
+    let both = |a: &Denial, b: &Denial| status(&[&[Says::Status(a.clone()), Says::Status(b.clone())]], None).0;
     let (wrong, known) = (Denial::unauthorized(Reason::KeyUnknown), Denial::forbidden(Reason::RouteNotAllowed));
-    assert_eq!((both(wrong, known), both(known, wrong), both(known, known)), (401, 401, 403));
-    assert_eq!(both(known, Denial::too_many_attempts(Duration::from_secs(1))), 429);
+    assert_eq!((both(&wrong, &known), both(&known, &wrong), both(&known, &known)), (401, 401, 403));
+    assert_eq!(both(&known, &Denial::too_many_attempts(Duration::from_secs(1))), 429);
 }
 
 #[test]

@@ -30,6 +30,14 @@ impl PathPattern {
         None
     }
 
+    /// The names of its parameters, the rest's among them.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.as_str().split('/').filter_map(|segment| {
+            let inside = segment.strip_prefix('{')?.strip_suffix('}')?;
+            Some(inside.strip_prefix('*').unwrap_or(inside))
+        })
+    }
+
     /// What of the path is left behind the pattern's segments; the outer `None`: they do not match.
     #[expect(clippy::option_option, reason = "the inner one is a path that ends without a slash, as in the search")]
     fn behind_segments<'p>(&self, path: &'p str) -> Option<Option<&'p str>> {

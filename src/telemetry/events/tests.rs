@@ -40,6 +40,7 @@ fn audit<'a>(credentials: &'a [Arc<Credential>]) -> Audit<'a> {
         tenant: Some("acme-eu"),
         issuer: Some("https://auth.example.com"),
         credentials,
+        claimed: None,
         address: Ipv6Addr::LOCALHOST.into(),
         method: "POST",
         path: "/orders",
@@ -164,6 +165,29 @@ fn an_audit_event() {
         r#""path":"/orders"}"#
     );
     assert_eq!(text, expected);
+}
+
+#[test]
+fn who_was_claimed_stands_apart_from_who_it_was_and_cannot_shape_the_line() {
+    let name = "\"},\"consumer\":\"root\n\u{1b}[2J\u{85}\\".repeat(200);
+    let claimed = Claimed::by_token(Some("https://id.example"), Some(&name));
+    let (text, value) = line(|line| Audit { claimed: Some(&claimed), ..audit(&[]) }.append(line));
+    assert!(!text.contains(char::is_control) && text.len() < 3000, "{text}");
+    assert_eq!((&value["consumer"], &value["claimed"]["issuer"]), (&"acme".into(), &"https://id.example".into()));
+    let told = value["claimed"]["subject"].as_str().unwrap();
+    assert!(name.starts_with(told) && told.len() > Claimed::NAME_MAX_BYTES - 4, "{told}");
+    let (text, _) = line(|line| audit(&[]).append(line));
+    assert!(!text.contains("claimed"));
+}
+
+#[test]
+fn of_several_keys_that_are_claimed_all_are_named() {
+    let claimed = |ids: &[&str]| {
+        let claimed = Claimed::by_key_ids(ids.iter().copied());
+        line(|line| Audit { claimed: Some(&claimed), ..audit(&[]) }.append(line)).1["claimed"].to_string()
+    };
+    assert_eq!(claimed(&["a"]), r#"{"key_id":"a"}"#);
+    assert_eq!(claimed(&["a\"", "b"]), r#"{"key_id":"a\"","key_ids":["a\"","b"]}"#);
 }
 
 #[test]

@@ -49,6 +49,24 @@ fn a_record_is_a_line() {
 }
 
 #[test]
+fn what_a_line_is_found_by_is_a_field_of_its_own() {
+    let (logger, sink) = logger(LevelFilter::Info);
+    let long = "x".repeat(1000);
+    let fields = [("request_id", "r-\"1\"\n"), ("policy", long.as_str()), ("authorization", "SECRET")];
+    let number = [("request_id", 7)];
+    let (fields, number) = (fields.as_slice(), number.as_slice());
+    let mut record = Record::builder();
+    record.level(Level::Info).target("plugin");
+    logger.log(&record.args(format_args!("named")).key_values(&fields).build());
+    logger.log(&record.args(format_args!("no text")).key_values(&number).build());
+    let lines = lines(&logger, &sink);
+    assert_eq!((&lines[0]["request_id"], &lines[0]["message"]), (&"r-\"1\"\n".into(), &"named".into()));
+    assert_eq!(lines[0]["policy"].as_str().map(str::len), Some(MAX_FIELD_BYTES));
+    assert!(!lines[0].to_string().contains("SECRET"), "not on the list: {}", lines[0]);
+    assert!(lines[1].get("request_id").is_none() && lines[1]["message"] == "no text");
+}
+
+#[test]
 fn pitfall_56_pingora_never_goes_below_info() {
     let (logger, sink) = logger(LevelFilter::Trace);
     for target in ["pingora", "pingora_core::protocols", "pingora_proxy", "h2::codec", "h2"] {

@@ -3,16 +3,19 @@
 use serde_json::json;
 
 use super::{World, now};
-use crate::harness::portcullis;
+use crate::harness::{Output, portcullis};
 
 impl World {
     async fn revoke(&self, arguments: &[&str]) {
+        let output = self.revoked(&self.server.issuer(), arguments).await;
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
+    }
+
+    async fn revoked(&self, issuer: &str, arguments: &[&str]) -> Output {
         let config = self.gateway.dir().join("portcullis.toml");
-        let issuer = self.server.issuer();
-        let mut all = vec!["revoke", "-c", config.to_str().expect("a path"), "--issuer", &issuer];
+        let mut all = vec!["revoke", "-c", config.to_str().expect("a path"), "--issuer", issuer];
         all.extend(arguments);
-        let output = portcullis(&all, "").await;
-        assert_eq!(output.code, 0, "{output:?}");
+        portcullis(&all, "").await
     }
 }
 
@@ -46,4 +49,23 @@ async fn revocations_outlive_a_reload() {
     world.gateway.rewrite(&super::GATEWAY.replace("discovery = true", "discovery = true\nleeway = \"20s\""));
     assert_eq!(world.gateway.reload().await.code, 0);
     assert_eq!(world.status(&token).await, 401);
+}
+
+#[tokio::test]
+async fn whoever_revokes_what_no_policy_heeds_is_warned() {
+    let mut world = World::start("issue_tokens.mjs", &["ES256"]).await;
+    let issuer = world.server.issuer();
+    let (old, new) = (world.token("ES256", json!({ "ver": 1 })), world.token("ES256", json!({ "ver": 2 })));
+    let output = world.revoked(&format!("{issuer}/"), &["--all-tokens"]).await;
+    assert!(output.code == 3 && output.stderr.contains("no policy takes tokens of the issuer"), "{output:?}");
+    assert_eq!((world.status(&old).await, world.status(&new).await), (200, 200));
+    // Where nobody looks at versions no token has one.
+    let versions = ["--subject", "alice", "--min-version", "2"];
+    let output = world.revoked(&issuer, &versions).await;
+    assert!(output.code == 3 && output.stderr.contains("all that speak of `alice` are refused"), "{output:?}");
+    assert_eq!((world.status(&old).await, world.status(&new).await), (401, 401));
+    world.gateway.rewrite(&super::GATEWAY.replace("discovery = true", "discovery = true\nversion_claim = \"ver\""));
+    assert_eq!(world.gateway.reload().await.code, 0);
+    world.revoke(&versions).await;
+    assert_eq!((world.status(&old).await, world.status(&new).await), (401, 200));
 }

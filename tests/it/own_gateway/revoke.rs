@@ -55,7 +55,10 @@ async fn pitfall_26_what_is_revoked_is_refused_at_once() {
     assert_eq!(seen("alice").await, (200, 200));
 
     let done = revoke(&gateway, &["--token-id", "1", "--for", "1h"]).await;
-    assert!(done.code == 0 && done.stdout.starts_with("revoked for 1h;"), "{done:?}");
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{done:?}");
+    let said = done.stdout.lines().collect::<Vec<_>>();
+    assert!(said[0] == "revoked: the token `1` of `https://id.example`", "{done:?}");
+    assert!(said[1].starts_with("the gateway remembers it for 1h, until 20"), "{done:?}");
     assert_eq!(seen("alice").await, (401, 200), "one token");
     let refused = gateway.audit(|event| event["reason"] == "token_revoked").await;
     assert_eq!(refused["result"], "denied");
@@ -66,7 +69,9 @@ async fn pitfall_26_what_is_revoked_is_refused_at_once() {
     assert_eq!(status(&client, "bob", new).await, 200, "issued later");
 
     let until = ["--subject", "carol", "--issued-before", "2001-09-09T01:46:40Z"];
-    assert_eq!(revoke(&gateway, &until).await.code, 0);
+    let done = revoke(&gateway, &until).await;
+    let told = "revoked: tokens of `https://id.example` for `carol` that were issued until 2001-09-09T01:46:40Z\n";
+    assert!(done.code == 0 && done.stdout.starts_with(told), "{done:?}");
     for (issued, status_of_it) in [(999_999_999, 401), (1_000_000_000, 401), (1_000_000_001, 200)] {
         assert_eq!(status(&client, "carol", &format!("{{\"iat\":{issued}}}")).await, status_of_it, "{issued}");
     }
@@ -89,8 +94,25 @@ async fn it_is_on_record_who_revoked_what() {
     assert_eq!(revoke(&gateway, &["--subject", "bob", "--issued-before", "2001-09-09T01:46:40Z"]).await.code, 0);
     let line = gateway.wait_line(|line| line["event"] == "revocation", crate::harness::LIMIT).await;
     assert_eq!((line["issuer"].as_str(), line["subject"].as_str()), (Some(ISSUER), Some("bob")));
-    assert_eq!((line["issued_until"].as_u64(), line["keep_s"].as_u64()), (Some(1_000_000_000), Some(86_400)));
+    assert_eq!((line["issued_until"].as_str(), line["keep_s"].as_u64()), (Some("2001-09-09T01:46:40Z"), Some(86_400)));
     assert!(line["user"].is_u64() && line["level"] == "info", "{line}");
+}
+
+#[tokio::test]
+async fn what_nobody_heeds_is_written_down_with_a_warning() {
+    let (gateway, _upstream) = start().await;
+    let config = gateway.dir().join("portcullis.toml").display().to_string();
+    let issuer = "https://id.exmaple\u{1b}[2J";
+    let done = run(program(), &["revoke", "--issuer", issuer, "--all-tokens", "-c", &config], "").await;
+    assert!(
+        done.code == 3 && done.stdout.starts_with("revoked: all tokens of `https://id.exmaple\\u{1b}[2J`"),
+        "{done:?}"
+    );
+    assert!(done.stderr.starts_with("warning: it has no effect: no policy takes tokens of the issuer"), "{done:?}");
+    assert!(!done.stderr.contains('\u{1b}') && !done.stdout.contains('\u{1b}'), "{done:?}");
+    let line = gateway.wait_line(|line| line["event"] == "revocation", crate::harness::LIMIT).await;
+    assert_eq!((&line["level"], &line["issuer"]), (&"warn".into(), &issuer.into()));
+    assert!(line["warning"].as_str().is_some_and(|why| why.contains("no policy takes tokens")), "{line}");
 }
 
 #[tokio::test]
@@ -123,6 +145,5 @@ async fn what_makes_no_sense_revokes_nothing() {
     let client = Client::http1(gateway.address(0));
     assert_eq!(status(&client, "bob", r#"{"jti":"1","iat":1000}"#).await, 200);
     // Nobody there.
-    let arguments = ["revoke", "--issuer", ISSUER, "--token-id", "1", "--socket", "/nonexistent.sock"];
-    assert_eq!(run(program(), &arguments, "").await.code, 1);
+    assert_eq!(revoke(&gateway, &["--token-id", "1", "--socket", "/nonexistent.sock"]).await.code, 1);
 }

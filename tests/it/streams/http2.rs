@@ -1,11 +1,12 @@
 //! HTTP/2 without TLS, and gRPC.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, os::fd::AsRawFd as _, time::Duration};
 
 use http::HeaderMap;
+use tokio::net::TcpStream;
 
 use super::{configured, start, started};
-use crate::harness::{Client, Gateway, Opened, RawUpstream, Upstream, key, raw};
+use crate::harness::{Client, Gateway, Opened, RawUpstream, Upstream, eventually, key, raw};
 
 /// A message of gRPC: not compressed, its length, the bytes.
 const MESSAGE: &[u8] = b"\0\0\0\0\x02hi";
@@ -160,7 +161,7 @@ async fn pitfall_69_a_streamed_body_ends_once_at_an_http1_upstream() {
             for piece in pieces {
                 feed.send(*piece);
                 // Each a frame of its own, and the end too.
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             drop(feed);
         };
@@ -169,4 +170,70 @@ async fn pitfall_69_a_streamed_body_ends_once_at_an_http1_upstream() {
     }
     let saw = upstream.saw();
     assert!(saw.len() == 3 && saw.iter().all(|request| request.starts_with("POST /1 HTTP/1.1\r\n")), "{saw:#?}");
+}
+
+const SLOW: &str = r#"
+[admin]
+listen = "127.0.0.1:0"
+
+[[listeners]]
+address = "127.0.0.1:0"
+h2c = true
+
+[upstreams.slow]
+targets = ["@UPSTREAM@"]
+connect_timeout = "60s"
+
+[routes.slow]
+paths = ["/slow"]
+upstream = "slow"
+public = true
+
+[routes.quick]
+paths = ["/quick"]
+public = true
+respond = { body = "quick" }
+"#;
+
+/// How many requests of one connection may be in flight: `front::CONNECTION_REQUESTS_MAX`.
+const IN_FLIGHT_MAX: u64 = 200;
+
+/// A server that takes no more connections: its queue is full, and whoever connects waits.
+async fn full() -> (TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    // SAFETY: listen(2) touches no memory; on a socket that listens already it makes the queue shorter.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let address = listener.local_addr().expect("a bound socket");
+    let mut queued = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+        queued.push(stream.expect("loopback"));
+    }
+    (listener, queued)
+}
+
+#[tokio::test]
+async fn pitfall_71_whoever_opens_streams_and_resets_them_has_no_more_in_flight_than_it_may() {
+    let (listener, _queued) = full().await;
+    let address = listener.local_addr().expect("a bound socket");
+    let gateway = Gateway::builder(SLOW).set("UPSTREAM", &address).start().await;
+    let socket = TcpStream::connect(gateway.address(0)).await.expect("a connection");
+    let (mut client, connection) = h2::client::handshake(socket).await.expect("it speaks HTTP/2");
+    tokio::spawn(connection);
+    let counted = async || {
+        let status = gateway.ask_admin("/status").await.json();
+        ["requests_in_flight", "streams_refused"].map(|field| status[field].as_u64().expect("a number"))
+    };
+    for sent in (20..=400).step_by(20) {
+        // Twenty at a time, so that they are taken before they are reset: a flood of others `h2` ends by itself.
+        let begin = || {
+            let request = http::Request::get("http://a.example/slow").body(()).expect("a request");
+            client.send_request(request, true).expect("twenty are few").0
+        };
+        let begun: Vec<_> = std::iter::repeat_with(begin).take(20).collect();
+        let taken = IN_FLIGHT_MAX.min(sent);
+        eventually("they are taken or refused", async || counted().await == [taken, sent - taken]).await;
+        drop(begun); // resets them
+    }
+    // Nobody else is the worse for it.
+    assert_eq!(Client::http2(gateway.address(0)).get("/quick").send().await.status, 200);
 }

@@ -37,6 +37,9 @@ pub struct Config {
     counter: Option<String>,
 }
 
+/// Who issues badges.
+const ISSUER: &str = "https://id.example";
+
 fn x_plan() -> String {
     "x-plan".into()
 }
@@ -143,13 +146,18 @@ impl Authenticate for Desk {
     fn headers(&self) -> Vec<HeaderName> {
         vec![self.plan.clone()]
     }
+
+    /// It looks at all that a revocation can go by.
+    fn heeds(&self, revocation: &Revocation) -> bool {
+        revocation.issuer() == ISSUER
+    }
 }
 
 /// What would stand in a token: `X-Badge-Claims` as it is, the subject and the issuer.
 fn claims(cx: &RequestCx<'_>, subject: String) -> Claims {
     let said = cx.headers().get("x-badge-claims").map(|said| serde_json::from_slice(said.as_bytes()));
     let mut claims: Claims = said.and_then(Result::ok).unwrap_or_default();
-    claims.insert("iss".to_owned(), "https://id.example".into());
+    claims.insert("iss".to_owned(), ISSUER.into());
     claims.insert("sub".to_owned(), subject.into());
     claims.entry("ver").or_insert(serde_json::Value::Null);
     claims

@@ -8,14 +8,14 @@ use std::{
 
 use aws_lc_rs::hmac;
 use portcullis_plugin::{
-    Authenticate, BodyError,
+    Authenticate, Authentication, BodyError, Denial,
     testing::{Build, Request},
 };
 
 use crate::{
     Hmac,
     body::Hash,
-    signing::{NOW, SECRET, Signer, outcome, request, with_body},
+    signing::{NOW, SECRET, Signer, outcome, request, wait, with_body},
 };
 
 const OTHER_SECRET: &str = "other-secret-of-32-bytes-or-more-";
@@ -170,6 +170,27 @@ fn pitfall_34_a_key_behind_another_is_limited_as_well() {
     assert_eq!(outcome(&hook, &mut by("acme-1", "b", SECRET, &get(3)).sign(get(3))), "too_many_attempts");
     assert_eq!(outcome(&hook, &mut by("nobody", "b", SECRET, &get(3)).sign(get(3))), "too_many_attempts");
     assert_eq!(outcome(&hook, &mut by("other-1", "b", OTHER_SECRET, &get(3)).sign(get(3))), "other-1");
+}
+
+#[test]
+fn a_refusal_names_every_key_that_is_claimed() {
+    let hook = hook("");
+    let get = |number: u32| request("GET", &format!("/{number}"));
+    let claimed = |mut request: Request| match wait(hook.authenticate(&mut request.cx())) {
+        Ok(Authentication::Denied(Denial { reason, claimed: Some(claimed), .. })) => {
+            (reason.code(), claimed.key_ids().map(str::to_owned).collect::<Vec<_>>())
+        }
+        other => panic!("{other:?}"),
+    };
+    let guess = |number| {
+        let strange = by("nobody", "a", WRONG, &get(number));
+        by("acme-1", "b", WRONG, &get(number)).sign(strange.sign(get(number)))
+    };
+    let both = || vec!["nobody".to_owned(), "acme-1".to_owned()];
+    for number in 0..3 {
+        assert_eq!(claimed(guess(number)), ("signature_invalid", both()));
+    }
+    assert_eq!(claimed(guess(3)), ("too_many_attempts", both()), "also those that were not looked at");
 }
 
 #[test]

@@ -87,8 +87,19 @@ fn unescape(name: &str) -> Result<String, String> {
 }
 
 impl<'de> Deserialize<'de> for Path {
+    /// By a visitor, so that what is wrong with one path of several is told at that path.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Path;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_str<E: de::Error>(self, written: &str) -> Result<Path, E> {
+                written.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Visitor)
     }
 }
 

@@ -31,6 +31,19 @@ fn a_bound_token_is_taken_over_its_certificates_connection_alone() {
 }
 
 #[test]
+fn a_token_over_another_connection_is_refused_with_the_name_that_it_says() {
+    let (scene, token) = (Scene::simple("certificate_binding = \"required\""), bound_to(b"ours"));
+    let unbound = EC.sign(&claims(json!({})));
+    let claimed = |token: &str| match scene.answer(over(token, Ok(None))) {
+        Ok(Authentication::Denied(denial)) => denial.claimed.expect("it can be read"),
+        other => panic!("{other:?}"),
+    };
+    for token in [&token, &unbound, &token] {
+        assert!(claimed(token).fields().any(|field| field == ("subject", "alice")));
+    }
+}
+
+#[test]
 fn a_policy_may_ask_that_every_token_is_bound() {
     let unbound = EC.sign(&claims(json!({})));
     let usual = Scene::simple("");

@@ -115,7 +115,11 @@ impl Scene {
         match self.hook.authenticate(&mut request.cx()).get().await.unwrap() {
             Authentication::Granted(identity) => identity.client.clone().unwrap(),
             Authentication::Absent => "absent".to_owned(),
-            Authentication::Denied(denial) => denial.reason.to_string(),
+            Authentication::Denied(denial) => {
+                let claimed = denial.claimed.expect("what can be asked about can be read");
+                assert!(claimed.fields().any(|(name, of)| name == "subject" && of.starts_with("CN=")), "{claimed:?}");
+                denial.reason.to_string()
+            }
         }
     }
 

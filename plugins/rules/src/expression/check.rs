@@ -6,7 +6,7 @@ use cel::{
     Context, Env, Value,
     common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators},
 };
-use portcullis_plugin::ipnet::IpNet;
+use portcullis_plugin::{http::Method, ipnet::IpNet};
 use regex::Regex;
 
 use super::{
@@ -151,6 +151,9 @@ impl Checker {
     }
 
     fn call(&mut self, call: &mut CallExpr) -> Result<Kind, String> {
+        if let Some(why) = never_a_method(call) {
+            return Err(why);
+        }
         let is_member = call.target.is_some();
         let arguments = call.target.iter_mut().map(|target| &mut **target).chain(&mut call.args);
         let kinds: Vec<Kind> = arguments.map(|argument| self.kind_of(argument)).collect();
@@ -272,6 +275,30 @@ fn key_in(expr: &Expr) -> Option<(&str, Vec<&str>)> {
     );
     names.push(literal_text(key)?);
     has_many.then_some((root, names))
+}
+
+/// What a call compares the method of a request with, and no method is: methods have a case (RFC 9110 section 9.1), and
+/// a request with another than capitals is refused before anybody asks.
+fn never_a_method(call: &CallExpr) -> Option<String> {
+    let is_method = |expr: &IdedExpr| path(&expr.expr).is_some_and(|path| path == ("request", vec!["method"]));
+    let compared: Vec<&str> = match (call.func_name.as_str(), call.args.as_slice()) {
+        (operators::EQUALS | operators::NOT_EQUALS, [left, right]) if is_method(left) || is_method(right) => {
+            [left, right].into_iter().filter_map(literal_text).collect()
+        }
+        (operators::IN, [method, IdedExpr { expr: Expr::List(list), .. }]) if is_method(method) => {
+            list.elements.iter().filter_map(literal_text).collect()
+        }
+        _ => return None,
+    };
+    let wrong = compared.into_iter().find(|text| {
+        Method::from_bytes(text.as_bytes()).is_err() || text.contains(|letter: char| letter.is_ascii_lowercase())
+    })?;
+    let capitals = wrong.to_ascii_uppercase();
+    let wrong = wrong.escape_debug();
+    Some(match Method::from_bytes(capitals.as_bytes()) {
+        Ok(method) => format!("`request.method` is never `{wrong}`: write '{method}'"),
+        Err(_) => format!("`request.method` is never `{wrong}`, which is not a method"),
+    })
 }
 
 fn literal_text(expr: &IdedExpr) -> Option<&str> {

@@ -190,12 +190,22 @@ fn is_written_as_call(name: &str) -> bool {
 fn wrong(name: &str, arguments: &[Kind]) -> String {
     let operator = if is_written_as_call(name) { name } else { name.trim_matches(['_', '@']) };
     let kinds = arguments.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+    if let (operators::IN, [_, Text]) = (name, arguments) {
+        return "`in` looks for an item of a list or a key of a map, and not into a text: write \
+                `text.contains(part)`, or `==` for the whole of it"
+            .to_owned();
+    }
     let why = if matches!(name, operators::EQUALS | operators::NOT_EQUALS | operators::IN) {
         "can never be equal"
     } else {
         "is not for these"
     };
-    format!("`{operator}` {why}: {kinds}")
+    let is_one_of_many = matches!(arguments, [Texts | List, Text] | [Text, Texts | List]);
+    let hint = match name {
+        operators::EQUALS | operators::NOT_EQUALS if is_one_of_many => "; `in` looks for an item of a list",
+        _ => "",
+    };
+    format!("`{operator}` {why}: {kinds}{hint}")
 }
 
 #[cfg(test)]

@@ -67,11 +67,24 @@ fn headers_that_hold_credentials_or_are_believed_in_vain_are_refused() {
 #[test]
 fn what_can_never_hold_is_refused() {
     for (text, expected) in [
-        ("identity.roles == 'admin'", "`==` can never be equal: a list of texts, a text"),
+        (
+            "identity.roles == 'admin'",
+            "`==` can never be equal: a list of texts, a text; `in` looks for an item of a list",
+        ),
         ("identity.roles != 'admin'", "`!=` can never be equal"),
         ("identity.tenant == 1", "`==` can never be equal: a text, a number"),
         ("identity.tenant == null", "`==` can never be equal: a text, null"),
-        ("identity.tenant in 'admin'", "`in` can never be equal: a text, a text"),
+        (
+            "identity.tenant in 'admin'",
+            "`in` looks for an item of a list or a key of a map, and not into a text: write `text.contains(part)`, or `==`",
+        ),
+        ("'admin' in request.path", "`in` looks for an item of a list or a key of a map, and not into a text"),
+        ("request.method == 'get'", "`request.method` is never `get`: write 'GET'"),
+        ("'Post' != request.method", "`request.method` is never `Post`: write 'POST'"),
+        ("request['method'] == 'get'", "`request.method` is never `get`: write 'GET'"),
+        ("request.method in ['GET', 'head']", "`request.method` is never `head`: write 'HEAD'"),
+        ("!(request.method in ['GET', 'PUT, POST'])", "`request.method` is never `PUT, POST`, which is not a method"),
+        ("request.method == ''", "`request.method` is never ``, which is not a method"),
         ("1 in identity.roles", "`in` can never be equal: a number, a list of texts"),
         ("request.method in ['GET', 'HEAD'] == 'x'", "`==` can never be equal: true or false, a text"),
         ("identity.tenant && request.is_https", "`&&` is not for these: a text, true or false"),
@@ -135,6 +148,23 @@ fn what_is_no_expression_is_refused_with_its_place() {
         "{}",
         problem("identity.tenant ==\n == 'a'")
     );
+}
+
+#[test]
+fn one_equals_sign_is_told_to_be_two() {
+    for text in ["identity.tenant = 'a'", "request.is_https && identity.tenant = \"a == b\"", "a = b == c"] {
+        assert!(problem(text).ends_with(": `=` compares nothing: write `==`"), "{text}: {}", problem(text));
+    }
+    for text in ["identity.tenant == 'a=b' ==", "identity.tenant <= 'it\\'s = ' >=", "identity.tenant !="] {
+        assert!(!problem(text).contains("compares nothing"), "{text}: {}", problem(text));
+    }
+}
+
+#[test]
+fn methods_in_capitals_are_compared_with_any_that_may_come() {
+    for text in ["request.method == 'GET'", "request.method in ['GET', 'M-SEARCH']", "request.path == 'get'"] {
+        assert_eq!(problems(text), [""; 0], "{text}");
+    }
 }
 
 /// On the stack that a thread has by default, in a build that is not optimised.

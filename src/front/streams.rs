@@ -1,0 +1,45 @@
+//! How many requests of one HTTP/2 connection are in flight at once.
+//!
+//! The limit on open streams does not limit them. A client that opens streams and resets them has none open, while the
+//! requests it began may still wait: for an upstream, a key set, a password's hash. That is the "rapid reset" of 2023
+//! (CVE-2023-44487) in its slow form. So what is in flight is counted here, and a stream beyond the limit is refused
+//! before anything is done for it (REFUSED_STREAM, RFC 9113 section 8.7: the client may safely try again).
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use pingora_core::protocols::http::ServerSession;
+
+/// The most requests of one HTTP/2 connection that are in flight. Twice the 100 streams that it may have open: a client
+/// that gives up on some requests and makes others in their place is no attacker.
+pub const CONNECTION_REQUESTS_MAX: usize = 200;
+
+/// Counts the requests of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Streams(AtomicUsize);
+
+impl Streams {
+    /// One request more, unless there are too many. It counts until the guard is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<Stream> {
+        let stream = Stream(self.clone());
+        (self.0.fetch_add(1, SeqCst) < CONNECTION_REQUESTS_MAX).then_some(stream)
+    }
+}
+
+/// A request in flight.
+pub(super) struct Stream(Arc<Streams>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Ends a stream for which nothing was done.
+pub(super) fn refuse(mut session: ServerSession) {
+    if let ServerSession::H2(stream) = &mut session {
+        stream.shutdown_with_reason(h2::Reason::REFUSED_STREAM);
+    }
+}
