@@ -23,11 +23,13 @@ certificates = [{ cert = "server.pem", key = "server.pem" }]
 
 [routes.corp]
 hosts = ["*.corp.example"]
+paths = ["/{*rest}"]
 public = true
 respond = { status = 200, body = "corp" }
 
 [routes.open]
 hosts = ["open.example"]
+paths = ["/{*rest}"]
 public = true
 respond = { status = 200, body = "open" }
 "#;
