@@ -15,7 +15,8 @@
 //! - [`registry`], [`builtin`]: which plugins there are.
 //! - [`snapshot`]: routes, router, pipelines: a compiled configuration.
 //! - [`front`]: a connection before Pingora: limits, TLS, the HTTP/1 head read and checked.
-//! - [`tls`]: certificates, who is asked for one, and what is known of a connection.
+//! - [`certificates`]: the gateway's own, as files have them.
+//! - [`tls`]: which of them a client sees, who is asked for one, and what is known of a connection.
 //! - [`canonical`]: the one path that is matched, authorised and forwarded.
 //! - [`proxy`]: the one `ProxyHttp` implementation, and what its phases call.
 //! - [`upstream`]: the servers that requests are forwarded to.
@@ -42,6 +43,7 @@
 pub mod admin;
 pub mod builtin;
 pub mod canonical;
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -22,10 +22,10 @@ mod certificate;
 mod clients;
 mod context;
 mod ffi;
-mod files;
 mod handshake;
 mod names;
 mod secured;
+mod staple;
 
 use std::{
     path::PathBuf,

@@ -1,22 +1,20 @@
 //! A chain of certificates and its key, read and checked: what is wrong is said by `check`, not by the first client.
 
-use std::{collections::BTreeMap, net::IpAddr, ops::Range, path::Path};
+use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
 use openssl::{
-    hash::MessageDigest,
     nid::Nid,
-    ocsp::{OcspCertId, OcspCertStatus, OcspResponse},
     pkey::{Id, PKey, PKeyRef, Private},
-    x509::{X509, X509Ref},
+    x509::X509,
 };
 use portcullis_plugin::{SecretSource, UnixTime};
-use portcullis_x509::{Facts, Fault};
+use portcullis_x509::Facts;
 
-use super::files;
-use crate::config::{Location, Problems, Secrets, file};
-
-/// By how much the clock of whoever made an OCSP response may differ from ours.
-const CLOCK_SKEW_SECONDS: u32 = 300;
+use super::staple::Staple;
+use crate::{
+    certificates,
+    config::{Location, Problems, Secrets, file},
+};
 
 /// What a server shows, with what proves it.
 pub(super) struct Certified {
@@ -24,7 +22,7 @@ pub(super) struct Certified {
     pub(super) chain: Vec<X509>,
     pub(super) key: PKey<Private>,
     /// What is stapled.
-    pub(super) ocsp: Option<Vec<u8>>,
+    pub(super) ocsp: Option<Staple>,
     /// The names it is for, in lower case.
     pub(super) names: Vec<String>,
     pub(super) until: UnixTime,
@@ -50,14 +48,12 @@ impl Certified {
             _ => None,
         };
         let has_key = key_file == Some(file.cert.get_ref());
-        let chain = read_chain(&secrets.path(file.cert.get_ref()), has_key);
+        let chain = certificates::chain(&secrets.path(file.cert.get_ref()), has_key);
         let chain = chain.map_err(|why| problem(problems, "cert", file.cert.span(), why)).ok();
-        let key = secrets.read(&file.key.get_ref().0).and_then(|pem| {
-            PKey::private_key_from_pem_passphrase(pem.expose(), b"")
-                .map_err(|_| "this is not a private key (PEM, without a passphrase)".to_owned())
-        });
-        let key = key.map_err(|why| problem(problems, "key", file.key.span(), why)).ok();
-        let ocsp = file.ocsp.as_ref().map(|ocsp| (ocsp, read_staple(&secrets.path(ocsp.get_ref()))));
+        let key = secrets.read(&file.key.get_ref().0);
+        let key = key.and_then(|pem| chain.as_ref().map(|chain| certificates::key(&pem, chain)).transpose());
+        let key = key.map_err(|why| problem(problems, "key", file.key.span(), why)).ok().flatten();
+        let ocsp = file.ocsp.as_ref().map(|ocsp| (ocsp, Staple::read(&secrets.path(ocsp.get_ref()))));
         let ocsp = match ocsp {
             Some((ocsp, Err(why))) => {
                 problem(problems, "ocsp", ocsp.span(), why);
@@ -67,18 +63,10 @@ impl Certified {
             None => None,
         };
         let (chain, key) = (chain?, key?);
-        if chain.len() == 1 && !is_issued_by(&chain[0], &chain[0]) {
+        if chain.len() == 1 && !certificates::is_issued_by(&chain[0], &chain[0]) {
             let text = "the file has the certificate alone: a client that does not know who issued it will refuse it. \
                         Put the certificates that lead to its CA behind it";
             problems.warn(at.file, file.cert.span(), path("cert"), text);
-        }
-        if let Err(why) = check(&chain) {
-            problem(problems, "cert", file.cert.span(), why);
-            return None;
-        }
-        if !chain[0].public_key().is_ok_and(|public| public.public_eq(&key)) {
-            problem(problems, "key", file.key.span(), "this key does not belong to the certificate".to_owned());
-            return None;
         }
         if let Err(why) = check_key(&key) {
             problem(problems, "key", file.key.span(), why);
@@ -95,13 +83,12 @@ impl Certified {
             return None;
         }
         if let Some((file, staple)) = file.ocsp.as_ref().zip(ocsp.as_ref())
-            && let Err(why) = check_staple(staple, &chain)
+            && let Err(why) = staple.check(&chain)
         {
             problem(problems, "ocsp", file.span(), why.to_owned());
             return None;
         }
         let until = facts.not_after;
-        let ocsp = ocsp.map(|staple| staple.to_der()).transpose().ok()?;
         Some(Self { chain, key, ocsp, names, until, span: file.cert.span(), index })
     }
 
@@ -109,14 +96,6 @@ impl Certified {
     pub(super) fn key_type(&self) -> Id {
         self.key.id()
     }
-}
-
-/// The key may be in the same file, if it is named as the key's too. Elsewhere it is a mistake: files with certificates
-/// are open to everybody.
-fn read_chain(path: &Path, has_key: bool) -> Result<Vec<X509>, String> {
-    let pem = files::read(path, files::CERTIFICATES_MAX_BYTES)?;
-    let read = if has_key { portcullis_x509::certificates_beside_key } else { portcullis_x509::certificates };
-    read(&pem).map_err(|why| format!("`{}` {why}", path.display()))
 }
 
 /// Whether clients take it: a key that is too short or of another kind would be accepted here, and nowhere else.
@@ -134,55 +113,6 @@ fn check_key(key: &PKeyRef<Private>) -> Result<(), String> {
         Id::ED25519 | Id::ED448 => Ok(()),
         _ => Err("clients take keys of RSA, of the curves P-256, P-384 and P-521, and of Ed25519".to_owned()),
     }
-}
-
-fn read_staple(path: &Path) -> Result<OcspResponse, String> {
-    let der = files::read(path, files::OCSP_MAX_BYTES)?;
-    OcspResponse::from_der(&der).map_err(|_| format!("`{}` is not an OCSP response (DER)", path.display()))
-}
-
-/// Browsers refuse a certificate for a staple that is wrong, though they would take it without one. Who issued it has to
-/// be in the chain to tell what a response is about.
-fn check_staple(staple: &OcspResponse, chain: &[X509]) -> Result<(), &'static str> {
-    let said = staple.basic().map_err(|_| "the OCSP response says that there is none")?;
-    let [leaf, issuer, ..] = chain else { return Ok(()) };
-    let about = [MessageDigest::sha1(), MessageDigest::sha256()].into_iter().find_map(|digest| {
-        let id = OcspCertId::from_cert(digest, leaf, issuer).ok()?;
-        said.find_status(&id).map(|status| (status.status, status.check_validity(CLOCK_SKEW_SECONDS, None).is_ok()))
-    });
-    match about {
-        None => Err("the OCSP response is about another certificate"),
-        Some((OcspCertStatus::GOOD, true)) => Ok(()),
-        Some((OcspCertStatus::GOOD, false)) => Err("the OCSP response has expired, or does not hold yet"),
-        Some(_) => Err("the OCSP response says that the certificate was revoked, or is unknown"),
-    }
-}
-
-/// What a client would object to.
-fn check(chain: &[X509]) -> Result<(), String> {
-    let now = UnixTime::now();
-    for (number, certificate) in chain.iter().enumerate() {
-        let which =
-            if number == 0 { "the certificate".to_owned() } else { format!("certificate {} of the chain", number + 1) };
-        match Facts::of(certificate).and_then(|facts| facts.check_dates(now)) {
-            Ok(()) => {}
-            Err(Fault::Expired) => return Err(format!("{which} has expired")),
-            Err(Fault::NotYetValid) => return Err(format!("{which} is not valid yet")),
-            Err(_) => return Err(format!("{which} cannot be read")),
-        }
-    }
-    for (number, pair) in chain.windows(2).enumerate() {
-        if !is_issued_by(&pair[0], &pair[1]) {
-            let (this, next) = (number + 1, number + 2);
-            return Err(format!("the chain is broken: its certificate {next} did not issue certificate {this}"));
-        }
-    }
-    Ok(())
-}
-
-fn is_issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
-    issuer.issued(certificate) == openssl::x509::X509VerifyResult::OK
-        && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
 }
 
 /// Of a name and a type of key there is one certificate: which of two would it be?

@@ -6,8 +6,10 @@ use portcullis_plugin::UnixTime;
 use portcullis_x509::{CRL_MAX_BYTES, Crl, CrlPolicy, Trust, TrustError};
 use sha2::{Digest, Sha256};
 
-use super::files::CERTIFICATES_MAX_BYTES;
-use crate::config::{ClientsDraft, Problems, Secrets, file};
+use crate::{
+    certificates::{self, CERTIFICATES_MAX_BYTES},
+    config::{ClientsDraft, Problems, Secrets, file},
+};
 
 /// How many certificates may stand between a client's and its CA's, unless the file says otherwise.
 const MAX_CHAIN_DEPTH: u32 = 4;
@@ -75,7 +77,7 @@ fn read<T, E: Display>(
     let mut found = Vec::new();
     for file in &files.0 {
         let path = secrets.path(file);
-        let bytes = super::files::read(&path, max_bytes)?;
+        let bytes = certificates::read(&path, max_bytes)?;
         found.extend(parse(&bytes).map_err(|why| format!("`{}` {why}", path.display()))?);
     }
     Ok(found)

@@ -10,6 +10,7 @@ use openssl::{
         SslRef, SslSessionCacheMode, SslVerifyMode, SslVersion, select_next_proto,
     },
     stack::Stack,
+    x509::{X509, X509Ref},
 };
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
     ffi::{self, TicketKeys},
     handshake::{Seen, seen},
     names::{Name, Names},
+    staple::Staple,
 };
 use crate::config::file;
 
@@ -108,6 +110,8 @@ fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
     context.set_groups_list(&listed(groups, file::Group::ALL))?;
     // Tickets keep what a session needs with the client: nothing is kept here, and nothing can be filled up.
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
+    // One for each connection, which makes the next one short: it brings a new one.
+    context.set_num_tickets(1)?;
     let offered: &'static [u8] = if file.http2 { b"\x02h2\x08http/1.1" } else { b"\x08http/1.1" };
     // A client that names protocols and none of ours meant another server (RFC 7301 section 3.2).
     context.set_alpn_select_callback(move |_, wanted| select_next_proto(offered, wanted).ok_or(AlpnError::ALERT_FATAL));
@@ -115,18 +119,16 @@ fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
 }
 
 fn staple(context: &mut SslContextBuilder, certificates: &[&Certified]) -> Result<(), ErrorStack> {
-    let staples: Vec<(Vec<u8>, Vec<u8>)> = certificates
-        .iter()
-        .filter_map(|certificate| Some((certificate.chain[0].to_der(), certificate.ocsp.clone()?)))
-        .map(|(der, ocsp)| der.map(|der| (der, ocsp)))
-        .collect::<Result<_, _>>()?;
-    if staples.is_empty() {
+    let stapled = certificates.iter().filter_map(|one| Some((one.chain.clone(), one.ocsp.clone()?)));
+    let stapled: Vec<(Vec<X509>, Staple)> = stapled.collect();
+    if stapled.is_empty() {
         return Ok(());
     }
     context.set_status_callback(move |ssl| {
-        let shown = ssl.certificate().map(openssl::x509::X509Ref::to_der).transpose()?;
-        match staples.iter().find(|(der, _)| Some(der) == shown.as_ref()) {
-            Some((_, response)) => ssl.set_ocsp_status(response).map(|()| true),
+        let shown = ssl.certificate().map(X509Ref::to_der).transpose()?;
+        let of_shown = stapled.iter().find(|(chain, _)| chain[0].to_der().ok() == shown);
+        match of_shown.and_then(|(chain, staple)| staple.fresh(chain)) {
+            Some(response) => ssl.set_ocsp_status(response).map(|()| true),
             None => Ok(false),
         }
     })

@@ -22,11 +22,15 @@ use std::{net::SocketAddr, sync::Arc};
 
 use openssl::x509::X509;
 use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer, utils::tls::CertKey};
+use portcullis_plugin::SecretSource;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{
-    Secrets,
-    file::{Protocol, ServerName, UpstreamTls},
+use crate::{
+    certificates,
+    config::{
+        Secrets,
+        file::{Protocol, ServerName, UpstreamTls},
+    },
 };
 
 pub use files::{MAX_PEM_BYTES, SystemAuthorities};
@@ -154,9 +158,10 @@ fn own(file: &UpstreamTls, secrets: &Secrets) -> Result<Option<Arc<CertKey>>, Wr
     if secrets.is_absent_fine() {
         return Ok(None);
     }
-    let chain = files::own_chain(&secrets.path(cert)).map_err(|why| ("cert", why))?;
+    let is_one_file = matches!(&key.0, SecretSource::File(path) if path == cert);
+    let chain = certificates::chain(&secrets.path(cert), is_one_file).map_err(|why| ("cert", why))?;
     let key = secrets.read(&key.0).map_err(|why| ("key", why))?;
-    let key = files::own_key(&key, &chain).map_err(|why| ("key", why))?;
+    let key = certificates::key(&key, &chain).map_err(|why| ("key", why))?;
     Ok(Some(Arc::new(CertKey::new(chain, key))))
 }
 

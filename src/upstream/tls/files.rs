@@ -5,10 +5,8 @@ use std::{cell::OnceCell, cmp::Ordering, fs::File, io::Read as _, path::Path, sy
 
 use openssl::{
     asn1::Asn1Time,
-    pkey::{PKey, Private},
-    x509::{X509, X509Ref, X509VerifyResult},
+    x509::{X509, X509Ref},
 };
-use portcullis_plugin::Secret;
 
 /// The largest file of certificates that is read. The system's has about 230 KB.
 pub const MAX_PEM_BYTES: u64 = 4 << 20;
@@ -53,42 +51,6 @@ pub fn authorities(path: &Path) -> Result<Arc<[X509]>, String> {
         return Err(format!("`{}`: {}", path.display(), expired(&certificates[0])));
     }
     Ok(certificates.into())
-}
-
-/// The gateway's own certificate, and those after it.
-pub fn own_chain(path: &Path) -> Result<Vec<X509>, String> {
-    let chain = pem_list(path)?;
-    let now = now()?;
-    let say = |why: String| Err(format!("`{}`: {why}", path.display()));
-    if let Some(late) = chain.iter().find(|certificate| has_expired(certificate, &now)) {
-        return say(expired(late));
-    }
-    if let Some(early) =
-        chain.iter().find(|certificate| certificate.not_before().compare(&now).is_ok_and(Ordering::is_gt))
-    {
-        return say(format!("the certificate of {} is not valid before {}", subject(early), early.not_before()));
-    }
-    for pair in chain.windows(2) {
-        if pair[1].issued(&pair[0]) != X509VerifyResult::OK {
-            let text = "the certificate of {} did not sign the one before it, of {}: each is followed by its issuer";
-            let text = text.replacen("{}", &subject(&pair[1]), 1).replacen("{}", &subject(&pair[0]), 1);
-            return say(text);
-        }
-    }
-    Ok(chain)
-}
-
-/// The key of the first certificate.
-pub fn own_key(secret: &Secret, chain: &[X509]) -> Result<PKey<Private>, String> {
-    // Asked for a passphrase, OpenSSL would ask the terminal; here there is none.
-    let key = PKey::private_key_from_pem_callback(secret.expose(), |_| Ok(0));
-    let key = key.map_err(|_| "this is not a private key in PEM without a passphrase".to_owned())?;
-    let public =
-        chain[0].public_key().map_err(|_| "the certificate has a key that OpenSSL does not know".to_owned())?;
-    if !public.public_eq(&key) {
-        return Err(format!("this is not the key of the certificate of {}", subject(&chain[0])));
-    }
-    Ok(key)
 }
 
 /// The certificates of a PEM file; never an empty list.

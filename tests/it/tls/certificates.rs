@@ -149,7 +149,7 @@ fn unusable(ca: &Authority) -> Vec<(&'static str, Vec<u8>, Vec<u8>, &'static str
     vec![
         case("a key of another certificate", good.pem(), other.key_pem(), "key"),
         case("an expired certificate", expired.pem(), expired.key_pem(), "expired"),
-        case("one that is not valid yet", early.pem(), early.key_pem(), "not valid yet"),
+        case("one that is not valid yet", early.pem(), early.key_pem(), "is not valid before"),
         case("a chain with a gap", without_lower, below.key_pem(), "chain"),
         case("a chain upside down", upside_down, below.key_pem(), "certificates[0]"),
         case("a certificate without a name", nameless.pem(), nameless.key_pem(), "name"),

@@ -135,8 +135,8 @@ async fn files_that_do_not_fit_refuse_the_start() {
         ("tls.key: the secret is empty", own.pem(), String::new()),
         ("the certificate of `CN=late` expired: ", late.pem(), late.key_pem()),
         ("the certificate of `CN=early` is not valid before ", early.pem(), early.key_pem()),
-        ("there is no certificate in it", own.key_pem(), own.key_pem()),
-        ("one of its certificates cannot be read", own.pem().replace("MII", "!!!"), own.key_pem()),
+        ("holds a `PRIVATE KEY`: only certificates belong here", own.key_pem(), own.key_pem()),
+        ("is not PEM", own.pem().replace("MII", "!!!"), own.key_pem()),
         ("the certificate of `CN=other` did not sign the one before it, of `CN=gateway`", unordered, own.key_pem()),
     ];
     for (why, cert, key) in cases {

@@ -1,0 +1,93 @@
+//! The gateway's own certificates and keys, as files have them: what it shows to clients and to upstreams. They are
+//! checked when they are read, so that what is wrong with them is an error of the configuration and not of the first
+//! connection.
+
+use std::{fs::File, io::Read, path::Path};
+
+use openssl::{
+    pkey::{PKey, Private},
+    x509::{X509, X509Ref, X509VerifyResult},
+};
+use portcullis_plugin::{Secret, UnixTime};
+use portcullis_x509::{Facts, Fault};
+
+/// The most that is read of a file with certificates. A thousand of the longest that are taken fit.
+pub const CERTIFICATES_MAX_BYTES: usize = 64 << 20;
+
+/// What stands in a file. A reload must not wait for a pipe, nor fill the memory with what never ends.
+///
+/// # Errors
+/// It cannot be read, or is larger.
+pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let fails = |error: std::io::Error| format!("`{shown}`: {error}");
+    if !std::fs::metadata(path).map_err(fails)?.is_file() {
+        return Err(format!("`{shown}` is not a file"));
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(fails)?;
+    if bytes.len() > max_bytes { Err(format!("`{shown}` is larger than {max_bytes} bytes")) } else { Ok(bytes) }
+}
+
+/// A certificate and those that lead to its CA, in this order. Its key may be in the same file, if that file is named as
+/// the key's too (`beside_key`); elsewhere it is a mistake: files with certificates are open to everybody.
+///
+/// # Errors
+/// What a peer would object to.
+pub fn chain(path: &Path, beside_key: bool) -> Result<Vec<X509>, String> {
+    let read_all = if beside_key { portcullis_x509::certificates_beside_key } else { portcullis_x509::certificates };
+    let chain = read_all(&read(path, CERTIFICATES_MAX_BYTES)?).map_err(|why| format!("`{}` {why}", path.display()))?;
+    check(&chain).map_err(|why| format!("`{}`: {why}", path.display()))?;
+    Ok(chain)
+}
+
+fn check(chain: &[X509]) -> Result<(), String> {
+    let now = UnixTime::now();
+    for certificate in chain {
+        let facts = Facts::of(certificate).map_err(|fault| fault.to_string())?;
+        let whose = format!("the certificate of `{}`", facts.subject);
+        match facts.check_dates(now) {
+            Ok(()) => {}
+            Err(Fault::NotYetValid) => return Err(format!("{whose} is not valid before {}", certificate.not_before())),
+            Err(_) => return Err(format!("{whose} expired: {}", certificate.not_after())),
+        }
+    }
+    match chain.windows(2).find(|pair| !is_issued_by(&pair[0], &pair[1])) {
+        None => Ok(()),
+        Some(pair) => Err(format!(
+            "the chain is broken: the certificate of {} did not sign the one before it, of {}; each is followed by its \
+             issuer",
+            subject(&pair[1]),
+            subject(&pair[0])
+        )),
+    }
+}
+
+/// The key of a chain's first certificate.
+///
+/// # Errors
+/// It is another's, or none. The words show nothing of it.
+pub fn key(secret: &Secret, chain: &[X509]) -> Result<PKey<Private>, String> {
+    // Asked for a passphrase, OpenSSL would ask the terminal; here there is none.
+    let key = PKey::private_key_from_pem_callback(secret.expose(), |_| Ok(0));
+    let key = key.map_err(|_| "this is not a private key in PEM without a passphrase".to_owned())?;
+    if chain[0].public_key().is_ok_and(|public| public.public_eq(&key)) {
+        return Ok(key);
+    }
+    Err(format!("this is not the key of the certificate of {}", subject(&chain[0])))
+}
+
+/// Whether one has made the other, by name and by signature.
+pub fn is_issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
+    issuer.issued(certificate) == X509VerifyResult::OK
+        && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
+}
+
+/// The subject as messages have it.
+fn subject(certificate: &X509Ref) -> String {
+    match Facts::of(certificate) {
+        Ok(facts) if !facts.subject.is_empty() => format!("`{}`", facts.subject),
+        _ => "nobody".to_owned(),
+    }
+}

@@ -1,0 +1,79 @@
+//! A CA's word that a certificate is not revoked, stapled to it (OCSP, RFC 6960; RFC 6066 section 8).
+//!
+//! Browsers refuse a certificate for a staple that is wrong or stale, though they would take it without one: what is wrong
+//! is an error when it is read, and what goes stale is left out.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+};
+
+use openssl::{
+    hash::MessageDigest,
+    ocsp::{OcspCertId, OcspCertStatus, OcspResponse},
+    x509::X509,
+};
+use portcullis_plugin::UnixTime;
+
+use crate::certificates;
+
+/// The most that is read of a response. They have 500 bytes, or 3000 with the certificate of who made them.
+const OCSP_MAX_BYTES: usize = 64 << 10;
+/// By how much the clock of whoever made a response may differ from ours.
+const CLOCK_SKEW_SECONDS: u32 = 300;
+/// How often it is looked whether a response still holds.
+const LOOK_EVERY_SECONDS: i64 = 60;
+
+/// A response as its file has it.
+pub(super) struct Staple {
+    der: Vec<u8>,
+    /// Until when it need not be looked at again.
+    looked_until: AtomicI64,
+}
+
+impl Clone for Staple {
+    fn clone(&self) -> Self {
+        Self { der: self.der.clone(), looked_until: AtomicI64::new(0) }
+    }
+}
+
+impl Staple {
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
+        let der = certificates::read(path, OCSP_MAX_BYTES)?;
+        OcspResponse::from_der(&der).map_err(|_| format!("`{}` is not an OCSP response (DER)", path.display()))?;
+        Ok(Self { der, looked_until: AtomicI64::new(0) })
+    }
+
+    /// Whether it is about this chain's first certificate and says that it is good. Who issued that has to be in the
+    /// chain, to tell what a response is about.
+    pub(super) fn check(&self, chain: &[X509]) -> Result<(), &'static str> {
+        const NONE: &str = "the OCSP response says that there is none";
+        let said = OcspResponse::from_der(&self.der).and_then(|response| response.basic()).map_err(|_| NONE)?;
+        let [leaf, issuer, ..] = chain else { return Ok(()) };
+        let about = [MessageDigest::sha1(), MessageDigest::sha256()].into_iter().find_map(|digest| {
+            let id = OcspCertId::from_cert(digest, leaf, issuer).ok()?;
+            said.find_status(&id).map(|status| (status.status, status.check_validity(CLOCK_SKEW_SECONDS, None).is_ok()))
+        });
+        match about {
+            None => Err("the OCSP response is about another certificate"),
+            Some((OcspCertStatus::GOOD, true)) => Ok(()),
+            Some((OcspCertStatus::GOOD, false)) => Err("the OCSP response has expired, or does not hold yet"),
+            Some(_) => Err("the OCSP response says that the certificate was revoked, or is unknown"),
+        }
+    }
+
+    /// The response, if it still holds.
+    pub(super) fn fresh(&self, chain: &[X509]) -> Option<&[u8]> {
+        let now = UnixTime::now().0;
+        if now >= self.looked_until.load(Relaxed) {
+            let is_fresh = self.check(chain).is_ok();
+            // What `check_validity` has against it stays on OpenSSL's list of errors, where the handshake would find it.
+            drop(openssl::error::ErrorStack::get());
+            if !is_fresh {
+                return None;
+            }
+            self.looked_until.store(now + LOOK_EVERY_SECONDS, Relaxed);
+        }
+        Some(&self.der)
+    }
+}
