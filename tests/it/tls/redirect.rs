@@ -9,6 +9,11 @@ const HSTS: &str = "max-age=31536000; includeSubDomains";
 
 /// Plain listeners that redirect in front of the one with TLS, and one that does not redirect behind it.
 fn listeners(ca: &Authority) -> GatewayBuilder {
+    listeners_and(ca, "")
+}
+
+/// With more tables at the end of the file.
+fn listeners_and(ca: &Authority, more: &str) -> GatewayBuilder {
     let redirecting = "[[listeners]]\naddress = \"127.0.0.1:0\"\nhttps_redirect = 8443\n\n[[listeners]]\n\
                        address = \"127.0.0.1:0\"\nhttps_redirect = true\n\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\n";
     let secure = format!("[[listeners]]\nhsts = \"{HSTS}\"\n");
@@ -18,7 +23,7 @@ fn listeners(ca: &Authority) -> GatewayBuilder {
                 [upstreams.down]\ntargets = [\"127.0.0.1:9\"]\n\n[routes.fixed]\npaths = [\"/fixed\"]\n\
                 respond = { status = 204 }\npublic = true\n";
     let toml = toml.replace("paths = [\"/{*rest}\"]", "paths = [\"/{*rest}\"]\noverlap = \"accepted\"");
-    configured(ca, CERTIFICATE).toml(&format!("{toml}{keys}"))
+    configured(ca, CERTIFICATE).toml(&format!("{toml}{keys}{more}"))
 }
 
 async fn start() -> World {
@@ -157,4 +162,51 @@ async fn the_upstream_learns_that_the_client_came_by_tls() {
     assert_eq!(world.upstream.last().header("x-forwarded-proto"), Some("http"));
     let address = world.gateway.address(3).to_string();
     assert_eq!(world.connect(&json!({ "address": address }))["error"], json!(null));
+}
+
+/// The routes of an ACME client, of a host that is served plain on purpose, and of one that has its own word for browsers.
+const OWN_WORDS: &str = r#"
+[routes.challenge]
+paths = ["/.well-known/acme-challenge/{token}"]
+https_redirect = false
+public = true
+respond = { body = "a token" }
+
+[routes.picky]
+paths = ["/picky"]
+https_redirect = 9443
+hsts = "max-age=60"
+public = true
+respond = { status = 204 }
+"#;
+
+#[tokio::test]
+async fn what_a_route_says_counts_before_what_its_listener_says() {
+    let ca = Authority::new("Root");
+    let trusting = "[client_address]\ntrust = [\"127.0.0.1\"]\n";
+    let builder = listeners_and(&ca, &format!("{OWN_WORDS}{trusting}"));
+    let world = World::with(ca, builder).await;
+    let picky = "https://api.example.com:9443/picky";
+    for (listener, path, status, location) in [
+        (0, "/.well-known/acme-challenge/abc", 200, None),
+        (0, "/picky", 308, Some(picky)),
+        (0, "/x", 308, Some("https://api.example.com:8443/x")),
+        (2, "/.well-known/acme-challenge/abc", 200, None),
+        (2, "/picky", 308, Some(picky)),
+        (2, "/x", 200, None),
+    ] {
+        let answer = Client::http1(world.gateway.address(listener)).get(path).host(NAME).send().await;
+        assert_eq!((answer.status, answer.header("location")), (status, location), "{listener} {path}");
+        assert_eq!(answer.header("strict-transport-security"), None, "{listener} {path}");
+    }
+    let secure = Client::by_tls(world.gateway.address(3), &world.tls().http1());
+    for (path, hsts) in [("/picky", "max-age=60"), ("/x", HSTS)] {
+        assert_eq!(secure.get(path).send().await.header("strict-transport-security"), Some(hsts), "{path}");
+    }
+    // Behind a load balancer that ends TLS and is believed, the client did come by TLS.
+    let plain = Client::http1(world.gateway.address(0));
+    for (path, status, hsts) in [("/picky", 204, Some("max-age=60")), ("/x", 200, None)] {
+        let answer = plain.get(path).host(NAME).header("x-forwarded-proto", "https").send().await;
+        assert_eq!((answer.status, answer.header("strict-transport-security")), (status, hsts), "{path}");
+    }
 }
