@@ -109,6 +109,10 @@ impl Admin {
                 "last_address": last.map(|(_, address)| address.to_string()),
             })
         });
+        let listeners = snapshot.settings.listeners.iter().enumerate();
+        let tls = listeners.filter_map(|(number, listener)| {
+            Some((format!("listeners[{number}]"), listener.tls.as_ref()?.status()))
+        });
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "started": rfc3339(self.started),
@@ -120,6 +124,7 @@ impl Admin {
             "requests_in_flight": self.open.in_flight(),
             "log_lines_dropped": self.services.output.dropped(),
             "routes": routes.collect::<Vec<_>>(),
+            "tls": tls.collect::<serde_json::Map<_, _>>(),
             "credentials": credentials.collect::<Vec<_>>(),
         })
     }

@@ -126,7 +126,7 @@ fn asked_to_reload(line: &str, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io
         Some(named) if named.strip_prefix(' ').is_some_and(|named| Path::new(named) == serves) => reload(wishes),
         Some(named) if named.starts_with(" /") => {
             let report = Report::of_file(Path::new(&named[1..]), format!("the gateway serves `{}`", serves.display()));
-            Ok(Reloaded { generation: 0, routes: 0, changes: None, errors: report.0 })
+            Ok(Reloaded { generation: 0, routes: 0, changes: None, errors: report.0, warnings: Vec::new() })
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted neither `reload` nor `revoke`")),
     }

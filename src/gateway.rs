@@ -442,5 +442,5 @@ fn announce(services: &Services, fixed: &crate::snapshot::Fixed, addresses: &[St
             ("routes", Value::Number(routes as u64)),
         ],
     });
-    systemd::ready(&Reloaded { generation, routes, changes: None, errors: Vec::new() });
+    systemd::ready(&Reloaded { generation, routes, changes: None, errors: Vec::new(), warnings: Vec::new() });
 }

@@ -79,6 +79,8 @@ pub struct Reloaded {
     pub changes: Option<Changes>,
     /// What is wrong, where it was not.
     pub errors: Vec<Located>,
+    /// What is hardly meant, where it was taken.
+    pub warnings: Vec<Located>,
 }
 
 /// Somebody wants a reload.
@@ -135,7 +137,7 @@ impl Reloader {
         let reloaded = match loaded {
             Ok(snapshot) => {
                 prepare(&snapshot, &self.runtime);
-                self.publish(snapshot, &before, started.elapsed())
+                self.publish(snapshot, &before, is_of_file, started.elapsed())
             }
             Err(report) => self.refuse(&before, report),
         };
@@ -143,7 +145,7 @@ impl Reloader {
         reloaded
     }
 
-    fn publish(&self, snapshot: Snapshot, before: &Snapshot, took: Duration) -> Reloaded {
+    fn publish(&self, snapshot: Snapshot, before: &Snapshot, is_of_file: bool, took: Duration) -> Reloaded {
         let changes = snapshot.changes_since(before);
         let snapshot = Arc::new(snapshot);
         self.current.store(snapshot.clone());
@@ -154,13 +156,14 @@ impl Reloader {
         self.services.output.note(&Note {
             level: Level::Info,
             event: "reload",
-            message: "the configuration was taken",
+            message: if is_of_file { "the configuration was taken" } else { "certificate files that changed were taken" },
             fields: &[
                 ("generation", Value::Number(snapshot.generation)),
                 ("routes", Value::Number(snapshot.routes.len() as u64)),
                 ("added", added),
                 ("changed", changed),
                 ("removed", removed),
+                ("tls", Value::Text(&changes.tls.join("; "))),
                 ("took_ms", Value::Number(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))),
             ],
         });
@@ -169,6 +172,7 @@ impl Reloader {
             routes: snapshot.routes.len(),
             changes: Some(changes),
             errors: Vec::new(),
+            warnings: snapshot.warnings.0.clone(),
         }
     }
 
@@ -186,7 +190,7 @@ impl Reloader {
                 ("errors", Value::Text(text.trim_end())),
             ],
         });
-        Reloaded { generation: before.generation, routes: before.routes.len(), changes: None, errors: report.0 }
+        Reloaded { generation: before.generation, routes: before.routes.len(), changes: None, errors: report.0, warnings: Vec::new() }
     }
 }
 
@@ -198,9 +202,10 @@ fn needs_restart(fixed: &[&str]) -> String {
 pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
     retain(&services.metrics, snapshot);
-    let served = snapshot.settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-    let expiries = served.flat_map(|tls| &tls.expiries).map(|(name, until)| (name.as_str(), *until));
-    services.metrics.certificates(expiries);
+    let served = || snapshot.settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let shown = snapshot.upstreams.iter().filter_map(|upstream| upstream.own_certificate.as_ref());
+    services.metrics.certificates(served().flat_map(|tls| &tls.expiries).chain(shown));
+    services.metrics.revocation_lists(served().flat_map(|tls| &tls.lists));
     snapshot.warnings.0.iter().for_each(|warning| log::warn!("{warning}"));
     warn_of_unverified(snapshot, services);
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());

@@ -87,6 +87,8 @@ pub struct Changes {
     /// Routes about which the configuration says the same, each with a policy of it that was built anew all the same: a
     /// file or a secret that it reads is another.
     pub reread: Vec<(String, String)>,
+    /// What listeners show and ask for that they did not: lines that begin with `+`, `~` or `-`.
+    pub tls: Vec<String>,
 }
 
 impl Snapshot {
@@ -106,7 +108,23 @@ impl Snapshot {
             .extend(before.fingerprints.keys().filter(|name| !self.fingerprints.contains_key(*name)).cloned());
         [&mut changes.added, &mut changes.changed, &mut changes.removed].into_iter().for_each(|names| names.sort());
         changes.reread = self.reread_since(before);
+        changes.tls = self.tls_since(before);
         changes
+    }
+
+    fn tls_since(&self, before: &Self) -> Vec<String> {
+        let listeners = self.settings.listeners.iter().zip(&before.settings.listeners).enumerate();
+        let changes = listeners.flat_map(|(number, (now, before))| {
+            let lines = match (&now.tls, &before.tls) {
+                (Some(now), Some(before)) => now.changes_since(before),
+                (Some(_), None) => vec!["~ TLS, which it did not speak".to_owned()],
+                (None, Some(_)) => vec!["~ plain, where it spoke TLS".to_owned()],
+                (None, None) => Vec::new(),
+            };
+            // The sign first, as with routes.
+            lines.into_iter().map(move |line| format!("{} listeners[{number}] {}", &line[..1], &line[2..]))
+        });
+        changes.collect()
     }
 
     /// Of the routes that say the same as before, those with a policy that was built anew.

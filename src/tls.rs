@@ -12,6 +12,7 @@
 //! - `handshake`: one handshake, and why it failed.
 //! - `secured`: a connection after it, looked at again for each request.
 //! - `files`: reading what paths were given for.
+//! - `report`: what people are told of it.
 //! - `ffi`: what OpenSSL can do and its Rust crate does not show.
 //!
 //! # The danger
@@ -24,6 +25,7 @@ mod context;
 mod ffi;
 mod handshake;
 mod names;
+mod report;
 mod secured;
 mod staple;
 
@@ -38,11 +40,15 @@ use openssl::ssl::SslContext;
 use portcullis_plugin::{SecretSource, UnixTime};
 
 use self::{certificate::Certified, clients::Clients, names::Names};
-use crate::config::{Problems, Secrets, TlsDraft, file};
+use crate::{
+    config::{Problems, Secrets, TlsDraft, file},
+    telemetry::clock::rfc3339,
+};
 
 pub use self::{
     ffi::TicketKeys,
     handshake::{Failure, Handshake, Shaken, accept},
+    report::Served,
     secured::{Misdirected, Secured},
 };
 
@@ -59,9 +65,15 @@ pub struct Tls {
     pub watch: Option<Duration>,
     /// The files that it was read from.
     pub files: Vec<PathBuf>,
-    /// Until when each name has a valid certificate: the first end of those that have it.
+    /// Until when each name has a valid certificate: the first end of those that have it. The CAs of clients are among
+    /// them, by their subjects.
     pub expiries: Vec<(String, UnixTime)>,
+    /// Until when each list of revoked certificates holds, by the subject of its CA.
+    pub lists: Vec<(String, UnixTime)>,
 }
+
+/// A certificate with less time than this is warned of: whoever renews them by themselves does so earlier.
+const ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 impl Tls {
     /// Reads the files and puts it together; what is wrong is added to `problems`. `listener` is its number, to which
@@ -90,8 +102,14 @@ impl Tls {
             .filter_map(|(name, draft)| Some((name.text.as_str(), Arc::new(Clients::read(draft, secrets, problems)?))))
             .collect();
         warn_of_strangers(draft, &certificates, problems);
+        warn_of_ends(draft, &certificates, problems);
         certificate::refuse_twins(&certificates, &draft.location, problems);
         let clients = clients.filter(|_| problems.len() == before)?;
+        let asked = std::iter::once(&clients).chain(of_names.iter().map(|(_, clients)| clients));
+        let trusts: Vec<_> = asked.filter_map(|clients| clients.trust.as_ref()).collect();
+        let (mut expiries, mut lists) = (certificate::expiries(&certificates), Vec::new());
+        expiries.extend(trusts.iter().flat_map(|trust| trust.ca_expiries()).map(|(name, end)| (name.to_owned(), end)));
+        lists.extend(trusts.iter().flat_map(|trust| trust.crls()).map(|(name, end)| (name.to_owned(), end)));
         let names = Names::build(&draft.file, listener, &certificates, &clients, &of_names);
         let built = names.and_then(|names| {
             let names = Arc::new(names);
@@ -106,7 +124,8 @@ impl Tls {
                 handshake_timeout: draft.file.handshake_timeout.0,
                 watch: draft.file.watch.map(|every| every.0),
                 files: files(draft, secrets),
-                expiries: certificate::expiries(&certificates),
+                expiries,
+                lists,
             }),
             Err(error) => {
                 draft.location.problem(problems, "", format!("OpenSSL does not take this: {error}"));
@@ -140,6 +159,16 @@ fn warn_of_strangers(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], prob
             let text = "no certificate of this listener is for this name";
             problems.warn(name.file, name.span.clone(), name.path.clone(), text);
         }
+    }
+}
+
+/// Says which certificates end soon, to whoever checks or reloads.
+fn warn_of_ends(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], problems: &mut Problems) {
+    let soon = UnixTime::now().after(ENDS_SOON);
+    for certificate in certificates.iter().filter(|certificate| certificate.until < soon) {
+        let path = format!("{}.certificates[{}].cert", draft.location.path, certificate.index);
+        let text = format!("the certificate ends soon: {}", rfc3339(certificate.until));
+        problems.warn(draft.location.file, certificate.span.clone(), path, text);
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 
 use http::HeaderValue;
 use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
+use portcullis_plugin::UnixTime;
 
 use self::tls::{Handshake, SystemAuthorities, Tls, Verifier, Wrong};
 use crate::{
@@ -33,6 +34,8 @@ pub struct Upstream {
     pub metrics: Arc<UpstreamMetrics>,
     /// Of the certificates and keys that it names; of an upstream without TLS nothing is said.
     pub files: Fingerprint,
+    /// The gateway's own certificate that it is shown: its subject and its end.
+    pub own_certificate: Option<(String, UnixTime)>,
     /// Whether anybody can pass for it, which its author has accepted.
     pub is_unverified: bool,
     targets: Box<[Target]>,
@@ -88,6 +91,7 @@ impl Upstream {
             read_timeout: file.read_timeout.0,
             metrics,
             files: tls.as_ref().map_or_else(Fingerprint::default, |tls| Fingerprint(tls.settings())),
+            own_certificate: tls.as_ref().and_then(Tls::own_certificate),
             is_unverified: tls.as_ref().is_some_and(Tls::is_unverified),
             targets: targets.into(),
             turns: turns(&weights),

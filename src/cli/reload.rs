@@ -35,9 +35,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         reread.map(|(route, policy)| format!("~ {route} (policy {policy}: a file or a secret it reads changed)"));
     let mut changed: Vec<_> = lines('~', &changes.changed).into_iter().chain(reread).collect();
     changed.sort();
-    for line in lines('+', &changes.added).iter().chain(&changed).chain(&lines('-', &changes.removed)) {
+    let routes = lines('+', &changes.added).into_iter().chain(changed).chain(lines('-', &changes.removed));
+    for line in routes.chain(changes.tls) {
         writeln!(out, "{line}")?;
     }
+    reloaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(())
 }
 

@@ -151,6 +151,7 @@ impl<'t> Trail<'t> {
             subject: identity.and_then(|identity| identity.subject.as_deref()),
             tenant: identity.and_then(|identity| identity.tenant.as_deref()),
             issuer: identity.and_then(|identity| identity.issuer.as_deref()),
+            certificate: identity.and_then(|identity| identity.certificate.as_deref()),
             claimed,
             credentials: identity.map(|identity| identity.credentials.as_slice()).unwrap_or_default(),
             address: self.state.client,

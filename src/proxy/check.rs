@@ -51,6 +51,8 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
         return Err(Fault::path("the path has a `%2F`, and the route does not take it").noted(state));
     }
     if let Err(answer) = belongs(snapshot, session, state, route, &host) {
+        // It is the route's, though it does not get there.
+        state.matched(route);
         // It will not become another connection.
         session.set_keepalive(None);
         return Err(answer);

@@ -22,7 +22,7 @@ use std::{
 };
 
 use log::Level;
-use portcullis_plugin::{Claimed, Credential};
+use portcullis_plugin::{CertificateNames, Claimed, Credential};
 
 use super::{
     clock,
@@ -176,6 +176,8 @@ pub struct Audit<'a> {
     pub tenant: Option<&'a str>,
     /// Who vouches for the subject.
     pub issuer: Option<&'a str>,
+    /// The certificate that took part: an object of its own, because a token may have another subject and issuer.
+    pub certificate: Option<&'a CertificateNames>,
     /// Who an attempt that was denied said it was: an object of its own, so that nobody takes it for who it was. Of
     /// several keys the first is its `key_id`, and all are its `key_ids`.
     pub claimed: Option<&'a Claimed>,
@@ -207,6 +209,12 @@ impl Audit<'_> {
             .opt_str("credential_id", ids.clone().next());
         if ids.len() > 1 {
             object = object.strs("credential_ids", ids.take(MAX_CREDENTIALS));
+        }
+        if let Some(certificate) = self.certificate {
+            object = object.object("certificate", |inner| {
+                let inner = inner.str("subject", text(&certificate.subject)).str("serial", text(&certificate.serial));
+                inner.str("sha256", text(&certificate.fingerprint))
+            });
         }
         if let Some(claimed) = self.claimed {
             object = object.object("claimed", |inner| {

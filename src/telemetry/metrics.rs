@@ -94,6 +94,7 @@ pub struct Metrics {
     upstreams: Named<UpstreamMetrics>,
     listeners: Named<HandshakeMetrics>,
     certificates: Mutex<BTreeMap<String, i64>>,
+    revocation_lists: Mutex<BTreeMap<String, i64>>,
     plugins: PluginCounters,
 }
 
@@ -120,6 +121,7 @@ impl Metrics {
             upstreams: Named::default(),
             listeners: Named::default(),
             certificates: Mutex::default(),
+            revocation_lists: Mutex::default(),
             plugins: PluginCounters::default(),
         };
         metrics.route(NO_ROUTE);
@@ -147,13 +149,13 @@ impl Metrics {
     }
 
     /// Takes these as the names that certificates are there for, each with the moment until which it is served.
-    pub fn certificates<'n>(&self, expiries: impl Iterator<Item = (&'n str, UnixTime)>) {
-        let mut of_names = BTreeMap::new();
-        for (name, until) in expiries {
-            let first = of_names.entry(name.to_owned()).or_insert(until.0);
-            *first = (*first).min(until.0);
-        }
-        *self.certificates.lock() = of_names;
+    pub fn certificates<'n>(&self, expiries: impl Iterator<Item = &'n (String, UnixTime)>) {
+        *self.certificates.lock() = first_ends(expiries);
+    }
+
+    /// Takes these as the lists of revoked certificates, by who made them, each with the moment until which it holds.
+    pub fn revocation_lists<'n>(&self, ends: impl Iterator<Item = &'n (String, UnixTime)>) {
+        *self.revocation_lists.lock() = first_ends(ends);
     }
 
     /// Forgets the names for which `is_named` says no. To be called after each reload, also after one that failed:
@@ -200,6 +202,15 @@ impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
+}
+
+fn first_ends<'n>(ends: impl Iterator<Item = &'n (String, UnixTime)>) -> BTreeMap<String, i64> {
+    let mut of_names = BTreeMap::new();
+    for (name, until) in ends {
+        let first = of_names.entry(name.clone()).or_insert(until.0);
+        *first = (*first).min(until.0);
+    }
+    of_names
 }
 
 fn resolve<T: Default>(named: &Named<T>, name: &str) -> Arc<T> {

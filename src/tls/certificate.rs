@@ -26,6 +26,7 @@ pub(super) struct Certified {
     /// The names it is for, in lower case.
     pub(super) names: Vec<String>,
     pub(super) until: UnixTime,
+    pub(super) sha256: [u8; 32],
     /// Where its file is named.
     pub(super) span: Range<usize>,
     pub(super) index: usize,
@@ -88,8 +89,8 @@ impl Certified {
             problem(problems, "ocsp", file.span(), why.to_owned());
             return None;
         }
-        let until = facts.not_after;
-        Some(Self { chain, key, ocsp, names, until, span: file.cert.span(), index })
+        let (until, sha256) = (facts.not_after, facts.sha256);
+        Some(Self { chain, key, ocsp, names, until, sha256, span: file.cert.span(), index })
     }
 
     /// The type of its key: of each type a context has one certificate.

@@ -1,13 +1,19 @@
 //! From the server name that a client asks for to what it gets.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
 use openssl::{error::ErrorStack, ssl::SslContext};
+use portcullis_plugin::UnixTime;
 
-use super::{certificate::Certified, clients::Clients, context};
+use super::{
+    certificate::Certified,
+    clients::Clients,
+    context,
+    report::{OTHER_NAMES, Served},
+};
 use crate::config::file;
 
 /// What holds for a connection to one server name, or to several that are served alike.
@@ -16,6 +22,8 @@ pub(super) struct Name {
     pub(super) context: SslContext,
     /// Who is asked.
     pub(super) clients: Arc<Clients>,
+    /// The same for people.
+    served: Served,
 }
 
 /// All names of a listener. Names of certificates and names that the file has something to say about are one table, so
@@ -58,7 +66,8 @@ impl Names {
                 Entry::Vacant(free) => {
                     let certificates: Vec<&Certified> = shown.iter().map(|index| &*certificates[*index]).collect();
                     let context = context::of_name(file, listener, &certificates, clients)?;
-                    Ok(free.insert(Arc::new(Name { context, clients: clients.clone() })).clone())
+                    let served = served(&certificates, clients);
+                    Ok(free.insert(Arc::new(Name { context, clients: clients.clone(), served })).clone())
                 }
             }
         };
@@ -98,9 +107,26 @@ impl Names {
         name.map_or(&self.unknown, |name| self.of_host(name))
     }
 
+    /// What each name gets, for people.
+    pub(super) fn served(&self) -> BTreeMap<String, Served> {
+        let spelt = |key: &str| if key.starts_with('.') { format!("*{key}") } else { key.to_owned() };
+        let known = self.known.iter().map(|(key, name)| (spelt(key), name.served.clone()));
+        let unknown = (!self.is_unknown_refused).then(|| (OTHER_NAMES.to_owned(), self.unknown.served.clone()));
+        known.chain(unknown).collect()
+    }
+
     /// Exact before wildcard.
     fn find(&self, name: &str) -> Option<&Arc<Name>> {
         self.known.get(name).or_else(|| self.known.get(parents(name).next()?))
+    }
+}
+
+fn served(certificates: &[&Certified], clients: &Clients) -> Served {
+    Served {
+        certificates: certificates.iter().map(|certificate| certificate.sha256).collect(),
+        until: certificates.iter().map(|certificate| certificate.until).min().unwrap_or(UnixTime(0)),
+        client_auth: clients.auth,
+        clients: clients.fingerprint,
     }
 }
 

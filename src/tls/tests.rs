@@ -16,6 +16,7 @@ fn certified(ca: &Ca, names: &[&str]) -> Arc<Certified> {
         ocsp: None,
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         until: UnixTime(AFTER),
+        sha256: [0; 32],
         span: 0..0,
         index: 0,
     })
@@ -185,6 +186,7 @@ fn the_key_of_sessions_is_replaced_and_connections_begin_with_the_new_one() {
         watch: None,
         files: Vec::new(),
         expiries: Vec::new(),
+        lists: Vec::new(),
     };
     let now = Instant::now();
     let first = tls.entry();

@@ -22,7 +22,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use openssl::x509::X509;
 use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer, utils::tls::CertKey};
-use portcullis_plugin::SecretSource;
+use portcullis_plugin::{SecretSource, UnixTime};
+use portcullis_x509::Facts;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -96,6 +97,12 @@ impl Tls {
     /// Whether anybody may be the upstream.
     pub fn is_unverified(&self) -> bool {
         matches!(self.trust, Trust::Anybody)
+    }
+
+    /// The subject and the end of what the gateway shows.
+    pub fn own_certificate(&self) -> Option<(String, UnixTime)> {
+        let facts = Facts::of(self.own.as_ref()?.leaf()).ok()?;
+        Some((facts.subject, facts.not_after))
     }
 
     /// Of everything that was read.

@@ -40,6 +40,7 @@ fn audit<'a>(credentials: &'a [Arc<Credential>]) -> Audit<'a> {
         tenant: Some("acme-eu"),
         issuer: Some("https://auth.example.com"),
         credentials,
+        certificate: None,
         claimed: None,
         address: Ipv6Addr::LOCALHOST.into(),
         method: "POST",

@@ -15,6 +15,7 @@ pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_config_generation",
     "portcullis_config_last_reload_success_timestamp_seconds",
     "portcullis_connections",
+    "portcullis_crl_next_update_timestamp_seconds",
     "portcullis_held_body_bytes",
     "portcullis_log_lines_dropped_total",
     "portcullis_reloads_total",

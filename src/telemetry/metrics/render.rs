@@ -95,6 +95,8 @@ impl Metrics {
         });
         let certificates = self.certificates.lock();
         let expiries = certificates.iter().map(|(name, until)| gauge(&[("name", name)], *until as f64));
+        let lists = self.revocation_lists.lock();
+        let list_ends = lists.iter().map(|(issuer, until)| gauge(&[("issuer", issuer)], *until as f64));
         vec![
             family(
                 "portcullis_tls_handshakes_total",
@@ -104,9 +106,16 @@ impl Metrics {
             ),
             family(
                 "portcullis_certificate_expiry_timestamp_seconds",
-                "When the first of the certificates that are served for a name expires.",
+                "When the first of the certificates of a name expires: those that are served, CAs of clients, and what the \
+                 gateway shows to upstreams.",
                 MetricType::GAUGE,
                 expiries,
+            ),
+            family(
+                "portcullis_crl_next_update_timestamp_seconds",
+                "When a list of revoked certificates ceases to hold, and with it the certificates that it is about.",
+                MetricType::GAUGE,
+                list_ends,
             ),
         ]
     }
