@@ -113,6 +113,16 @@ impl Trust {
         &self.cas
     }
 
+    /// For monitoring: the subject of each CA, and when its certificate ends.
+    pub fn ca_expiries(&self) -> impl Iterator<Item = (&str, UnixTime)> {
+        self.names.iter().map(|facts| (facts.subject.as_str(), facts.not_after))
+    }
+
+    /// For monitoring: whose each CRL is, by the CA's subject, and when it goes out of date. One for each CA that has any.
+    pub fn crls(&self) -> impl Iterator<Item = (&str, UnixTime)> {
+        self.crls.iter().map(|signed| (self.names[signed.ca].subject.as_str(), signed.crl.next_update))
+    }
+
     /// Whether somebody can be let in now: for the moment at which a configuration is loaded. What goes out of date later
     /// makes [`Fault`]s.
     ///

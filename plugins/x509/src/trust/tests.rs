@@ -288,6 +288,24 @@ fn a_ca_outside_its_time_is_said_when_it_is_loaded() {
 }
 
 #[test]
+fn it_tells_when_its_cas_and_their_crls_end() {
+    let root = Ca::root_with("Root", |sketch| sketch.not_after = NOW.0 + 900);
+    let next = Ca::root_with("Next", |sketch| sketch.not_after = NOW.0 + 700);
+    let ends = |ca: &Ca, seconds| ca.crl(&[], |sketch| sketch.next_update = Some(NOW.0 + seconds));
+    let older = next.crl(&[], |sketch| {
+        (sketch.this_update, sketch.next_update) = (BEFORE, Some(NOW.0 + 5));
+    });
+    let newer = next.crl(&[], |sketch| {
+        (sketch.this_update, sketch.next_update) = (BEFORE + 1, Some(NOW.0 + 50));
+    });
+    let trust = trusting(&[&root, &next], vec![older, ends(&root, 90), newer], CrlPolicy::IfPresent);
+    let expected = [("CN=Root", UnixTime(NOW.0 + 900)), ("CN=Next", UnixTime(NOW.0 + 700))];
+    assert_eq!(trust.ca_expiries().collect::<Vec<_>>(), expected);
+    let expected = [("CN=Next", UnixTime(NOW.0 + 50)), ("CN=Root", UnixTime(NOW.0 + 90))];
+    assert_eq!(trust.crls().collect::<Vec<_>>(), expected, "of two the one that counts");
+}
+
+#[test]
 fn its_fingerprint_has_everything_in_it() {
     let (root, other) = (Ca::root("Root"), Ca::root("Other"));
     let crl = || vec![root.crl(&[], |sketch| sketch.this_update = BEFORE)];
