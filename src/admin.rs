@@ -110,9 +110,8 @@ impl Admin {
             })
         });
         let listeners = snapshot.settings.listeners.iter().enumerate();
-        let tls = listeners.filter_map(|(number, listener)| {
-            Some((format!("listeners[{number}]"), listener.tls.as_ref()?.status()))
-        });
+        let tls = listeners
+            .filter_map(|(number, listener)| Some((format!("listeners[{number}]"), listener.tls.as_ref()?.status())));
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "started": rfc3339(self.started),

@@ -156,7 +156,11 @@ impl Reloader {
         self.services.output.note(&Note {
             level: Level::Info,
             event: "reload",
-            message: if is_of_file { "the configuration was taken" } else { "certificate files that changed were taken" },
+            message: if is_of_file {
+                "the configuration was taken"
+            } else {
+                "certificate files that changed were taken"
+            },
             fields: &[
                 ("generation", Value::Number(snapshot.generation)),
                 ("routes", Value::Number(snapshot.routes.len() as u64)),
@@ -190,7 +194,13 @@ impl Reloader {
                 ("errors", Value::Text(text.trim_end())),
             ],
         });
-        Reloaded { generation: before.generation, routes: before.routes.len(), changes: None, errors: report.0, warnings: Vec::new() }
+        Reloaded {
+            generation: before.generation,
+            routes: before.routes.len(),
+            changes: None,
+            errors: report.0,
+            warnings: Vec::new(),
+        }
     }
 }
 

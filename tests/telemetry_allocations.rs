@@ -85,6 +85,7 @@ fn a_warm_request_allocates_nothing_for_its_lines_and_numbers() {
         subject: None,
         tenant: None,
         issuer: None,
+        certificate: None,
         credentials: &[],
         claimed: None,
         address: Ipv4Addr::LOCALHOST.into(),

@@ -6,8 +6,7 @@ use portcullis_plugin::UnixTime;
 use serde_json::{Value, json};
 
 use super::Tls;
-use crate::{config::file::ClientAuth, telemetry::clock::rfc3339,
-};
+use crate::{config::file::ClientAuth, telemetry::clock::rfc3339};
 
 /// What a client gets that asks for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! - `handshakes`: those that are slow, never end, or are none.
 //! - `proxy_protocol`: who a load balancer says that it speaks for.
 //! - `redirect`: from plain HTTP to TLS.
+//! - `told`: what the operator learns of it.
 //! - `flows`: gRPC, WebSockets, large bodies, events.
 
 mod certificates;
@@ -16,6 +17,7 @@ mod negotiation;
 mod proxy_protocol;
 mod redirect;
 mod reload;
+mod told;
 
 use serde_json::{Value, json};
 

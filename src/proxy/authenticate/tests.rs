@@ -287,6 +287,15 @@ fn all_of_means_all_and_they_agree() {
     assert_eq!((conflict.status, conflict.reason.map(Reason::code)), (403, Some("identity_conflict")));
     let tenants = both(key("cert", "acme", "acme"), token("alice", "", "other"));
     assert_eq!((tenants.status, tenants.reason.map(Reason::code)), (403, Some("identity_conflict")));
+    let stranger = || Arc::new(Identity { method: "mtls".into(), client: Some("any".into()), ..Identity::default() });
+    let stolen = both(stranger(), key("k", "acme", ""));
+    assert_eq!(
+        (stolen.status, stolen.reason.map(Reason::code)),
+        (403, Some("identity_conflict")),
+        "nobody's and acme's"
+    );
+    assert!(both(stranger(), stranger()).granted.is_some(), "neither is a consumer's");
+    assert!(both(stranger(), token("alice", "acme", "")).granted.is_some(), "a token speaks for itself");
     let denied: &[Says] = &[Says::Granted(key("k", "acme", "")), Says::Denied(Reason::KeyExpired)];
     assert_eq!(status(&[denied], None), (401, Some("key_expired")));
     let failed: &[Says] = &[Says::Denied(Reason::KeyUnknown), Says::Fails];

@@ -1,0 +1,120 @@
+//! What the operator learns of certificates: from `/status`, metrics, the audit trail, `check`, and of a reload.
+
+use super::{CERTIFICATE, NAME, World, configured};
+use crate::harness::{Authority, Client, Crl, Leaf};
+
+const CLIENTS: &str = r#"
+client_auth = "optional"
+client_ca = "clients.pem"
+client_crl = "clients.crl"
+"#;
+
+const MTLS: &str = r#"
+[policies.client-cert]
+use = "mtls"
+
+[routes.mine]
+paths = ["/mine"]
+auth = ["client-cert"]
+respond = { status = 204 }
+"#;
+
+/// A world whose listener asks for certificates of the same authority.
+async fn start() -> World {
+    let ca = Authority::new("Root");
+    let tls = format!("{CERTIFICATE}{CLIENTS}");
+    let toml = super::GATEWAY.replace("paths = [\"/{*rest}\"]", "paths = [\"/{*rest}\"]\noverlap = \"accepted\"");
+    let builder = configured(&ca, &tls).toml(&format!("{toml}{MTLS}"));
+    let builder = builder.file("clients.pem", ca.pem()).file("clients.crl", Crl::of(&ca).pem());
+    World::with(ca, builder).await
+}
+
+#[tokio::test]
+async fn a_reload_says_what_it_changed_and_status_what_is_served() {
+    let world = start().await;
+    let status = async || Client::http1(world.gateway.admin()).get("/status").send().await.json()["tls"].clone();
+    let before = status().await["listeners[0]"].clone();
+    assert_eq!((&before[0]["name"], &before[0]["client_auth"]), (&"(other names)".into(), &"optional".into()));
+    assert_eq!(before[1]["name"], NAME);
+
+    let renewed = world.ca.issue(Leaf::server(NAME).valid(-1, 60));
+    world.gateway.replace("api.pem", renewed.chain_pem());
+    world.gateway.replace("api.key", renewed.key_pem());
+    let said = world.gateway.reload().await.stdout;
+    let until = status().await["listeners[0]"][1]["until"].as_str().expect("a time").to_owned();
+    assert!(said.contains(&format!("~ listeners[0] {NAME}: certificate until {until}\n")), "{said}");
+    assert_ne!(until, before[1]["until"], "{said}");
+
+    world.gateway.replace("clients.crl", Crl::of(&world.ca).revoke(&renewed).pem());
+    let said = world.gateway.reload().await.stdout;
+    assert!(said.contains(&format!("~ listeners[0] {NAME}: other CAs, CRLs or rules for clients\n")), "{said}");
+
+    let toml = world.gateway.configuration();
+    let asking = "[listeners.tls.names.\"new.example.com\"]\nclient_auth = \"off\"\n\n[upstreams.app]";
+    world.gateway.rewrite(&toml.replace("\"optional\"", "\"required\"").replace("[upstreams.app]", asking));
+    let reload = world.gateway.reload().await;
+    for line in [
+        format!("~ listeners[0] {NAME}: client_auth optional -> required\n"),
+        "~ listeners[0] (other names): client_auth optional -> required\n".to_owned(),
+        "+ listeners[0] new.example.com: certificate until ".to_owned(),
+    ] {
+        assert!(reload.stdout.contains(&line), "{line}\n{}", reload.stdout);
+    }
+    assert!(reload.stderr.contains("warning: ") && reload.stderr.contains("new.example.com"), "{}", reload.stderr);
+
+    let line =
+        world.gateway.wait_line(|line| line["event"] == "reload" && line["generation"] == 4, crate::harness::LIMIT);
+    let tls = line.await["tls"].as_str().expect("what changed").to_owned();
+    assert!(tls.contains("client_auth optional -> required"), "{tls}");
+    assert!(world.gateway.reload().await.stdout.lines().count() == 1, "nothing is new");
+}
+
+#[tokio::test]
+async fn metrics_tell_when_authorities_and_their_lists_end() {
+    let world = start().await;
+    let metrics = Client::http1(world.gateway.admin()).get("/metrics").send().await.text();
+    for series in [
+        format!("portcullis_certificate_expiry_timestamp_seconds{{name=\"{NAME}\"}} "),
+        "portcullis_certificate_expiry_timestamp_seconds{name=\"CN=Root\"} ".to_owned(),
+        "portcullis_crl_next_update_timestamp_seconds{issuer=\"CN=Root\"} ".to_owned(),
+    ] {
+        assert!(metrics.contains(&series), "{series}\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn the_audit_trail_says_whose_certificate_was_let_in() {
+    let world = start().await;
+    let alice = world.ca.issue(Leaf::client("alice").uri("spiffe://example.org/alice"));
+    let tls = world.tls().certificate(&alice).http1();
+    assert_eq!(Client::by_tls(world.gateway.address(0), &tls).get("/mine").send().await.status, 204);
+    let event = world.gateway.audit(|line| line["result"] == "granted").await;
+    let certificate = &event["certificate"];
+    assert_eq!(certificate["subject"], "CN=alice", "{event}");
+    assert_eq!(certificate["serial"], alice.serial(), "{event}");
+    assert_eq!(certificate["sha256"], alice.fingerprint(), "{event}");
+}
+
+#[tokio::test]
+async fn a_request_on_the_wrong_connection_is_the_routes() {
+    let world = start().await;
+    let tls = world.tls().certificate(&world.ca.issue(Leaf::client("alice"))).http1();
+    let answer = Client::by_tls(world.gateway.address(0), &tls).get("/mine").host("other.example.com").send().await;
+    assert_eq!(answer.status, 421);
+    let line = world.gateway.access(|line| line["status"] == 421).await;
+    assert_eq!((&line["route"], &line["reason"]), (&"mine".into(), &"server_name_mismatch".into()), "{line}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_warned_of() {
+    let ca = Authority::new("Root");
+    let soon = ca.issue(Leaf::server(NAME).valid(-1, 6));
+    let builder = configured(&ca, CERTIFICATE).file("api.pem", soon.chain_pem()).file("api.key", soon.key_pem());
+    let checked = builder.set("UPSTREAM", "127.0.0.1:9").check().await;
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let said = checked.stderr;
+    assert!(
+        said.contains("warning: ") && said.contains("certificates[0].cert") && said.contains("ends soon"),
+        "{said}"
+    );
+}
