@@ -31,7 +31,6 @@ use hyper::body::{Body, Frame};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-#[allow(dead_code, reason = "listeners and upstreams each need some of it")]
 mod authority;
 mod client;
 mod gateway;

@@ -58,7 +58,6 @@ enum Name {
     Dns(String),
     Ip(String),
     Uri(String),
-    Email(String),
 }
 
 /// What an end certificate may be used for (RFC 5280 section 4.2.1.12).
@@ -208,12 +207,6 @@ impl Leaf {
         self
     }
 
-    /// One more email address.
-    pub(crate) fn email(mut self, address: &str) -> Self {
-        self.names.push(Name::Email(address.to_owned()));
-        self
-    }
-
     /// Good from and until so many days from now.
     pub(crate) fn valid(mut self, from: i64, until: i64) -> Self {
         self.days = (from, until);
@@ -273,7 +266,6 @@ impl Leaf {
                 Name::Dns(name) => extension.dns(name),
                 Name::Ip(address) => extension.ip(address),
                 Name::Uri(uri) => extension.uri(uri),
-                Name::Email(address) => extension.email(address),
             };
         }
         let issuer = issuer.map(|issuer| &*issuer.0.certificate);
