@@ -168,9 +168,9 @@ async fn pitfall_07_names_that_fit_no_certificate_refuse_the_start() {
     let (code, said) = builder.file("ca.pem", root.pem()).file("ca.crl", root.crl_pem(&[], |_| {})).fails().await;
     assert_eq!(code, 2, "{said}");
     for words in [
-        "policies.connection.uris[1]: `spiffe://example.org/*` has a `*`",
+        "policies.connection (mtls).uris[1]: `spiffe://example.org/*` has a `*`",
         "`spiffe.paths`",
-        "policies.connection.subjects[0]: `O = ACME, CN = fpc` is not a distinguished name",
+        "policies.connection (mtls).subjects[0]: `O = ACME, CN = fpc` is not a distinguished name",
         "credentials[0].subject: `O=ACME, CN=fpc` is not a distinguished name",
     ] {
         assert!(said.contains(words), "{words}:\n{said}");

@@ -95,8 +95,8 @@ names! {
     /// A URI.
     Uri = |written| match written.split_once(':') {
         _ if !is_visible(written) => Err("is not a URI: visible ASCII only".to_owned()),
-        _ if written.contains('*') => Err("has a `*`, and a URI is compared whole, as it stands: what stands for \
-                                           everything below a path are a policy's `spiffe.paths`, such as `/ns/prod/*`"
+        _ if written.contains('*') => Err("has a `*`, and a URI is compared whole, as it stands: for everything \
+                                           below a path a policy has `spiffe.paths`, such as `/ns/prod/*`"
             .to_owned()),
         Some((scheme, rest)) if !scheme.is_empty() && !rest.is_empty() => Ok(written.to_owned()),
         _ => Err("is not a URI: it has no scheme".to_owned()),
