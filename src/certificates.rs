@@ -14,6 +14,15 @@ use portcullis_x509::{Facts, Fault};
 /// The most that is read of a file with certificates. A thousand of the longest that are taken fit.
 pub const CERTIFICATES_MAX_BYTES: usize = 64 << 20;
 
+/// What a certificate of the gateway proves it to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The server that clients connect to.
+    Server,
+    /// The client of an upstream.
+    Client,
+}
+
 /// What stands in a file. A reload must not wait for a pipe, nor fill the memory with what never ends.
 ///
 /// # Errors
@@ -35,14 +44,14 @@ pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// What a peer would object to.
-pub fn chain(path: &Path, beside_key: bool) -> Result<Vec<X509>, String> {
+pub fn chain(path: &Path, beside_key: bool, purpose: Purpose) -> Result<Vec<X509>, String> {
     let read_all = if beside_key { portcullis_x509::certificates_beside_key } else { portcullis_x509::certificates };
     let chain = read_all(&read(path, CERTIFICATES_MAX_BYTES)?).map_err(|why| format!("`{}` {why}", path.display()))?;
-    check(&chain).map_err(|why| format!("`{}`: {why}", path.display()))?;
+    check(&chain, purpose).map_err(|why| format!("`{}`: {why}", path.display()))?;
     Ok(chain)
 }
 
-fn check(chain: &[X509]) -> Result<(), String> {
+fn check(chain: &[X509], purpose: Purpose) -> Result<(), String> {
     let now = UnixTime::now();
     for certificate in chain {
         let facts = Facts::of(certificate).map_err(|fault| fault.to_string())?;
@@ -53,6 +62,7 @@ fn check(chain: &[X509]) -> Result<(), String> {
             Err(_) => return Err(format!("{whose} expired: {}", certificate.not_after())),
         }
     }
+    check_purpose(&chain[0], purpose)?;
     match chain.windows(2).find(|pair| !is_issued_by(&pair[0], &pair[1])) {
         None => Ok(()),
         Some(pair) => Err(format!(
@@ -62,6 +72,23 @@ fn check(chain: &[X509]) -> Result<(), String> {
             subject(&pair[0])
         )),
     }
+}
+
+/// A certificate that says what it was made for, and not this, is refused by every peer (RFC 5280 section 4.2.1.12).
+/// OpenSSL's take no `anyExtendedKeyUsage` for it.
+fn check_purpose(certificate: &X509Ref, purpose: Purpose) -> Result<(), String> {
+    let facts = Facts::of(certificate).map_err(|fault| fault.to_string())?;
+    let (is_for, whom, usage) = match purpose {
+        Purpose::Server => (facts.is_for_servers, "servers", "serverAuth"),
+        Purpose::Client => (facts.is_for_clients, "clients", "clientAuth"),
+    };
+    if is_for == Some(false) {
+        return Err(format!(
+            "the certificate of {} was not made for {whom}: its extended key usage has no `{usage}`",
+            subject(certificate)
+        ));
+    }
+    Ok(())
 }
 
 /// The key of a chain's first certificate.

@@ -379,6 +379,7 @@ fn entrance(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snaps
                 address: peer.ip().to_canonical(),
                 server_name: handshake.server_name.as_deref(),
                 subject: handshake.subject.as_deref(),
+                issuer: handshake.issuer.as_deref(),
             });
         }
     };

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target, consumer, reason, error, user agent |
 //! | `authentication`, `authorization` | a policy decided | result, reason, request id, route, policy, consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
-//! | `handshake` | a TLS handshake failed | result, reason, listener, server name, subject, address |
+//! | `handshake` | a TLS handshake failed | result, reason, listener, server name, subject, issuer, address |
 //! | `reload`, `listening`, ... | something happened to the process | level, message, and what belongs to it |
 //!
 //! What is absent is left out. Sizes are in bytes, durations in microseconds.
@@ -244,6 +244,8 @@ pub struct RefusedHandshake<'a> {
     pub server_name: Option<&'a str>,
     /// The subject of a certificate that was not taken: what it says of itself, and nobody vouches for.
     pub subject: Option<&'a str>,
+    /// Who made it, by its own word.
+    pub issuer: Option<&'a str>,
 }
 
 impl RefusedHandshake<'_> {
@@ -256,6 +258,7 @@ impl RefusedHandshake<'_> {
             .num("listener", self.listener as u64)
             .opt_str("server_name", self.server_name.map(text))
             .opt_str("subject", self.subject.map(text))
+            .opt_str("issuer", self.issuer.map(text))
             .plain("address", |line| append_address(self.address, line))
             .end();
     }

@@ -49,7 +49,7 @@ impl Certified {
             _ => None,
         };
         let has_key = key_file == Some(file.cert.get_ref());
-        let chain = certificates::chain(&secrets.path(file.cert.get_ref()), has_key);
+        let chain = certificates::chain(&secrets.path(file.cert.get_ref()), has_key, certificates::Purpose::Server);
         let chain = chain.map_err(|why| problem(problems, "cert", file.cert.span(), why)).ok();
         let key = secrets.read(&file.key.get_ref().0);
         let key = key.and_then(|pem| chain.as_ref().map(|chain| certificates::key(&pem, chain)).transpose());
@@ -79,7 +79,7 @@ impl Certified {
         let names: Vec<String> =
             facts.dns.iter().cloned().chain(facts.addresses.iter().map(IpAddr::to_string)).collect();
         if names.is_empty() {
-            let text = "the certificate is for no name and no address: it has no subject alternative name (RFC 6125)";
+            let text = "the certificate has no DNS name and no address among its alternative names (RFC 6125)";
             problem(problems, "cert", file.cert.span(), text.to_owned());
             return None;
         }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use portcullis_plugin::UnixTime;
-use portcullis_x509::{CRL_MAX_BYTES, Crl, CrlPolicy, Trust, TrustError};
+use portcullis_x509::{CRL_MAX_BYTES, Crl, CrlPolicy, Trust};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -47,10 +47,7 @@ impl Clients {
                 Some(Self { auth: *client_auth, trust: Some(trust), fingerprint })
             }
             Err(why) => {
-                let field = match why {
-                    TrustError::ForeignCrl(_) | TrustError::StaleCrl(_) => "client_crl",
-                    _ => "client_ca",
-                };
+                let field = if why.is_about_crls() { "client_crl" } else { "client_ca" };
                 draft.problem(problems, field, why.to_string());
                 None
             }

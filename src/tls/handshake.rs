@@ -20,7 +20,8 @@ use crate::config::file;
 pub(super) struct Seen {
     asked: OnceLock<Asked>,
     fault: OnceLock<Fault>,
-    subject: OnceLock<String>,
+    /// Subject and issuer of a certificate that was not taken.
+    named: OnceLock<(String, String)>,
 }
 
 /// Which name the client asked for, and what it gets.
@@ -61,7 +62,7 @@ impl Seen {
         chain.set_error(fault.verdict());
         let _ = self.fault.set(fault);
         if let Some(facts) = chain.chain().and_then(|chain| Facts::of(chain.get(0)?).ok()) {
-            let _ = self.subject.set(facts.subject);
+            let _ = self.named.set((facts.subject, facts.issuer));
         }
         false
     }
@@ -127,6 +128,9 @@ pub struct Handshake {
     pub server_name: Option<Box<str>>,
     /// The subject of a certificate that was not taken, as the certificate has it.
     pub subject: Option<String>,
+    /// Its issuer, as the certificate has it: where nobody is known who made it, that tells somebody else's CA from one
+    /// that the client should have sent along.
+    pub issuer: Option<String>,
     /// Whether the client said anything. Who connects and leaves only looks whether somebody is there.
     pub has_begun: bool,
     /// Whether a session was resumed, or why there is none.
@@ -167,10 +171,11 @@ pub async fn accept(tls: &Tls, plain: L4Stream) -> Shaken {
 
 impl Seen {
     fn told(&self, outcome: Result<bool, Failure>) -> Handshake {
-        let asked = self.asked.get();
+        let (asked, named) = (self.asked.get(), self.named.get());
         Handshake {
             server_name: asked.and_then(|(server_name, _)| server_name.clone()),
-            subject: self.subject.get().cloned(),
+            subject: named.map(|(subject, _)| subject.clone()),
+            issuer: named.map(|(_, issuer)| issuer.clone()),
             has_begun: asked.is_some(),
             outcome,
         }

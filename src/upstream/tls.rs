@@ -166,7 +166,8 @@ fn own(file: &UpstreamTls, secrets: &Secrets) -> Result<Option<Arc<CertKey>>, Wr
         return Ok(None);
     }
     let is_one_file = matches!(&key.0, SecretSource::File(path) if path == cert);
-    let chain = certificates::chain(&secrets.path(cert), is_one_file).map_err(|why| ("cert", why))?;
+    let chain = certificates::chain(&secrets.path(cert), is_one_file, certificates::Purpose::Client)
+        .map_err(|why| ("cert", why))?;
     let key = secrets.read(&key.0).map_err(|why| ("key", why))?;
     let key = certificates::key(&key, &chain).map_err(|why| ("key", why))?;
     Ok(Some(Arc::new(CertKey::new(chain, key))))

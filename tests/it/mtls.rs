@@ -156,3 +156,23 @@ async fn pitfall_45_a_certificate_stops_working_when_it_is_revoked() {
     assert!(refused.code != 0 && format!("{refused:?}").contains("has expired"), "{refused:?}");
     assert_eq!(site.ask("/orders/7", &site.billing).await.status, 401);
 }
+
+/// What can never fit is said before anything serves, with its place in the list and what stands there.
+#[tokio::test]
+async fn pitfall_07_names_that_fit_no_certificate_refuse_the_start() {
+    let names = "uris = [\"spiffe://example.org/a\", \"spiffe://example.org/*\"]\nsubjects = [\"O = ACME, CN = fpc\"]";
+    let toml = GATEWAY.replace("id = \"acme-billing\"", "id = \"acme-billing\"\nsubject = \"O=ACME, CN=fpc\"");
+    let toml = toml.replace("[policies.connection]", &format!("[policies.connection]\n{names}"));
+    let root = Ca::root("Partners");
+    let builder = Gateway::builder(&toml).set("UPSTREAM", "127.0.0.1:9").set("NETWORK", "127.0.0.1/32");
+    let (code, said) = builder.file("ca.pem", root.pem()).file("ca.crl", root.crl_pem(&[], |_| {})).fails().await;
+    assert_eq!(code, 2, "{said}");
+    for words in [
+        "policies.connection (mtls).uris[1]: `spiffe://example.org/*` has a `*`",
+        "`spiffe.paths`",
+        "policies.connection (mtls).subjects[0]: `O = ACME, CN = fpc` is not a distinguished name",
+        "credentials[0].subject: `O=ACME, CN=fpc` is not a distinguished name",
+    ] {
+        assert!(said.contains(words), "{words}:\n{said}");
+    }
+}

@@ -9,7 +9,7 @@ use openssl::ssl::{
     ShutdownState, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode, SslVersion,
 };
 
-use super::harness::{Authority, Gateway, GatewayBuilder, KeyType, LIMIT, Leaf, Pair};
+use super::harness::{Authority, Gateway, GatewayBuilder, KeyType, LIMIT, Leaf, Pair, Purpose};
 
 const GATEWAY: &str = r#"
 [server]
@@ -228,7 +228,17 @@ async fn what_clients_would_not_take_is_said_beforehand() {
     let names = "certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }]\n[listeners.tls.names.\"10.0.0.1\"]";
     let one = "certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }]";
     let old = format!("{one}\nmin_version = \"1.3\"\nciphers = [\"ECDHE-RSA-AES128-GCM-SHA256\"]");
+    let client = authority.issue(Leaf::client("open.example").dns("open.example"));
+    let nameless = authority.issue(Leaf::new("open.example").uri("spiffe://example.org/a").purpose(Purpose::Server));
     for (tls, cert, key, field, words) in [
+        (
+            one,
+            client.pem(),
+            client.key_pem(),
+            "certificates[0].cert",
+            "was not made for servers: its extended key usage",
+        ),
+        (one, nameless.pem(), nameless.key_pem(), "certificates[0].cert", "no DNS name and no address among"),
         (one, short.pem(), short.key_pem(), "certificates[0].key", "2048 bits or more, and this one 1024"),
         (one, good.pem() + &good.key_pem(), good.key_pem(), "certificates[0].cert", "`PRIVATE KEY`"),
         (one, String::new(), good.key_pem(), "certificates[0].cert", "holds no certificate"),

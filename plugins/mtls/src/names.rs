@@ -5,18 +5,20 @@ use std::fmt;
 
 use portcullis_x509::canonical_dn;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 /// The longest SPIFFE ID (SPIFFE ID section 2.3).
 const SPIFFE_ID_MAX_BYTES: usize = 2048;
+
+/// How much of a text that is no name is shown with the reason.
+const SHOWN_MAX_CHARS: usize = 100;
 
 /// Declares a name that is read from a text by `parse`, which says what is wrong with it.
 macro_rules! names {
     ($($(#[doc = $doc:literal])+ $name:ident = $parse:expr;)+) => {
         $(
             $(#[doc = $doc])+
-            #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
-            #[serde(try_from = "String")]
+            #[derive(Clone, Debug, PartialEq, Eq, Hash, JsonSchema)]
             pub struct $name(#[schemars(with = "String")] String);
 
             impl TryFrom<String> for $name {
@@ -25,6 +27,12 @@ macro_rules! names {
                 fn try_from(written: String) -> Result<Self, String> {
                     let parse: fn(&str) -> Result<String, String> = $parse;
                     parse(&written).map(Self)
+                }
+            }
+
+            impl<'de> Deserialize<'de> for $name {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    deserializer.deserialize_str(Written(Self::try_from))
                 }
             }
 
@@ -42,6 +50,31 @@ macro_rules! names {
             }
         )+
     };
+}
+
+/// Reads a text. The error arises where the text stands, and not where the list of it does: so it is told with the place
+/// in the list, which `try_from` of serde would lose.
+struct Written<T>(fn(String) -> Result<T, String>);
+
+impl<T> de::Visitor<'_> for Written<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, written: &str) -> Result<T, E> {
+        (self.0)(written.to_owned()).map_err(|why| match written {
+            "" => E::custom(why),
+            _ => E::custom(format!("`{}` {why}", shown(written))),
+        })
+    }
+}
+
+fn shown(written: &str) -> String {
+    let mut chars = written.chars();
+    let begin: String = chars.by_ref().take(SHOWN_MAX_CHARS).flat_map(char::escape_debug).collect();
+    if chars.next().is_some() { begin + "..." } else { begin }
 }
 
 names! {
@@ -62,6 +95,9 @@ names! {
     /// A URI.
     Uri = |written| match written.split_once(':') {
         _ if !is_visible(written) => Err("is not a URI: visible ASCII only".to_owned()),
+        _ if written.contains('*') => Err("has a `*`, and a URI is compared whole, as it stands: for everything \
+                                           below a path a policy has `spiffe.paths`, such as `/ns/prod/*`"
+            .to_owned()),
         Some((scheme, rest)) if !scheme.is_empty() && !rest.is_empty() => Ok(written.to_owned()),
         _ => Err("is not a URI: it has no scheme".to_owned()),
     };
@@ -72,9 +108,13 @@ names! {
         }
         _ => Err("is not an e-mail address".to_owned()),
     };
-    /// The SHA-256 of a certificate: 64 hexadecimal digits, with or without a `:` after every two.
+    /// The SHA-256 of a certificate: 64 hexadecimal digits, with or without a `:` after every two. The whole line that
+    /// `openssl x509 -noout -fingerprint -sha256` prints is taken too: `sha256 Fingerprint=AB:CD:...`.
     Fingerprint = |written| {
-        let digits = written.replace(':', "").to_ascii_lowercase();
+        // Before version 3 OpenSSL wrote `SHA256`.
+        let is_label = |label: &str| label.eq_ignore_ascii_case("sha256 Fingerprint");
+        let digits = written.split_once('=').filter(|(label, _)| is_label(label)).map_or(written, |(_, digits)| digits);
+        let digits = digits.replace(':', "").to_ascii_lowercase();
         let is_digest = digits.len() == 64 && hex::decode(&digits).is_ok();
         is_digest.then_some(digits).ok_or_else(|| {
             "is not 64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256` prints them".to_owned()

@@ -54,6 +54,8 @@ pub struct Facts {
     /// Whether it says that it was made for clients (RFC 5280 section 4.2.1.12); `None` where it says nothing of what it
     /// was made for.
     pub is_for_clients: Option<bool>,
+    /// The same for servers.
+    pub is_for_servers: Option<bool>,
 }
 
 impl Facts {
@@ -77,6 +79,7 @@ impl Facts {
         if !rest.is_empty() {
             return Err(Fault::Malformed);
         }
+        let usage = certificate.extended_key_usage().map_err(|_| Fault::Malformed)?;
         let mut facts = Self {
             subject: name::text(certificate.subject())?,
             cn: name::common_name(certificate.subject())?,
@@ -90,7 +93,8 @@ impl Facts {
             emails: Vec::new(),
             addresses: Vec::new(),
             is_ca: is_ca(&certificate)?,
-            is_for_clients: is_for_clients(&certificate)?,
+            is_for_clients: usage.as_ref().map(|usage| usage.value.client_auth),
+            is_for_servers: usage.as_ref().map(|usage| usage.value.server_auth),
         };
         facts.read_names(&certificate)?;
         check_extensions(&certificate)?;
@@ -168,11 +172,6 @@ fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, Fault> {
     let usage = certificate.key_usage().map_err(|_| Fault::Malformed)?;
     let may_sign = usage.is_none_or(|usage| usage.value.key_cert_sign());
     Ok(may_sign && constraints.is_some_and(|constraints| constraints.value.ca))
-}
-
-fn is_for_clients(certificate: &X509Certificate<'_>) -> Result<Option<bool>, Fault> {
-    let usage = certificate.extended_key_usage().map_err(|_| Fault::Malformed)?;
-    Ok(usage.map(|usage| usage.value.client_auth))
 }
 
 #[cfg(test)]

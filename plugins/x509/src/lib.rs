@@ -40,4 +40,4 @@ pub use facts::{CERTIFICATE_MAX_BYTES, Facts, MAX_ALTERNATIVE_NAMES};
 pub use fault::Fault;
 pub use name::{DnError, NAME_MAX_BYTES, canonical_dn};
 pub use pem::{CertificatesError, MAX_CERTIFICATES, certificates, certificates_beside_key};
-pub use trust::{CrlPolicy, MAX_SENT_CERTIFICATES, SECURITY_LEVEL, Trust, TrustError};
+pub use trust::{CrlPolicy, MAX_SENT_CERTIFICATES, OutOfTime, SECURITY_LEVEL, Trust, TrustError};

@@ -116,6 +116,10 @@ pub struct DnError(&'static str);
 /// A name that a person wrote, in the form that [`Facts`](crate::Facts) have: spaces around separators dropped, types
 /// by their usual short names, escapes made the same.
 ///
+/// Without `-nameopt RFC2253` OpenSSL prints the first part first: `O = ACME, CN = alice` before 3.2, and since then
+/// `O=ACME, CN=alice`. Read as it stands, that is a name that no certificate has, and whoever wrote it would only ever see
+/// refusals.
+///
 /// # Errors
 /// What is wrong with it.
 pub fn canonical_dn(written: &str) -> Result<String, DnError> {
@@ -124,15 +128,58 @@ pub fn canonical_dn(written: &str) -> Result<String, DnError> {
     }
     let mut rest = written.trim_start_matches(' ');
     let mut canonical = String::new();
+    let mut spaces = Spaces::default();
+    let mut levels = Vec::new();
     loop {
         let (kind, after) = rest.split_once('=').ok_or(DnError("a part has no `=`"))?;
-        canonical.push_str(&canonical_type(kind.trim_matches(' '))?);
+        spaces.around_equals |= kind.ends_with(' ') || after.starts_with(' ');
+        let kind = canonical_type(kind.trim_matches(' '))?;
+        levels.push(level(&kind));
+        canonical.push_str(&kind);
         canonical.push('=');
         let after = after.trim_start_matches(' ');
         rest = if after.starts_with('#') { dumped(after, &mut canonical)? } else { value(after, &mut canonical)? };
-        let Some(separator) = rest.chars().next() else { return Ok(canonical) };
+        let Some(separator) = rest.chars().next() else { break };
         canonical.push(separator);
-        rest = rest[1..].trim_start_matches(' ');
+        rest = &rest[1..];
+        spaces.after_separators |= rest.starts_with(' ');
+        rest = rest.trim_start_matches(' ');
+    }
+    spaces.check(&levels).map(|()| canonical)
+}
+
+/// Where a written name has spaces that RFC 2253's form has not.
+#[derive(Default)]
+struct Spaces {
+    around_equals: bool,
+    after_separators: bool,
+}
+
+impl Spaces {
+    /// Refuses what OpenSSL prints on its own. Of a name of one part there is only one order.
+    fn check(&self, levels: &[u8]) -> Result<(), DnError> {
+        let is_top_down = levels.first() < levels.last();
+        match levels {
+            [_, _, ..] if self.around_equals => {
+                Err(DnError("it has spaces around `=`, and without that `-nameopt` the parts stand in the other order"))
+            }
+            _ if self.after_separators && is_top_down => {
+                Err(DnError("its parts stand in the other order, as they do without that `-nameopt`"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How far below the top of the tree of names a type usually stands (RFC 1779 section 2.3, and X.521).
+fn level(kind: &str) -> u8 {
+    match kind {
+        "C" | "DC" => 0,
+        "ST" => 1,
+        "L" | "street" => 2,
+        "O" => 3,
+        "OU" => 4,
+        _ => 5,
     }
 }
 

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use openssl::{
+    asn1::Asn1Time,
     error::ErrorStack,
     pkey::{PKey, Public},
     stack::Stack,
@@ -41,8 +42,8 @@ pub enum TrustError {
     #[error("certificate {0} ({1}) is not a CA's: it says nothing of `CA:TRUE`, or its key may not sign certificates")]
     NotACa(usize, String),
     /// The time of every CA is over, or has not come.
-    #[error("no CA is valid now: the certificate of {0} has expired, or does not hold yet")]
-    CaNotValid(String),
+    #[error("no CA is valid now: the certificate of {0} {1}")]
+    CaNotValid(String, OutOfTime),
     /// A CA that cannot be read.
     #[error("certificate {0} cannot be read")]
     Malformed(usize),
@@ -50,14 +51,36 @@ pub enum TrustError {
     #[error("CRL {0} is not signed by any of these CAs, or its CA's certificate may not sign CRLs")]
     ForeignCrl(usize),
     /// A CRL that is out of date, or not in force yet.
-    #[error("the CRL of {0} has expired, or does not hold yet")]
-    StaleCrl(String),
+    #[error("the CRL of {0} {1}")]
+    StaleCrl(String, OutOfTime),
+}
+
+/// Why something does not hold at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfTime {
+    /// It did until then.
+    Expired(UnixTime),
+    /// It will from then on.
+    NotYet(UnixTime),
+}
+
+impl fmt::Display for OutOfTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, when) = match self {
+            Self::Expired(when) => ("has expired:", when),
+            Self::NotYet(when) => ("does not hold before", when),
+        };
+        match Asn1Time::from_unix(when.0) {
+            Ok(when) => write!(f, "{what} {}", &*when),
+            Err(_) => write!(f, "{what} {} seconds after 1970", when.0),
+        }
+    }
 }
 
 impl TrustError {
     /// Whether it is about a CRL, and not a CA.
     pub fn is_about_crls(&self) -> bool {
-        matches!(self, Self::ForeignCrl(_) | Self::StaleCrl(_))
+        matches!(self, Self::ForeignCrl(_) | Self::StaleCrl(..))
     }
 }
 
@@ -131,10 +154,17 @@ impl Trust {
     pub fn check(&self, now: UnixTime) -> Result<(), TrustError> {
         // One of several that has ended must not keep a gateway from starting: its certificates are refused.
         if self.names.iter().all(|facts| facts.check_dates(now).is_err()) {
-            return Err(TrustError::CaNotValid(self.names[0].subject.clone()));
+            let first = &self.names[0];
+            return Err(TrustError::CaNotValid(
+                first.subject.clone(),
+                out_of_time(now, first.not_before, first.not_after),
+            ));
         }
         match self.crls.iter().find(|signed| !signed.crl.is_fresh(now)) {
-            Some(stale) => Err(TrustError::StaleCrl(self.names[stale.ca].subject.clone())),
+            Some(Signed { crl, ca, .. }) => Err(TrustError::StaleCrl(
+                self.names[*ca].subject.clone(),
+                out_of_time(now, crl.this_update, crl.next_update),
+            )),
             None => Ok(()),
         }
     }
@@ -299,6 +329,11 @@ impl fmt::Debug for Trust {
         let names: Vec<_> = self.names.iter().map(|facts| &facts.subject).collect();
         f.debug_struct("Trust").field("cas", &names).field("crls", &self.crls.len()).finish_non_exhaustive()
     }
+}
+
+/// For something that does not hold now.
+fn out_of_time(now: UnixTime, from: UnixTime, until: UnixTime) -> OutOfTime {
+    if now >= until { OutOfTime::Expired(until) } else { OutOfTime::NotYet(from) }
 }
 
 fn has_made(issuer: &X509Ref, certificate: &X509Ref) -> bool {

@@ -142,6 +142,23 @@ async fn pitfall_45_where_every_ca_must_have_a_crl_one_without_lets_nobody_in() 
 }
 
 #[tokio::test]
+async fn the_issuer_tells_a_foreign_authority_from_one_that_was_left_out() {
+    let mut world = World::start("client_auth = \"required\"\nclient_ca = \"clients.pem\"").await;
+    let mut alone = world.clients.intermediate("Left out").issue(Leaf::client("kim"));
+    alone.intermediates.clear();
+    let foreign = Authority::new("Others").issue(Leaf::client("gus"));
+    for (pair, subject, issuer) in [(&alone, "CN=kim", "CN=Left out"), (&foreign, "CN=gus", "CN=Others")] {
+        assert!(world.ask(OPEN, Some(pair), &json!({}))["error"].is_string());
+        let event = world.gateway.audit(|event| event["subject"] == subject).await;
+        assert_eq!(
+            (&event["reason"], &event["issuer"]),
+            (&"certificate_unknown_ca".into(), &issuer.into()),
+            "{event:#}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn pitfall_45_a_crl_that_expires_while_it_is_used_lets_nobody_in() {
     let (servers, root) = (Authority::new("Servers"), Authority::new("Clients"));
     let pair = root.issue(Leaf::client("alice"));

@@ -127,11 +127,13 @@ async fn files_that_do_not_fit_refuse_the_start() {
     let locked = String::from_utf8(locked.expect("a key")).expect("PEM is ASCII");
     let late = scene.clients.issue(Leaf::client("late").valid(-9, -1));
     let early = scene.clients.issue(Leaf::client("early").valid(1, 9));
+    let server = scene.clients.issue(Leaf::server("gateway"));
     let unordered = format!("{}{}", own.pem(), other.pem());
     let cases = [
         ("tls.key: this is not the key of the certificate of `CN=gateway`", own.pem(), other.key_pem()),
         ("tls.key: this is not a private key in PEM without a passphrase", own.pem(), locked),
         ("tls.key: this is not a private key in PEM without a passphrase", own.pem(), own.pem()),
+        ("the certificate of `CN=gateway` was not made for clients: its extended", server.pem(), server.key_pem()),
         ("tls.key: the secret is empty", own.pem(), String::new()),
         ("the certificate of `CN=late` expired: ", late.pem(), late.key_pem()),
         ("the certificate of `CN=early` is not valid before ", early.pem(), early.key_pem()),

@@ -16,7 +16,9 @@ fn names_become_what_certificates_say() {
     assert_eq!(written::<Serial>("00:0a:Ff").as_deref(), Some("0AFF"));
     assert_eq!(written::<Serial>("0").as_deref(), Some("00"));
     let print = "AB:".repeat(31) + "CD";
-    assert_eq!(written::<Fingerprint>(&print), Some("ab".repeat(31) + "cd"));
+    for label in ["", "sha256 Fingerprint=", "SHA256 Fingerprint="] {
+        assert_eq!(written::<Fingerprint>(&format!("{label}{print}")), Some("ab".repeat(31) + "cd"), "{label}");
+    }
 }
 
 #[test]
@@ -27,7 +29,7 @@ fn what_would_fit_more_than_it_says_is_refused() {
     for odd in ["", "*", "adm*", "*.", "a*b"] {
         assert_eq!(written::<CnPattern>(odd), None, "{odd}");
     }
-    for odd in ["", "alice", "a b:c", ":x", "x:", "a:\u{e9}"] {
+    for odd in ["", "alice", "a b:c", ":x", "x:", "a:\u{e9}", "spiffe://example.org/*", "a:b*c"] {
         assert_eq!(written::<Uri>(odd), None, "{odd}");
     }
     for odd in ["", "a", "@b", "a@", "a b@c", "a@*.example.com"] {
@@ -35,6 +37,11 @@ fn what_would_fit_more_than_it_says_is_refused() {
     }
     assert_eq!(written::<Fingerprint>(&"ab".repeat(20)), None);
     assert_eq!(written::<Fingerprint>(&"zz".repeat(32)), None);
+    for label in
+        ["sha1 Fingerprint=", "sha512 Fingerprint=", "Fingerprint=", "=", "sha256 Fingerprint=sha256 Fingerprint="]
+    {
+        assert_eq!(written::<Fingerprint>(&(label.to_owned() + &"ab".repeat(32))), None, "{label}");
+    }
     assert_eq!(written::<Serial>("0x1"), None);
     assert_eq!(written::<Serial>(""), None);
     for odd in ["", "Example.org", "spiffe://example.org", "a/b", "*"] {

@@ -44,6 +44,27 @@ fn pitfall_07_what_would_have_no_effect_is_an_error() {
 }
 
 #[test]
+fn pitfall_07_what_can_never_fit_is_an_error_at_its_place_in_the_list() {
+    for (field, good, odd, words) in [
+        ("uris", "spiffe://example.org/a", "spiffe://example.org/*", "`spiffe.paths`"),
+        ("subjects", "CN=fpc,O=ACME", "O = ACME, CN = fpc", "has spaces around `=`"),
+        ("issuers", "CN=Root", "O=ACME, CN=Root", "`openssl x509 -noout -subject -nameopt RFC2253`"),
+        ("dns", "a.example.com", "a.*.example.com", "is not a host name"),
+        ("cns", "alice", "ali*", "has a `*`"),
+        ("emails", "a@example.com", "alice", "is not an e-mail address"),
+    ] {
+        let toml = format!("{field} = [\"{good}\", \"{odd}\"]");
+        let error = toml::from_str::<Config>(&toml).err().unwrap_or_else(|| panic!("{toml}: no problem"));
+        // The engine tells the place by it: `subjects[1]`.
+        assert_eq!(error.span().map(|span| &toml[span]), Some(format!("\"{odd}\"").as_str()), "{error}");
+        let said = error.message();
+        assert!(said.starts_with(&format!("`{odd}` ")) && said.contains(words), "{toml}: {said}");
+    }
+    let long = format!("cns = [\"{}*\"]", "x".repeat(5000));
+    assert!(toml::from_str::<Config>(&long).err().unwrap().message().len() < 300);
+}
+
+#[test]
 fn what_is_wrong_with_files_is_said_at_their_field() {
     let root = Ca::root("Root");
     let leaf = root.client("alice", |_| {});
@@ -59,7 +80,7 @@ fn what_is_wrong_with_files_is_said_at_their_field() {
     };
     assert!(crl(b"junk".to_vec()).starts_with("crl[0]: is not a CRL"));
     let stale = root.crl_pem(&[], |sketch| sketch.next_update = Some(1_700_000_001));
-    assert!(crl(stale).starts_with("crl: the CRL of CN=Root has expired"));
+    assert!(crl(stale).starts_with("crl: the CRL of CN=Root has expired: Nov 14 22:13:21 2023 GMT"));
     assert!(crl(Ca::root("Root").crl_pem(&[], |_| {})).starts_with("crl: CRL 1 is not signed by any of these CAs"));
     let ended = Ca::root_with("Ended", |sketch| sketch.not_after = 1_700_000_001);
     assert!(with(&file(ended.pem()), "")[0].starts_with("ca: no CA is valid now: the certificate of CN=Ended"));

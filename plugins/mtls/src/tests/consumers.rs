@@ -24,7 +24,7 @@ fn a_consumer_is_found_by_anything_that_names_it() {
     let print = hex::encode(sent(&certificate, &[]).sha256);
     let fitting = [
         format!("fingerprint = \"{print}\""),
-        "subject = \"O=ACME, CN=alice\"".to_owned(),
+        "subject = \"O=ACME,CN=alice\"".to_owned(),
         "cn = \"alice\"".to_owned(),
         "dns = \"A.example.com\"".to_owned(),
         "uri = \"spiffe://example.org/a\"".to_owned(),
@@ -99,5 +99,13 @@ fn credentials_that_say_too_little_or_the_same_are_errors() {
     assert_eq!(wrong(same), [": the credential `acme-1` says the same"]);
     for odd in ["fingerprint = \"ab\"", "subject = \"alice\"", "serial = \"x\"", "unknown = 1", "uri = \"a\""] {
         assert!(toml::from_str::<Holder>(odd).is_err(), "{odd}");
+    }
+    for (odd, word) in [
+        ("uri = \"spiffe://example.org/acme/*\"", "`spiffe.paths`"),
+        ("subject = \"O = ACME, CN = alice\"", "-nameopt RFC2253"),
+        ("issuer = \"O=ACME, CN=Root\"\nserial = \"01\"", "-nameopt RFC2253"),
+    ] {
+        let error = toml::from_str::<Holder>(odd).unwrap_err();
+        assert!(error.message().contains(word), "{odd}: {error}");
     }
 }

@@ -41,7 +41,20 @@ fn it_reads_what_a_certificate_says() {
     assert_eq!(facts.emails, ["Alice@example.com"]);
     assert_eq!(facts.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap(), "2001:db8::7".parse().unwrap()]);
     assert!(!facts.is_ca);
-    assert_eq!(facts.is_for_clients, Some(true));
+    assert_eq!((facts.is_for_clients, facts.is_for_servers), (Some(true), Some(false)));
+}
+
+#[test]
+fn it_reads_what_a_certificate_was_made_for() {
+    for (purposes, clients, servers) in [
+        (&[][..], None, None),
+        (&["serverAuth"], Some(false), Some(true)),
+        (&["clientAuth", "serverAuth"], Some(true), Some(true)),
+        (&["codeSigning"], Some(false), Some(false)),
+    ] {
+        let facts = facts(|sketch| sketch.purposes = purposes.to_vec()).unwrap();
+        assert_eq!((facts.is_for_clients, facts.is_for_servers), (clients, servers), "{purposes:?}");
+    }
 }
 
 #[test]

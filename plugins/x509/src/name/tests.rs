@@ -5,7 +5,11 @@ use crate::{Facts, testing::Ca};
 fn what_a_person_writes_becomes_what_certificates_say() {
     let same = [
         ("CN=alice", "CN=alice"),
-        ("cn = alice , o=ACME", "CN=alice,O=ACME"),
+        ("cn=alice , o=ACME", "CN=alice,O=ACME"),
+        ("cn = alice", "CN=alice"),
+        ("CN=alice, OU=Sales, O=ACME, C=DE", "CN=alice,OU=Sales,O=ACME,C=DE"),
+        ("CN=alice, DC=example, DC=org", "CN=alice,DC=example,DC=org"),
+        ("O=ACME,CN=alice", "O=ACME,CN=alice"),
         ("CN=alice,O=ACME\\, Inc.", "CN=alice,O=ACME\\, Inc."),
         ("CN=alice,O=ACME\\2C Inc.", "CN=alice,O=ACME\\, Inc."),
         ("CN=Jörg", "CN=J\\C3\\B6rg"),
@@ -47,6 +51,35 @@ fn what_is_no_name_is_said() {
         assert!(canonical_dn(odd).is_err(), "{odd:?}");
     }
     assert!(canonical_dn(&format!("CN={}", "a".repeat(NAME_MAX_BYTES))).is_err());
+}
+
+#[test]
+fn what_openssl_prints_on_its_own_is_not_taken_for_another_name() {
+    for (written, why) in [
+        ("O = ACME, CN = fpc", "spaces around `=`"),
+        ("CN = fpc, O = ACME", "spaces around `=`"),
+        ("CN = a + OU = b", "spaces around `=`"),
+        ("O=ACME, CN=fpc", "the other order"),
+        ("C=DE, O=ACME", "the other order"),
+        ("DC=org, DC=example, CN=fpc", "the other order"),
+    ] {
+        let said = canonical_dn(written).unwrap_err().to_string();
+        assert!(said.contains(why) && said.contains("-nameopt RFC2253"), "{written}: {said}");
+    }
+}
+
+#[test]
+fn openssls_own_form_of_a_certificates_subject_is_refused() {
+    let leaf = Ca::root("Root").client("fpc", |sketch| {
+        sketch.subject.insert(0, ("O", "ACME".to_owned(), openssl::asn1::Asn1Type::UTF8STRING));
+    });
+    let file = std::env::temp_dir().join(format!("portcullis-x509-own-{}.pem", std::process::id()));
+    std::fs::write(&file, leaf.pem()).unwrap();
+    let openssl = std::process::Command::new("openssl").args(["x509", "-noout", "-subject", "-in"]).arg(&file).output();
+    std::fs::remove_file(&file).unwrap();
+    let text = String::from_utf8(openssl.unwrap().stdout).unwrap();
+    let printed = text.trim().strip_prefix("subject=").unwrap();
+    assert!(canonical_dn(printed).is_err(), "{printed}");
 }
 
 #[test]

@@ -192,10 +192,12 @@ fn pitfall_45_a_crl_that_expired_fails_closed() {
         let ended = root.crl(&[], |sketch| sketch.next_update = Some(NOW.0));
         let trust = trusting(&[&root], vec![ended], policy);
         assert_eq!(verdict(&trust, &leaf, &[]), Err(Fault::RevocationUnknown));
-        assert_eq!(trust.check(NOW), Err(TrustError::StaleCrl("CN=Root".to_owned())));
+        assert_eq!(trust.check(NOW), Err(TrustError::StaleCrl("CN=Root".to_owned(), OutOfTime::Expired(NOW))));
         let early = root.crl(&[], |sketch| sketch.this_update = NOW.0 + 3600);
         let trust = trusting(&[&root], vec![early], policy);
         assert_eq!(verdict(&trust, &leaf, &[]), Err(Fault::RevocationUnknown));
+        let later = OutOfTime::NotYet(UnixTime(NOW.0 + 3600));
+        assert_eq!(trust.check(NOW), Err(TrustError::StaleCrl("CN=Root".to_owned(), later)));
         // It expires while it is in use.
         let ending = root.crl(&[], |sketch| sketch.next_update = Some(NOW.0 + 1));
         let trust = trusting(&[&root], vec![ending], policy);
@@ -281,10 +283,25 @@ fn it_says_until_when_a_verdict_holds() {
 #[test]
 fn a_ca_outside_its_time_is_said_when_it_is_loaded() {
     let root = Ca::root_with("Root", |sketch| sketch.not_after = NOW.0);
-    assert_eq!(without_crls(&[&root]).check(NOW), Err(TrustError::CaNotValid("CN=Root".to_owned())));
+    let ended = TrustError::CaNotValid("CN=Root".to_owned(), OutOfTime::Expired(NOW));
+    assert_eq!(without_crls(&[&root]).check(NOW), Err(ended));
+    let early = Ca::root_with("Early", |sketch| sketch.not_before = NOW.0 + 1);
+    let early_error = TrustError::CaNotValid("CN=Early".to_owned(), OutOfTime::NotYet(UnixTime(NOW.0 + 1)));
+    assert_eq!(without_crls(&[&early]).check(NOW), Err(early_error));
     let trust = without_crls(&[&root, &Ca::root("Next")]);
     assert_eq!(trust.check(NOW), Ok(()), "the old one beside the new");
     assert_eq!(verdict(&trust, &root.client("leaf", |_| {}), &[]), Err(Fault::Expired));
+}
+
+#[test]
+fn what_is_out_of_time_says_which_way_and_when() {
+    let of = |time| TrustError::StaleCrl("CN=Root".to_owned(), time).to_string();
+    let moment = UnixTime(1_700_000_000);
+    assert_eq!(of(OutOfTime::Expired(moment)), "the CRL of CN=Root has expired: Nov 14 22:13:20 2023 GMT");
+    assert_eq!(of(OutOfTime::NotYet(moment)), "the CRL of CN=Root does not hold before Nov 14 22:13:20 2023 GMT");
+    let ca = TrustError::CaNotValid("CN=Root".to_owned(), OutOfTime::Expired(moment)).to_string();
+    assert!(ca.ends_with("the certificate of CN=Root has expired: Nov 14 22:13:20 2023 GMT"), "{ca}");
+    assert!(of(OutOfTime::Expired(UnixTime(i64::MAX))).starts_with("the CRL of CN=Root has expired: "));
 }
 
 #[test]
