@@ -8,18 +8,22 @@
 //! the proxy and one core to do it on: there the CPU time of a handshake says what the rate cannot. `busy` is the share
 //! of its core that the proxy used.
 //!
-//! November 2026, profile `fast`, two cores of an EPYC on which others were at work the whole time (`busy` was about 20 %,
-//! so the rates say nothing), OpenSSL 3.0.19 on all sides, CPU us and x nginx:
+//! November 2026, profile `release`, two cores of an EPYC on which others were at work, OpenSSL 3.0.19 on all sides; CPU us
+//! of two runs, and x nginx in the second:
 //!
 //! | | gateway | bare Pingora | nginx |
 //! |---|---|---|---|
-//! | TLS 1.3, RSA, full | 682, 1.09 | 660, 1.06 | 625 |
-//! | TLS 1.3, ECDSA, full | 414, 1.15 | 407, 1.11 | 367 |
-//! | TLS 1.3, resumed | 348, 1.15 | 338, 1.13 | 305 |
-//! | TLS 1.2, resumed | 157, 1.28 | 153, 1.26 | 124 |
+//! | TLS 1.3, RSA, full | 586, 585; 1.01 | 593, 620; 1.04 | 570, 588 |
+//! | TLS 1.2, RSA, full | 583, 553; 1.10 | 541, 543; 1.06 | 507, 509 |
+//! | TLS 1.3, ECDSA, full | 378, 498; 0.97 | 424, 495; 1.07 | 358, 516 |
+//! | TLS 1.2, ECDSA, full | 396, 402; 1.15 | 424, 396; 1.11 | 388, 343 |
+//! | TLS 1.3, resumed | 338, 338; 1.13 | 328, 337; 1.11 | 300, 304 |
+//! | TLS 1.2, resumed | 162, 159; 1.24 | 152, 152; 1.20 | 121, 126 |
 //!
-//! The difference is 32 to 57 us in every row: it is what Pingora takes for a connection, not for a handshake. A request on a
-//! connection that is kept took 9.4 us more than with the bare proxy (1.22 x), as it does without TLS.
+//! The rates were within 2 % of each other, with the proxy busy for a third to two thirds of its core: the clients are what
+//! limits them. What is left beside nginx, about 35 us, is the same in every row: it is what a connection takes in Pingora.
+//! With two session tickets a handshake of TLS 1.3 took 3 to 8 % more. A request on a connection that is kept took 6.7 us
+//! more than with the bare proxy (1.19 x).
 //!
 //! nginx is Debian's package `nginx-light`; without it the bench compares with the bare Pingora proxy alone, and says so.
 //! Pingora brings an OpenSSL of its own. `OPENSSL_NO_VENDOR=1 cargo bench --bench overhead -- tls` builds everything with
