@@ -217,22 +217,9 @@ pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.metrics.certificates(served().flat_map(|tls| &tls.expiries).chain(shown));
     services.metrics.revocation_lists(served().flat_map(|tls| &tls.lists));
     snapshot.warnings.0.iter().for_each(|warning| log::warn!("{warning}"));
-    warn_of_unverified(snapshot, services);
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());
     log::set_max_level(snapshot.settings.log.level.0);
     snapshot.instances.values().for_each(|instance| instance.start(runtime));
-}
-
-/// At each load, so that it is in every log that somebody may look at.
-fn warn_of_unverified(snapshot: &Snapshot, services: &Services) {
-    for upstream in snapshot.upstreams.iter().filter(|upstream| upstream.is_unverified) {
-        services.output.note(&Note {
-            level: Level::Warn,
-            event: "unverified_upstream",
-            message: "anybody can pass for this upstream: its certificate is not looked at (tls.unverified)",
-            fields: &[("upstream", Value::Text(&upstream.name))],
-        });
-    }
 }
 
 /// Forgets the series of names that the serving configuration does not have.

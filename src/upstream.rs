@@ -172,13 +172,23 @@ fn resolve(address: &str, may_resolve: bool) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     if !address.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && is_port(port)) {
-        return Err(format!("`{address}` is not a host with its port, such as \"10.0.0.1:9000\""));
+        let hint = hint(address);
+        return Err(format!("`{address}` is not a host with its port, such as \"10.0.0.1:9000\"{hint}"));
     }
     if !may_resolve {
         return Ok(SocketAddr::from(([127, 0, 0, 1], 1)));
     }
     let mut found = address.to_socket_addrs().map_err(|error| format!("`{address}` cannot be resolved: {error}"))?;
     found.next().ok_or_else(|| format!("`{address}` has no address"))
+}
+
+/// To who writes a URL: what its scheme says is said elsewhere.
+fn hint(address: &str) -> &'static str {
+    match address.split_once("://") {
+        Some(("https", _)) => "; for `https://` the upstream says `tls = true`",
+        Some(("http", _)) => "; without `tls` it is HTTP, so leave out `http://`",
+        _ => "",
+    }
 }
 
 /// Streams that one HTTP/2 connection carries at once.

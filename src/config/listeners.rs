@@ -129,7 +129,8 @@ fn tls<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<TlsDraft<'i>> 
     let clients = ClientsDraft::read(shared, problems);
     let names = node.take("names").map(|names| names.entries(problems)).unwrap_or_default();
     let mut known: Vec<(Name, ClientsDraft<'_>)> = Vec::new();
-    for (name, node) in names {
+    for (name, mut node) in names {
+        refuse_unquoted(&name, &mut node, problems);
         if !is_server_name(&name.text) {
             name.problem(problems, "a server name is a host in lower case, with `*` as its first label or without");
         }
@@ -143,6 +144,27 @@ fn tls<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<TlsDraft<'i>> 
         problems.add(location.file, of_ciphers, format!("{}.ciphers", location.path), text);
     }
     Some(TlsDraft { file, clients: clients?, names: known, location })
+}
+
+/// Without quotes TOML reads a name with dots as tables within tables. Those are taken out, and what stands in them.
+fn refuse_unquoted(name: &Name, node: &mut Node<'_>, problems: &mut Problems) {
+    // In a quoted one a table is a mistake of another kind.
+    if name.text.contains('.') || !node.is_table() {
+        return;
+    }
+    for (label, below) in node.clone().entries(problems).into_iter().filter(|(_, below)| below.is_table()) {
+        node.take(&label.text);
+        for whole in unquoted(format!("{}.{}", name.text, label.text), below) {
+            label.problem(problems, format!("put the name in quotes: `[listeners.tls.names.\"{whole}\"]`"));
+        }
+    }
+}
+
+/// The names that were meant by tables within tables.
+fn unquoted(name: String, node: Node<'_>) -> Vec<String> {
+    let tables = node.entries(&mut Problems::default()).into_iter().filter(|(_, below)| below.is_table());
+    let names: Vec<_> = tables.flat_map(|(label, below)| unquoted(format!("{name}.{}", label.text), below)).collect();
+    if names.is_empty() { vec![name] } else { names }
 }
 
 /// As a client asks for it (RFC 6066 section 3): a name, no address, which no client asks for.

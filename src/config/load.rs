@@ -70,6 +70,11 @@ impl UpstreamDraft<'_> {
         let field = field.trim_end_matches('.');
         problems.add(self.node.file, self.node.span_of(field), format!("{}.{field}", self.node.path), text);
     }
+
+    /// Says what is hardly meant by a field of it.
+    pub fn warn(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+        problems.warn(self.node.file, self.node.span_of(field), format!("{}.{field}", self.node.path), text);
+    }
 }
 
 /// A policy before its plugin is built.

@@ -213,7 +213,8 @@ impl<'i> Node<'i> {
             };
             if !is_echo {
                 let also_known = if parent(&path) == self.path { self.also_known } else { &[] };
-                let (text, meant) = explain(error.message(), also_known);
+                let choices = (error.message().trim_end() == NO_STRING).then(|| choices::<T>(&self.value, &span));
+                let (text, meant) = explain(error.message(), also_known, choices.flatten());
                 wrong.is_choice_lost |= error.message().starts_with("unknown variant");
                 // The name that was meant is not missing as well.
                 wrong.ways.extend(meant.map(|name| join(parent(&path), name)));
@@ -353,6 +354,33 @@ fn cut<'i>(value: &mut Value<'i>, span: &Range<usize>) -> bool {
     }
 }
 
+/// `toml`'s words for an enum that is neither a string nor a table.
+const NO_STRING: &str = "wanted string or table";
+
+/// The strings that may stand there, in serde's words. It tells them of a string alone, so one is put there to ask.
+fn choices<T: DeserializeOwned>(value: &Value<'_>, span: &Range<usize>) -> Option<String> {
+    let mut asked = value.clone();
+    *innermost(&mut asked, span).get_mut() = DeValue::String("?".into());
+    let error = T::deserialize(ValueDeserializer::from(asked)).err()?;
+    Some(error.message().trim_end().strip_prefix("unknown variant `?`, expected ")?.to_owned())
+}
+
+/// The innermost value that the span lies in.
+fn innermost<'v, 'i>(value: &'v mut Value<'i>, span: &Range<usize>) -> &'v mut Value<'i> {
+    let step = match value.get_ref() {
+        DeValue::Table(table) => table.iter().position(|(_, value)| holds(value, span)),
+        DeValue::Array(items) => items.iter().position(|value| holds(value, span)),
+        _ => None,
+    };
+    let Some(step) = step else { return value };
+    let below = match value.get_mut() {
+        DeValue::Table(table) => table.iter_mut().nth(step).map(|(_, value)| value),
+        DeValue::Array(items) => AsMut::<[Value<'i>]>::as_mut(items).get_mut(step),
+        _ => None,
+    };
+    innermost(below.expect("it was found there"), span)
+}
+
 /// The way to the table that an entry stands in.
 fn parent(path: &str) -> &str {
     path.rsplit_once('.').map_or("", |(parent, _)| parent)
@@ -364,18 +392,25 @@ fn between_ticks<'m>(begin: &str, message: &'m str) -> Option<&'m str> {
 }
 
 /// Serde's message in the words of the file, and the known name that is near to an unknown one.
-fn explain<'m>(message: &'m str, also_known: &'static [&'static str]) -> (String, Option<&'m str>) {
+fn explain<'m>(
+    message: &'m str,
+    also_known: &'static [&'static str],
+    choices: Option<String>,
+) -> (String, Option<&'m str>) {
     let message = message.trim_end();
     for kind in ["unknown field", "unknown variant"] {
         let Some(name) = between_ticks(&format!("{kind} "), message) else { continue };
-        let known = message.split('`').skip(3).step_by(2).chain(also_known.iter().copied());
-        if let Some(meant) = nearest(name, known) {
+        let known: Vec<&str> = message.split('`').skip(3).step_by(2).chain(also_known.iter().copied()).collect();
+        if let Some(meant) = nearest(name, known.iter().copied()) {
             return (format!("{kind} `{name}`, did you mean `{meant}`?"), Some(meant));
         }
+        if !also_known.is_empty() {
+            return (format!("{kind} `{name}`, expected one of `{}`", known.join("`, `")), None);
+        }
     }
-    // `toml`'s words for an enum that is neither a string nor a table.
-    if message == "wanted string or table" {
-        return ("this has to be a string".to_owned(), None);
+    if message == NO_STRING {
+        let text = choices.map_or_else(String::new, |choices| format!(": {choices}"));
+        return (format!("this has to be a string{text}"), None);
     }
     let Some((what, expected)) = message.rsplit_once(", expected ") else { return (message.to_owned(), None) };
     let expected = match expected {

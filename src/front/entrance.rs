@@ -86,7 +86,13 @@ impl Entrance {
             return Some(Box::new(plain));
         };
         let peer = connection::peer(&plain);
-        let shaken = tls::accept(tls, plain).await;
+        let mut shaken = tls::accept(tls, plain).await;
+        if shaken.handshake.outcome == Err(Failure::Malformed)
+            && let Some(stream) = &mut shaken.stream
+            && proxy_protocol::is_unexpected(stream.get_mut()).await
+        {
+            shaken.handshake.outcome = Err(Failure::UnexpectedProxyProtocol);
+        }
         (self.told)(self.number, &shaken.handshake, peer);
         let mut stream = shaken.stream?;
         if let Some(secured) = shaken.secured {
@@ -114,15 +120,18 @@ impl Entrance {
         }
         let heard = pingora_timeout::timeout(limit, proxy_protocol::read(plain)).await;
         match heard.unwrap_or(Err("the load balancer took too long to say whom it speaks for")) {
-            Ok(SpokenFor::Itself) => true,
-            Ok(SpokenFor::Client(client)) => {
+            Ok(None) => false,
+            Ok(Some(SpokenFor::Itself)) => true,
+            Ok(Some(SpokenFor::Client(client))) => {
                 let digest = SocketDigest::from_raw_fd(plain.as_raw_fd());
                 let _ = digest.peer_addr.set(Some(client.into()));
                 plain.set_socket_digest(digest);
                 true
             }
             Err(why) => {
-                log::warn!("listener {}: {why}; it is {peer}", self.number);
+                let (listener, address) = (self.number.to_string(), address.to_string());
+                let (listener, address) = (listener.as_str(), address.as_str());
+                log::warn!(listener, address, reason = why; "a load balancer was turned away");
                 false
             }
         }

@@ -28,14 +28,17 @@ pub(super) enum SpokenFor {
 
 /// Reads it from the first bytes of a connection, and not one byte more: TLS begins right after.
 ///
+/// `None`: the peer left without a byte. Load balancers look in this way whether somebody is there.
+///
 /// # Errors
-/// What is wrong with it; also where the peer left.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<SpokenFor, &'static str> {
+/// What is wrong with it; also where the peer left in the middle.
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<SpokenFor>, &'static str> {
     let mut start = [0; FIXED_BYTES];
     // The shortest line of version 1 is `PROXY UNKNOWN` and its end, 15 bytes.
-    take(stream, &mut start[..15]).await?;
+    let Some(first) = stream.read(&mut start[..15]).await.ok().filter(|first| *first > 0) else { return Ok(None) };
+    take(stream, &mut start[first..15]).await?;
     if start.starts_with(b"PROXY ") {
-        return line(stream, &start[..15]).await;
+        return line(stream, &start[..15]).await.map(Some);
     }
     if !start.starts_with(SIGNATURE) {
         return Err("the load balancer did not begin with the PROXY protocol");
@@ -48,7 +51,23 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Spoken
     let mut whole = start.to_vec();
     whole.resize(FIXED_BYTES + rest, 0);
     take(stream, &mut whole[FIXED_BYTES..]).await?;
-    of_version_2(&whole)
+    of_version_2(&whole).map(Some)
+}
+
+/// What may follow the five bytes that OpenSSL reads and takes for no TLS, where somebody says it who is not asked: of
+/// version 1 without `PROXY`, of version 2 within its signature.
+const UNEXPECTED: [&[u8]; 4] = [b" TCP4 ", b" TCP6 ", b" UNKNOWN", b"\r\nQUIT\n"];
+
+/// Whether the first bytes of a connection, of which OpenSSL took some for TLS, were of this protocol. It goes by what
+/// is there, and waits for nothing.
+pub(super) async fn is_unexpected(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+    let mut next = [0; 8];
+    let read = tokio::select! {
+        biased;
+        read = stream.read(&mut next) => read.unwrap_or_default(),
+        () = std::future::ready(()) => 0,
+    };
+    UNEXPECTED.iter().any(|part| next[..read].starts_with(part))
 }
 
 async fn take(stream: &mut (impl AsyncRead + Unpin), into: &mut [u8]) -> Result<(), &'static str> {

@@ -1,6 +1,6 @@
 //! What went wrong on the way, and which answer that makes.
 
-use std::io;
+mod openssl;
 
 use pingora_core::{Error, ErrorSource, ErrorType};
 use portcullis_plugin::Reason;
@@ -32,17 +32,11 @@ fn fault(state: &RequestState) -> Option<Fault> {
 fn kind_of(state: &RequestState, error: &Error) -> UpstreamError {
     match fault(state) {
         Some(fault) => fault.kind,
-        None if is_of_tls(error) => UpstreamError::Tls,
+        // A server that refuses the gateway's certificate may say so when the handshake is over for the gateway (TLS 1.3,
+        // RFC 8446 section 4.4.2.4): then the answer cannot be read, and why is known to OpenSSL.
+        None if openssl::reason(error).is_some() => UpstreamError::Tls,
         None => kind(error.etype()),
     }
-}
-
-/// A server that refuses the gateway's certificate may say so when the handshake is over for the gateway (TLS 1.3, RFC
-/// 8446 section 4.4.2.4): then the answer cannot be read, and why is known to OpenSSL.
-fn is_of_tls(error: &Error) -> bool {
-    let io = error.root_cause().downcast_ref::<io::Error>();
-    let tls = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<openssl::ssl::Error>());
-    tls.is_some_and(|tls| tls.ssl_error().is_some())
 }
 
 fn kind(error: &ErrorType) -> UpstreamError {
@@ -77,7 +71,8 @@ pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
             if state.is_connected {
                 count(state, error);
             }
-            let what = fault(state).map_or(what, |fault| fault.to_string());
+            let tls = || openssl::reason(error).map(|why| format!("{}: {why}", UpstreamError::Tls.as_str()));
+            let what = fault(state).map(|fault| fault.to_string()).or_else(tls).unwrap_or(what);
             state.failed(format!("upstream: {what}"));
             Some(match kind_of(state, error) {
                 _ if *etype == ErrorType::ConnectTimedout => Problem::UpstreamTimeout,

@@ -115,7 +115,14 @@ fn upstreams(
     for (name, draft) in &configuration.upstreams {
         let metrics = services.metrics.upstream(name);
         match Upstream::compile(name, &draft.file, &configuration.secrets, &system, metrics) {
-            Ok(upstream) => _ = upstreams.insert(name.clone(), Arc::new(upstream)),
+            Ok(upstream) => {
+                // At each load, so that it is in every log that somebody may look at.
+                if upstream.is_unverified {
+                    let text = "anybody can pass for this upstream: its certificate is not looked at";
+                    draft.warn(problems, "tls.unverified", text);
+                }
+                upstreams.insert(name.clone(), Arc::new(upstream));
+            }
             Err(wrong) => wrong.into_iter().for_each(|(field, why)| draft.problem(problems, &field, why)),
         }
     }

@@ -32,7 +32,7 @@ const PLACES: usize = 64;
 /// What a record may bring as a field of its own, so that a line can be found by it:
 /// `log::info!(request_id = cx.request_id(); "...")`. A written list, and texts alone: what else libraries hang onto
 /// their records is not known.
-pub const FIELDS: [&str; 3] = ["request_id", "policy", "route"];
+pub const FIELDS: [&str; 6] = ["request_id", "policy", "route", "listener", "address", "reason"];
 
 /// The most bytes of such a field.
 const MAX_FIELD_BYTES: usize = 256;

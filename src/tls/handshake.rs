@@ -96,6 +96,8 @@ pub enum Failure {
     RefusedByClient,
     /// What came is no TLS: plain HTTP.
     PlainHttp,
+    /// What came is the PROXY protocol, from who is not asked for it.
+    UnexpectedProxyProtocol,
     /// It took too long.
     Timeout,
     /// The client left.
@@ -115,6 +117,7 @@ impl Failure {
             Self::NothingInCommon => "nothing_in_common",
             Self::RefusedByClient => "refused_by_client",
             Self::PlainHttp => "plain_http",
+            Self::UnexpectedProxyProtocol => "proxy_protocol_unexpected",
             Self::Timeout => "timeout",
             Self::Closed => "closed",
             Self::Malformed => "malformed",

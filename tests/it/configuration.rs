@@ -65,6 +65,7 @@ cases! {
     include_what_is_not_there,
     include_with_syntax_errors,
     key_auth_places_and_limits,
+    listener_tls_names_and_choices,
     names_that_are_not_known,
     overlap_that_is_no_way_around,
     pitfall_01_every_reference_is_known,
@@ -113,6 +114,9 @@ fn check(name: &str) {
     let said: Vec<&str> = checked.errors.iter().map(|line| line.strip_prefix(&own).unwrap_or(line)).collect();
     let shown: String = said.iter().map(|line| format!("# expect: {line}\n")).collect();
     assert_eq!(said, expected, "{file}: it says\n{shown}");
+    let warned: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# warn: ")).collect();
+    let warnings: Vec<&str> = checked.warnings.iter().map(|line| line.strip_prefix(&own).unwrap_or(line)).collect();
+    assert_eq!(warnings, warned, "{file}: the warnings");
     assert_eq!(checked.code, if expected.is_empty() { 0 } else { 2 }, "{file}: the exit code");
     let count = match expected.len() {
         0 => None,
@@ -127,6 +131,8 @@ struct Checked {
     code: i32,
     /// A line each.
     errors: Vec<String>,
+    /// The same.
+    warnings: Vec<String>,
     /// The line that counts them.
     last: Option<String>,
     stdout: String,
@@ -140,10 +146,12 @@ fn portcullis_check(arguments: &[&str], folder: &Path) -> Checked {
     command.env("PORTCULLIS_TEST_TOKEN", "a token of the tests");
     let output = command.output().expect("the binary starts");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    let mut errors: Vec<String> = stderr.lines().map(str::to_owned).collect();
-    let last = errors.pop();
+    let (warnings, mut errors): (Vec<_>, Vec<_>) = stderr.lines().partition(|line| line.starts_with("warning: "));
+    let warnings = warnings.iter().map(|line| line["warning: ".len()..].to_owned()).collect();
+    let last = errors.pop().map(str::to_owned);
+    let errors = errors.into_iter().map(str::to_owned).collect();
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
-    Checked { code: output.status.code().expect("it ends by itself"), errors, last, stdout }
+    Checked { code: output.status.code().expect("it ends by itself"), errors, warnings, last, stdout }
 }
 
 fn folder() -> PathBuf {

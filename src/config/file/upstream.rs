@@ -71,18 +71,15 @@ pub struct UpstreamTls {
     /// Its key.
     pub key: Option<KeySource>,
     /// `"accepted"`: whoever answers is believed to be the upstream.
-    pub unverified: Option<Parsed<Unverified>>,
+    pub unverified: Option<Unverified>,
 }
 
 /// That nobody has to prove to be the upstream, said in so many words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unverified;
-
-impl FromStr for Unverified {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "accepted" { Ok(Self) } else { Err("write \"accepted\", or leave it out") }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unverified {
+    /// The author knows.
+    Accepted,
 }
 
 fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UpstreamTls>, D::Error> {

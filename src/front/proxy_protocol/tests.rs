@@ -10,14 +10,14 @@ fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 
 const IPV4: [u8; 12] = [203, 0, 113, 7, 10, 0, 0, 1, 0x30, 0x39, 0x01, 0xbb];
 
-async fn of(bytes: &[u8]) -> (Result<SpokenFor, &'static str>, usize) {
+async fn of(bytes: &[u8]) -> (Result<Option<SpokenFor>, &'static str>, usize) {
     let mut left = bytes;
     let outcome = read(&mut left).await;
     (outcome, left.len())
 }
 
-fn client(address: &str) -> Result<SpokenFor, &'static str> {
-    Ok(SpokenFor::Client(address.parse().expect("an address")))
+fn client(address: &str) -> Result<Option<SpokenFor>, &'static str> {
+    Ok(Some(SpokenFor::Client(address.parse().expect("an address"))))
 }
 
 #[tokio::test]
@@ -29,13 +29,13 @@ async fn both_versions_name_the_client_and_leave_what_follows() {
     for (header, expected) in [
         (b"PROXY TCP4 203.0.113.7 10.0.0.1 12345 443\r\n".to_vec(), client("203.0.113.7:12345")),
         (b"PROXY TCP6 2001:db8::7 2001:db8::1 12345 443\r\n".to_vec(), client("[2001:db8::7]:12345")),
-        (b"PROXY UNKNOWN\r\n".to_vec(), Ok(SpokenFor::Itself)),
-        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), Ok(SpokenFor::Itself)),
+        (b"PROXY UNKNOWN\r\n".to_vec(), Ok(Some(SpokenFor::Itself))),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), Ok(Some(SpokenFor::Itself))),
         (version_2(0x21, 0x11, &IPV4), client("203.0.113.7:12345")),
         (version_2(0x21, 0x21, &ipv6), client("[::1]:4711")),
         (version_2(0x21, 0x11, &with_extension), client("203.0.113.7:12345")),
-        (version_2(0x20, 0x00, &[]), Ok(SpokenFor::Itself)),
-        (version_2(0x20, 0x11, &IPV4), Ok(SpokenFor::Itself)),
+        (version_2(0x20, 0x00, &[]), Ok(Some(SpokenFor::Itself))),
+        (version_2(0x20, 0x11, &IPV4), Ok(Some(SpokenFor::Itself))),
     ] {
         let shown = String::from_utf8_lossy(&header).into_owned();
         let followed = [&header[..], b"\x16\x03\x01"].concat();
@@ -50,7 +50,7 @@ async fn what_is_no_header_is_refused() {
     let (udp, unix) = (version_2(0x21, 0x12, &IPV4), version_2(0x21, 0x31, &[0; 216]));
     let (short, version_3) = (version_2(0x21, 0x11, &IPV4[..8]), version_2(0x31, 0x11, &IPV4));
     for wrong in [
-        &b""[..],
+        &b"P"[..],
         b"GET / HTTP/1.1\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03aaaaaa",
         b"PROXY TCP4 203.0.113.7 10.0.0.1 12345 443\n",
@@ -73,6 +73,28 @@ async fn what_is_no_header_is_refused() {
         let (outcome, _) = of(wrong).await;
         assert!(outcome.is_err(), "{:?}: {outcome:?}", String::from_utf8_lossy(wrong));
     }
+}
+
+#[tokio::test]
+async fn who_leaves_without_a_byte_said_nothing_wrong() {
+    assert_eq!(of(b"").await, (Ok(None), 0));
+}
+
+#[tokio::test]
+async fn it_is_known_by_what_follows_the_bytes_that_openssl_takes() {
+    for (first, is_known) in [
+        (&b"PROXY TCP4 203.0.113.7 10.0.0.1 12345 443\r\n"[..], true),
+        (b"PROXY TCP6 2001:db8::7 2001:db8::1 12345 443\r\n", true),
+        (b"PROXY UNKNOWN\r\n", true),
+        (&version_2(0x21, 0x11, &IPV4), true),
+        (b"PROXY", false),
+        (b"PROXY TC", false),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false),
+    ] {
+        assert_eq!(is_unexpected(&mut &first[5..]).await, is_known, "{}", first.escape_ascii());
+    }
+    let (mut silent, _other) = tokio::io::duplex(64);
+    assert!(!is_unexpected(&mut silent).await, "it waits for nothing");
 }
 
 #[test]

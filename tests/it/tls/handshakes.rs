@@ -67,7 +67,7 @@ const NONE: &[(&str, &[u8], &str)] = &[
     ("SSL 2", b"\x80\x1c\x01\0\x02\0\x03\0\0\0\x10\x07\0\xc0random bytes here", "malformed"),
     ("another record", b"\x17\x03\x03\0\x05hello", "malformed"),
     ("a length beyond all measure", b"\x16\x03\x01\xff\xff\x01\0\0\x05hello", "malformed"),
-    ("a PROXY line that nobody asked for", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "malformed"),
+    ("a PROXY line that nobody asked for", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "proxy_protocol_unexpected"),
 ];
 
 #[tokio::test]

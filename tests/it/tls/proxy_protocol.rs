@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{CERTIFICATE, NAME, World, configured, get};
-use crate::harness::{Authority, GatewayBuilder, Raw, raw};
+use crate::harness::{Authority, GatewayBuilder, LIMIT, Raw, eventually, raw};
+
+const TURNED_AWAY: &str = "a load balancer was turned away";
 
 /// A plain listener and one with TLS, where everyone on this machine is a load balancer; and the same two, where nobody
 /// who connects is one.
@@ -139,8 +143,35 @@ async fn a_load_balancer_that_says_it_wrongly_is_turned_away() {
             assert!(answer.as_ref().is_ok_and(String::is_empty) || answer.is_err(), "{listener}, {what}: {answer:?}");
             assert!(begun.elapsed() < Duration::from_secs(8), "{listener}, {what} took {:?}", begun.elapsed());
         }
+        let number = listener.to_string();
+        let is_told = |line: &Value| line["message"] == TURNED_AWAY && line["listener"] == number.as_str();
+        let line = world.gateway.wait_line(is_told, LIMIT).await;
+        let reason = "the load balancer did not begin with the PROXY protocol";
+        assert_eq!(
+            (&line["level"], &line["address"], &line["reason"]),
+            (&"warn".into(), &"127.0.0.1".into(), &reason.into()),
+            "{line}"
+        );
     }
     assert_eq!(world.upstream.requests(), 0);
+}
+
+/// Load balancers look so once a second whether somebody is there.
+#[tokio::test]
+async fn a_load_balancer_that_leaves_without_a_byte_is_not_told_of() {
+    let ca = Authority::new("Root");
+    let world = World::with(ca.clone(), listeners(&ca)).await;
+    for listener in TRUSTED {
+        let silent = world.gateway.address(listener);
+        assert_eq!(raw(silent, Vec::new()).await, b"");
+        // Who leaves later is told of, and what came before would be in front of it.
+        assert_eq!(raw(silent, b"PROXY TCP4".to_vec()).await, b"");
+        let number = listener.to_string();
+        let is_told = |line: &Value| line["message"] == TURNED_AWAY && line["listener"] == number.as_str();
+        let line = world.gateway.wait_line(is_told, LIMIT).await;
+        assert_eq!(line["reason"], "the load balancer left within the PROXY protocol");
+        assert_eq!(world.gateway.lines().iter().filter(|line| is_told(line)).count(), 1, "{}", world.gateway.output());
+    }
 }
 
 #[tokio::test]
@@ -166,6 +197,11 @@ async fn nobody_else_may_say_it() {
             let is_refused =
                 answer.as_ref().map_or(true, |answer| answer.starts_with("HTTP/1.1 400 ") || answer.is_empty());
             assert!(is_refused, "{listener}, {what}: {answer:?}");
+        }
+        if listener == UNTRUSTED[1] {
+            let is_told = |line: &&Value| line["event"] == "handshake" && line["reason"] == "proxy_protocol_unexpected";
+            let told = async || world.gateway.lines().iter().filter(is_told).count() == said().len();
+            eventually("a line for each handshake", told).await;
         }
         let answer = behind(&world, listener, b"", "/plainly").await.expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -11,10 +11,10 @@ use openssl::{
     stack::StackRef,
     x509::{X509, store::X509StoreBuilder},
 };
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_openssl::SslStream;
 
-use crate::harness::Pair;
+use crate::harness::{LIMIT, Pair};
 
 /// How a server speaks TLS.
 #[derive(Clone)]
@@ -119,5 +119,12 @@ pub(super) async fn accept(
         chain: ssl.peer_certificate().map_or(0, |_| 1 + ssl.peer_cert_chain().map_or(0, StackRef::len)),
         alpn: ssl.selected_alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
     });
-    accepted.ok().map(|()| stream)
+    if accepted.is_ok() {
+        return Some(stream);
+    }
+    // A reset, for what was not read, would overtake the alert that says why.
+    let plain = stream.get_mut();
+    let _ = plain.shutdown().await;
+    let _ = tokio::time::timeout(LIMIT, tokio::io::copy(plain, &mut tokio::io::sink())).await;
+    None
 }
