@@ -3,6 +3,8 @@
 //! Pingora's own `Server` is not used: it goes on without a listener whose port is taken, sleeps its whole grace
 //! period, and knows nothing of a reload. Its parts are.
 
+mod listening;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -16,48 +18,27 @@ use arc_swap::ArcSwap;
 use log::{Level, LevelFilter};
 use parking_lot::Mutex;
 use pingora_core::{
-    listeners::{L4BufferSettings, ListenerConfig},
-    protocols::http::v2::server::H2Options,
-    server::{Fds, configuration::ServerConf},
+    listeners::ListenerConfig,
+    server::Fds,
     services::{Service as _, listening::Service},
 };
-use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
 
+use self::listening::{buffers, entrance, limits, proxy, refuse};
 use crate::{
     admin::Admin,
     config::{Report, file},
     control::{self, Control, Revoker},
-    front::{Entrance, Fault, Front, Limits, Open, Refuse},
-    proxy::{
-        Proxy,
-        refusal::{Answer, Problem},
-        request_id::RequestId,
-    },
+    front::{Entrance, Front, Open},
     registry::Registry,
     reload::{self, Reloaded, Reloader, Wish},
     services::Services,
     signals::{self, Signal},
     snapshot::Snapshot,
     systemd,
-    telemetry::{Access, Logger, Metrics, Note, Output, RefusedHandshake, Value},
-    tls::{Failure, Handshake, Tls},
+    telemetry::{Logger, Metrics, Note, Output, Value},
 };
 
-/// The longest head of an HTTP/1 request.
-pub const MAX_HEAD_BYTES: usize = 32 << 10;
-/// The most header lines of an HTTP/1 request.
-pub const MAX_HEAD_LINES: usize = 100;
-/// The most header fields of an HTTP/2 request, by the count of RFC 9113 section 6.5.2.
-pub const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
-/// Requests that an HTTP/2 connection may have under way.
-pub const MAX_STREAMS: u32 = 100;
-/// Streams that a client may open and take back before we have looked at them; one more ends the connection (CVE-2023-44487).
-const MAX_STREAMS_TAKEN_BACK: usize = 20;
-/// Streams that we reset for what a client sent on them; one more ends the connection.
-const MAX_STREAMS_AT_FAULT: usize = 200;
-/// Connections to upstreams that are kept while nobody uses them.
-const KEPT_UPSTREAM_CONNECTIONS: usize = 1024;
 /// How long SIGINT waits for requests in flight, if `drain_timeout` is not shorter.
 const INTERRUPT_DRAIN: Duration = Duration::from_secs(2);
 /// Without a request for so long, what is still open are idle peers (HTTP/2 after GOAWAY), and a drain ends.
@@ -319,106 +300,6 @@ fn control(server: &file::Server) -> Result<Option<Control>, StartError> {
             Ok(None)
         }
     }
-}
-
-/// What is read from a connection at once. Pingora's own 64 KiB are cleared for each connection and stay with it, also
-/// while it is idle: of ten thousand they are 640 MB. A plain connection's first read goes past a buffer that is no larger
-/// than itself, and OpenSSL asks for a record in two pieces, the second of 16 KiB.
-fn buffers(tls: Option<&Tls>) -> L4BufferSettings {
-    const PLAIN_BYTES: usize = 4 << 10;
-    const RECORD_BYTES: usize = 18 << 10;
-    L4BufferSettings::default().read(if tls.is_some() { RECORD_BYTES } else { PLAIN_BYTES })
-}
-
-fn limits(server: &file::Server) -> Limits {
-    Limits {
-        head_bytes: MAX_HEAD_BYTES,
-        head_lines: MAX_HEAD_LINES,
-        head_timeout: server.head_timeout.0,
-        idle_timeout: server.idle_timeout.0,
-        body_timeout: server.body_timeout.0,
-        max_stream_age: server.max_stream_age.0,
-        max_connections: server.max_connections.get(),
-    }
-}
-
-fn proxy(
-    server: &file::Server,
-    threads: usize,
-    services: &Arc<Services>,
-    current: &Arc<ArcSwap<Snapshot>>,
-    closing: &watch::Receiver<bool>,
-) -> Arc<HttpProxy<Proxy>> {
-    let conf = ServerConf { threads, upstream_keepalive_pool_size: KEPT_UPSTREAM_CONNECTIONS, ..ServerConf::default() };
-    let inner = Proxy::new(services.clone(), current.clone(), closing.clone(), server.write_timeout.0);
-    let mut proxy = HttpProxy::new(inner, Arc::new(conf));
-    let mut http2 = H2Options::default();
-    http2
-        .max_header_list_size(MAX_HEADER_LIST_BYTES)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_pending_accept_reset_streams(MAX_STREAMS_TAKEN_BACK)
-        .max_local_error_reset_streams(Some(MAX_STREAMS_AT_FAULT));
-    proxy.h2_options = Some(http2);
-    proxy.handle_init_modules();
-    Arc::new(proxy)
-}
-
-/// The door of a listener: it goes by the configuration that serves when a connection comes.
-fn entrance(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snapshot>>) -> Entrance {
-    let (current, output) = (current.clone(), services.output.clone());
-    let metrics = services.metrics.listener(number);
-    let told = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
-        metrics.shaken(handshake.outcome.map_err(Failure::code));
-        // Who connects and leaves looks whether somebody is there: every load balancer does, once a second.
-        if let Err(failure) = handshake.outcome
-            && (handshake.has_begun || failure != Failure::Closed)
-        {
-            output.handshake(&RefusedHandshake {
-                reason: failure.code(),
-                listener,
-                address: peer.ip().to_canonical(),
-                server_name: handshake.server_name.as_deref(),
-                subject: handshake.subject.as_deref(),
-                issuer: handshake.issuer.as_deref(),
-            });
-        }
-    };
-    Entrance::new(number, move || current.load().settings.listeners[number].clone(), Box::new(told))
-}
-
-/// Answers a request whose head never became one.
-fn refuse(services: &Arc<Services>) -> Refuse {
-    let services = services.clone();
-    Arc::new(move |fault, peer, hsts| {
-        let problem = match fault {
-            Fault::BadRequest(_) => Problem::BadRequest,
-            Fault::MethodNotAllowed => Problem::MethodNotAllowed,
-            Fault::HeadTooLarge(_) => Problem::HeadTooLarge,
-            Fault::HeadTimeout => Problem::RequestTimeout,
-        };
-        let id = RequestId::random();
-        services.metrics.refused_before_routing(problem.code());
-        services.output.access(&Access {
-            request_id: id.as_str(),
-            method: "-",
-            host: None,
-            path: "-",
-            protocol: "HTTP/1.1",
-            status: problem.status().as_u16(),
-            bytes_sent: 0,
-            bytes_received: 0,
-            duration: Duration::ZERO,
-            upstream: None,
-            target: None,
-            route: None,
-            consumer: None,
-            address: peer.ip().to_canonical(),
-            reason: None,
-            error: Some(fault.why()),
-            user_agent: None,
-        });
-        Answer::from(problem).bytes(id.as_str(), hsts)
-    })
 }
 
 /// Says where it listens and that it serves.

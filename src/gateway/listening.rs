@@ -1,0 +1,139 @@
+//! What a listener runs: the limits of its connections, the proxy behind them, and what is said of those that never come
+//! to a request.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use pingora_core::{
+    listeners::L4BufferSettings, protocols::http::v2::server::H2Options, server::configuration::ServerConf,
+};
+use pingora_proxy::HttpProxy;
+use tokio::sync::watch;
+
+use crate::{
+    config::file,
+    front::{Entrance, Fault, Limits, Refuse},
+    proxy::{
+        Proxy,
+        refusal::{Answer, Problem},
+        request_id::RequestId,
+    },
+    services::Services,
+    snapshot::Snapshot,
+    telemetry::{Access, RefusedHandshake},
+    tls::{Failure, Handshake, Tls},
+};
+
+/// The longest head of an HTTP/1 request.
+pub const MAX_HEAD_BYTES: usize = 32 << 10;
+/// The most header lines of an HTTP/1 request.
+pub const MAX_HEAD_LINES: usize = 100;
+/// The most header fields of an HTTP/2 request, by the count of RFC 9113 section 6.5.2.
+pub const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
+/// Requests that an HTTP/2 connection may have under way.
+pub const MAX_STREAMS: u32 = 100;
+/// Streams that a client may open and take back before we have looked at them; one more ends the connection (CVE-2023-44487).
+const MAX_STREAMS_TAKEN_BACK: usize = 20;
+/// Streams that we reset for what a client sent on them; one more ends the connection.
+const MAX_STREAMS_AT_FAULT: usize = 200;
+/// Connections to upstreams that are kept while nobody uses them.
+const KEPT_UPSTREAM_CONNECTIONS: usize = 1024;
+/// What is read from a connection at once. Pingora's own 64 KiB are cleared for each connection and stay with it, also
+/// while it is idle: of ten thousand they are 640 MB. A plain connection's first read goes past a buffer that is no larger
+/// than itself, and OpenSSL asks for a record in two pieces, the second of 16 KiB.
+pub(super) fn buffers(tls: Option<&Tls>) -> L4BufferSettings {
+    const PLAIN_BYTES: usize = 4 << 10;
+    const RECORD_BYTES: usize = 18 << 10;
+    L4BufferSettings::default().read(if tls.is_some() { RECORD_BYTES } else { PLAIN_BYTES })
+}
+
+pub(super) fn limits(server: &file::Server) -> Limits {
+    Limits {
+        head_bytes: MAX_HEAD_BYTES,
+        head_lines: MAX_HEAD_LINES,
+        head_timeout: server.head_timeout.0,
+        idle_timeout: server.idle_timeout.0,
+        body_timeout: server.body_timeout.0,
+        max_stream_age: server.max_stream_age.0,
+        max_connections: server.max_connections.get(),
+    }
+}
+
+pub(super) fn proxy(
+    server: &file::Server,
+    threads: usize,
+    services: &Arc<Services>,
+    current: &Arc<ArcSwap<Snapshot>>,
+    closing: &watch::Receiver<bool>,
+) -> Arc<HttpProxy<Proxy>> {
+    let conf = ServerConf { threads, upstream_keepalive_pool_size: KEPT_UPSTREAM_CONNECTIONS, ..ServerConf::default() };
+    let inner = Proxy::new(services.clone(), current.clone(), closing.clone(), server.write_timeout.0);
+    let mut proxy = HttpProxy::new(inner, Arc::new(conf));
+    let mut http2 = H2Options::default();
+    http2
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_STREAMS_TAKEN_BACK)
+        .max_local_error_reset_streams(Some(MAX_STREAMS_AT_FAULT));
+    proxy.h2_options = Some(http2);
+    proxy.handle_init_modules();
+    Arc::new(proxy)
+}
+
+/// The door of a listener: it goes by the configuration that serves when a connection comes.
+pub(super) fn entrance(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snapshot>>) -> Entrance {
+    let (current, output) = (current.clone(), services.output.clone());
+    let metrics = services.metrics.listener(number);
+    let told = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
+        metrics.shaken(handshake.outcome.map_err(Failure::code));
+        // Who connects and leaves looks whether somebody is there: every load balancer does, once a second.
+        if let Err(failure) = handshake.outcome
+            && (handshake.has_begun || failure != Failure::Closed)
+        {
+            output.handshake(&RefusedHandshake {
+                reason: failure.code(),
+                listener,
+                address: peer.ip().to_canonical(),
+                server_name: handshake.server_name.as_deref(),
+                subject: handshake.subject.as_deref(),
+                issuer: handshake.issuer.as_deref(),
+            });
+        }
+    };
+    Entrance::new(number, move || current.load().settings.listeners[number].clone(), Box::new(told))
+}
+
+/// Answers a request whose head never became one.
+pub(super) fn refuse(services: &Arc<Services>) -> Refuse {
+    let services = services.clone();
+    Arc::new(move |fault, peer, hsts| {
+        let problem = match fault {
+            Fault::BadRequest(_) => Problem::BadRequest,
+            Fault::MethodNotAllowed => Problem::MethodNotAllowed,
+            Fault::HeadTooLarge(_) => Problem::HeadTooLarge,
+            Fault::HeadTimeout => Problem::RequestTimeout,
+        };
+        let id = RequestId::random();
+        services.metrics.refused_before_routing(problem.code());
+        services.output.access(&Access {
+            request_id: id.as_str(),
+            method: "-",
+            host: None,
+            path: "-",
+            protocol: "HTTP/1.1",
+            status: problem.status().as_u16(),
+            bytes_sent: 0,
+            bytes_received: 0,
+            duration: Duration::ZERO,
+            upstream: None,
+            target: None,
+            route: None,
+            consumer: None,
+            address: peer.ip().to_canonical(),
+            reason: None,
+            error: Some(fault.why()),
+            user_agent: None,
+        });
+        Answer::from(problem).bytes(id.as_str(), hsts)
+    })
+}
