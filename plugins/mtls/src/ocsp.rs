@@ -27,8 +27,8 @@ use http::Responder;
 /// How far the responder's clock may be ahead of ours or behind it, in seconds.
 const CLOCK_SKEW_SECONDS: u32 = 5 * 60;
 
-/// After a question that got no good answer the next one is asked so much later.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// After a question that got no good answer, or one that ends at once, the next one is asked so much later.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest that a request may wait for one answer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
@@ -178,24 +178,25 @@ impl Ocsp {
     async fn ask(&self, status: &Status, now: UnixTime) -> (Said, UnixTime) {
         let answer = tokio::time::timeout(self.timeout, self.answer(status)).await;
         let answer = answer.unwrap_or_else(|_| Err("it took too long".to_owned()));
-        match answer.and_then(|der| read(&der, status)).and_then(|found| self.until(found, now)) {
+        match answer.and_then(|der| read(&der, status)).and_then(|found| self.until(&found, now)) {
             Ok(found) => found,
             Err(why) => {
                 log::warn!("no answer that counts from the OCSP responder {}: {why}", self.responder.name());
-                (Said::Nothing, now.after(PAUSE_AFTER_FAILURE))
+                (Said::Nothing, now.after(PAUSE))
             }
         }
     }
 
     /// What an answer says, and how long it is kept. One that does not say until when it holds was made for the moment
     /// (RFC 6960 section 4.2.2.1): an old one is somebody's recording, and would be good for ever.
-    fn until(&self, found: Found, now: UnixTime) -> Result<(Said, UnixTime), String> {
+    fn until(&self, found: &Found, now: UnixTime) -> Result<(Said, UnixTime), String> {
         let skew = Duration::from_secs(CLOCK_SKEW_SECONDS.into());
         let ends = found.ends.unwrap_or(found.made.after(self.max_age).after(skew));
         if found.ends.is_none() && ends <= now {
             return Err("it was made too long ago, and does not say until when it holds".to_owned());
         }
-        Ok((found.said, ends.min(now.after(self.max_age))))
+        // One that has just ended by our clock and not by the responder's: not every request asks for another.
+        Ok((found.said, ends.max(now.after(PAUSE)).min(now.after(self.max_age))))
     }
 
     async fn answer(&self, status: &Status) -> Result<Vec<u8>, String> {
@@ -216,14 +217,16 @@ fn id(status: &Status) -> Result<OcspCertId, openssl::error::ErrorStack> {
     OcspCertId::from_cert(MessageDigest::sha1(), &status.certificate, &status.issuer)
 }
 
-/// What an answer says of the certificate, since when and, where it tells, until when.
+/// What an answer says of the certificate.
 #[derive(Debug)]
 struct Found {
     said: Said,
     made: UnixTime,
+    /// Where it tells.
     ends: Option<UnixTime>,
 }
 
+/// Reads an answer that counts.
 fn read(der: &[u8], status: &Status) -> Result<Found, String> {
     let unreadable = |_| "it cannot be read".to_owned();
     let response = OcspResponse::from_der(der).map_err(unreadable)?;

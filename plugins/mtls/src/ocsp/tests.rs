@@ -203,8 +203,16 @@ async fn an_answer_that_ended_does_not_count() {
     assert_eq!(scene.outcome(&leaf, now).await, "leaf");
     assert_eq!(scene.outcome(&leaf, now.after(Duration::from_secs(86_000))).await, "leaf");
     assert_eq!(scene.asked(), 1);
-    scene.outcome(&leaf, now.after(Duration::from_secs(86_500))).await;
-    assert_eq!(scene.asked(), 2, "it held for a day, whatever `max_age` says");
+    for seconds in [86_500, 86_501] {
+        scene.outcome(&leaf, now.after(Duration::from_secs(seconds))).await;
+        assert_eq!(
+            scene.asked(),
+            2,
+            "it held for a day, whatever `max_age` says, and the next is not asked for at once"
+        );
+    }
+    scene.outcome(&leaf, now.after(Duration::from_secs(86_506))).await;
+    assert_eq!(scene.asked(), 3);
 }
 
 #[tokio::test]
