@@ -159,8 +159,15 @@ async fn a_delegate_of_the_ca_may_answer_and_nobody_else() {
     let now = UnixTime::now();
     let scene = Scene::new(&root, openssl(&root, &delegate, &line(&leaf, false), "1"), "").await;
     assert_eq!(scene.outcome(&leaf, now).await, "leaf");
+    let below = root.below("A CA below", |_| {});
     let others = [
         root.client("another client of the CA", |_| {}),
+        below.issue("responder", |sketch| sketch.purposes = vec!["OCSPSigning"]),
+        below,
+        root.issue("responder that was", |sketch| {
+            sketch.purposes = vec!["OCSPSigning"];
+            sketch.not_after = UnixTime::now().0 - 60;
+        }),
         Ca::root("Root"),
         Ca::root("Elsewhere").issue("responder", |sketch| sketch.purposes = vec!["OCSPSigning"]),
     ];
