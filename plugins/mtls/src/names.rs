@@ -149,7 +149,7 @@ names! {
 }
 
 impl DnsPattern {
-    /// Whether a certificate's host name fits. A wildcard in the certificate is no host and fits nothing but itself.
+    /// Whether a certificate's host name fits. A wildcard in the certificate is no host and fits nothing.
     pub(crate) fn fits(&self, name: &str) -> bool {
         fits(&self.0, name)
     }
@@ -163,7 +163,7 @@ impl DnsPattern {
 impl CnPattern {
     /// Whether a certificate's common name fits. Only those that are host names are compared without case.
     pub(crate) fn fits(&self, cn: &str) -> bool {
-        self.0 == cn || (self.0.starts_with("*.") && fits(&self.0, &cn.to_ascii_lowercase()))
+        if self.0.starts_with("*.") { fits(&self.0, &cn.to_ascii_lowercase()) } else { self.0 == cn }
     }
 }
 
@@ -207,19 +207,21 @@ fn is_spiffe_path(path: &str) -> bool {
     path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
 }
 
-/// The pattern or name against a name; `*.` stands for one label, which is none of the certificate's own wildcards.
+/// The pattern or name against a name; `*.` stands for one label of a host name, and neither for a certificate's own
+/// wildcard nor for whatever else a CA may have put before the dot (`root@evil .example.com`).
 fn fits(pattern: &str, name: &str) -> bool {
     match pattern.strip_prefix('*') {
-        Some(domain) => name.strip_suffix(domain).is_some_and(|label| !label.is_empty() && !label.contains(['.', '*'])),
+        Some(domain) => name.strip_suffix(domain).is_some_and(is_label),
         None => pattern == name,
     }
 }
 
+fn is_label(text: &str) -> bool {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=63).contains(&text.len()) && text.chars().all(is_fit)
+}
+
 fn host_name(written: &str) -> Result<String, String> {
-    let is_label = |label: &str| {
-        let is_fit = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        (1..=63).contains(&label.len()) && label.chars().all(is_fit)
-    };
     if written.len() <= 253 && written.split('.').all(is_label) {
         Ok(written.to_ascii_lowercase())
     } else {

@@ -2,7 +2,8 @@
 //!
 //! An answer counts if it is about this certificate, is signed by the certificate's own CA or by its delegate, and is in
 //! force by its dates; a nonce is not sent, as most responders answer from answers made beforehand (RFC 5019). One
-//! question is under way for a certificate at a time, and whoever waits for it gets the same answer.
+//! question is under way for a certificate at a time, and whoever waits for it gets the same answer. What a CA has said
+//! against a certificate is taken back by another answer, and never by silence.
 
 mod http;
 
@@ -26,8 +27,8 @@ use http::Responder;
 /// How far the responder's clock may be ahead of ours or behind it, in seconds.
 const CLOCK_SKEW_SECONDS: u32 = 5 * 60;
 
-/// After a question that got no good answer the next one is asked so much later.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// After a question that got no good answer, or one that ends at once, the next one is asked so much later.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest that a request may wait for one answer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
@@ -103,6 +104,15 @@ impl Status {
     fn current(&self, now: UnixTime) -> Option<Said> {
         self.last.load().as_ref().filter(|last| now < last.until).map(|last| last.said)
     }
+
+    /// What holds where there is no answer: whoever keeps the gateway from its responder, by which `allow` lets anybody
+    /// in, must not get a certificate back that was known to be revoked.
+    fn unanswered(&self) -> Said {
+        match self.last.load().as_ref().map(|last| last.said) {
+            Some(against @ (Said::Revoked | Said::Unknown)) => against,
+            _ => Said::Nothing,
+        }
+    }
 }
 
 impl Ocsp {
@@ -156,27 +166,37 @@ impl Ocsp {
                 return said;
             }
             let (said, until) = self.ask(status, now).await;
-            status.last.store(Some(Arc::new(Last { said, until })));
             self.counters[said as usize].increment();
+            let said = if said == Said::Nothing { status.unanswered() } else { said };
+            status.last.store(Some(Arc::new(Last { said, until })));
             said
         };
         // Longer than one question takes: whoever asks was let wait, and a second time nobody waits.
-        tokio::time::timeout(self.timeout * 2, waiting).await.unwrap_or(Said::Nothing)
+        tokio::time::timeout(self.timeout * 2, waiting).await.unwrap_or_else(|_| status.unanswered())
     }
 
     async fn ask(&self, status: &Status, now: UnixTime) -> (Said, UnixTime) {
         let answer = tokio::time::timeout(self.timeout, self.answer(status)).await;
         let answer = answer.unwrap_or_else(|_| Err("it took too long".to_owned()));
-        match answer.and_then(|der| read(&der, status)) {
-            Ok((said, ends)) => {
-                let latest = now.after(self.max_age);
-                (said, ends.map_or(latest, |ends| ends.min(latest)))
-            }
+        match answer.and_then(|der| read(&der, status)).and_then(|found| self.until(&found, now)) {
+            Ok(found) => found,
             Err(why) => {
                 log::warn!("no answer that counts from the OCSP responder {}: {why}", self.responder.name());
-                (Said::Nothing, now.after(PAUSE_AFTER_FAILURE))
+                (Said::Nothing, now.after(PAUSE))
             }
         }
+    }
+
+    /// What an answer says, and how long it is kept. One that does not say until when it holds was made for the moment
+    /// (RFC 6960 section 4.2.2.1): an old one is somebody's recording, and would be good for ever.
+    fn until(&self, found: &Found, now: UnixTime) -> Result<(Said, UnixTime), String> {
+        let skew = Duration::from_secs(CLOCK_SKEW_SECONDS.into());
+        let ends = found.ends.unwrap_or(found.made.after(self.max_age).after(skew));
+        if found.ends.is_none() && ends <= now {
+            return Err("it was made too long ago, and does not say until when it holds".to_owned());
+        }
+        // One that has just ended by our clock and not by the responder's: not every request asks for another.
+        Ok((found.said, ends.max(now.after(PAUSE)).min(now.after(self.max_age))))
     }
 
     async fn answer(&self, status: &Status) -> Result<Vec<u8>, String> {
@@ -197,8 +217,17 @@ fn id(status: &Status) -> Result<OcspCertId, openssl::error::ErrorStack> {
     OcspCertId::from_cert(MessageDigest::sha1(), &status.certificate, &status.issuer)
 }
 
-/// What an answer says of the certificate, and until when.
-fn read(der: &[u8], status: &Status) -> Result<(Said, Option<UnixTime>), String> {
+/// What an answer says of the certificate.
+#[derive(Debug)]
+struct Found {
+    said: Said,
+    made: UnixTime,
+    /// Where it tells.
+    ends: Option<UnixTime>,
+}
+
+/// Reads an answer that counts.
+fn read(der: &[u8], status: &Status) -> Result<Found, String> {
     let unreadable = |_| "it cannot be read".to_owned();
     let response = OcspResponse::from_der(der).map_err(unreadable)?;
     if response.status() != OcspResponseStatus::SUCCESSFUL {
@@ -221,8 +250,10 @@ fn read(der: &[u8], status: &Status) -> Result<(Said, Option<UnixTime>), String>
         OcspCertStatus::REVOKED => Said::Revoked,
         _ => Said::Unknown,
     };
-    let ends = found.next_update().map(|ends| instant(&ends.to_string()).ok_or("its end cannot be read"));
-    Ok((said, ends.transpose()?))
+    let instant = |printed: String| instant(&printed).ok_or("its dates cannot be read");
+    let made = instant(found.this_update.to_string())?;
+    let ends = found.next_update().map(|ends| instant(ends.to_string())).transpose()?;
+    Ok(Found { said, made, ends })
 }
 
 /// A time as OpenSSL prints it: `Nov 25 13:12:00 2026 GMT`.

@@ -194,7 +194,7 @@ fn identity(facts: &Facts, credential: Option<&Arc<Credential>>) -> Identity {
     let client_id = credential.and_then(|credential| credential.consumer.client_id.clone());
     Identity {
         method: Mtls::NAME.to_owned(),
-        client: client_id.or_else(|| name(facts)),
+        client: Some(client_id.unwrap_or_else(|| name(facts))),
         issuer: Some(facts.issuer.clone()).filter(|issuer| !issuer.is_empty()),
         certificate: Some(Arc::new(names(facts))),
         expires: Some(facts.not_after),
@@ -203,9 +203,12 @@ fn identity(facts: &Facts, credential: Option<&Arc<Credential>>) -> Identity {
 }
 
 /// What names the holder: the first URI, or else the first host name, e-mail address, the common name, the whole subject.
-fn name(facts: &Facts) -> Option<String> {
+/// One without any, such as an address's, is named by its digest: together with a key the engine asks whose each is that
+/// names a client, and one that named nobody would pass beside anybody's.
+fn name(facts: &Facts) -> String {
     let names = [facts.uris.first(), facts.dns.first(), facts.emails.first(), facts.cn.as_ref(), Some(&facts.subject)];
-    names.into_iter().flatten().find(|name| !name.is_empty()).cloned()
+    let name = names.into_iter().flatten().find(|name| !name.is_empty());
+    name.cloned().unwrap_or_else(|| hex::encode(facts.sha256))
 }
 
 /// For rules that ask for more.

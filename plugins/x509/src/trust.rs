@@ -96,6 +96,9 @@ pub struct Trust {
     policy: CrlPolicy,
     max_depth: u32,
     needs_purpose: bool,
+    /// Whether a chain may end at a CA that another has made: to find out takes a signature for each CA, too many for a
+    /// request that a stranger's certificate comes with.
+    has_top: bool,
 }
 
 /// A CRL and the CA of the set that has signed it.
@@ -121,7 +124,8 @@ impl Trust {
             return Err(TrustError::NotACa(at + 1, facts.subject.clone()));
         }
         let crls = newest(crls, &cas)?;
-        Ok(Self { cas, names, crls, policy, max_depth, needs_purpose: false })
+        let has_top = cas.iter().any(|ca| is_top(ca, &cas));
+        Ok(Self { cas, names, crls, policy, max_depth, needs_purpose: false, has_top })
     }
 
     /// Refuses certificates that do not say what they were made for. Unsaid, such a certificate is good for everything
@@ -252,7 +256,7 @@ impl Trust {
         param.set_depth(i32::try_from(self.max_depth).unwrap_or(i32::MAX));
         param.set_auth_level(SECURITY_LEVEL as i32);
         param.set_purpose(X509PurposeId::SSL_CLIENT)?;
-        if self.cas.iter().any(|ca| is_top(ca, &self.cas)) {
+        if self.has_top {
             // Without it a chain ends at CAs alone that signed themselves.
             param.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
         }

@@ -59,7 +59,8 @@ impl Fake {
     }
 }
 
-/// OpenSSL's own responder: `index` has a line for each certificate that it knows.
+/// OpenSSL's own responder: `index` has a line for each certificate that it knows. Without `days` its answers do not say
+/// until when they hold.
 fn openssl(root: &Ca, signer: &Ca, index: &str, days: &'static str) -> Answers {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
@@ -79,7 +80,10 @@ fn openssl(root: &Ca, signer: &Ca, index: &str, days: &'static str) -> Answers {
 fn run(folder: &Path, days: &str) {
     let mut command = Command::new("openssl");
     command.current_dir(folder).args(["ocsp", "-index", "index", "-CA", "ca.pem", "-rsigner", "signer.pem"]);
-    command.args(["-rkey", "signer.key", "-reqin", "question", "-respout", "answer", "-ndays", days]);
+    command.args(["-rkey", "signer.key", "-reqin", "question", "-respout", "answer"]);
+    if !days.is_empty() {
+        command.args(["-ndays", days]);
+    }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -155,8 +159,15 @@ async fn a_delegate_of_the_ca_may_answer_and_nobody_else() {
     let now = UnixTime::now();
     let scene = Scene::new(&root, openssl(&root, &delegate, &line(&leaf, false), "1"), "").await;
     assert_eq!(scene.outcome(&leaf, now).await, "leaf");
+    let below = root.below("A CA below", |_| {});
     let others = [
         root.client("another client of the CA", |_| {}),
+        below.issue("responder", |sketch| sketch.purposes = vec!["OCSPSigning"]),
+        below,
+        root.issue("responder that was", |sketch| {
+            sketch.purposes = vec!["OCSPSigning"];
+            sketch.not_after = UnixTime::now().0 - 60;
+        }),
         Ca::root("Root"),
         Ca::root("Elsewhere").issue("responder", |sketch| sketch.purposes = vec!["OCSPSigning"]),
     ];
@@ -199,8 +210,48 @@ async fn an_answer_that_ended_does_not_count() {
     assert_eq!(scene.outcome(&leaf, now).await, "leaf");
     assert_eq!(scene.outcome(&leaf, now.after(Duration::from_secs(86_000))).await, "leaf");
     assert_eq!(scene.asked(), 1);
-    scene.outcome(&leaf, now.after(Duration::from_secs(86_500))).await;
-    assert_eq!(scene.asked(), 2, "it held for a day, whatever `max_age` says");
+    for seconds in [86_500, 86_501] {
+        scene.outcome(&leaf, now.after(Duration::from_secs(seconds))).await;
+        assert_eq!(
+            scene.asked(),
+            2,
+            "it held for a day, whatever `max_age` says, and the next is not asked for at once"
+        );
+    }
+    scene.outcome(&leaf, now.after(Duration::from_secs(86_506))).await;
+    assert_eq!(scene.asked(), 3);
+}
+
+#[tokio::test]
+async fn pitfall_45_an_old_answer_without_an_end_is_not_good_for_ever() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let status = Status::new(leaf.certificate.clone(), root.certificate.clone());
+    let recorded = openssl(&root, &root, &line(&leaf, false), "")(&question(&status).unwrap());
+    let scene = Scene::new(&root, Box::new(move |_| recorded.clone()), "").await;
+    let now = UnixTime::now();
+    assert_eq!(scene.outcome(&leaf, now).await, "leaf");
+    let later = now.after(Duration::from_secs(3600 + u64::from(CLOCK_SKEW_SECONDS) + 60));
+    assert_eq!(scene.outcome(&leaf, later).await, "certificate_revocation_unknown");
+}
+
+#[tokio::test]
+async fn pitfall_45_silence_takes_back_nothing_that_was_said_against_a_certificate() {
+    let root = Ca::root("Root");
+    let (bad, foreign) = (root.client("bad", |_| {}), root.client("foreign", |_| {}));
+    let (answers, first) = (openssl(&root, &root, &line(&bad, true), "1"), AtomicUsize::new(0));
+    // Each is answered once, and never again.
+    let answers = move |question: &[u8]| {
+        if first.fetch_add(1, SeqCst) < 2 { answers(question) } else { Vec::new() }
+    };
+    let scene = Scene::new(&root, Box::new(answers), ", on_failure = \"allow\"").await;
+    let now = UnixTime::now();
+    for (asked, seconds) in [(2, 0), (4, 3601), (6, 3700)] {
+        let now = now.after(Duration::from_secs(seconds));
+        assert_eq!(scene.outcome(&bad, now).await, "certificate_revoked", "after {seconds} s");
+        assert_eq!(scene.outcome(&foreign, now).await, "certificate_revocation_unknown", "after {seconds} s");
+        assert_eq!(scene.asked(), asked);
+    }
 }
 
 #[tokio::test]
@@ -268,7 +319,7 @@ fn fuzz_no_answer_is_a_panic() {
     let leaf = root.client("leaf", |_| {});
     let status = Status::new(leaf.certificate.clone(), root.certificate.clone());
     let good = openssl(&root, &root, &line(&leaf, false), "1")(&question(&status).unwrap());
-    assert_eq!(read(&good, &status).unwrap().0, Said::Good);
+    assert_eq!(read(&good, &status).unwrap().said, Said::Good);
     let status = std::panic::AssertUnwindSafe(status);
     bolero::check!().with_iterations(1_000).with_type::<(Vec<u8>, Vec<(u16, u8)>)>().for_each(|(bytes, changes)| {
         let _ = read(bytes, &status);
@@ -278,6 +329,6 @@ fn fuzz_no_answer_is_a_panic() {
             changed[at] = *byte;
         }
         let said = read(&changed, &status);
-        assert!(said.is_err() || said.is_ok_and(|(said, _)| said == Said::Good), "a changed answer says nothing new");
+        assert!(said.is_err() || said.is_ok_and(|found| found.said == Said::Good), "a changed answer says nothing new");
     });
 }
