@@ -210,9 +210,9 @@ async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Tra
 /// that names one (a certificate, a key). Scopes are never added up.
 fn merge(parts: &[Arc<Identity>]) -> Option<Identity> {
     let consumer = agreed(parts.iter().filter_map(|part| part.consumer.as_ref()), |a, b| a.name == b.name)?;
-    // What names a client and no user, such as a certificate and a key, names the same one: with a certificate that is
-    // nobody's a stolen key would open as much as with its owner's.
-    let clients = || parts.iter().filter(|part| part.subject.is_none() && part.client.is_some());
+    // What names no user, such as a certificate and a key, names the same client: with a certificate that is nobody's a
+    // stolen key would open as much as with its owner's.
+    let clients = || parts.iter().filter(|part| part.subject.is_none());
     if clients().any(|part| part.consumer.is_none()) && clients().any(|part| part.consumer.is_some()) {
         return None;
     }
