@@ -10,7 +10,7 @@
 //!
 //! # What connections are shared by
 //! Pingora keeps connections by address, SNI and the serial number of the client certificate, and knows nothing of
-//! authorities. Everything that [`Tls`] holds is part of [`Verifier::settings`], which is part of that key: after a
+//! authorities. Everything that [`Tls`] holds is part of its `settings`, which is part of that key: after a
 //! reload that changes a file no connection is used that was opened before.
 
 mod files;
