@@ -112,7 +112,7 @@ pub fn is_issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
 }
 
 /// The subject as messages have it.
-fn subject(certificate: &X509Ref) -> String {
+pub fn subject(certificate: &X509Ref) -> String {
     match Facts::of(certificate) {
         Ok(facts) if !facts.subject.is_empty() => format!("`{}`", facts.subject),
         _ => "nobody".to_owned(),

@@ -11,7 +11,7 @@
 //! - `context`: what OpenSSL has to be told.
 //! - `handshake`: one handshake, and why it failed.
 //! - `secured`: a connection after it, looked at again for each request.
-//! - `files`: reading what paths were given for.
+//! - `staple`: a CA's word that a certificate is not revoked.
 //! - `report`: what people are told of it.
 //! - `ffi`: what OpenSSL can do and its Rust crate does not show.
 //!
@@ -133,9 +133,7 @@ impl Tls {
             }
         }
     }
-}
 
-impl Tls {
     /// What a connection that comes now begins with. Where the key of sessions was replaced it is made anew.
     fn entry(&self) -> Arc<(u64, SslContext)> {
         let entry = self.entry.load_full();

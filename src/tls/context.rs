@@ -84,7 +84,6 @@ fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
     context.set_options(
         SslOptions::NO_COMPRESSION
             | SslOptions::NO_RENEGOTIATION
-            | SslOptions::SINGLE_ECDH_USE
             | SslOptions::CIPHER_SERVER_PREFERENCE
             | SslOptions::PRIORITIZE_CHACHA,
     );
@@ -125,8 +124,8 @@ fn staple(context: &mut SslContextBuilder, certificates: &[&Certified]) -> Resul
         return Ok(());
     }
     context.set_status_callback(move |ssl| {
-        let shown = ssl.certificate().map(X509Ref::to_der).transpose()?;
-        let of_shown = stapled.iter().find(|(chain, _)| chain[0].to_der().ok() == shown);
+        let is_shown = |certificate: &X509Ref| ssl.certificate().is_some_and(|shown| shown == certificate);
+        let of_shown = stapled.iter().find(|(chain, _)| is_shown(&chain[0]));
         match of_shown.and_then(|(chain, staple)| staple.fresh(chain)) {
             Some(response) => ssl.set_ocsp_status(response).map(|()| true),
             None => Ok(false),
@@ -157,7 +156,8 @@ fn choose(names: &Names, ssl: &mut SslRef) -> Result<(), SslAlert> {
     take(&name, ssl, seen).map_err(|_| SslAlert::INTERNAL_ERROR)
 }
 
-/// The one host name of the extension (RFC 6066 section 3), in lower case. An address is none; it is as good as absent.
+/// The one host name of the extension (RFC 6066 section 3), in lower case. An address should not stand there; it is looked
+/// up like a name.
 pub(super) fn server_name(extension: &[u8]) -> Option<Box<str>> {
     let (length, list) = extension.split_first_chunk::<2>()?;
     let (kind, rest) = list.split_first()?;

@@ -1,15 +1,16 @@
-//! Certificates and keys as files have them, checked when they are read: what is wrong with them is an error of the
-//! configuration, and not of the first request.
+//! The authorities that may vouch for an upstream, as files have them.
 
-use std::{cell::OnceCell, cmp::Ordering, fs::File, io::Read as _, path::Path, sync::Arc};
+use std::{cell::OnceCell, cmp::Ordering, path::Path, sync::Arc};
 
 use openssl::{
     asn1::Asn1Time,
     x509::{X509, X509Ref},
 };
 
+use crate::certificates;
+
 /// The largest file of certificates that is read. The system's has about 230 KB.
-pub const MAX_PEM_BYTES: u64 = 4 << 20;
+pub const MAX_PEM_BYTES: usize = 4 << 20;
 
 /// The authorities that the system believes, read when they are first asked for: once for a configuration.
 #[derive(Default)]
@@ -53,21 +54,15 @@ pub fn authorities(path: &Path) -> Result<Arc<[X509]>, String> {
     Ok(certificates.into())
 }
 
-/// The certificates of a PEM file; never an empty list.
+/// The certificates of a PEM file; never an empty list. What the system believes is read as OpenSSL reads it: an old
+/// authority may look odd.
 fn pem_list(path: &Path) -> Result<Vec<X509>, String> {
-    let say = |why: &dyn std::fmt::Display| format!("`{}`: {why}", path.display());
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| say(&error))?;
-    file.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes).map_err(|error| say(&error))?;
-    if bytes.len() as u64 > MAX_PEM_BYTES {
-        return Err(say(&format_args!("the file has more than {MAX_PEM_BYTES} bytes")));
+    let say = |why| Err(format!("`{}`: {why}", path.display()));
+    match X509::stack_from_pem(&certificates::read(path, MAX_PEM_BYTES)?) {
+        Err(_) => say("one of its certificates cannot be read"),
+        Ok(list) if list.is_empty() => say("there is no certificate in it (PEM, `-----BEGIN CERTIFICATE-----`)"),
+        Ok(list) => Ok(list),
     }
-    let certificates = X509::stack_from_pem(&bytes);
-    let certificates = certificates.map_err(|_| say(&"one of its certificates cannot be read"))?;
-    if certificates.is_empty() {
-        return Err(say(&"there is no certificate in it (PEM, `-----BEGIN CERTIFICATE-----`)"));
-    }
-    Ok(certificates)
 }
 
 fn now() -> Result<Asn1Time, String> {
@@ -80,15 +75,5 @@ fn has_expired(certificate: &X509Ref, now: &Asn1Time) -> bool {
 }
 
 fn expired(certificate: &X509Ref) -> String {
-    format!("the certificate of {} expired: {}", subject(certificate), certificate.not_after())
-}
-
-/// The subject as messages have it.
-fn subject(certificate: &X509Ref) -> String {
-    let entries = certificate.subject_name().entries().map(|entry| {
-        let name = entry.object().nid().short_name().unwrap_or("?");
-        format!("{name}={}", String::from_utf8_lossy(entry.data().as_slice()))
-    });
-    let text = entries.collect::<Vec<_>>().join(",");
-    if text.is_empty() { "nobody".to_owned() } else { format!("`{text}`") }
+    format!("the certificate of {} expired: {}", certificates::subject(certificate), certificate.not_after())
 }
