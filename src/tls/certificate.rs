@@ -54,16 +54,11 @@ impl Certified {
         let key = secrets.read(&file.key.get_ref().0);
         let key = key.and_then(|pem| chain.as_ref().map(|chain| certificates::key(&pem, chain)).transpose());
         let key = key.map_err(|why| problem(problems, "key", file.key.span(), why)).ok().flatten();
-        let ocsp = file.ocsp.as_ref().map(|ocsp| (ocsp, Staple::read(&secrets.path(ocsp.get_ref()))));
-        let ocsp = match ocsp {
-            Some((ocsp, Err(why))) => {
-                problem(problems, "ocsp", ocsp.span(), why);
-                return None;
-            }
-            Some((_, Ok(staple))) => Some(staple),
-            None => None,
-        };
-        let (chain, key) = (chain?, key?);
+        let stapled = file.ocsp.as_ref().map(|ocsp| {
+            let staple = Staple::read(&secrets.path(ocsp.get_ref()));
+            staple.map_err(|why| problem(problems, "ocsp", ocsp.span(), why)).ok()
+        });
+        let (chain, key, ocsp) = (chain?, key?, stapled.map_or(Some(None), |staple| staple.map(Some))?);
         if chain.len() == 1 && !certificates::is_issued_by(&chain[0], &chain[0]) {
             let text = "the file has the certificate alone: a client that does not know who issued it will refuse it. \
                         Put the certificates that lead to its CA behind it";
