@@ -2,7 +2,7 @@
 //! checked when they are read, so that what is wrong with them is an error of the configuration and not of the first
 //! connection.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use openssl::{
     pkey::{PKey, Private},
@@ -10,6 +10,8 @@ use openssl::{
 };
 use portcullis_plugin::{Secret, UnixTime};
 use portcullis_x509::{Facts, Fault};
+
+use crate::files::read;
 
 /// The most that is read of a file with certificates. A thousand of the longest that are taken fit.
 pub const CERTIFICATES_MAX_BYTES: usize = 64 << 20;
@@ -21,22 +23,6 @@ pub enum Purpose {
     Server,
     /// The client of an upstream.
     Client,
-}
-
-/// What stands in a file. A reload must not wait for a pipe, nor fill the memory with what never ends.
-///
-/// # Errors
-/// It cannot be read, or is larger.
-pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
-    let shown = path.display();
-    let fails = |error: std::io::Error| format!("`{shown}`: {error}");
-    if !std::fs::metadata(path).map_err(fails)?.is_file() {
-        return Err(format!("`{shown}` is not a file"));
-    }
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(fails)?;
-    if bytes.len() > max_bytes { Err(format!("`{shown}` is larger than {max_bytes} bytes")) } else { Ok(bytes) }
 }
 
 /// A certificate and those that lead to its CA, in this order. Its key may be in the same file, if that file is named as

@@ -47,6 +47,7 @@ pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod files;
 pub mod front;
 pub mod gateway;
 pub mod proxy;

@@ -1,6 +1,7 @@
 //! A configuration, compiled: routes, router and pipelines. A snapshot never changes; exactly one is current, and a
 //! request keeps the [`Route`] it was matched to (which holds all that it needs) to its end.
 
+mod asked;
 mod compile;
 pub mod instance;
 mod listener;

@@ -118,6 +118,11 @@ impl<'i> PolicyDraft<'i> {
         problems.add(self.location.file, self.node.span_of(field), path, text);
     }
 
+    /// Says what is hardly meant by it.
+    pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
+        problems.warn(self.location.file, self.location.span.clone(), self.location.path.clone(), text);
+    }
+
     /// Whether its configuration could be decoded.
     pub fn is_whole(&self) -> bool {
         self.config.as_ref().is_some_and(Partly::is_whole)

@@ -4,6 +4,11 @@ use std::path::{Path, PathBuf};
 
 use portcullis_plugin::{Secret, SecretSource};
 
+use crate::files;
+
+/// The longest secret that a file may hold. The longest keys have some 13 KB.
+const MAX_SECRET_BYTES: usize = 1 << 20;
+
 /// Reads secrets and files for one run.
 #[derive(Clone, Debug)]
 pub struct Secrets {
@@ -51,7 +56,7 @@ impl Secrets {
 
     /// A secret's file, without the one newline that editors put at the end.
     fn file(&self, path: &Path) -> Result<Secret, String> {
-        let mut bytes = std::fs::read(path).map_err(|error| format!("`{}`: {error}", path.display()))?;
+        let mut bytes = files::read(path, MAX_SECRET_BYTES)?;
         if bytes.ends_with(b"\n") {
             bytes.pop();
         }

@@ -56,6 +56,7 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
             Found::Granted(identity) => {
                 let (now, address) = (cx.now(), cx.address());
                 identity.credentials.iter().for_each(|credential| credential.usage.record(now, address));
+                alternative.iter().for_each(|part| part.metrics.decided(AuthOutcome::Granted, None));
                 trail.granted(alternative, &identity);
                 return Decision::Granted(identity, Some(number));
             }
@@ -134,10 +135,8 @@ async fn one(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut 
     };
     match answer {
         Ok(Authentication::Granted(identity)) => match objection(&identity, cx) {
-            None => {
-                count(AuthOutcome::Granted, None);
-                Found::Granted(identity)
-            }
+            // Counted once the other parts of its alternative have granted too.
+            None => Found::Granted(identity),
             Some(denial) => denied(denial, Some(identity), trail),
         },
         Ok(Authentication::Absent) => {
@@ -165,13 +164,13 @@ fn objection(identity: &Identity, cx: &RequestCx<'_>) -> Option<Denial> {
 /// All of several methods: each has to grant, and they have to agree on who it is.
 async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
     let mut parts: Vec<Arc<Identity>> = Vec::with_capacity(together.len());
-    let mut absent = 0;
+    let mut absent: Vec<&Arc<str>> = Vec::new();
     let mut denied: Option<Denial> = None;
     let mut failed = None;
     for authenticator in together {
         match one(authenticator, cx, trail).await {
             Found::Granted(identity) => parts.push(identity),
-            Found::Absent => absent += 1,
+            Found::Absent => absent.push(&authenticator.policy),
             // The least of them counts here. One that is no credential at all outweighs one that is known and not for
             // here: a caller who has half of what is asked for learns nothing about that half.
             Found::Denied(denial) if denied.as_ref().is_none_or(|first| denial.status < first.status) => {
@@ -187,18 +186,21 @@ async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Tra
     if let Some(denial) = denied {
         return Found::Denied(denial);
     }
-    if absent == together.len() {
+    if absent.len() == together.len() {
         return Found::Absent;
     }
-    if absent > 0 {
+    if !absent.is_empty() {
         // One was sent and the other was not: something was tried, so it is not the anonymous consumer's request.
-        trail.attempted(Attempted::denied(None, Reason::CredentialAbsent));
+        absent.iter().for_each(|policy| trail.attempted(Attempted::denied(Some(policy), Reason::CredentialAbsent)));
         return Found::Denied(Denial::unauthorized(Reason::CredentialAbsent));
     }
     match merge(&parts) {
         Some(identity) => Found::Granted(Arc::new(identity)),
         None => {
-            trail.attempted(Attempted::denied(None, Reason::IdentityConflict));
+            for authenticator in together {
+                authenticator.metrics.decided(AuthOutcome::Denied, Some(Reason::IdentityConflict));
+                trail.attempted(Attempted::denied(Some(&authenticator.policy), Reason::IdentityConflict));
+            }
             Found::Denied(Denial::forbidden(Reason::IdentityConflict))
         }
     }

@@ -9,7 +9,7 @@ use http::HeaderName;
 use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
-    Fixed, Listener, Snapshot,
+    Fixed, Listener, Snapshot, asked,
     instance::Instance,
     mentions,
     route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
@@ -18,9 +18,8 @@ use super::{
 use crate::{
     config::{
         Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, Report, RouteDraft,
-        TlsDraft, file,
     },
-    proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
+    proxy::{client_address::ClientAddress, held_body::Room, identity_headers::IdentityHeaders},
     services::Services,
     tls::Tls,
     upstream::{Upstream, tls::SystemAuthorities},
@@ -52,6 +51,7 @@ pub fn compile(
     };
     refuse_overlaps(&configuration, problems);
     mentions::check(&configuration, &instances, problems);
+    asked::check(&configuration, &instances, problems);
     let listeners = listeners(&configuration, services, problems);
     let settings = Arc::new(settings(&configuration, &instances, listeners, problems));
     let built = Built {
@@ -170,7 +170,8 @@ fn instances(
     problems: &mut Problems,
 ) -> Vec<Option<Arc<Instance>>> {
     let opened = opened(configuration);
-    let Configuration { policies, credentials: drafts, secrets, .. } = configuration;
+    let Configuration { policies, credentials: drafts, secrets, server, .. } = configuration;
+    let max_held_body_bytes = Room::largest_part(server.max_held_body_bytes.get());
     let built = policies.iter_mut().zip(opened).map(|(policy, opened)| {
         let of_credentials = opened.iter().map(|index| drafts[*index].fingerprint);
         let fingerprint = Fingerprint::all(std::iter::once(policy.fingerprint).chain(of_credentials));
@@ -187,7 +188,8 @@ fn instances(
         let mut report = |entry: usize, field: &str, text: String, problems: &mut Problems| {
             drafts[opened[entry]].location.problem(problems, field, text);
         };
-        Instance::build(policy, fingerprint, &entries, &mut report, secrets, services, problems).map(Arc::new)
+        let (report, limit) = (&mut report, max_held_body_bytes);
+        Instance::build(policy, fingerprint, &entries, report, secrets, services, limit, problems).map(Arc::new)
     });
     built.collect()
 }
@@ -382,7 +384,6 @@ impl Built<'_, '_> {
                 hidden.merge(hook.hidden());
                 if hook.needs_certificate() {
                     needs_certificate = true;
-                    self.warn_unasked(plugin, &policy.key, problems);
                 }
                 pipeline.add(&name, &instance.hooks);
             }
@@ -399,18 +400,6 @@ impl Built<'_, '_> {
             Some(name) => Some(Arc::new(Identity::anonymous(self.configuration.consumers.get(&name.text)?))),
         };
         is_whole.then(|| Some(Auth { needs_certificate, alternatives: alternatives.into(), anonymous, hidden }))
-    }
-
-    /// A policy that goes by certificates which nobody is asked for lets nobody in, and looks as if it did.
-    fn warn_unasked(&self, plugin: &PluginUse, policy: &str, problems: &mut Problems) {
-        let asked = |clients: &file::Clients| clients.client_auth != file::ClientAuth::Off;
-        let asks =
-            |tls: &TlsDraft<'_>| asked(&tls.clients.file) || tls.names.iter().any(|(_, clients)| asked(&clients.file));
-        if !self.configuration.listeners.iter().filter_map(|listener| listener.tls.as_ref()).any(asks) {
-            let text =
-                format!("`{policy}` goes by client certificates, and no listener asks for one: see `client_auth`");
-            problems.warn(plugin.location.file, plugin.location.span.clone(), plugin.location.path.clone(), text);
-        }
     }
 
     /// Of a route with all that it uses.

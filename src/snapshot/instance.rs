@@ -10,15 +10,20 @@ use std::{
 
 use parking_lot::Mutex;
 use portcullis_plugin::{
-    Background, BuildCx, BuildEnv, BuildError, Counter, CredentialEntry, Hooks, Secret, SecretSource, Store,
+    Background, BuildCx, BuildEnv, BuildError, Counter, CredentialEntry, Ends, Hooks, Secret, SecretSource, Store,
+    UnixTime,
 };
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     config::{Fingerprint, PolicyDraft, Problems, Secrets},
+    files,
     services::Services,
     telemetry::metrics::CounterKey,
 };
+
+/// The largest file that a policy reads: a CRL of a large CA has some MB.
+const MAX_FILE_BYTES: usize = 64 << 20;
 
 /// A built policy.
 pub struct Instance {
@@ -28,6 +33,8 @@ pub struct Instance {
     pub fingerprint: Fingerprint,
     /// Which counters it has among the metrics.
     pub counters: Vec<CounterKey>,
+    /// What it goes by and when that ends.
+    pub ends: Vec<(Ends, UnixTime)>,
     read: Vec<(Read, Fingerprint)>,
     work: Mutex<Work>,
 }
@@ -60,6 +67,7 @@ impl Instance {
         report: &mut dyn FnMut(usize, &str, String, &mut Problems),
         secrets: &Secrets,
         services: &Services,
+        max_held_body_bytes: usize,
         problems: &mut Problems,
     ) -> Option<Self> {
         let (config, partly) = draft.config.take()?.split();
@@ -68,9 +76,11 @@ impl Instance {
             credentials,
             secrets,
             services,
+            max_held_body_bytes,
             read: Vec::new(),
             work: Work::default(),
             counters: Vec::new(),
+            ends: Vec::new(),
             wrong: Vec::new(),
             faults: Vec::new(),
         };
@@ -79,7 +89,7 @@ impl Instance {
         let build = AssertUnwindSafe(|| (draft.kind.build)(config, &mut BuildCx::new(&mut env)));
         let built =
             catch_unwind(build).unwrap_or_else(|_| Err(BuildError::new("", "the plugin panicked: a bug in it")));
-        let Env { read, work, counters, wrong, faults, .. } = env;
+        let Env { read, work, counters, ends, wrong, faults, .. } = env;
         if !partly.is_whole() {
             // It was built for what more there is to say, and is thrown away. Of credentials nothing can be said: what
             // they have to be may stand in the part that is wrong.
@@ -91,7 +101,7 @@ impl Instance {
         wrong.into_iter().for_each(|(index, field, text)| report(index, &field, text, problems));
         faults.into_iter().for_each(|text| draft.problem(problems, "", text));
         match built {
-            Ok(hooks) => is_whole.then(|| Self { hooks, fingerprint, counters, read, work: Mutex::new(work) }),
+            Ok(hooks) => is_whole.then(|| Self { hooks, fingerprint, counters, ends, read, work: Mutex::new(work) }),
             Err(error) => {
                 error.problems.into_iter().for_each(|(field, text)| draft.problem(problems, &field, text));
                 None
@@ -103,7 +113,7 @@ impl Instance {
     pub fn is_current(&self, secrets: &Secrets) -> bool {
         self.read.iter().all(|(read, then)| {
             let now = match read {
-                Read::File(path) => std::fs::read(path).ok().map(|bytes| Fingerprint::of_bytes(&bytes)),
+                Read::File(path) => files::read(path, MAX_FILE_BYTES).ok().map(|bytes| Fingerprint::of_bytes(&bytes)),
                 Read::Secret(source) => secrets.read(source).ok().map(|secret| Fingerprint::of_bytes(secret.expose())),
             };
             now == Some(*then)
@@ -130,9 +140,11 @@ struct Env<'e> {
     credentials: &'e [CredentialEntry],
     secrets: &'e Secrets,
     services: &'e Services,
+    max_held_body_bytes: usize,
     read: Vec<(Read, Fingerprint)>,
     work: Work,
     counters: Vec<CounterKey>,
+    ends: Vec<(Ends, UnixTime)>,
     wrong: Vec<(usize, String, String)>,
     /// What is wrong with the plugin rather than with what it was given.
     faults: Vec<String>,
@@ -153,7 +165,7 @@ impl BuildEnv for Env<'_> {
 
     fn read_file(&mut self, path: &Path) -> Result<Vec<u8>, String> {
         let path = self.secrets.path(path);
-        let bytes = std::fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
+        let bytes = files::read(&path, MAX_FILE_BYTES)?;
         self.read.push((Read::File(path), Fingerprint::of_bytes(&bytes)));
         Ok(bytes)
     }
@@ -196,5 +208,13 @@ impl BuildEnv for Env<'_> {
                 Counter::default()
             }
         }
+    }
+
+    fn ends(&mut self, what: Ends, at: UnixTime) {
+        self.ends.push((what, at));
+    }
+
+    fn max_held_body_bytes(&self) -> usize {
+        self.max_held_body_bytes
     }
 }

@@ -7,8 +7,9 @@ use portcullis_x509::{CRL_MAX_BYTES, Crl, CrlPolicy, Trust};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    certificates::{self, CERTIFICATES_MAX_BYTES},
+    certificates::CERTIFICATES_MAX_BYTES,
     config::{ClientsDraft, Problems, Secrets, file},
+    files,
 };
 
 /// How many certificates may stand between a client's and its CA's, unless the file says otherwise.
@@ -74,7 +75,7 @@ fn read<T, E: Display>(
     let mut found = Vec::new();
     for file in &files.0 {
         let path = secrets.path(file);
-        let bytes = certificates::read(&path, max_bytes)?;
+        let bytes = files::read(&path, max_bytes)?;
         found.extend(parse(&bytes).map_err(|why| format!("`{}` {why}", path.display()))?);
     }
     Ok(found)

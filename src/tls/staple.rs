@@ -15,7 +15,7 @@ use openssl::{
 };
 use portcullis_plugin::UnixTime;
 
-use crate::certificates;
+use crate::files;
 
 /// The most that is read of a response. They have 500 bytes, or 3000 with the certificate of who made them.
 const OCSP_MAX_BYTES: usize = 64 << 10;
@@ -39,7 +39,7 @@ impl Clone for Staple {
 
 impl Staple {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let der = certificates::read(path, OCSP_MAX_BYTES)?;
+        let der = files::read(path, OCSP_MAX_BYTES)?;
         OcspResponse::from_der(&der).map_err(|_| format!("`{}` is not an OCSP response (DER)", path.display()))?;
         Ok(Self { der, looked_until: AtomicI64::new(0) })
     }

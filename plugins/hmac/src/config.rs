@@ -47,7 +47,7 @@ pub struct Config {
 }
 
 /// The largest body that is read, in bytes, unless the policy says.
-pub(crate) const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
+const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The most that a policy may say there.
 pub(crate) const BODY_MAX_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -118,8 +118,8 @@ impl Config {
 }
 
 impl Config {
-    /// Reports what does not go with the scheme, or is out of bounds.
-    pub(crate) fn check(&self, has_time: bool, problems: &mut Problems) {
+    /// Reports what does not go with the scheme, or is out of bounds. There is `room` for so much of a body.
+    pub(crate) fn check(&self, has_time: bool, room: usize, problems: &mut Problems) {
         let mut wrong = |field: &str, why: &str| problems.push((field.to_owned(), why.to_owned()));
         let timed = [
             ("window", self.window.is_some()),
@@ -143,6 +143,18 @@ impl Config {
         if self.max_body_bytes.is_some_and(|bytes| !(1..=BODY_MAX_BYTES_MAX).contains(&bytes)) {
             wrong("max_body_bytes", "is not between 1 and 268435456 (256 MiB)");
         }
+        let most = self.max_body_bytes();
+        if most > room {
+            let text = format!(
+                "is {most}, and there is room for {room} bytes of a body at most: half of `server.max_held_body_bytes`"
+            );
+            wrong("max_body_bytes", &text);
+        }
+    }
+
+    /// The largest body that is read.
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.max_body_bytes.unwrap_or(BODY_MAX_BYTES)
     }
 
     /// The window and the skew.

@@ -74,7 +74,8 @@ impl Plugin for Hmac {
     fn build(mut config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
         let mut problems = config::Problems::new();
         let scheme = config.build_scheme(&mut problems);
-        config.check(scheme.as_ref().is_none_or(|scheme| scheme.has_time()), &mut problems);
+        let has_time = scheme.as_ref().is_none_or(|scheme| scheme.has_time());
+        config.check(has_time, cx.max_held_body_bytes(), &mut problems);
         let attempts = Attempts::new(config.attempts, cx).map_err(|error| problems.extend(error.problems));
         match (scheme, attempts) {
             (Some(scheme), Ok(attempts)) if problems.is_empty() => {

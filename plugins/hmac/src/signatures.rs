@@ -21,7 +21,7 @@ use portcullis_plugin::{
 use crate::{
     body::BodyDigest,
     clock::Clock,
-    config::{BODY_MAX_BYTES, BodyRule, Config, Replay},
+    config::{BodyRule, Config, Replay},
     keyring::{Keyring, KnownKey},
     replay::{self, Seen},
     scheme::{BodyUse, Claim, Reading, Scheme, SignedRequest, Wrong},
@@ -105,7 +105,7 @@ impl Signatures {
             clock: config.clock(),
             seen: is_kept.then(|| Seen(cx.store())),
             body: config.body,
-            max_body_bytes: config.max_body_bytes.unwrap_or(BODY_MAX_BYTES),
+            max_body_bytes: config.max_body_bytes(),
             attempts: attempts.for_bodies(),
             challenge: scheme.challenge(),
             hidden: if config.keep_credential { Places::default() } else { scheme.places() },

@@ -305,6 +305,18 @@ fn pitfall_33_what_cannot_be_read_is_not_let_through() {
 }
 
 #[test]
+fn a_body_for_which_there_is_never_room_is_an_error_of_the_configuration() {
+    let refused = |toml, room| {
+        let mut build = build();
+        build.max_held_body_bytes = Some(room);
+        build.plugin::<Hmac>(config(toml)).err().map(|error| error.problems).unwrap_or_default()
+    };
+    assert_eq!(refused("max_body_bytes = 1000", 1000), []);
+    let text = "is 8388608, and there is room for 999 bytes of a body at most: half of `server.max_held_body_bytes`";
+    assert_eq!(refused("", 999), [("max_body_bytes".to_owned(), text.to_owned())]);
+}
+
+#[test]
 fn pitfall_33_a_body_without_a_length_is_held_until_it_is_verified() {
     let hook = hook("");
     let (mut request, signer) = with_body("x");

@@ -45,7 +45,7 @@ pub use config::{Config, ConsumerRule, CrlRule, Files, FromHeader, HandedOn, Hol
 pub use names::{CnPattern, Dn, DnsPattern, Email, Fingerprint, Serial, SpiffePath, TrustDomain, Uri};
 pub use ocsp::{OcspConfig, OnFailure};
 
-use portcullis_plugin::{BuildCx, BuildError, Hooks, Plugin, UnixTime};
+use portcullis_plugin::{BuildCx, BuildError, Ends, Hooks, Plugin, UnixTime};
 use portcullis_x509::{Crl, CrlPolicy, Trust, certificates};
 
 use crate::{consumers::Consumers, ocsp::Ocsp, policy::Policy};
@@ -110,7 +110,10 @@ fn trust(config: &Config, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Opti
         let field = if why.is_about_crls() { "crl" } else { "ca" };
         problems.push((field.to_owned(), why.to_string()));
     });
-    Some(trust.ok()?.requiring_purpose(config.require_purpose))
+    let trust = trust.ok()?;
+    trust.ca_expiries().for_each(|(subject, at)| cx.ends(Ends::Certificate(subject.to_owned()), at));
+    trust.crls().for_each(|(issuer, at)| cx.ends(Ends::RevocationList(issuer.to_owned()), at));
+    Some(trust.requiring_purpose(config.require_purpose))
 }
 
 impl From<CrlRule> for CrlPolicy {

@@ -286,6 +286,10 @@ impl Authenticate for Policy {
         // The connection of a load balancer is its own, and made for whatever name it likes.
         self.from_header.is_none()
     }
+
+    fn believes_listeners(&self) -> bool {
+        self.trust.is_none()
+    }
 }
 
 /// Weighs a certificate by what the client sent: what is kept of it is about as much.

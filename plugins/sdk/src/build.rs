@@ -11,7 +11,7 @@ use serde::{
     de::{self, DeserializeOwned},
 };
 
-use crate::{BoxFuture, Counter, Credential, Hooks, Secret, SecretSource, Store};
+use crate::{BoxFuture, Counter, Credential, Hooks, Secret, SecretSource, Store, UnixTime};
 
 /// A kind of policy: a name, a typed configuration, and the hooks it takes part in.
 pub trait Plugin: 'static {
@@ -67,6 +67,15 @@ pub struct CredentialEntry {
 /// Background work: it is polled by the engine once the configuration is published, and dropped with it.
 pub type Background = BoxFuture<'static, ()>;
 
+/// Something that ends, and with it what a policy lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// The certificate of this subject: a CA, mostly.
+    Certificate(String),
+    /// The list of revoked certificates of this CA.
+    RevocationList(String),
+}
+
 /// What the engine gives a plugin while it is built. Tests have [`testing::Build`](crate::testing::Build).
 pub trait BuildEnv {
     /// The policy's name in the file; for an inline one, the route's name and its place.
@@ -94,6 +103,10 @@ pub trait BuildEnv {
     fn store(&self) -> Arc<dyn Store>;
     /// A counter among the gateway's metrics.
     fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter;
+    /// Tells of something that the policy goes by and that ends.
+    fn ends(&mut self, what: Ends, at: UnixTime);
+    /// The most of one request's body that there can be room for.
+    fn max_held_body_bytes(&self) -> usize;
 }
 
 /// What a plugin sees while it is built.
@@ -156,6 +169,17 @@ impl<'b> BuildCx<'b> {
     /// for ever: only what the configuration says may be one.
     pub fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         self.env.counter(name, help, labels)
+    }
+
+    /// Tells of something that the policy goes by and that ends at this moment: it is a gauge among the metrics.
+    pub fn ends(&mut self, what: Ends, at: UnixTime) {
+        self.env.ends(what, at);
+    }
+
+    /// The most that [`RequestCx::body`](crate::RequestCx::body) can give of one request, whatever limit it is called
+    /// with: one client may hold half of `server.max_held_body_bytes`.
+    pub fn max_held_body_bytes(&self) -> usize {
+        self.env.max_held_body_bytes()
     }
 
     /// Hands over work that is finished, if it takes no longer than 5 s, after everything is built and before the

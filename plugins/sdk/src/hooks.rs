@@ -234,6 +234,12 @@ pub trait Authenticate: Send + Sync {
     fn needs_certificate(&self) -> bool {
         false
     }
+
+    /// Whether it takes that certificate by the word of whatever CA the listener believes. Where listeners believe
+    /// different ones, whoever checks the configuration is warned.
+    fn believes_listeners(&self) -> bool {
+        false
+    }
 }
 
 /// Runs when it is known who is calling, and decides whether they may.

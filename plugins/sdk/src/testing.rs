@@ -23,8 +23,8 @@ use http::{HeaderName, HeaderValue, request::Parts};
 
 use crate::{
     Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert, Consumer, Counter,
-    Credential, CredentialEntry, CredentialLimits, Exchange, Hooks, Identity, LocalStore, Plugin, Reason, RequestCx,
-    Secret, SecretSource, Store, UnixTime, Usage,
+    Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Hooks, Identity, LocalStore, Plugin, Reason,
+    RequestCx, Secret, SecretSource, Store, UnixTime, Usage,
 };
 
 /// A request made by hand.
@@ -183,6 +183,10 @@ pub struct Build {
     pub before_publish: Vec<Background>,
     /// Counters, by `name{label=value,...}`.
     pub counters: HashMap<String, Counter>,
+    /// What it goes by and when that ends.
+    pub ends: Vec<(Ends, UnixTime)>,
+    /// The most of a body that there is room for; no limit unless changed.
+    pub max_held_body_bytes: Option<usize>,
 }
 
 impl Build {
@@ -264,5 +268,11 @@ impl BuildEnv for Build {
     fn counter(&mut self, name: &'static str, _: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         let labels = labels.iter().map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>().join(",");
         self.counters.entry(format!("{name}{{{labels}}}")).or_default().clone()
+    }
+    fn ends(&mut self, what: Ends, at: UnixTime) {
+        self.ends.push((what, at));
+    }
+    fn max_held_body_bytes(&self) -> usize {
+        self.max_held_body_bytes.unwrap_or(usize::MAX)
     }
 }

@@ -99,6 +99,8 @@ struct Outcome {
     retry_after: Option<Duration>,
     /// How many checks wait for the body.
     checks: usize,
+    /// What was counted of the policies' decisions: `result/reason`, and how often.
+    counted: Vec<(String, u64)>,
 }
 
 fn outcome(alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
@@ -127,7 +129,9 @@ fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&st
     let mut request = Request::get("/");
     let mut trail = Trail::of(&state, &settings, "test");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    match runtime.block_on(authenticate(&auth, &mut request.cx(), "realm", &mut trail)) {
+    let decision = runtime.block_on(authenticate(&auth, &mut request.cx(), "realm", &mut trail));
+    let counted = counted(&state.services.metrics.render());
+    match decision {
         Decision::Granted(identity, _) => Outcome {
             granted: Some(identity),
             status: 200,
@@ -135,6 +139,7 @@ fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&st
             challenges: vec![],
             retry_after: None,
             checks: state.holds.count(),
+            counted,
         },
         Decision::Refused(answer, reason) => Outcome {
             granted: None,
@@ -142,9 +147,22 @@ fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&st
             reason: Some(reason),
             retry_after: answer.retry_after,
             checks: state.holds.count(),
+            counted,
             challenges: answer.challenges.iter().map(|one| one.to_str().expect("text").to_owned()).collect(),
         },
     }
+}
+
+fn counted(metrics: &str) -> Vec<(String, u64)> {
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix("portcullis_authentications_total{"));
+    let counted = lines.filter_map(|line| {
+        let (labels, count) = line.rsplit_once("} ")?;
+        let of = |label| labels.split_once(label)?.1.split('"').next();
+        Some((format!("{}/{}", of("result=\"")?, of("reason=\"")?), count.parse().ok()?))
+    });
+    let mut counted: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
+    counted.sort();
+    counted
 }
 
 fn status(alternatives: &[&[Says]], anonymous: Option<&str>) -> (u16, Option<&'static str>) {
@@ -299,6 +317,18 @@ fn all_of_means_all_and_they_agree() {
     assert_eq!(status(&[denied], None), (401, Some("key_expired")));
     let failed: &[Says] = &[Says::Denied(Reason::KeyUnknown), Says::Fails];
     assert_eq!(status(&[failed], None), (503, Some("plugin_failed")));
+}
+
+#[test]
+fn what_is_proven_in_part_is_not_counted_as_granted() {
+    let counted = |alternatives: &[&[Says]]| outcome(alternatives, None).counted;
+    let count = |what: &str, count| (what.to_owned(), count);
+    let (key, other) = (Says::Granted(key("k", "acme", "")), Says::Granted(token("alice", "other", "")));
+    assert_eq!(counted(&[&[key.clone()]]), [count("granted/none", 1)]);
+    assert_eq!(counted(&[&[key.clone(), key.clone()]]), [count("granted/none", 2)], "each of both policies");
+    assert_eq!(counted(&[&[key.clone(), Says::Absent]]), [count("absent/none", 1)]);
+    assert_eq!(counted(&[&[key.clone(), Says::Denied(Reason::KeyUnknown)]]), [count("denied/key_unknown", 1)]);
+    assert_eq!(counted(&[&[key, other]]), [count("denied/identity_conflict", 2)]);
 }
 
 #[test]

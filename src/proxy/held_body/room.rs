@@ -38,6 +38,11 @@ impl Room {
     /// As much as `server.body_timeout` is unless said otherwise.
     pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 
+    /// The most that one body can take of a room of this size, when it has all of the room to itself.
+    pub const fn largest_part(max_bytes: usize) -> usize {
+        max_bytes / 2
+    }
+
     /// Nothing taken yet; what is taken shows in `used_bytes`.
     pub fn new(used_bytes: Arc<AtomicUsize>) -> Self {
         let room = Self {

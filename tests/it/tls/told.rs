@@ -19,12 +19,17 @@ auth = ["client-cert"]
 respond = { status = 204 }
 "#;
 
+/// The usual configuration, and a route for certificates, whose policy has these lines too.
+fn with_policy(lines: &str) -> String {
+    let open = super::GATEWAY.replace("paths = [\"/{*rest}\"]", "paths = [\"/{*rest}\"]\noverlap = \"accepted\"");
+    format!("{open}{}", MTLS.replace("use = \"mtls\"\n", &format!("use = \"mtls\"\n{lines}")))
+}
+
 /// A world whose listener asks for certificates of the same authority.
 async fn start() -> World {
     let ca = Authority::new("Root");
     let tls = format!("{CERTIFICATE}{CLIENTS}");
-    let toml = super::GATEWAY.replace("paths = [\"/{*rest}\"]", "paths = [\"/{*rest}\"]\noverlap = \"accepted\"");
-    let builder = configured(&ca, &tls).toml(&format!("{toml}{MTLS}"));
+    let builder = configured(&ca, &tls).toml(&with_policy(""));
     let builder = builder.file("clients.pem", ca.pem()).file("clients.crl", Crl::of(&ca).pem());
     World::with(ca, builder).await
 }
@@ -80,6 +85,59 @@ async fn metrics_tell_when_authorities_and_their_lists_end() {
     ] {
         assert!(metrics.contains(&series), "{series}\n{metrics}");
     }
+}
+
+#[tokio::test]
+async fn metrics_tell_when_what_a_policy_goes_by_ends() {
+    let (ca, partners) = (Authority::new("Root"), Authority::new("Partners"));
+    let own = "ca = \"partners.pem\"\ncrl = \"partners.crl\"\n";
+    let toml = with_policy(own);
+    let builder = configured(&ca, &format!("{CERTIFICATE}{CLIENTS}")).toml(&toml);
+    let builder = builder.file("clients.pem", ca.pem()).file("clients.crl", Crl::of(&ca).pem());
+    let builder = builder.file("partners.pem", partners.pem()).file("partners.crl", Crl::of(&partners).pem());
+    let world = World::with(ca, builder).await;
+    let metrics = async || Client::http1(world.gateway.admin()).get("/metrics").send().await.text();
+    let of_policy = [
+        "portcullis_certificate_expiry_timestamp_seconds{name=\"CN=Partners\"} ",
+        "portcullis_crl_next_update_timestamp_seconds{issuer=\"CN=Partners\"} ",
+    ];
+    let shown = metrics().await;
+    assert!(of_policy.iter().all(|series| shown.contains(series)), "{shown}");
+    // A policy that is kept is told of as before, and one that is gone is not.
+    world.gateway.rewrite(&format!("{}\n# changed\n", world.gateway.configuration()));
+    world.gateway.reload().await;
+    let shown = metrics().await;
+    assert!(of_policy.iter().all(|series| shown.contains(series)), "{shown}");
+    world.gateway.rewrite(&world.gateway.configuration().replace(own, ""));
+    world.gateway.reload().await;
+    let shown = metrics().await;
+    assert!(!of_policy.iter().any(|series| shown.contains(series)), "{shown}");
+}
+
+#[tokio::test]
+async fn a_policy_without_its_own_authorities_is_warned_of_listeners_that_believe_others() {
+    let ca = Authority::new("Root");
+    let partners =
+        "[listeners.tls.names.\"api.example.com\"]\nclient_auth = \"optional\"\nclient_ca = \"partners.pem\"\n";
+    let warned = async |clients: &str, policy: &str| {
+        let builder = configured(&ca, &format!("{CERTIFICATE}{clients}")).toml(&with_policy(policy));
+        let builder = builder.set("UPSTREAM", "127.0.0.1:9");
+        let builder = builder.file("clients.pem", ca.pem()).file("clients.crl", Crl::of(&ca).pem());
+        let checked = builder.file("partners.pem", ca.pem()).check().await;
+        assert_eq!(checked.code, 0, "{checked:?}");
+        checked.stderr
+    };
+    let text = "policies.client-cert (mtls): this has no `ca` of its own, and listeners believe different ones \
+                (`clients.pem`; `partners.pem`): each can name the others' clients";
+    let both = format!("{CLIENTS}{partners}");
+    assert!(warned(&both, "").await.contains(text), "{}", warned(&both, "").await);
+    assert!(!warned(&both, "ca = \"clients.pem\"\n").await.contains("of its own"));
+    assert!(!warned(CLIENTS, "").await.contains("of its own"));
+    let nobody_asks = warned("", "").await;
+    assert!(
+        nobody_asks.contains("client-cert (mtls): this goes by client certificates, and no listener"),
+        "{nobody_asks}"
+    );
 }
 
 #[tokio::test]
