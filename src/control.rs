@@ -22,7 +22,7 @@ pub use revoke::{Revoke, Revoked, Revoker};
 
 use crate::{
     config::Report,
-    reload::{Reloaded, Wish},
+    reload::{Of, Reloaded, Wish},
 };
 
 /// The longest request.
@@ -134,7 +134,7 @@ fn asked_to_reload(line: &str, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io
 
 fn reload(wishes: &mpsc::Sender<Wish>) -> io::Result<Reloaded> {
     let (answer, waits) = mpsc::channel();
-    wishes.send(Wish::File(Some(answer))).map_err(io::Error::other)?;
+    wishes.send(Wish { of: Of::File, waits: Some(answer) }).map_err(io::Error::other)?;
     waits.recv_timeout(RELOAD_TIMEOUT).map_err(io::Error::other)
 }
 

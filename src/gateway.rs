@@ -31,7 +31,7 @@ use crate::{
     control::{self, Control, Revoker},
     front::{Entrance, Front, Open},
     registry::Registry,
-    reload::{self, Reloaded, Reloader, Wish},
+    reload::{self, Of, Reloaded, Reloader, Wish},
     services::Services,
     signals::{self, Signal},
     snapshot::Snapshot,
@@ -193,7 +193,7 @@ impl Started {
         main.block_on(async {
             let limit = loop {
                 match signals.recv().await {
-                    Some(Signal::Reload) => drop(self.wishes.send(Wish::File(None))),
+                    Some(Signal::Reload) => drop(self.wishes.send(Wish { of: Of::File, waits: None })),
                     Some(Signal::Stop) => break self.drain_timeout,
                     Some(Signal::Interrupt) | None => break self.drain_timeout.min(INTERRUPT_DRAIN),
                 }

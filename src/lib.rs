@@ -15,6 +15,7 @@
 //! - [`registry`], [`builtin`]: which plugins there are.
 //! - [`snapshot`]: routes, router, pipelines: a compiled configuration.
 //! - [`front`]: a connection before Pingora: limits, TLS, the HTTP/1 head read and checked.
+//! - [`files`]: what the configuration names, read within bounds.
 //! - [`certificates`]: the gateway's own, as files have them.
 //! - [`tls`]: which of them a client sees, who is asked for one, and what is known of a connection.
 //! - [`canonical`]: the one path that is matched, authorised and forwarded.

@@ -134,7 +134,9 @@ fn with_cx<T>(session: &mut Session, state: &RequestState, route: &Route, f: imp
 fn refused(state: &mut RequestState, refusal: &Refusal) -> Box<Error> {
     state.reason = Some(refusal.reason);
     audit::refused_late(state, refusal.reason);
-    Error::new_down(ErrorType::HTTPStatus(Problem::from(refusal.status).status().as_u16()))
+    let problem = Problem::from(refusal.status);
+    state.late_answer = Some(Box::new(Answer { retry_after: refusal.retry_after, ..problem.into() }));
+    Error::new_down(ErrorType::HTTPStatus(problem.status().as_u16()))
 }
 
 fn plugin_failed(state: &mut RequestState, why: impl std::fmt::Display) -> Box<Error> {
@@ -286,6 +288,8 @@ impl ProxyHttp for Proxy {
             // Frames come when they come: what holds for a request's body does not hold for them.
             let silence = state.upstream.as_ref().map(|(upstream, _)| upstream.read_timeout);
             session.set_read_timeout(silence);
+            // Nor are they a body: of the client's frames filters see nothing, and so of neither side's.
+            state.bodies.clear();
         }
         self.edit_response(session, state, head)?;
         state.secure(head)?;
@@ -389,7 +393,8 @@ impl ProxyHttp for Proxy {
             Some(_) if has_begun => 0,
             Some(problem) => {
                 session.set_keepalive(None);
-                let sent = self.refuse(session, state, &problem.into()).await;
+                let answer = state.late_answer.take().map_or_else(|| problem.into(), |answer| *answer);
+                let sent = self.refuse(session, state, &answer).await;
                 if sent.is_ok() { problem.status().as_u16() } else { 0 }
             }
         };

@@ -4,6 +4,7 @@
 //! one atomic store; requests in flight keep what they began with.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     time::{Duration, Instant, SystemTime},
@@ -85,11 +86,20 @@ pub struct Reloaded {
 }
 
 /// Somebody wants a reload.
-pub enum Wish {
-    /// Of the file; whoever waits for it is told what came of it.
-    File(Option<mpsc::Sender<Reloaded>>),
-    /// Of the files that the configuration which serves names, by what it says of them.
-    Certificates,
+pub struct Wish {
+    /// Of what.
+    pub of: Of,
+    /// Whoever waits for it is told what came of it.
+    pub waits: Option<mpsc::Sender<Reloaded>>,
+}
+
+/// What is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The configuration, and all that it names.
+    File,
+    /// All that the configuration which serves names, and not the configuration itself.
+    Named,
 }
 
 /// Carries out reloads, one at a time.
@@ -112,15 +122,22 @@ impl Reloader {
     pub fn run(self, wishes: &mpsc::Receiver<Wish>) {
         while let Ok(wish) = wishes.recv() {
             let wishes: Vec<_> = std::iter::once(wish).chain(wishes.try_iter()).collect();
-            let is_of_file = wishes.iter().any(|wish| matches!(wish, Wish::File(_)));
-            let reloaded = self.reload(is_of_file);
-            let waiting = wishes.into_iter().filter_map(|wish| match wish {
-                Wish::File(waits) => waits,
-                Wish::Certificates => None,
-            });
+            let is_of_file = wishes.iter().any(|wish| wish.of == Of::File);
+            let reloaded = self.reload_or_refuse(is_of_file);
             // Who stopped waiting needs no answer.
-            waiting.for_each(|waits| drop(waits.send(reloaded.clone())));
+            wishes.into_iter().filter_map(|wish| wish.waits).for_each(|waits| drop(waits.send(reloaded.clone())));
         }
+    }
+
+    /// A panic is a bug of ours. It refuses the configuration like any other fault, and this thread lives on to take the
+    /// next one: without it every later reload would be lost without a word.
+    fn reload_or_refuse(&self, is_of_file: bool) -> Reloaded {
+        catch_unwind(AssertUnwindSafe(|| self.reload(is_of_file))).unwrap_or_else(|_| {
+            let why = "the gateway panicked while it took this over: a bug in it, please report it";
+            let refused = self.refuse(&self.current.load_full(), Report::of_file(&self.path, why));
+            systemd::ready(&refused);
+            refused
+        })
     }
 
     /// Takes the file as it is now, or what it said when it was last taken; or leaves everything as it was.
@@ -157,11 +174,7 @@ impl Reloader {
         self.services.output.note(&Note {
             level: Level::Info,
             event: "reload",
-            message: if is_of_file {
-                "the configuration was taken"
-            } else {
-                "certificate files that changed were taken"
-            },
+            message: if is_of_file { "the configuration was taken" } else { "files that changed were taken" },
             fields: &[
                 ("generation", Value::Number(snapshot.generation)),
                 ("routes", Value::Number(snapshot.routes.len() as u64)),

@@ -48,6 +48,8 @@ pub struct Upstream {
 pub struct Target {
     /// As the file has it.
     pub address: Arc<str>,
+    /// Where that is, if names were looked up.
+    at: Option<SocketAddr>,
     peer: HttpPeer,
     /// Of one that is spoken to over TLS.
     verifier: Option<Arc<Verifier>>,
@@ -105,6 +107,11 @@ impl Upstream {
         &self.targets[usize::from(self.turns[turn])]
     }
 
+    /// Where its targets are, as far as their names were looked up.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.targets.iter().filter_map(|target| target.at)
+    }
+
     /// How many different targets there are to try.
     pub fn len(&self) -> usize {
         self.targets.len()
@@ -119,6 +126,7 @@ impl Upstream {
 impl Target {
     fn prepare(address: &str, file: &file::Upstream, tls: Option<&Tls>, may_resolve: bool) -> Result<Self, String> {
         let at = resolve(address, may_resolve)?;
+        let known = may_resolve.then_some(at);
         let (mut peer, verifier) = match tls {
             None => (HttpPeer::new(at, false, String::new()), None),
             Some(tls) => {
@@ -131,7 +139,7 @@ impl Target {
             peer.options.alpn = ALPN::H2;
         }
         hold_to(&mut peer, file);
-        Ok(Self { address: address.into(), peer, verifier })
+        Ok(Self { address: address.into(), at: known, peer, verifier })
     }
 
     /// The peer to connect to, for one request, and what came of its handshake.

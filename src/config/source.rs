@@ -5,9 +5,10 @@ use super::{
     node::Node,
     problem::{Problems, Report},
 };
+use crate::files;
 
 /// The largest file that is read as configuration.
-pub const MAX_FILE_BYTES: u64 = 256 << 20;
+pub const MAX_FILE_BYTES: usize = 256 << 20;
 
 /// One file of a configuration.
 #[derive(Debug)]
@@ -24,12 +25,7 @@ impl Source {
     /// # Errors
     /// Why it cannot be read, in words: absent, too large, not UTF-8.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-        if length > MAX_FILE_BYTES {
-            return Err(format!("the file has {length} bytes, more than {MAX_FILE_BYTES}"));
-        }
-        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        let text = String::from_utf8(bytes)
+        let text = String::from_utf8(files::contents(path, MAX_FILE_BYTES)?)
             .map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))?;
         Ok(Self { path: path.to_owned(), text })
     }

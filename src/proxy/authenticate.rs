@@ -39,6 +39,7 @@ enum Found {
 pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trail: &mut Trail<'_>) -> Decision {
     let mut failure = None;
     let mut denied: Option<Denial> = None;
+    // Of all that were asked, in the order of the file.
     let mut attempts: Vec<Attempt> = Vec::new();
     let holds = trail.holds();
     // What guards asked for stays, whoever grants.
@@ -49,8 +50,8 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
             holds.truncate(held_before);
         }
         let found = match &**alternative {
-            [only] => one(only, cx, trail).await,
-            together => all(together, cx, trail).await,
+            [only] => one(only, cx, trail, &mut attempts).await,
+            together => all(together, cx, trail, &mut attempts).await,
         };
         match found {
             Found::Granted(identity) => {
@@ -60,17 +61,11 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
                 trail.granted(alternative, &identity);
                 return Decision::Granted(identity, Some(number));
             }
-            Found::Absent => attempts.push(Attempt::Absent),
-            Found::Denied(denial) => {
-                attempts.push(Attempt::Denied(denial.reason));
-                if denied.as_ref().is_none_or(|first| first.status < denial.status) {
-                    denied = Some(denial);
-                }
+            Found::Denied(denial) if denied.as_ref().is_none_or(|first| first.status < denial.status) => {
+                denied = Some(denial);
             }
-            Found::Failed(why) => {
-                attempts.push(Attempt::Absent);
-                failure.get_or_insert(why);
-            }
+            Found::Absent | Found::Denied(_) => {}
+            Found::Failed(why) => _ = failure.get_or_insert(why),
         }
     }
     if failure.is_none() && denied.is_none() {
@@ -102,28 +97,43 @@ pub fn disproved(auth: &Auth, by: Option<usize>, reason: Reason, realm: &str, tr
         authenticator.metrics.decided(AuthOutcome::Denied, Some(reason));
         trail.attempted(Attempted::denied(Some(&authenticator.policy), reason));
     }
-    let denied = |number| if by == Some(number) { Attempt::Denied(reason) } else { Attempt::Absent };
-    let attempts: Vec<_> = (0..auth.alternatives.len()).map(denied).collect();
+    let said = |number| if by == Some(number) { Attempt::Denied(reason) } else { Attempt::Absent };
+    let numbers = auth.alternatives.iter().enumerate();
+    let attempts: Vec<_> = numbers.flat_map(|(number, parts)| parts.iter().map(move |_| said(number))).collect();
     trail.refused();
     Answer { challenges: challenges(auth, &attempts, realm), ..Problem::Unauthenticated.into() }
 }
 
-/// One `WWW-Authenticate` for each way in; the same way twice is told once.
+/// One `WWW-Authenticate` for each way in; the same way twice is told once. Each says what became of its own credential:
+/// who sent a good token and no key must not be told to get another token (RFC 6750 section 3.1).
 fn challenges(auth: &Auth, attempts: &[Attempt], realm: &str) -> Vec<HeaderValue> {
     let mut challenges: Vec<HeaderValue> = Vec::new();
-    for (alternative, attempt) in auth.alternatives.iter().zip(attempts) {
-        for authenticator in alternative {
-            let value = authenticator.hook.challenge(*attempt).and_then(|wanted| challenge(&wanted, realm));
-            if let Some(value) = value.filter(|value| !challenges.contains(value)) {
-                challenges.push(value);
-            }
+    for (authenticator, attempt) in auth.alternatives.iter().flatten().zip(attempts) {
+        let value = authenticator.hook.challenge(*attempt).and_then(|wanted| challenge(&wanted, realm));
+        if let Some(value) = value.filter(|value| !challenges.contains(value)) {
+            challenges.push(value);
         }
     }
     challenges
 }
 
-/// Asks one authenticator, and checks what holds for credentials of every kind.
-async fn one(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
+/// Asks one authenticator, and checks what holds for credentials of every kind. What it is to be challenged with, should
+/// the request be refused, is added to `attempts`.
+async fn one(
+    authenticator: &Authenticator,
+    cx: &mut RequestCx<'_>,
+    trail: &mut Trail<'_>,
+    attempts: &mut Vec<Attempt>,
+) -> Found {
+    let found = ask(authenticator, cx, trail).await;
+    attempts.push(match &found {
+        Found::Denied(denial) => Attempt::Denied(denial.reason),
+        Found::Granted(_) | Found::Absent | Found::Failed(_) => Attempt::Absent,
+    });
+    found
+}
+
+async fn ask(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
     let answer = authenticator.hook.authenticate(cx).get().await;
     let policy = Some(&authenticator.policy);
     let count = |outcome, reason| authenticator.metrics.decided(outcome, reason);
@@ -162,13 +172,18 @@ fn objection(identity: &Identity, cx: &RequestCx<'_>) -> Option<Denial> {
 }
 
 /// All of several methods: each has to grant, and they have to agree on who it is.
-async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
+async fn all(
+    together: &[Authenticator],
+    cx: &mut RequestCx<'_>,
+    trail: &mut Trail<'_>,
+    attempts: &mut Vec<Attempt>,
+) -> Found {
     let mut parts: Vec<Arc<Identity>> = Vec::with_capacity(together.len());
     let mut absent: Vec<&Arc<str>> = Vec::new();
     let mut denied: Option<Denial> = None;
     let mut failed = None;
     for authenticator in together {
-        match one(authenticator, cx, trail).await {
+        match one(authenticator, cx, trail, attempts).await {
             Found::Granted(identity) => parts.push(identity),
             Found::Absent => absent.push(&authenticator.policy),
             // The least of them counts here. One that is no credential at all outweighs one that is known and not for

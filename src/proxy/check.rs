@@ -173,8 +173,8 @@ fn identify(snapshot: &Snapshot, session: &Session, state: &mut RequestState) {
     }
     let entered = Entered::of(session.digest());
     let is_secured = entered.is_some_and(|entered| entered.secured.is_some());
-    let told = is_believed.then(|| headers.get("x-forwarded-proto")).flatten();
-    state.is_https = told.map_or(is_secured, |proto| proto.as_bytes() == b"https");
+    let told = is_believed.then(|| settings.client_address.says_https(headers)).flatten();
+    state.is_https = told.unwrap_or(is_secured);
     if is_secured {
         let listener = entered.and_then(|entered| settings.listeners.get(entered.listener));
         state.hsts = listener.and_then(|listener| listener.hsts.clone());

@@ -16,6 +16,8 @@ pub struct ClientAddress {
     sends_forwarded: bool,
 }
 
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// The most entries of the header that are looked at, from the right.
 const MAX_HOPS: usize = 32;
 
@@ -67,12 +69,22 @@ impl ClientAddress {
                 None => false,
             };
             let entry =
-                if *header == header::FORWARDED { forwarded_for(entry) } else { std::str::from_utf8(entry).ok() };
+                if *header == header::FORWARDED { forwarded(entry, "for") } else { std::str::from_utf8(entry).ok() };
             let (true, Some(address)) = (believes, entry.and_then(address)) else { break };
             hops.insert(0, client);
             client = address;
         }
         (client, hops)
+    }
+
+    /// Whether a believed peer says that the client spoke TLS, in the header that names the client or in the one beside
+    /// it. As with addresses the last word is the peer's own; what stands before it may be anybody's.
+    pub fn says_https(&self, headers: &HeaderMap) -> Option<bool> {
+        let is_forwarded = self.header.as_ref().is_some_and(|header| *header == header::FORWARDED);
+        let name = if is_forwarded { header::FORWARDED } else { X_FORWARDED_PROTO };
+        let element = headers.get_all(name).iter().next_back()?.as_bytes().rsplit(|byte| *byte == b',').next()?;
+        let proto = if is_forwarded { forwarded(element, "proto") } else { std::str::from_utf8(element).ok() };
+        proto.map(|proto| proto.trim().eq_ignore_ascii_case("https"))
     }
 }
 
@@ -80,11 +92,11 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// The `for` parameter of one element of `Forwarded` (RFC 7239 section 4).
-fn forwarded_for(element: &[u8]) -> Option<&str> {
+/// A parameter of one element of `Forwarded` (RFC 7239 section 4).
+fn forwarded<'e>(element: &'e [u8], parameter: &str) -> Option<&'e str> {
     let element = std::str::from_utf8(element).ok()?;
     let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(parameter))?;
     Some(value.trim().trim_matches('"'))
 }
 

@@ -66,6 +66,8 @@ enum Content {
     Begun(Growing),
     /// All of it.
     Whole(Bytes),
+    /// This much was handed on, and more came behind it: no length can be said for another target.
+    Part(Bytes),
 }
 
 /// Why a body is lost: the request cannot be forwarded any more.
@@ -276,16 +278,17 @@ impl Held {
         if std::mem::replace(&mut self.is_handed_on, true) {
             return;
         }
-        let held = match std::mem::take(&mut self.content) {
+        let (held, is_whole) = match std::mem::take(&mut self.content) {
             Content::Untouched => return,
-            Content::Begun(growing) => Bytes::from_owner(growing),
-            Content::Whole(body) => body,
+            Content::Begun(growing) => (Bytes::from_owner(growing), false),
+            Content::Part(part) => (part, false),
+            Content::Whole(body) => (body, true),
         };
         let behind = piece.take().map(|piece| piece.slice(self.stand_in_bytes.min(piece.len())..)).unwrap_or_default();
         if !held.is_empty() || !behind.is_empty() {
             *piece = Some(if behind.is_empty() { held.clone() } else { [held.as_ref(), &behind].concat().into() });
         }
-        self.content = Content::Whole(held);
+        self.content = if is_whole { Content::Whole(held) } else { Content::Part(held) };
     }
 }
 

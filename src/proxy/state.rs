@@ -14,16 +14,14 @@ use portcullis_plugin::{BodyFilter, Identity, Outcome, Reason, UnixTime};
 
 use super::{
     held_body::{Held, Holds},
+    refusal::Answer,
     request_id::RequestId,
 };
 use crate::{
     front::{StreamEnd, StreamLife, current_life},
     services::Services,
     snapshot::{Route, route::RouteRecord},
-    telemetry::{
-        Access,
-        metrics::{NO_ROUTE, Phase},
-    },
+    telemetry::{Access, metrics::Phase},
     upstream::{Upstream, tls::Handshake},
 };
 
@@ -58,6 +56,8 @@ pub struct RequestState {
     pub identity: Option<Arc<Identity>>,
     /// Why the request was refused.
     pub reason: Option<Reason>,
+    /// The answer to a request that was refused while it was under way.
+    pub late_answer: Option<Box<Answer>>,
     /// What failed, for the log.
     pub error: Option<String>,
     /// Body filters of this request.
@@ -120,6 +120,7 @@ impl RequestState {
             record: None,
             identity: None,
             reason: None,
+            late_answer: None,
             error: None,
             bodies: Vec::new(),
             max_body_bytes: None,
@@ -209,7 +210,7 @@ impl RequestState {
         metrics.observe(Phase::Total, duration);
         match &self.record {
             Some(record) => record.metrics.answered(self.line.status),
-            None => metrics.route(NO_ROUTE).answered(self.line.status),
+            None => metrics.unrouted().answered(self.line.status),
         }
         self.observe(duration);
         if self.record.as_ref().is_none_or(|record| record.is_logged) {

@@ -1,8 +1,9 @@
 //! Certificate files that change by themselves: clients of certificate authorities (ACME, RFC 8555) write new ones and
 //! tell nobody.
 //!
-//! What is read again is the certificates and nothing else: the configuration stays the one that serves, whatever its
-//! file says by now. Somebody may be in the middle of editing it.
+//! The configuration itself is not read again: it stays the one that serves, whatever its file says by now. Somebody may
+//! be in the middle of editing it. What it names is, all of it: certificates are taken together with the files of policies
+//! and upstreams, whole or not at all.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -14,7 +15,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::Wish;
+use super::{Of, Reloaded, Wish};
 use crate::snapshot::{Snapshot, route::Settings};
 
 /// How often it is looked whether there is anything to look at.
@@ -26,11 +27,12 @@ const TICK: Duration = Duration::from_secs(1);
 type Likeness = Option<([u64; 3], [i64; 4])>;
 
 /// Looks at the files until nobody wants to hear of it. A change is told once the files are the same at two looks: a
-/// certificate and its key are written one after the other.
+/// certificate and its key are written one after the other. One that is refused is told again at the next look: what was
+/// wrong may have been something else, and nobody writes the certificate a second time for that.
 #[expect(clippy::disallowed_methods, reason = "this is the watch's own thread, and time is all that it waits for")]
 pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<Wish>) {
-    let mut told = likenesses(&current.load().settings);
-    let mut before = told.clone();
+    let mut taken = likenesses(&current.load().settings);
+    let mut before = taken.clone();
     let mut looked = Instant::now();
     loop {
         thread::sleep(TICK);
@@ -40,14 +42,21 @@ pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<Wish>) {
         }
         looked = Instant::now();
         let now = likenesses(&settings);
-        if now != told && now == before {
-            told.clone_from(&now);
-            if wishes.send(Wish::Certificates).is_err() {
-                return;
+        if now != taken && now == before {
+            let Some(reloaded) = told(wishes) else { return };
+            if reloaded.errors.is_empty() {
+                taken.clone_from(&now);
             }
         }
         before = now;
     }
+}
+
+/// What comes of it; `None`: nobody wants to hear of it.
+fn told(wishes: &mpsc::Sender<Wish>) -> Option<Reloaded> {
+    let (answer, waits) = mpsc::channel();
+    wishes.send(Wish { of: Of::Named, waits: Some(answer) }).ok()?;
+    waits.recv().ok()
 }
 
 /// The shortest time that a listener says.

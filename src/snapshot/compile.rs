@@ -49,7 +49,7 @@ pub fn compile(
             None
         }
     };
-    refuse_overlaps(&configuration, problems);
+    refuse_overlaps(&configuration, &upstreams, problems);
     mentions::check(&configuration, &instances, problems);
     asked::check(&configuration, &instances, problems);
     let listeners = listeners(&configuration, services, problems);
@@ -250,8 +250,12 @@ fn listeners(configuration: &Configuration<'_>, services: &Services, problems: &
 
 /// An open catch-all beside a protected route of the same servers is a way around it: any path that one forgot to
 /// protect, or that a server reads differently, goes through the open one. Two upstreams with a server in common count
-/// as one.
-fn refuse_overlaps(configuration: &Configuration<'_>, problems: &mut Problems) {
+/// as one, by whatever name they call it.
+fn refuse_overlaps(
+    configuration: &Configuration<'_>,
+    compiled: &BTreeMap<String, Arc<Upstream>>,
+    problems: &mut Problems,
+) {
     let routes = &configuration.routes;
     let mut by_upstream: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (number, route) in routes.iter().enumerate() {
@@ -259,10 +263,12 @@ fn refuse_overlaps(configuration: &Configuration<'_>, problems: &mut Problems) {
             by_upstream.entry(upstream).or_default().push(number);
         }
     }
-    let mut by_target: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut by_target: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for (name, upstream) in configuration.upstreams.iter().filter(|(name, _)| by_upstream.contains_key(name.as_str())) {
-        for target in &upstream.file.targets.0 {
-            by_target.entry(&target.get_ref().address).or_default().insert(name);
+        let named = upstream.file.targets.0.iter().map(|target| target.get_ref().address.to_ascii_lowercase());
+        let resolved = compiled.get(name).into_iter().flat_map(|upstream| upstream.addresses());
+        for place in named.chain(resolved.map(|address| address.to_string())) {
+            by_target.entry(place).or_default().insert(name);
         }
     }
     // Most upstreams have all their servers to themselves: what is one set of routes is looked at once.

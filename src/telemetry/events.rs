@@ -54,7 +54,7 @@ pub struct Access<'a> {
     pub address: IpAddr,
     /// The method.
     pub method: &'a str,
-    /// The host that was asked for, in canonical form.
+    /// The host that was asked for, as it was written.
     pub host: Option<&'a str>,
     /// The canonical path. A query is cut off, should there be one.
     pub path: &'a str,

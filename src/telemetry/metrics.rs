@@ -44,7 +44,7 @@ pub const NO_ROUTE: &str = "(none)";
 pub enum Phase {
     /// Everything that policies and plugins did before the request went on.
     Policy,
-    /// From the choice of an upstream to the end of its answer.
+    /// From the choice of an upstream to the head of its answer.
     Upstream,
     /// From the head to the last byte.
     Total,
@@ -90,6 +90,8 @@ pub struct Metrics {
     generation: AtomicU64,
     held_body_bytes: Arc<AtomicUsize>,
     routes: Named<RouteMetrics>,
+    /// Of requests that matched none; it is one of them.
+    unrouted: Arc<RouteMetrics>,
     policies: Named<AuthMetrics>,
     upstreams: Named<UpstreamMetrics>,
     listeners: Named<HandshakeMetrics>,
@@ -105,7 +107,8 @@ impl Metrics {
     /// Nothing counted yet. `version` is that of the gateway, `connections` the number that are open, and
     /// `log_lines_dropped` what [`Output::dropped`](super::Output::dropped) says.
     pub fn new(version: impl Into<String>, connections: Source, log_lines_dropped: Source) -> Self {
-        let metrics = Self {
+        let unrouted: Arc<RouteMetrics> = Arc::default();
+        Self {
             version: version.into(),
             connections,
             log_lines_dropped,
@@ -116,16 +119,20 @@ impl Metrics {
             last_reload_millis: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             held_body_bytes: Arc::default(),
-            routes: Named::default(),
+            routes: Mutex::new(BTreeMap::from([(NO_ROUTE.to_owned(), unrouted.clone())])),
+            unrouted,
             policies: Named::default(),
             upstreams: Named::default(),
             listeners: Named::default(),
             certificates: Mutex::default(),
             revocation_lists: Mutex::default(),
             plugins: PluginCounters::default(),
-        };
-        metrics.route(NO_ROUTE);
-        metrics
+        }
+    }
+
+    /// The counters of requests that matched no route.
+    pub fn unrouted(&self) -> &RouteMetrics {
+        &self.unrouted
     }
 
     /// The counters of a route. The same name gives the same counters.

@@ -143,18 +143,15 @@ impl Config {
         if self.max_body_bytes.is_some_and(|bytes| !(1..=BODY_MAX_BYTES_MAX).contains(&bytes)) {
             wrong("max_body_bytes", "is not between 1 and 268435456 (256 MiB)");
         }
-        let most = self.max_body_bytes();
-        if most > room {
-            let text = format!(
-                "is {most}, and there is room for {room} bytes of a body at most: half of `server.max_held_body_bytes`"
-            );
+        if self.max_body_bytes.is_some_and(|bytes| bytes > room) {
+            let text = format!("is more than there is ever room for: {room}, half of `server.max_held_body_bytes`");
             wrong("max_body_bytes", &text);
         }
     }
 
-    /// The largest body that is read.
-    pub(crate) fn max_body_bytes(&self) -> usize {
-        self.max_body_bytes.unwrap_or(BODY_MAX_BYTES)
+    /// The largest body that is read, where there is `room` for so much of one.
+    pub(crate) fn max_body_bytes(&self, room: usize) -> usize {
+        self.max_body_bytes.unwrap_or(BODY_MAX_BYTES.min(room))
     }
 
     /// The window and the skew.

@@ -105,7 +105,7 @@ impl Signatures {
             clock: config.clock(),
             seen: is_kept.then(|| Seen(cx.store())),
             body: config.body,
-            max_body_bytes: config.max_body_bytes(),
+            max_body_bytes: config.max_body_bytes(cx.max_held_body_bytes()),
             attempts: attempts.for_bodies(),
             challenge: scheme.challenge(),
             hidden: if config.keep_credential { Places::default() } else { scheme.places() },

@@ -78,7 +78,7 @@ pub enum Ends {
 
 /// What the engine gives a plugin while it is built. Tests have [`testing::Build`](crate::testing::Build).
 pub trait BuildEnv {
-    /// The policy's name in the file; for an inline one, the route's name and its place.
+    /// The policy's name in the file; for an inline one, the route's name with its `id`, or else its plugin's name.
     fn policy(&self) -> &str;
     /// The credentials that open this policy.
     fn credentials(&self) -> &[CredentialEntry];

@@ -73,16 +73,20 @@ pub enum Revocation {
 
 impl Revocation {
     /// Writes it down for so long, which has to be longer than the tokens still live. A later moment or a higher
-    /// version that is there already stays.
+    /// version that is there already stays, and so does a later end: nobody takes back what another has revoked by
+    /// revoking it again. Of two that write the same at once, one may miss the other's word.
     ///
     /// # Errors
     /// The store does not take it: nothing is revoked.
     pub async fn write(&self, store: &dyn Store, keep: Duration) -> Result<(), StoreError> {
         let key = self.key();
         let new = self.mark();
-        let there = store.get(&key).get().await?;
-        let mark = there.map(|there| number(&there)).transpose()?.map_or(new, |there| there.max(new));
-        store.put(&key, Bytes::from(mark.to_string()), keep).get().await
+        let now = UnixTime::now();
+        let there = store.get(&key).get().await?.map(|there| written(&there)).transpose()?;
+        let (mark, until) = there.unwrap_or((new, now));
+        let keep = keep.max(Duration::from_secs(u64::try_from(until.0 - now.0).unwrap_or(0)));
+        let value = format!("{} {}", mark.max(new), now.after(keep).0);
+        store.put(&key, Bytes::from(value), keep).get().await
     }
 
     /// Takes it back: what it revoked counts again.
@@ -192,7 +196,7 @@ impl RevocationKeys {
 
     fn judge(&self, question: Question<'_>, found: Option<&Bytes>) -> Result<Option<Reason>, StoreError> {
         let Some(found) = found else { return Ok(None) };
-        let is_revoked = self.is_revoked((question.reads)(number(found)?));
+        let is_revoked = self.is_revoked((question.reads)(written(found)?.0));
         Ok(is_revoked.then_some(Reason::TokenRevoked))
     }
 }
@@ -212,10 +216,14 @@ enum Counts {
     FromVersion(i64),
 }
 
-/// What is not a number was not written by us, and who knows what it means: an error, and the request is refused.
-fn number(found: &[u8]) -> Result<i64, StoreError> {
-    let text = std::str::from_utf8(found).ok().and_then(|text| text.parse().ok());
-    text.ok_or_else(|| StoreError("a revocation that cannot be read".to_owned()))
+/// The mark, and the end of the entry. What was not written by us means who knows what: an error, and the request is
+/// refused.
+fn written(found: &[u8]) -> Result<(i64, UnixTime), StoreError> {
+    let numbers = || {
+        let (mark, until) = std::str::from_utf8(found).ok()?.split_once(' ')?;
+        Some((mark.parse().ok()?, UnixTime(until.parse().ok()?)))
+    };
+    numbers().ok_or_else(|| StoreError("a revocation that cannot be read".to_owned()))
 }
 
 /// `iat`, which may have a fraction (RFC 7519 section 2). Without one that can be read a token counts as issued long ago.

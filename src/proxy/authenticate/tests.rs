@@ -336,4 +336,8 @@ fn there_is_one_challenge_for_each_way_in() {
     let sent = outcome(&[&[Says::Absent], &[Says::Denied(Reason::KeyUnknown)], &[Says::Absent]], None);
     assert_eq!(sent.challenges, ["Test realm=\"realm\", sent=\"false\"", "Test realm=\"realm\", sent=\"true\""]);
     assert!(outcome(&[&[Says::Forbidden(Reason::RouteNotAllowed)]], None).challenges.is_empty());
+    let half = outcome(&[&[Says::Granted(key("k", "acme", "")), Says::Absent]], None);
+    assert_eq!(half.challenges, ["Test realm=\"realm\", sent=\"false\""], "neither was wrong");
+    let both = outcome(&[&[Says::Absent, Says::Denied(Reason::KeyUnknown)]], None);
+    assert_eq!(both.challenges, ["Test realm=\"realm\", sent=\"false\"", "Test realm=\"realm\", sent=\"true\""]);
 }

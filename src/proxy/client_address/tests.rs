@@ -63,3 +63,29 @@ fn forwarded_is_read_where_it_is_the_configured_header() {
     let other = client(&rule, "10.0.0.1", "x-forwarded-for", &["1.1.1.1"]);
     assert_eq!(other, "10.0.0.1", "only the configured header counts");
 }
+
+#[test]
+fn pitfall_15_the_scheme_is_the_last_word_of_the_header_that_counts() {
+    let says = |header: &'static str, lines: &[(&'static str, &'static str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, line) in lines {
+            headers.append(*name, HeaderValue::from_static(line));
+        }
+        rule(Some(Trust::Hops(1)), header).says_https(&headers)
+    };
+    let by_proto = |lines: &[&'static str]| {
+        says("x-forwarded-for", &lines.iter().map(|line| ("x-forwarded-proto", *line)).collect::<Vec<_>>())
+    };
+    assert_eq!(by_proto(&[]), None);
+    assert_eq!(
+        (by_proto(&["https"]), by_proto(&["HTTPS"]), by_proto(&["http"])),
+        (Some(true), Some(true), Some(false))
+    );
+    assert_eq!(by_proto(&["https", "http"]), Some(false), "the first line may be the client's own");
+    assert_eq!((by_proto(&["https, http"]), by_proto(&["http, https"])), (Some(false), Some(true)));
+    assert_eq!(by_proto(&[""]), Some(false));
+    let forwarded = |line| says("forwarded", &[("forwarded", line), ("x-forwarded-proto", "https")]);
+    assert_eq!(forwarded("for=192.0.2.1;proto=http"), Some(false), "the other header does not count");
+    assert_eq!(forwarded("proto=http, for=192.0.2.1;Proto=\"https\""), Some(true));
+    assert_eq!(forwarded("for=192.0.2.1"), None);
+}

@@ -103,12 +103,10 @@ pub enum UpstreamError {
     Closed,
     /// The answer is not HTTP.
     Protocol,
-    /// No server could be chosen: none is healthy.
-    Unavailable,
 }
 
 impl UpstreamError {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Connect,
         Self::Tls,
         Self::CertificateExpired,
@@ -119,7 +117,6 @@ impl UpstreamError {
         Self::Timeout,
         Self::Closed,
         Self::Protocol,
-        Self::Unavailable,
     ];
 
     /// The label `kind`.
@@ -135,7 +132,6 @@ impl UpstreamError {
             Self::Timeout => "timeout",
             Self::Closed => "closed",
             Self::Protocol => "protocol",
-            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -84,7 +84,7 @@ fn pitfall_57_names_that_no_configuration_has_are_forgotten() {
         held.answered(200);
         metrics.policy(&name).decided(AuthOutcome::Absent, Some(Reason::CredentialAbsent));
         metrics.upstream(&name).failed(UpstreamError::Timeout);
-        metrics.route(NO_ROUTE).answered(404);
+        metrics.unrouted().answered(404);
         metrics.retain(|_, known| known == name);
         held.answered(200);
     }

@@ -1,7 +1,7 @@
 //! What holds for each hook.
 
 use super::{GATEWAY, TICKET, page, porter, route, start, ticketed};
-use crate::harness::{Client, eventually, key};
+use crate::harness::{Client, WebSocket, eventually, key};
 
 #[tokio::test]
 async fn hooks_run_in_the_order_of_the_file_and_on_the_response_in_reverse() {
@@ -136,6 +136,22 @@ async fn a_body_filter_sees_every_piece_both_ways() {
     // What the upstream says about length is no longer sure to be so.
     let fixed = ticketed(client.get("/app/plain?n=12")).send().await;
     assert!(fixed.text().contains("n=**") && fixed.header("content-length").is_none(), "{fixed:?}");
+}
+
+#[tokio::test]
+async fn a_body_filter_sees_nothing_of_a_websocket() {
+    let (gateway, _upstream) = start(&route(&porter("p", "mask = true"))).await;
+    let mut socket = WebSocket::open(gateway.address(0), "/app/chat", &[("x-ticket", TICKET)]).await.expect("let in");
+    socket.send("card 4711").await;
+    assert_eq!(socket.next().await.as_deref(), Some("card 4711"), "neither side's frames are a body");
+}
+
+#[tokio::test]
+async fn a_body_filter_that_refuses_says_when_to_come_back() {
+    let (gateway, _upstream) = start(&route(&porter("p", "mask = true"))).await;
+    let refused = ticketed(Client::http1(gateway.address(0)).post("/app/1", "some spam")).send().await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("2")), "{}", refused.text());
+    assert_eq!(refused.json()["code"], "too_many_requests");
 }
 
 #[tokio::test]

@@ -214,6 +214,24 @@ async fn files_that_change_are_noticed_where_the_listener_watches_them() {
 }
 
 #[tokio::test]
+async fn a_renewed_certificate_that_was_refused_for_something_else_is_taken_later() {
+    let ca = Authority::new("Root");
+    let toml = super::GATEWAY.replace("[routes.app]", "tls = { ca = \"upstream.pem\" }\n\n[routes.app]");
+    let builder = configured(&ca, &format!("{CERTIFICATE}\nwatch = \"1s\"")).toml(&toml);
+    let world = World::with(ca.clone(), builder.file("upstream.pem", ca.pem())).await;
+    world.gateway.replace("upstream.pem", "broken");
+    let renewed = world.ca.issue(Leaf::server(NAME));
+    world.gateway.replace("api.pem", renewed.chain_pem());
+    world.gateway.replace("api.key", renewed.key_pem());
+    world.gateway.wait_line(|line| line["event"] == "reload" && line["level"] == "error", LIMIT).await;
+    assert_ne!(seen(&world.gateway, &world.tls().http1()).await, renewed.serial());
+    // Nobody writes the certificate again.
+    world.gateway.replace("upstream.pem", ca.pem());
+    let is_new = async || seen(&world.gateway, &world.tls().http1()).await == renewed.serial();
+    eventually("the renewed certificate, once nothing stands against it", is_new).await;
+}
+
+#[tokio::test]
 async fn clients_of_a_new_ca_are_let_in_and_those_of_the_old_one_no_longer() {
     let (old, new) = (Authority::new("Old"), Authority::new("New"));
     let ca = Authority::new("Root");

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use portcullis::plugin::{
@@ -211,6 +212,9 @@ struct Mask;
 
 impl BodyFilter for Mask {
     fn request(&mut self, piece: &mut Option<Bytes>, _: bool) -> Result<(), Refusal> {
+        if piece.as_ref().is_some_and(|piece| piece.windows(4).any(|word| word == b"spam")) {
+            return Err(Refusal::too_many_requests(Reason::Plugin("spam"), Duration::from_millis(1500)));
+        }
         mask(piece);
         Ok(())
     }

@@ -212,3 +212,22 @@ fn a_look_allocates_nothing() {
     look();
     assert_eq!(allocation_counter::measure(look).count_total, 0);
 }
+
+#[test]
+fn revoking_again_takes_nothing_back() {
+    let store = LocalStore::default();
+    let write = |revocation: Revocation, keep| at_once(revocation.write(&store, keep)).unwrap();
+    let kept = |revocation: Revocation| {
+        let found = now(store.get(&revocation.key())).unwrap().expect("it is there");
+        let (mark, until) = written(&found).unwrap();
+        (mark, until.0 - UnixTime::now().0)
+    };
+    write(by_version(7), 100 * KEEP);
+    write(by_version(5), KEEP);
+    let (mark, left) = kept(by_version(7));
+    assert_eq!(mark, 7);
+    assert!((359_990..=360_000).contains(&left), "the later end stays: {left}");
+    write(by_version(9), 200 * KEEP);
+    let (mark, left) = kept(by_version(7));
+    assert!(mark == 9 && (719_990..=720_000).contains(&left), "{mark} {left}");
+}

@@ -54,6 +54,28 @@ async fn a_body_longer_than_was_asked_for_arrives_whole_where_that_is_let_pass()
     }
 }
 
+#[tokio::test]
+async fn a_body_of_which_a_part_was_read_arrives_whole_at_the_second_attempt() {
+    let routes = route(&porter("p", "reads = 16384, lets_pass = true"));
+    for framing in Framing::ALL {
+        for size in [16_384, 20_000, 60_000] {
+            // What it is sent on a connection that it kept it reads, and closes: the request is sent again on a new one.
+            let upstream = RawUpstream::closing_after(1, OK);
+            let gateway = builder(&upstream.address(), &routes).start().await;
+            let client = framing.client(&gateway);
+            let put = |sent: &[u8]| framing.put(ticketed(client.request("PUT", "/app/1")), sent);
+            assert_eq!(put(b"kept").send().await.status, 200);
+            let sent = body(size);
+            let answer = put(&sent).send().await;
+            assert_eq!(answer.status, 200, "{framing:?} {size}: {}", answer.text());
+            let (head, arrived) = last(&upstream);
+            let arrived = if head.contains("transfer-encoding: chunked") { unchunked(&arrived) } else { arrived };
+            assert!(arrived == sent, "{framing:?} {size}: {} bytes arrived behind {head}", arrived.len());
+            assert_eq!(upstream.saw().len(), 3, "{framing:?} {size}: not sent twice");
+        }
+    }
+}
+
 /// What the chunks hold (RFC 9112 section 7.1).
 fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
