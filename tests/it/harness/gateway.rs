@@ -42,7 +42,7 @@ impl Gateway {
         let dir = TempDir::new().expect("a temporary directory");
         let words = vec![("DIR".into(), dir.path().display().to_string())];
         let place = Place { program: BINARY.into(), words, dir };
-        GatewayBuilder { toml: toml.into(), place, environment: Vec::new() }
+        GatewayBuilder { toml: toml.into(), place, environment: Vec::new(), log: None }
     }
 
     /// The exit code and standard error of a start that must be refused.
@@ -180,6 +180,7 @@ pub(crate) struct GatewayBuilder {
     toml: String,
     place: Place,
     environment: Vec<(String, String)>,
+    log: Option<fs::File>,
 }
 
 impl GatewayBuilder {
@@ -225,6 +226,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Has its log written elsewhere: what is said of its lines is said of standard error alone then.
+    pub(crate) fn log_to(mut self, file: fs::File) -> Self {
+        self.log = Some(file);
+        self
+    }
+
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(self) -> Gateway {
         let gateway = self.spawn();
@@ -233,11 +240,13 @@ impl GatewayBuilder {
     }
 
     /// Starts it and waits for nothing.
-    pub(crate) fn spawn(self) -> Gateway {
+    pub(crate) fn spawn(mut self) -> Gateway {
         self.place.write_config(&self.toml);
-        let mut child = self.command().stdin(Stdio::null()).spawn().expect("the binary starts");
+        let mut command = self.command();
+        self.log.take().into_iter().for_each(|log| _ = command.stdout(log));
+        let mut child = command.stdin(Stdio::null()).spawn().expect("the binary starts");
         let printed = Arc::new(Printed::default());
-        printed.collect(child.stdout.take().expect("stdout is piped"));
+        child.stdout.take().into_iter().for_each(|stdout| printed.collect(stdout));
         printed.collect(child.stderr.take().expect("stderr is piped"));
         Gateway { child, place: self.place, printed }
     }
