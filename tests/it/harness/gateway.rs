@@ -41,7 +41,7 @@ impl Gateway {
     pub(crate) fn builder(toml: &str) -> GatewayBuilder {
         let dir = TempDir::new().expect("a temporary directory");
         let words = vec![("DIR".into(), dir.path().display().to_string())];
-        let place = Place { program: BINARY.into(), words, dir };
+        let place = Place { program: BINARY.into(), words, dir, config: None };
         GatewayBuilder { toml: toml.into(), place, environment: Vec::new(), log: None }
     }
 
@@ -190,6 +190,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Is told of a configuration that lies elsewhere, and that the test writes.
+    pub(crate) fn configured_by(mut self, file: &Path) -> Self {
+        self.place.config = Some(file.into());
+        self
+    }
+
     /// Takes another configuration.
     pub(crate) fn toml(mut self, toml: &str) -> Self {
         self.toml = toml.into();
@@ -323,11 +329,13 @@ struct Place {
     program: PathBuf,
     dir: TempDir,
     words: Vec<(String, String)>,
+    /// Where the configuration is, if not in the directory.
+    config: Option<PathBuf>,
 }
 
 impl Place {
     fn config(&self) -> PathBuf {
-        self.dir.path().join("portcullis.toml")
+        self.config.clone().unwrap_or_else(|| self.dir.path().join("portcullis.toml"))
     }
 
     fn command(&self, verb: &str) -> Command {
