@@ -39,6 +39,11 @@ upstream = "app"
 auth = ["keys"]
 
 [consumers.acme]
+
+[[consumers.acme.credentials]]
+use = "key-auth"
+id = "first"
+sha256 = "1111111111111111111111111111111111111111111111111111111111111111"
 "#;
 
 /// What a start would take.
@@ -101,7 +106,7 @@ async fn check_says_what_there_is_or_everything_that_is_wrong() {
     let good = portcullis(&["check", "--config", &file], "").await;
     assert_eq!(
         (good.code, good.stdout, good.stderr),
-        (0, format!("{file}: 1 routes, 1 policies, 0 credentials\n"), String::new())
+        (0, format!("{file}: 1 routes, 1 policies, 1 credentials\n"), String::new())
     );
     assert_eq!(fs::read_dir(dir.path()).expect("our own directory").count(), 1, "it left something");
 
