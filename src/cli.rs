@@ -5,7 +5,7 @@
 //! | 0 | done |
 //! | 1 | it failed: a port is taken, no gateway listens, input is wrong |
 //! | 2 | the configuration is wrong, or the command line is |
-//! | 3 | done, with a warning: `revoke`, where it has no effect, or another than was meant |
+//! | 3 | done, with a warning: `revoke`, where it has no effect |
 
 mod check;
 mod completions;
@@ -95,6 +95,8 @@ impl ConfigArgument {
 pub(crate) enum Failure {
     /// The configuration is wrong: exit code 2.
     Configuration(Report),
+    /// The command line asks for what cannot be meant: exit code 2.
+    CommandLine(String),
     /// It was done, and hardly does what was meant: exit code 3.
     Warned(String),
     /// Anything else: exit code 1.
@@ -139,6 +141,10 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
         Err(Failure::Other(why)) => {
             eprintln!("{} {why}", error_label());
             ExitCode::FAILURE
+        }
+        Err(Failure::CommandLine(why)) => {
+            eprintln!("{} {why}", error_label());
+            ExitCode::from(2)
         }
         Err(Failure::Warned(why)) => {
             eprintln!("warning: {why}");

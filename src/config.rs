@@ -20,7 +20,9 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use credentials::{CredentialDraft, Location, Opens, SAMPLE_KEY_SHA256, SAMPLE_PASSWORD_HASH, SAMPLE_SECRETS};
+pub use credentials::{
+    CONSUMER_TO_NAME, CredentialDraft, Location, Opens, SAMPLE_KEY_SHA256, SAMPLE_PASSWORD_HASH, SAMPLE_SECRETS,
+};
 pub use fingerprint::Fingerprint;
 pub use listeners::{ClientsDraft, ListenerDraft, TlsDraft};
 pub use load::{Configuration, PolicyDraft, UpstreamDraft, load};

@@ -1,7 +1,7 @@
 //! The private socket over which `portcullis reload` and `portcullis revoke` ask a running gateway, and are told what
 //! came of it.
 //!
-//! One line each way: `reload` and the file that the caller means, and a JSON object ([`Reloaded`]); `revoke` and a JSON
+//! One line each way: `reload` and the file that the caller means, and a JSON object ([`Asked`]); `revoke` and a JSON
 //! object ([`Revoke`]), and another ([`Revoked`]). Only root and the gateway's own user are listened to.
 
 use std::{
@@ -20,10 +20,9 @@ mod revoke;
 
 pub use revoke::{Revoke, Revoked, Revoker};
 
-use crate::{
-    config::Report,
-    reload::{Of, Reloaded, Wish},
-};
+use serde::{Deserialize, Serialize};
+
+use crate::reload::{Of, Reloaded, Wish};
 
 /// The longest request.
 const MAX_REQUEST_BYTES: u64 = 16 << 10;
@@ -31,6 +30,19 @@ const MAX_REQUEST_BYTES: u64 = 16 << 10;
 const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What a gateway says that was asked to reload.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Asked {
+    /// What came of it.
+    Reloaded(Reloaded),
+    /// Nothing: another file was meant.
+    ServesAnother {
+        /// The file that this gateway serves.
+        serves: PathBuf,
+    },
+}
 
 /// The gateway's end.
 pub struct Control {
@@ -120,27 +132,41 @@ fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>, revoker: &Revoker, se
     caller.write_all(&answer)
 }
 
-fn asked_to_reload(line: &str, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io::Result<Reloaded> {
+fn asked_to_reload(line: &str, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io::Result<Asked> {
     match line.strip_prefix("reload") {
         Some("") => reload(wishes),
-        Some(named) if named.strip_prefix(' ').is_some_and(|named| Path::new(named) == serves) => reload(wishes),
-        Some(named) if named.starts_with(" /") => {
-            let report = Report::of_file(Path::new(&named[1..]), format!("the gateway serves `{}`", serves.display()));
-            Ok(Reloaded { generation: 0, routes: 0, changes: None, errors: report.0, warnings: Vec::new() })
-        }
+        Some(named) if named.starts_with(" /") => match is_one_file(Path::new(&named[1..]), serves) {
+            true => reload(wishes),
+            false => Ok(Asked::ServesAnother { serves: serves.to_owned() }),
+        },
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted neither `reload` nor `revoke`")),
     }
 }
 
-fn reload(wishes: &mpsc::Sender<Wish>) -> io::Result<Reloaded> {
+fn reload(wishes: &mpsc::Sender<Wish>) -> io::Result<Asked> {
     let (answer, waits) = mpsc::channel();
     wishes.send(Wish { of: Of::File, waits: Some(answer) }).map_err(io::Error::other)?;
-    waits.recv_timeout(RELOAD_TIMEOUT).map_err(io::Error::other)
+    waits.recv_timeout(RELOAD_TIMEOUT).map(Asked::Reloaded).map_err(io::Error::other)
 }
 
-/// A file by the one name it has, whatever way led to it.
-pub fn one_name(file: &Path) -> PathBuf {
-    fs::canonicalize(file).or_else(|_| std::path::absolute(file)).unwrap_or_else(|_| file.to_owned())
+/// A file by the name that was given for it, from the root on. Links are not followed: one of them may lead to another
+/// file by the time of the next reload, as those of a Kubernetes ConfigMap do with each version of it.
+pub fn absolute(file: &Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+}
+
+/// Whether both names mean one file: they are the same, or they lead to the same now.
+fn is_one_file(named: &Path, serves: &Path) -> bool {
+    named == serves || fs::canonicalize(named).is_ok_and(|file| fs::canonicalize(serves).is_ok_and(|own| own == file))
+}
+
+/// What to do where the gateway that answers serves another file than was meant.
+pub fn serves_another(serves: &Path) -> String {
+    let serves = serves.display();
+    format!(
+        "the gateway serves `{serves}`: name that file with --config, or the control socket of the gateway that is meant \
+         with --socket"
+    )
 }
 
 /// The user at the other end (`SO_PEERCRED`, unix(7)).
@@ -165,8 +191,8 @@ fn user_of(caller: &UnixStream) -> io::Result<libc::uid_t> {
 ///
 /// # Errors
 /// Nobody listens there, or no answer came.
-pub fn ask(path: &Path, file: &Path) -> io::Result<Reloaded> {
-    told(path, &format!("reload {}\n", one_name(file).display()))
+pub fn ask(path: &Path, file: &Path) -> io::Result<Asked> {
+    told(path, &format!("reload {}\n", absolute(file).display()))
 }
 
 /// Asks the gateway behind this socket to remember what is revoked.

@@ -177,7 +177,7 @@ impl Started {
         let mut files = sockets.files;
         if let Some(control) = control {
             files.push(control.path().to_owned());
-            let (wishes, serves) = (wishes.clone(), control::one_name(path));
+            let (wishes, serves) = (wishes.clone(), control::absolute(path));
             let revoker = Revoker { services: services.clone(), runtime: runtime.get_handle().clone(), current };
             thread("control", move || control.serve(&wishes, &revoker, &serves))?;
         }
@@ -292,11 +292,20 @@ fn control(server: &file::Server) -> Result<Option<Control>, StartError> {
     if let Some(path) = &server.control {
         return Control::bind(path).map(Some).map_err(system(format!("server.control: {}", path.display())));
     }
-    let Some(path) = control::default_path() else { return Ok(None) };
+    let Some(path) = control::default_path() else {
+        log::warn!(
+            "`portcullis reload` and `portcullis revoke` will not work, SIGHUP will: there is no runtime directory for \
+             the control socket ($RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR), and no `server.control`"
+        );
+        return Ok(None);
+    };
     match Control::bind(&path) {
         Ok(control) => Ok(Some(control)),
         Err(error) => {
-            log::warn!("`portcullis reload` will not work, SIGHUP will: {}: {error}", path.display());
+            log::warn!(
+                "`portcullis reload` and `portcullis revoke` will not work, SIGHUP will: {}: {error}",
+                path.display()
+            );
             Ok(None)
         }
     }

@@ -1,10 +1,14 @@
 //! Which plugins there are. A plugin is added by its type; everything the engine does with it afterwards goes through
 //! the functions kept here, so that the engine names no plugin outside [`builtin`](crate::builtin).
 
-use std::{any::Any, collections::BTreeMap, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    collections::BTreeMap,
+    sync::Arc,
+};
 
 use portcullis_plugin::{
-    BuildCx, BuildError, Hooks, Plugin,
+    BuildCx, BuildError, Hooks, NoCredential, Plugin,
     schemars::{Schema, schema_for},
 };
 
@@ -26,6 +30,8 @@ pub struct Kind {
     pub name: &'static str,
     /// Whether a consumer's entry holds a secret.
     pub holds_secrets: bool,
+    /// Whether a policy lets somebody in by what consumers' entries hold, and so nobody without any.
+    pub needs_credentials: bool,
     /// Decodes a policy's configuration, as far as that goes.
     pub config: fn(Node<'_>, &mut Problems) -> Option<Partly<Decoded>>,
     /// Decodes a consumer's entry.
@@ -58,6 +64,7 @@ impl Registry {
         let kind = Kind {
             name: P::NAME,
             holds_secrets: P::HOLDS_SECRETS,
+            needs_credentials: P::HOLDS_SECRETS && TypeId::of::<P::Credential>() != TypeId::of::<NoCredential>(),
             config: |node, problems| {
                 let partly = node.decode_partly::<P::Config>(problems)?;
                 Some(partly.map(|config| Box::new(config) as Decoded))

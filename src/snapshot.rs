@@ -8,6 +8,7 @@ mod listener;
 mod mentions;
 pub mod route;
 pub mod router;
+mod together;
 
 use std::{
     collections::{HashMap, HashSet},

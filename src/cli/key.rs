@@ -18,6 +18,8 @@ use serde::{
     de::{IntoDeserializer, value::Error as DecodeError},
 };
 
+use crate::config::CONSUMER_TO_NAME;
+
 /// Makes keys, and the lines that go into the configuration in their place.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
@@ -112,7 +114,7 @@ fn entry(options: &NewKey, key: &Secret, now: Timestamp) -> Result<String, Strin
     let id = options.id.clone().unwrap_or_else(|| format!("{}-{date}", consumer.unwrap_or("key")));
     let mut entry = format!(
         "[[consumers.{}.credentials]]\nuse = \"key-auth\"\nid = {}\n{}created = {created}\n",
-        toml_key(consumer.unwrap_or("NAME")),
+        toml_key(consumer.unwrap_or(CONSUMER_TO_NAME)),
         toml_string(&id),
         hash_line(key),
     );

@@ -1,12 +1,12 @@
 use std::{
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use super::{ConfigArgument, Failure};
 use crate::{
     config::{Report, Source},
-    control,
+    control::{self, Asked},
 };
 
 #[derive(clap::Args)]
@@ -21,13 +21,15 @@ pub(super) struct Arguments {
 /// `portcullis reload`.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = arguments.config.file()?;
-    let socket = socket(arguments.socket.as_deref(), file)?;
-    let reloaded = control::ask(&socket, file)
-        .map_err(|error| Failure::Other(format!("no gateway answers at {}: {error}", socket.display())))?;
+    let socket = Socket::find(arguments.socket.as_deref(), file)?;
+    let reloaded = match control::ask(&socket.path, file).map_err(|error| socket.no_answer(&error))? {
+        Asked::Reloaded(reloaded) => reloaded,
+        Asked::ServesAnother { serves } => return Err(Failure::CommandLine(control::serves_another(&serves))),
+    };
     let Some(changes) = reloaded.changes else {
         return Err(Failure::Configuration(Report(reloaded.errors)));
     };
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     writeln!(out, "generation {} serves, {} routes", reloaded.generation, reloaded.routes)?;
     let lines = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>();
     let reread = changes.reread.iter();
@@ -43,20 +45,84 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where the gateway that serves this file can be asked.
-pub(super) fn socket(said: Option<&Path>, config: &Path) -> Result<PathBuf, Failure> {
-    let socket = said.map(Path::to_owned).or_else(|| configured(config)).or_else(control::default_path);
-    socket.ok_or_else(|| Failure::Other("there is no runtime directory to find a gateway in; say --socket".into()))
+/// Where the gateway that serves a file can be asked.
+pub(super) struct Socket {
+    pub(super) path: PathBuf,
+    origin: Origin,
+    /// What is wrong with the file, so that it could not say where.
+    file_error: Option<String>,
+}
+
+/// How the place of a socket is known.
+enum Origin {
+    /// The command line says it.
+    Said,
+    /// The file has it, as it is now.
+    Configured,
+    /// It is the usual place.
+    Guessed,
+}
+
+impl Socket {
+    /// What the command line says, else what the file says, else the usual place.
+    pub(super) fn find(said: Option<&Path>, config: &Path) -> Result<Self, Failure> {
+        if let Some(path) = said {
+            return Ok(Self { path: path.to_owned(), origin: Origin::Said, file_error: None });
+        }
+        let (configured, file_error) = match configured(config) {
+            Ok(configured) => (configured, None),
+            Err(why) => (None, Some(format!("{}: {why}", config.display()))),
+        };
+        let configured = configured.map(|path| (path, Origin::Configured));
+        match configured.or_else(|| control::default_path().map(|path| (path, Origin::Guessed))) {
+            Some((path, origin)) => Ok(Self { path, origin, file_error }),
+            None => Err(because_of(
+                file_error.as_deref(),
+                "there is no runtime directory to find a gateway in; say --socket".to_owned(),
+            )),
+        }
+    }
+
+    /// Why nobody was asked. What is wrong with the file comes first: it may be the only reason.
+    pub(super) fn no_answer(&self, error: &io::Error) -> Failure {
+        let hint = match self.origin {
+            Origin::Said => "",
+            Origin::Configured => {
+                " (`server.control` as the file has it now; a gateway that was started with another place listens there: \
+                 say --socket)"
+            }
+            Origin::Guessed => " (the usual place, which is a guess; say --socket for another)",
+        };
+        let silent = format!("no gateway answers at {}{hint}: {error}", self.path.display());
+        because_of(self.file_error.as_deref(), silent)
+    }
+}
+
+fn because_of(file_error: Option<&str>, why: String) -> Failure {
+    match file_error {
+        Some(file_error) => Failure::CommandLine(format!("{file_error}; and {why}")),
+        None => Failure::Other(why),
+    }
 }
 
 /// `server.control` of the file, also of one that has errors: what is wrong with it is the gateway's to say, if it can be
 /// found. Where the parser lost its way before that line, the line alone is looked for.
-fn configured(config: &Path) -> Option<PathBuf> {
-    let source = Source::read(config).ok()?;
+///
+/// # Errors
+/// Why the file does not say whether it has one.
+fn configured(config: &Path) -> Result<Option<PathBuf>, String> {
+    let source = Source::read(config)?;
     let (root, errors) = toml::de::DeTable::parse_recoverable(&source.text);
     let control = root.get_ref().get("server").and_then(|server| server.get_ref().get("control"));
-    let control = control.and_then(|control| control.get_ref().as_str().map(PathBuf::from));
-    control.or_else(|| if errors.is_empty() { None } else { source.text.lines().find_map(control_line) })
+    if let Some(control) = control {
+        let path = control.get_ref().as_str().map(PathBuf::from);
+        return path.map(Some).ok_or_else(|| "`server.control` is no text".to_owned());
+    }
+    match (errors.first(), source.text.lines().find_map(control_line)) {
+        (None, _) => Ok(None),
+        (Some(_), Some(found)) => Ok(Some(found)),
+        (Some(error), None) => Err(error.message().to_owned()),
+    }
 }
 
 /// `control = "..."`.

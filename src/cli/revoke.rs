@@ -1,4 +1,4 @@
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 use portcullis_plugin::{Revocation, Span, UnixTime};
@@ -10,7 +10,7 @@ use serde::{
     },
 };
 
-use super::{ConfigArgument, Failure, reload};
+use super::{ConfigArgument, Failure, reload::Socket};
 use crate::{
     control::{self, Revoke},
     telemetry::clock::rfc3339,
@@ -33,7 +33,8 @@ pub(super) struct Arguments {
     /// All tokens of the issuer.
     #[arg(long)]
     all_tokens: bool,
-    /// Tokens that were issued at this moment or earlier: a time such as 2026-11-25T10:00:00Z, or `now`.
+    /// Tokens that were issued at this moment or earlier: a time such as 2026-11-25T10:00:00Z, no later than now, or
+    /// `now`.
     #[arg(long, value_name = "TIME", default_value = "now", value_parser = moment)]
     #[arg(conflicts_with_all = ["token_id", "min_version"])]
     issued_before: UnixTime,
@@ -48,13 +49,21 @@ pub(super) struct Arguments {
     socket: Option<PathBuf>,
 }
 
+/// How far clocks may differ: a moment that is later than now by more is a slip, such as a wrong year.
+const MAX_AHEAD: Duration = Duration::from_secs(300);
+
 fn moment(text: &str) -> Result<UnixTime, String> {
+    let now = UnixTime::now();
     if text == "now" {
-        return Ok(UnixTime::now());
+        return Ok(now);
     }
     let time =
         text.parse::<Timestamp>().map_err(|_| "write a time such as 2026-11-25T10:00:00Z, or `now`".to_owned())?;
-    Ok(UnixTime(time.as_second()))
+    let time = UnixTime(time.as_second());
+    if time > now.after(MAX_AHEAD) {
+        return Err("it lies ahead: tokens that are not issued yet would be refused as well".to_owned());
+    }
+    Ok(time)
 }
 
 fn span(text: &str) -> Result<Span, String> {
@@ -80,16 +89,16 @@ impl Arguments {
 /// `portcullis revoke`.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = arguments.config.file()?;
-    let socket = reload::socket(arguments.socket.as_deref(), file)?;
+    let socket = Socket::find(arguments.socket.as_deref(), file)?;
     let revoke = Revoke {
-        serves: control::one_name(file),
+        serves: control::absolute(file),
         revocation: arguments.revocation(),
         keep_s: arguments.keep.0.as_secs(),
     };
-    let revoked = control::ask_to_revoke(&socket, &revoke)
-        .map_err(|error| Failure::Other(format!("no gateway answers at {}: {error}", socket.display())))?;
+    let revoked = control::ask_to_revoke(&socket.path, &revoke).map_err(|error| socket.no_answer(&error))?;
     if let Some(why) = revoked.error {
-        return Err(Failure::Other(format!("nothing is revoked: {why}")));
+        let why = format!("nothing is revoked: {why}");
+        return Err(if revoked.is_not_meant { Failure::CommandLine(why) } else { Failure::Other(why) });
     }
     let mut out = std::io::stdout();
     writeln!(out, "revoked: {}", in_words(&revoke.revocation))?;

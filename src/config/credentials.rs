@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_plugin::{Consumer, CredentialLimits};
+use portcullis_plugin::{Consumer, CredentialLimits, UnixTime};
 use toml::de::DeValue;
 
 use super::{
@@ -27,6 +27,9 @@ pub const SAMPLE_PASSWORD_HASH: &str =
 /// The secrets that samples show, in `conf/examples/hmac.toml`. They are refused in the same way.
 pub const SAMPLE_SECRETS: [&str; 2] =
     ["sample-signing-secret-that-everybody-knows-0001", "whsec_sample_secret_that_everybody_knows_02"];
+
+/// What `portcullis key new` prints for a consumer that it was not told of.
+pub const CONSUMER_TO_NAME: &str = "NAME";
 
 /// A consumer's entry, before it is known which policies it opens.
 pub struct CredentialDraft {
@@ -74,6 +77,11 @@ impl Location {
         Self { file: node.file, span: node.span(), path: node.path.clone() }
     }
 
+    /// Says what is hardly meant by the entry.
+    pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
+        problems.warn(self.file, self.span.clone(), self.path.clone(), text);
+    }
+
     /// Says what is wrong with a field of the entry.
     pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path = if field.is_empty() { self.path.clone() } else { format!("{}.{field}", self.path) };
@@ -113,6 +121,11 @@ pub(super) fn read(
     let mut seen = Seen::default();
     for (name, mut node) in nodes {
         let entries = node.take("credentials");
+        if name.text == CONSUMER_TO_NAME && entries.is_some() {
+            let text =
+                format!("`{CONSUMER_TO_NAME}` stands for the name of a consumer: write whose credentials these are");
+            name.problem(problems, text);
+        }
         let about = Fingerprint::of(&node);
         // Of one that is wrong, which has been said, the credentials are still read.
         let consumer = node.decode::<file::Consumer>(problems).unwrap_or_default();
@@ -168,7 +181,10 @@ fn draft(
         // There may be somebody who names it.
         id.iter().for_each(|id| _ = seen.ids.insert((UNKNOWN, id.text.clone()), location.path.clone()));
     }
+    let end =
+        Location { file: common.file, span: common.span_of("expires"), path: format!("{}.expires", location.path) };
     let common = common.decode::<file::CredentialCommon>(problems);
+    common.iter().for_each(|common| check_end(common, &end, problems));
     let kind = kind?;
     let own = (kind.credential)(entry.knowing(&COMMON), problems);
     let (common, own) = (common?, own?);
@@ -200,6 +216,16 @@ fn draft(
         own_fingerprint,
         location,
     })
+}
+
+/// A credential that is never valid is a mistake; one that was is only in the way.
+fn check_end(common: &file::CredentialCommon, end: &Location, problems: &mut Problems) {
+    let Some(file::Moment(expires)) = common.expires else { return };
+    if common.not_before.is_some_and(|begin| begin.0 >= expires) {
+        end.problem(problems, "", "this is not after `not_before`: the credential is never valid");
+    } else if common.enabled && expires <= UnixTime::now() {
+        end.warn(problems, "this is past: the credential opens nothing any more");
+    }
 }
 
 static COMMON: [&str; 11] =

@@ -324,7 +324,7 @@ impl Default for Audit {
     }
 }
 
-/// What happens to a request whose audit event cannot be written.
+/// What happens to a request whose audit event cannot be written: the queue is full, or the log takes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFull {

@@ -36,7 +36,10 @@ pub struct Revoke {
 pub struct Revoked {
     /// Why nothing is revoked, if nothing is.
     pub error: Option<String>,
-    /// Why it has no effect as the configuration is now, or another than was meant.
+    /// Nothing is, because it would have done something else than it says.
+    #[serde(default)]
+    pub is_not_meant: bool,
+    /// Why it has no effect as the configuration is now.
     pub warning: Option<String>,
 }
 
@@ -53,44 +56,52 @@ pub struct Revoker {
 impl Revoker {
     /// Writes one down, and leaves a line about it in the log, with the user who wanted it.
     pub fn revoke(&self, wanted: &Revoke, serves: &Path, user: libc::uid_t) -> Revoked {
-        let error = self.write(wanted, serves).err();
+        let not_meant = self.not_meant(&wanted.revocation);
+        let is_not_meant = not_meant.is_some();
+        let error = not_meant.or_else(|| self.write(wanted, serves).err());
         let warning = error.is_none().then(|| self.warning(&wanted.revocation)).flatten();
         let (level, message) = match (&error, &warning) {
             (None, None) => (Level::Info, "tokens were revoked"),
-            (None, Some(_)) => (Level::Warn, "tokens were revoked, and hardly as it was meant"),
+            (None, Some(_)) => (Level::Warn, "tokens were revoked, which has no effect"),
             (Some(_), _) => (Level::Error, "tokens could not be revoked"),
         };
         let why = [("error", error.as_deref()), ("warning", warning.as_deref())];
         self.note(level, message, wanted, user, &why);
-        Revoked { error, warning }
+        Revoked { error, is_not_meant, warning }
     }
 
-    /// What speaks against its doing what it should, as the configuration is now.
-    fn warning(&self, revocation: &Revocation) -> Option<String> {
-        let current = self.current.load();
-        let heeds = |revocation: &Revocation| {
-            let mut hooks = current.instances.values().filter_map(|instance| instance.hooks.authenticate.as_ref());
-            hooks.any(|hook| hook.heeds(revocation))
-        };
-        if heeds(revocation) {
-            return None;
-        }
-        let shown = revocation.issuer().escape_debug();
-        let all = Revocation::Issuer { issuer: revocation.issuer().to_owned(), issued_until: UnixTime(0) };
-        Some(match revocation {
-            // A token without a version counts as an old one.
-            Revocation::Version { subject, .. } if heeds(&all) => format!(
-                "no policy looks at versions of tokens of `{shown}` (`version_claim`): all that speak of `{}` are \
-                 refused",
+    /// Why it would do something else than it says. A token without a version counts as an old one: where nobody looks
+    /// at versions, all that speak of the subject would be refused, and without an end.
+    fn not_meant(&self, revocation: &Revocation) -> Option<String> {
+        let Revocation::Version { issuer, subject, .. } = revocation else { return None };
+        let all = Revocation::Issuer { issuer: issuer.clone(), issued_until: UnixTime(0) };
+        let is_other = !self.is_heeded(revocation) && self.is_heeded(&all);
+        is_other.then(|| {
+            format!(
+                "no policy looks at versions of tokens of `{}` (`version_claim`): all that speak of `{}` would be \
+                 refused, new ones too; say --issued-before in place of --min-version",
+                issuer.escape_debug(),
                 subject.escape_debug()
-            ),
-            _ => format!("it has no effect: no policy takes tokens of the issuer `{shown}`"),
+            )
         })
     }
 
+    /// Why it has no effect, as the configuration is now.
+    fn warning(&self, revocation: &Revocation) -> Option<String> {
+        let shown = revocation.issuer().escape_debug();
+        let is_idle = !self.is_heeded(revocation);
+        is_idle.then(|| format!("it has no effect: no policy takes tokens of the issuer `{shown}`"))
+    }
+
+    fn is_heeded(&self, revocation: &Revocation) -> bool {
+        let current = self.current.load();
+        let mut hooks = current.instances.values().filter_map(|instance| instance.hooks.authenticate.as_ref());
+        hooks.any(|hook| hook.heeds(revocation))
+    }
+
     fn write(&self, wanted: &Revoke, serves: &Path) -> Result<(), String> {
-        if wanted.serves != serves {
-            return Err(format!("the gateway serves `{}`", serves.display()));
+        if !super::is_one_file(&wanted.serves, serves) {
+            return Err(super::serves_another(serves));
         }
         let keep = Duration::from_secs(wanted.keep_s);
         if keep.is_zero() || keep > Span::LONGEST {

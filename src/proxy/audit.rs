@@ -158,7 +158,7 @@ impl<'t> Trail<'t> {
             method: self.state.method().as_str(),
             path: self.state.path(),
         };
-        if !written(&self.state.services, &line) {
+        if !written(&self.state.services, &line, self.settings.on_full) {
             self.is_incomplete = true;
         }
     }
@@ -176,7 +176,14 @@ pub fn refused_late(state: &RequestState, reason: Reason) {
 /// Queues the event, waiting a little where there is no room. The queue is full only while whoever reads it stands
 /// still. The first worker to find it so waits, for at most [`output::AUDIT_WAIT`]; once that was in vain nobody waits
 /// until there is room again, because a reader that is gone must not take the gateway with it.
-fn written(services: &Services, line: &Audit<'_>) -> bool {
+///
+/// A log that cannot be written has room, and loses what is queued. Where nobody is let in without an event, that is no
+/// room, and nothing to wait for.
+fn written(services: &Services, line: &Audit<'_>, on_full: OnFull) -> bool {
+    if on_full == OnFull::Refuse && services.output.is_failing() {
+        services.output.count_dropped();
+        return false;
+    }
     let started = std::time::Instant::now();
     loop {
         if services.output.try_audit(line).is_ok() {

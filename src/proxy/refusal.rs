@@ -11,6 +11,8 @@ use http::{HeaderValue, StatusCode, header};
 use pingora_http::ResponseHeader;
 use portcullis_plugin::{Challenge, DenialStatus, RefusalStatus};
 
+use crate::snapshot::router::MethodSet;
+
 /// An answer of the gateway's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is a row of the table below")]
@@ -166,6 +168,7 @@ impl From<Problem> for Answer {
 impl Answer {
     /// The head and the body of the response.
     pub fn response(&self, request_id: &str, is_grpc: bool) -> (ResponseHeader, Bytes) {
+        let is_about_the_method = self.problem == Problem::MethodNotAllowed;
         let (status, code, title, detail, grpc) = self.problem.row();
         let status = if is_grpc { StatusCode::OK } else { StatusCode::from_u16(status).expect("a valid status") };
         let mut head = ResponseHeader::build(status, Some(8)).expect("a valid status");
@@ -194,8 +197,11 @@ impl Answer {
             set(header::HeaderName::from_static("x-request-id"), id);
         }
         self.challenges.iter().for_each(|challenge| set(header::WWW_AUTHENTICATE, challenge.clone()));
-        if let Some(allow) = &self.allow {
-            set(header::ALLOW, allow.clone());
+        // It has to be there (RFC 9110 section 15.5.6). Where the method is refused before a route is looked for, that
+        // is what routes take that say nothing of methods.
+        let allow = self.allow.clone();
+        if let Some(allow) = allow.or_else(|| is_about_the_method.then(|| MethodSet::default().allow())) {
+            set(header::ALLOW, allow);
         }
         if let Some(location) = &self.location {
             set(header::LOCATION, HeaderValue::clone(location));
@@ -258,6 +264,16 @@ mod tests {
             assert_eq!(head.headers["content-type"], "application/problem+json");
             assert_eq!(head.headers["cache-control"], "no-store");
         }
+    }
+
+    #[test]
+    fn whoever_is_refused_a_method_is_told_which_there_are() {
+        let allow = |answer: Answer| answer.response("r-1", false).0.headers.get(header::ALLOW).cloned();
+        let usual = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        assert_eq!(allow(Problem::MethodNotAllowed.into()).expect("a header"), usual);
+        let known = Answer { allow: Some(HeaderValue::from_static("GET")), ..Problem::MethodNotAllowed.into() };
+        assert_eq!(allow(known).expect("a header"), "GET");
+        assert_eq!(allow(Problem::BadRequest.into()), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     mentions,
     route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
+    together,
 };
 use crate::{
     config::{
@@ -52,6 +53,10 @@ pub fn compile(
     refuse_overlaps(&configuration, &upstreams, problems);
     mentions::check(&configuration, &instances, problems);
     asked::check(&configuration, &instances, problems);
+    together::check(&configuration, &instances, problems);
+    if configuration.routes.is_empty() {
+        problems.warn(0, 0..0, "routes", "there is no `[routes.NAME]`: every request is answered with 404");
+    }
     let listeners = listeners(&configuration, services, problems);
     let settings = Arc::new(settings(&configuration, &instances, listeners, problems));
     let built = Built {
@@ -162,6 +167,14 @@ fn opened(configuration: &Configuration<'_>) -> Vec<Vec<usize>> {
     configuration.policies.iter().map(opens).collect()
 }
 
+fn nobody_gets_in(policy: &PolicyDraft<'_>) -> String {
+    let how = match &policy.route {
+        Some(route) => format!("; one that opens it lists the route, as in `routes = [\"{route}\"]`"),
+        None => String::new(),
+    };
+    format!("no consumer has a credential of {} that opens this: it lets nobody in{how}", policy.kind.name)
+}
+
 fn instances(
     configuration: &mut Configuration<'_>,
     credentials: &[Arc<Credential>],
@@ -173,6 +186,9 @@ fn instances(
     let Configuration { policies, credentials: drafts, secrets, server, .. } = configuration;
     let max_held_body_bytes = Room::largest_part(server.max_held_body_bytes.get());
     let built = policies.iter_mut().zip(opened).map(|(policy, opened)| {
+        if policy.kind.needs_credentials && opened.is_empty() {
+            policy.warn(problems, nobody_gets_in(policy));
+        }
         let of_credentials = opened.iter().map(|index| drafts[*index].fingerprint);
         let fingerprint = Fingerprint::all(std::iter::once(policy.fingerprint).chain(of_credentials));
         let kept = before

@@ -10,8 +10,14 @@
 //! # The danger
 //! Whoever reads the log may stop reading. Then each thread keeps [`MAX_QUEUED_BYTES`], the writer as much again, and
 //! what comes after is dropped and counted: a request never waits here, and memory does not grow. Access lines stop
-//! [`AUDIT_ROOM_BYTES`] earlier than all others, so that a flood of them does not push an audit event out. A reader that
-//! is gone (`EPIPE`) costs the lines and nothing else.
+//! [`AUDIT_ROOM_BYTES`] earlier than all others, so that a flood of them does not push an audit event out.
+//!
+//! A sink that fails (`EPIPE` of a reader that is gone, `ENOSPC` of a full disk) costs the lines that are written to it,
+//! and nothing else: they are counted, and memory does not grow here either. The queue is empty then and has room all the
+//! same. So whoever lets somebody in only with an audit event asks [`Output::is_failing`] as well. The writer finds out
+//! when it writes: the events of the last [`GATHER`] before that are lost, and their requests have been let in. Every
+//! [`REPORT_EVERY`] it tries again with a line of its own, because nobody may be let in to write one. Standard error has
+//! a line when it begins and when it is over.
 
 use std::{
     cell::RefCell,
@@ -52,6 +58,10 @@ pub const AUDIT_WAIT: Duration = Duration::from_millis(50);
 
 /// The pause between two attempts to queue an audit event.
 pub const AUDIT_RETRY: Duration = Duration::from_millis(5);
+
+/// The shortest time between two lines that say how many are missing, and the pause between two attempts at a sink that
+/// fails while there is nothing else to write.
+pub const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// A buffer that is filled so far wakes the writer before its time.
 const EARLY_WAKE_BYTES: usize = MAX_QUEUED_BYTES / 2;
@@ -110,6 +120,8 @@ struct Queue {
     flushes: Mutex<Flushes>,
     flushed: Condvar,
     dropped: Counter,
+    /// The sink did not take what was written to it last.
+    is_failing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -148,6 +160,7 @@ impl Output {
             flushes: Mutex::default(),
             flushed: Condvar::new(),
             dropped: Counter::default(),
+            is_failing: AtomicBool::new(false),
         });
         let theirs = queue.clone();
         thread::Builder::new().name("log-writer".into()).spawn(move || writer::run(&theirs, sink))?;
@@ -181,6 +194,11 @@ impl Output {
     /// How many lines were dropped so far: those without room, and those that the sink did not take.
     pub fn dropped(&self) -> u64 {
         self.owner.0.dropped.sum()
+    }
+
+    /// Whether what is queued now is likely to be lost, because the sink did not take the lines before.
+    pub fn is_failing(&self) -> bool {
+        self.owner.0.is_failing.load(Acquire)
     }
 
     /// Waits until everything that was queued before has been handed to the sink, at most for `timeout`; says whether

@@ -10,7 +10,8 @@
 //! # expect: 1:2: sever: unknown table `sever`, did you mean `server`?
 //! ```
 //!
-//! A line that begins with a name is about an included file. A case without expectations is a good configuration.
+//! A line that begins with a name is about an included file. A case without expectations is a good configuration, and
+//! `# warn: ` is what is said of one that is hardly meant.
 
 use std::{
     fs,
@@ -38,6 +39,7 @@ macro_rules! cases {
 
 cases! {
     a_gateway_without_listeners,
+    a_gateway_without_routes,
     a_name_twice_in_a_file,
     a_secret_in_a_file,
     a_secret_in_an_unknown_place,
@@ -55,6 +57,7 @@ cases! {
     client_address_without_networks,
     consumer_restriction_that_restricts_nothing,
     credentials_ids_dates_and_policies,
+    credentials_that_are_nobody_s_or_never_valid,
     every_option,
     everything_that_is_wrong_with_a_policy,
     identity_headers_of_a_wrong_name,
@@ -68,6 +71,7 @@ cases! {
     listener_tls_names_and_choices,
     names_that_are_not_known,
     overlap_that_is_no_way_around,
+    parameters_as_others_write_them,
     pitfall_01_every_reference_is_known,
     pitfall_02_a_bad_default_refuses_every_route,
     pitfall_03_the_same_policy_twice,
@@ -86,6 +90,7 @@ cases! {
     upstream_tls_says_who_is_believed,
     values_of_a_wrong_type,
     values_that_mean_nothing,
+    what_lets_nobody_in,
     what_routes_take_and_where_they_end,
 }
 

@@ -7,12 +7,16 @@ use std::{
         net::UnixStream,
     },
     path::Path,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+};
 
-use crate::harness::{Client, Gateway, GatewayBuilder, LIMIT, Systemd};
+use crate::harness::{Client, Gateway, GatewayBuilder, LIMIT, Systemd, within};
 
 const GATEWAY: &str = r#"
 [server]
@@ -240,6 +244,36 @@ async fn two_gateways_live_side_by_side() {
     assert!(first.stop().await.success());
     answers(&second, "second").await;
     assert_eq!(second.reload().await.code, 0);
+}
+
+/// A user who has logged in by `su` or runs in a container: no directory for sockets, and `/run` is not theirs.
+#[tokio::test]
+async fn without_a_place_for_its_control_socket_it_says_that_no_reload_will_find_it() {
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("our own directory");
+    let config = dir.path().join("portcullis.toml");
+    fs::write(&config, "[[listeners]]\naddress = \"127.0.0.1:0\"\n").expect("a file in our own directory");
+    // Where the tests run as root, the binary may lie where nobody else may look.
+    let program = dir.path().join("portcullis");
+    fs::copy(env!("CARGO_BIN_EXE_portcullis"), &program).expect("room for the binary");
+    let mut command = tokio::process::Command::new(&program);
+    command.arg("run").arg("-c").arg(&config).env_remove("RUNTIME_DIRECTORY").env_remove("XDG_RUNTIME_DIR");
+    // SAFETY: `geteuid` only reads.
+    if unsafe { libc::geteuid() } == 0 {
+        command.uid(65_534);
+    }
+    let mut gateway = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the binary starts");
+    let mut lines = BufReader::new(gateway.stdout.take().expect("it is piped")).lines();
+    let warned = within("the gateway says so", async {
+        while let Some(line) = lines.next_line().await.expect("text") {
+            if line.contains("`portcullis reload` and `portcullis revoke` will not work, SIGHUP will") {
+                return line;
+            }
+        }
+        panic!("it ended without a word of it");
+    });
+    let line = warned.await;
+    assert!(line.contains("\"level\":\"warn\"") && line.contains("$XDG_RUNTIME_DIR"), "{line}");
 }
 
 #[tokio::test]

@@ -186,7 +186,9 @@ async fn pitfall_61_methods_and_lines_have_one_spelling() {
     }
     for method in ["TRACE", "CONNECT"] {
         let request = format!("{method} / HTTP/1.1\r\nHost: a.example\r\n\r\n");
-        site.refuses(request, 405, "method TRACE or CONNECT").await;
+        site.refuses(request.clone(), 405, "method TRACE or CONNECT").await;
+        let answer = String::from_utf8(raw(site.gateway.address(0), request).await).expect("text").to_ascii_lowercase();
+        assert!(answer.contains("\r\nallow: get, head, post, put, patch, delete, options\r\n"), "{answer}");
     }
     for lines in [
         "GET / HTTP/1.1\nHost: a.example\n\n",

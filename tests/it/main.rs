@@ -37,6 +37,7 @@ mod streams;
 mod subcommands;
 mod tls;
 mod tls_attacks;
+mod unwritable_log;
 mod upgrades;
 mod upstream_tls;
 mod upstreams;

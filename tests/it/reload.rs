@@ -1,6 +1,6 @@
 //! `portcullis reload` and SIGHUP: what is taken, what is refused, and who is told.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use serde_json::Value;
 
@@ -300,8 +300,52 @@ async fn the_command_does_not_reload_another_file() {
     let arguments = ["reload".as_ref(), "-c".as_ref(), other.as_os_str(), "--socket".as_ref(), socket.as_os_str()];
     let reload = crate::harness::portcullis(&arguments, "").await;
     assert_eq!(reload.code, 2, "{reload:?}");
-    assert!(reload.stderr.contains("the gateway serves `"), "{reload:?}");
+    assert!(reload.stderr.starts_with("error: the gateway serves `"), "{reload:?}");
+    assert!(reload.stderr.contains("--config") && reload.stderr.contains("--socket"), "{reload:?}");
+    assert!(!reload.stderr.contains(":1:1") && !reload.stderr.contains("1 problem"), "{reload:?}");
     assert_eq!(scene.generation().await, 1);
+    // The same file by another way is the same file.
+    let link = scene.gateway.dir().join("link.toml");
+    symlink("portcullis.toml", &link).expect("a link in our own directory");
+    let arguments = ["reload".as_ref(), "-c".as_ref(), link.as_os_str(), "--socket".as_ref(), socket.as_os_str()];
+    assert_eq!(crate::harness::portcullis(&arguments, "").await.code, 0);
+    assert_eq!(scene.generation().await, 2);
+}
+
+/// As the kubelet lays out a ConfigMap: a new version is a new directory, and one link that is changed in one step.
+#[tokio::test]
+async fn a_file_behind_links_that_are_swapped_is_the_file_it_was() {
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let file = dir.path().join("portcullis.toml");
+    let publish = |version: &str, toml: &str| {
+        let versions = dir.path().join(version);
+        fs::create_dir(&versions).expect("a new directory");
+        fs::write(versions.join("portcullis.toml"), toml).expect("a file in it");
+        symlink(version, dir.path().join("new")).expect("a link");
+        fs::rename(dir.path().join("new"), dir.path().join("..data")).expect("one step");
+    };
+    let socket = dir.path().join("control.sock").display().to_string();
+    let toml = |body: &str| {
+        let answer =
+            format!("[routes.steady]\npaths = [\"/steady\"]\npublic = true\nrespond = {{ body = \"{body}\" }}\n");
+        format!("[server]\ncontrol = \"{socket}\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n{answer}")
+    };
+    publish("v1", &toml("one"));
+    symlink("..data/portcullis.toml", &file).expect("a link");
+    let gateway = Gateway::builder("").configured_by(&file).start().await;
+    let client = Client::http1(gateway.address(0));
+    let says = async |body: &str| client.get("/steady").send().await.text() == body;
+    assert!(says("one").await);
+
+    publish("v2", &toml("two"));
+    fs::remove_dir_all(dir.path().join("v1")).expect("the kubelet removes what is old");
+    let reload = crate::harness::portcullis(&["reload".as_ref(), "-c".as_ref(), file.as_os_str()], "").await;
+    assert_eq!((reload.code, reload.stderr.as_str()), (0, ""), "{reload:?}");
+    assert!(says("two").await);
+
+    publish("v3", &toml("three"));
+    gateway.signal(libc::SIGHUP);
+    eventually("the third version serves", async || says("three").await).await;
 }
 
 /// The gateway is found by its `control` even where the parser loses its way before that line.

@@ -39,6 +39,11 @@ upstream = "app"
 auth = ["keys"]
 
 [consumers.acme]
+
+[[consumers.acme.credentials]]
+use = "key-auth"
+id = "first"
+sha256 = "1111111111111111111111111111111111111111111111111111111111111111"
 "#;
 
 /// What a start would take.
@@ -101,7 +106,7 @@ async fn check_says_what_there_is_or_everything_that_is_wrong() {
     let good = portcullis(&["check", "--config", &file], "").await;
     assert_eq!(
         (good.code, good.stdout, good.stderr),
-        (0, format!("{file}: 1 routes, 1 policies, 0 credentials\n"), String::new())
+        (0, format!("{file}: 1 routes, 1 policies, 1 credentials\n"), String::new())
     );
     assert_eq!(fs::read_dir(dir.path()).expect("our own directory").count(), 1, "it left something");
 
@@ -159,6 +164,41 @@ async fn a_reload_without_a_gateway_is_1_and_says_where_it_looked() {
     fs::write(&file, format!("[server]\ncontrol = \"{socket}\"\n")).expect("our own file");
     let reload = portcullis(&["reload", "-c", &file], "").await;
     assert!(reload.code == 1 && reload.stderr.contains(&socket), "{reload:?}");
+    assert!(reload.stderr.contains("as the file has it now") && reload.stderr.contains("--socket"), "{reload:?}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_file_is_said_before_the_place_that_was_guessed() {
+    let (dir, file) = sample();
+    let broken = |toml: &str| fs::write(&file, toml).expect("our own file");
+    let run = async |file: &str| {
+        let mut command = tokio::process::Command::new(BINARY);
+        command.args(["reload", "-c", file]).env("RUNTIME_DIRECTORY", dir.path());
+        let output = command.output().await.expect("the binary starts");
+        (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let guessed = format!("no gateway answers at {}", dir.path().join("control.sock").display());
+    for (toml, why) in [
+        (None, "No such file or directory"),
+        (Some("[server]\ncontrol = 5\n"), "`server.control` is no text"),
+        (Some("x = [\n"), ""),
+    ] {
+        match toml {
+            Some(toml) => broken(toml),
+            None => fs::remove_file(&file).expect("our own file"),
+        }
+        let (code, said) = run(&file).await;
+        assert_eq!(code, Some(2), "{said}");
+        let rest = said.strip_prefix(&format!("error: {file}: {why}")).unwrap_or_else(|| panic!("{said}"));
+        assert!(rest.contains(&guessed) && rest.contains("a guess; say --socket"), "{said}");
+    }
+    // The file is right, and names no place.
+    broken("");
+    let (code, said) = run(&file).await;
+    assert!(code == Some(1) && said.starts_with(&format!("error: {guessed} (the usual place")), "{said}");
+    let folder = dir.path().display().to_string();
+    let (code, said) = run(&folder).await;
+    assert!(code == Some(2) && said.starts_with(&format!("error: {folder}: Is a directory")), "{said}");
 }
 
 #[tokio::test]

@@ -222,7 +222,8 @@ pub trait Authenticate: Send + Sync {
     }
 
     /// Whether a token that it takes could fall under this revocation as it is meant: it knows the issuer, and looks at
-    /// what the revocation goes by. Whoever revokes what nobody heeds is warned; it is written down all the same.
+    /// what the revocation goes by. Whoever revokes what nobody heeds is warned; it is written down all the same. A
+    /// [`Revocation::Version`] of an issuer of which others are heeded is refused: it would hit tokens without a version.
     fn heeds(&self, revocation: &Revocation) -> bool {
         let _ = revocation;
         false

@@ -132,9 +132,25 @@ fn braced(segment: &str) -> Result<Option<&str>, PathPatternFault> {
     }
 }
 
+/// The name of a parameter as other gateways and frameworks write it: `:id`, `<id>`, `<int:id>`. Taken literally it would
+/// match nothing that anybody asks for, and the path would seem to be served.
+fn foreign_parameter(segment: &str) -> Option<&str> {
+    let angled = segment.strip_prefix('<').and_then(|inside| inside.strip_suffix('>'));
+    let inside = match angled {
+        Some(inside) => inside.rsplit(':').next().unwrap_or(inside),
+        None => segment.strip_prefix(':')?,
+    };
+    let end = inside.bytes().position(|byte| !byte.is_ascii_alphanumeric() && byte != b'_').unwrap_or(inside.len());
+    let is_name = inside.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    Some(if is_name { &inside[..end] } else { "name" })
+}
+
 fn literal(segment: &str) -> Result<Box<str>, PathPatternFault> {
     if matches!(segment, "*" | "**") {
         return Err(PathPatternFault::Star(segment.into()));
+    }
+    if let Some(name) = foreign_parameter(segment) {
+        return Err(PathPatternFault::ForeignParameter(segment.into(), name.into()));
     }
     let path = format!("/{segment}");
     let path = canonical(path.as_bytes()).map_err(|fault| PathPatternFault::Literal(segment.into(), fault))?;
@@ -170,6 +186,9 @@ pub enum PathPatternFault {
     /// `*`, which means something in other gateways.
     #[error("`{0}` would be taken literally; write `{{name}}` for one segment, `{{*rest}}` for all that follow")]
     Star(String),
+    /// `:id` or `<id>`, which are parameters elsewhere.
+    #[error("`{0}` would be taken literally; a parameter is written `{{{1}}}`")]
+    ForeignParameter(String, String),
     /// More than [`MAX_PATH_SEGMENTS`].
     #[error("a path has at most {MAX_PATH_SEGMENTS} segments")]
     TooManySegments,

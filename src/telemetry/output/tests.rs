@@ -217,6 +217,58 @@ fn a_reader_that_is_gone_costs_its_lines_and_nothing_else() {
     assert_eq!(output.dropped(), 5);
 }
 
+/// A sink that takes nothing while `broken`; what it takes, and how often it was asked.
+fn breakable() -> (Output, Arc<AtomicBool>, Sink) {
+    let (broken, sink) = (Arc::new(AtomicBool::new(false)), Sink::default());
+    let (is_broken, mut behind) = (broken.clone(), sink.clone());
+    let output = Output::start(Scripted(move |bytes: &[u8]| {
+        if is_broken.load(SeqCst) {
+            behind.entered.fetch_add(1, SeqCst);
+            return Err(ErrorKind::StorageFull.into());
+        }
+        behind.write(bytes)
+    }));
+    (output.unwrap(), broken, sink)
+}
+
+#[test]
+fn a_sink_that_fails_is_failing_until_it_takes_a_line() {
+    let (output, broken, sink) = breakable();
+    for round in 1..4 {
+        say(&output, "taken").unwrap();
+        assert!(output.flush(LONG) && !output.is_failing());
+        broken.store(true, SeqCst);
+        say(&output, "lost").unwrap();
+        assert!(output.flush(LONG) && output.is_failing());
+        assert_eq!(output.dropped(), round);
+        broken.store(false, SeqCst);
+    }
+    say(&output, "last").unwrap();
+    assert!(output.flush(LONG) && !output.is_failing());
+    assert_eq!(sink.lines().iter().filter(|line| *line == "taken").count(), 3);
+}
+
+#[test]
+fn a_sink_that_failed_is_found_to_take_lines_again_though_nobody_has_any() {
+    let (output, broken, sink) = breakable();
+    broken.store(true, SeqCst);
+    say(&output, "lost").unwrap();
+    say(&output, "lost").unwrap();
+    until(|| output.is_failing());
+    let tried = sink.entered.load(SeqCst);
+    until(|| sink.entered.load(SeqCst) >= tried + 2);
+    assert!(output.is_failing());
+    assert_eq!(output.dropped(), 2, "the attempts are no lines that anybody misses");
+    // Of an event that was not queued at all.
+    output.count_dropped();
+    broken.store(false, SeqCst);
+    until(|| !output.is_failing());
+    let lines = sink.lines();
+    let report: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!((lines.len(), report["count"].as_u64()), (1, Some(3)), "what no attempt could tell is told");
+    until(|| output.owner.0.idle.load(SeqCst));
+}
+
 #[test]
 fn a_sink_that_fails_is_not_tried_all_the_time() {
     let calls = Arc::new(AtomicUsize::new(0));

@@ -1,23 +1,20 @@
 //! The thread that empties the queue.
 
 use std::{
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     sync::{
         Arc,
-        atomic::Ordering::{Acquire, SeqCst},
+        atomic::Ordering::{AcqRel, Acquire, SeqCst},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use super::{BUFFER_BYTES, GATHER, Queue};
+use super::{BUFFER_BYTES, GATHER, Queue, REPORT_EVERY};
 use crate::telemetry::{clock, json::Object};
 
 /// The pause before another attempt at a sink that does not block and takes nothing now.
 const RETRY: Duration = Duration::from_millis(5);
-
-/// The shortest time between two lines that say how many were dropped.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes lines until the queue is closed and empty.
 pub(super) fn run(queue: &Queue, sink: impl Write) {
@@ -26,7 +23,7 @@ pub(super) fn run(queue: &Queue, sink: impl Write) {
     loop {
         let asked = queue.flushes.lock().asked;
         let closed = queue.closed.load(Acquire);
-        let wrote = writer.write_queued();
+        let wrote = writer.write_queued() || writer.probe();
         queue.flushes.lock().done = asked;
         queue.flushed.notify_all();
         if closed {
@@ -42,10 +39,15 @@ pub(super) fn run(queue: &Queue, sink: impl Write) {
     }
 }
 
+/// While the sink fails there may never be another line, and it has to be tried all the same: then once is enough.
 fn sleep_until_line(queue: &Queue) {
     queue.idle.store(true, SeqCst);
     if queue.is_empty() {
         while queue.idle.load(Acquire) && !queue.is_urgent() {
+            if queue.is_failing.load(Acquire) {
+                thread::park_timeout(REPORT_EVERY);
+                break;
+            }
             thread::park();
         }
     }
@@ -68,19 +70,65 @@ impl<W: Write> Writer<'_, W> {
     /// Writes everything that is queued now. Says whether there was anything.
     fn write_queued(&mut self) -> bool {
         let taken = self.take();
-        if let Some(last) = taken.checked_sub(1) {
-            self.report_dropped(last);
+        let Some(last) = taken.checked_sub(1) else { return false };
+        let report = self.report_dropped();
+        let mut failure = None;
+        for number in 0..taken {
+            let report = report.as_ref().filter(|_| number == last);
+            let mut bytes = std::mem::take(&mut self.buffers[number]);
+            report.iter().for_each(|report| bytes.extend_from_slice(&report.line));
+            failure = failure.or(self.write(&bytes, report));
+            bytes.clear();
+            self.buffers[number] = bytes;
         }
-        for buffer in &mut self.buffers[..taken] {
-            let lost = write(&mut self.sink, buffer, &mut self.torn, self.queue);
-            self.queue.dropped.add(lost);
-            buffer.clear();
+        // What a failure loses was counted when writing; most sinks have nothing to flush.
+        let _ = self.sink.flush();
+        self.ended(failure);
+        true
+    }
+
+    /// Finds out whether a sink that failed takes lines again, where there is no other line to find it out by. Says
+    /// whether it was tried.
+    fn probe(&mut self) -> bool {
+        if !self.queue.is_failing.load(Acquire) {
+            return false;
         }
-        if taken > 0 {
-            // What a failure loses was counted when writing; most sinks have nothing to flush.
-            let _ = self.sink.flush();
+        let Some(report) = self.report_dropped() else { return false };
+        let failure = self.write(&report.line, Some(&report));
+        self.ended(failure);
+        true
+    }
+
+    /// Writes lines, of which the last may be a report, and counts those that are lost. A report is not among them:
+    /// what it told is told again.
+    fn write(&mut self, bytes: &[u8], report: Option<&Report>) -> Option<io::Error> {
+        match write(&mut self.sink, bytes, &mut self.torn, self.queue) {
+            Ok(()) => {
+                self.reported = report.map_or(self.reported, |report| report.up_to);
+                None
+            }
+            Err(failed) => {
+                self.queue.dropped.add(failed.lost - u64::from(report.is_some()));
+                Some(failed.why)
+            }
         }
-        taken > 0
+    }
+
+    /// Remembers whether the sink took everything this time, and says so on standard error when that is different now.
+    /// Who asks for [`super::Output::is_failing`] must not wait for whoever reads standard error: that is said last.
+    fn ended(&self, failure: Option<io::Error>) {
+        let was_failing = self.queue.is_failing.swap(failure.is_some(), AcqRel);
+        let missing = self.queue.dropped.sum();
+        // Standard error may be gone as well, and then there is nobody left to tell.
+        let _ = match failure {
+            Some(why) if !was_failing => {
+                writeln!(io::stderr(), "error: the log cannot be written, lines are lost: {why}")
+            }
+            None if was_failing => {
+                writeln!(io::stderr(), "warning: the log is written again; {missing} lines were lost since the start")
+            }
+            _ => Ok(()),
+        };
     }
 
     /// Exchanges the buffers of all shards against empty ones, and lets go of the shards of threads that have ended.
@@ -104,30 +152,44 @@ impl<W: Write> Writer<'_, W> {
         taken
     }
 
-    /// Says in the log itself that lines are missing from it, where they are missing.
-    fn report_dropped(&mut self, buffer: usize) {
-        let dropped = self.queue.dropped.sum();
-        if dropped == self.reported || self.reported_at.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
-            return;
+    /// What says in the log itself that lines are missing from it, where they are missing; if it is due.
+    fn report_dropped(&mut self) -> Option<Report> {
+        let up_to = self.queue.dropped.sum();
+        if up_to == self.reported || self.reported_at.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+            return None;
         }
-        let line = &mut self.buffers[buffer];
-        Object::begin(line)
+        let mut line = Vec::new();
+        Object::begin(&mut line)
             .plain("time", clock::now)
             .str("level", "warn")
             .str("event", "log_lines_dropped")
-            .str("message", "the log was not read fast enough")
-            .num("count", dropped - self.reported)
+            .str("message", "the log was not read fast enough, or could not be written")
+            .num("count", up_to - self.reported)
             .end();
         line.push(b'\n');
-        self.reported = dropped;
         self.reported_at = Some(Instant::now());
+        Some(Report { line, up_to })
     }
 }
 
-/// Writes all of `bytes`, or as much as the sink takes before it fails; says how many lines were lost. A sink that is
-/// gone fails at once each time: that is at most one call for each [`GATHER`].
+/// A line that says how many are missing.
+struct Report {
+    line: Vec<u8>,
+    /// How many there were then, with those that were told before.
+    up_to: u64,
+}
+
+/// What a sink did not take.
+struct Failed {
+    /// How many lines.
+    lost: u64,
+    why: io::Error,
+}
+
+/// Writes all of `bytes`, or as much as the sink takes before it fails. A sink that is gone fails at once each time:
+/// that is at most one call for each [`GATHER`].
 #[expect(clippy::disallowed_methods, reason = "this is the writer's own thread, and its sink asks to be left alone")]
-fn write(sink: &mut impl Write, bytes: &[u8], torn: &mut bool, queue: &Queue) -> u64 {
+fn write(sink: &mut impl Write, bytes: &[u8], torn: &mut bool, queue: &Queue) -> Result<(), Failed> {
     let mut rest = bytes;
     while !rest.is_empty() {
         // After half a line the next one begins on a line of its own.
@@ -139,14 +201,15 @@ fn write(sink: &mut impl Write, bytes: &[u8], torn: &mut bool, queue: &Queue) ->
             // Standard output that shares its descriptor with a program which made it non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock && !queue.closed.load(Acquire) => thread::sleep(RETRY),
             // Gone, or (`Ok(0)`) unwilling for good.
-            _ => {
+            refused => {
                 let written = bytes.len() - rest.len();
                 *torn = *torn || bytes[..written].last().is_some_and(|&byte| byte != b'\n');
-                return lines(rest);
+                let why = refused.err().unwrap_or_else(|| ErrorKind::WriteZero.into());
+                return Err(Failed { lost: lines(rest), why });
             }
         }
     }
-    0
+    Ok(())
 }
 
 fn lines(bytes: &[u8]) -> u64 {

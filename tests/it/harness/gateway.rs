@@ -41,8 +41,8 @@ impl Gateway {
     pub(crate) fn builder(toml: &str) -> GatewayBuilder {
         let dir = TempDir::new().expect("a temporary directory");
         let words = vec![("DIR".into(), dir.path().display().to_string())];
-        let place = Place { program: BINARY.into(), words, dir };
-        GatewayBuilder { toml: toml.into(), place, environment: Vec::new() }
+        let place = Place { program: BINARY.into(), words, dir, config: None };
+        GatewayBuilder { toml: toml.into(), place, environment: Vec::new(), log: None }
     }
 
     /// The exit code and standard error of a start that must be refused.
@@ -180,12 +180,19 @@ pub(crate) struct GatewayBuilder {
     toml: String,
     place: Place,
     environment: Vec<(String, String)>,
+    log: Option<fs::File>,
 }
 
 impl GatewayBuilder {
     /// Runs this program in the place of `portcullis`.
     pub(crate) fn program(mut self, program: &Path) -> Self {
         self.place.program = program.into();
+        self
+    }
+
+    /// Is told of a configuration that lies elsewhere, and that the test writes.
+    pub(crate) fn configured_by(mut self, file: &Path) -> Self {
+        self.place.config = Some(file.into());
         self
     }
 
@@ -225,6 +232,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Has its log written elsewhere: what is said of its lines is said of standard error alone then.
+    pub(crate) fn log_to(mut self, file: fs::File) -> Self {
+        self.log = Some(file);
+        self
+    }
+
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(self) -> Gateway {
         let gateway = self.spawn();
@@ -233,11 +246,13 @@ impl GatewayBuilder {
     }
 
     /// Starts it and waits for nothing.
-    pub(crate) fn spawn(self) -> Gateway {
+    pub(crate) fn spawn(mut self) -> Gateway {
         self.place.write_config(&self.toml);
-        let mut child = self.command().stdin(Stdio::null()).spawn().expect("the binary starts");
+        let mut command = self.command();
+        self.log.take().into_iter().for_each(|log| _ = command.stdout(log));
+        let mut child = command.stdin(Stdio::null()).spawn().expect("the binary starts");
         let printed = Arc::new(Printed::default());
-        printed.collect(child.stdout.take().expect("stdout is piped"));
+        child.stdout.take().into_iter().for_each(|stdout| printed.collect(stdout));
         printed.collect(child.stderr.take().expect("stderr is piped"));
         Gateway { child, place: self.place, printed }
     }
@@ -314,11 +329,13 @@ struct Place {
     program: PathBuf,
     dir: TempDir,
     words: Vec<(String, String)>,
+    /// Where the configuration is, if not in the directory.
+    config: Option<PathBuf>,
 }
 
 impl Place {
     fn config(&self) -> PathBuf {
-        self.dir.path().join("portcullis.toml")
+        self.config.clone().unwrap_or_else(|| self.dir.path().join("portcullis.toml"))
     }
 
     fn command(&self, verb: &str) -> Command {

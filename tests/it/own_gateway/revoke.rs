@@ -115,6 +115,11 @@ async fn what_nobody_heeds_is_written_down_with_a_warning() {
     assert!(line["warning"].as_str().is_some_and(|why| why.contains("no policy takes tokens")), "{line}");
 }
 
+fn in_seconds(seconds: i64) -> String {
+    let time = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    time.to_string()
+}
+
 #[tokio::test]
 async fn what_makes_no_sense_revokes_nothing() {
     let (gateway, _upstream) = start().await;
@@ -126,6 +131,8 @@ async fn what_makes_no_sense_revokes_nothing() {
         (&["--token-id", "1", "--issued-before", "now"], "--issued-before"),
         (&["--subject", "bob", "--min-version", "3", "--issued-before", "now"], "--min-version"),
         (&["--subject", "bob", "--issued-before", "yesterday"], "yesterday"),
+        (&["--subject", "bob", "--issued-before", "2226-11-25T10:00:00Z"], "it lies ahead"),
+        (&["--all-tokens", "--issued-before", &in_seconds(400)], "it lies ahead"),
         (&["--subject", "bob", "--for", "0s"], "shorter"),
         (&["--subject", "bob", "--for", "soon"], "soon"),
         (&["--subject", "bob", "--for", "100y"], "ten years"),
@@ -134,6 +141,8 @@ async fn what_makes_no_sense_revokes_nothing() {
         let refused = revoke(&gateway, arguments).await;
         assert!(refused.code == 2 && refused.stderr.contains(word), "{arguments:?}: {refused:?}");
     }
+    // Clocks differ.
+    assert_eq!(revoke(&gateway, &["--subject", "carol", "--issued-before", &in_seconds(200)]).await.code, 0);
     // Another configuration is another gateway's.
     let socket = gateway.dir().join("control.sock").display().to_string();
     let arguments = ["revoke", "--issuer", ISSUER, "--token-id", "1", "--socket", &socket, "-c", "/nonexistent.toml"];
