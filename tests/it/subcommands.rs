@@ -198,7 +198,7 @@ async fn what_is_wrong_with_the_file_is_said_before_the_place_that_was_guessed()
     assert!(code == Some(1) && said.starts_with(&format!("error: {guessed} (the usual place")), "{said}");
     let folder = dir.path().display().to_string();
     let (code, said) = run(&folder).await;
-    assert!(code == Some(2) && said.starts_with(&format!("error: {folder}: Is a directory")), "{said}");
+    assert!(code == Some(2) && said.starts_with(&format!("error: {folder}: this is not a file")), "{said}");
 }
 
 #[tokio::test]
