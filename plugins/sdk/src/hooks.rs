@@ -29,6 +29,9 @@ pub struct Refusal {
     /// What the client could have proven, for `WWW-Authenticate`. The engine sends it only where the identity was
     /// proven by an authenticator that challenges with the same scheme: who sent a key is not told about tokens.
     pub challenge: Option<Arc<Challenge>>,
+    /// For the audit log alone: what was missing, in the words of the configuration. Never anything of the request, which
+    /// may be personal, or secret.
+    pub detail: Option<Arc<str>>,
 }
 
 /// Which answer a refused client gets.
@@ -74,7 +77,13 @@ impl Refusal {
     }
 
     fn new(status: RefusalStatus, reason: Reason) -> Self {
-        Self { status, reason, retry_after: None, challenge: None }
+        Self { status, reason, retry_after: None, challenge: None, detail: None }
+    }
+
+    /// Says what was missing, for the audit log: see [`Refusal::detail`].
+    #[must_use]
+    pub fn detailed(self, detail: impl Into<Arc<str>>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
     }
 }
 
