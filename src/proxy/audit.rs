@@ -27,6 +27,8 @@ pub struct Attempted {
     pub result: AuditResult,
     /// Why.
     pub reason: Reason,
+    /// Why exactly, where the plugin says it.
+    pub detail: Option<&'static str>,
     /// Who it is about, where a credential is known but cannot be used.
     pub identity: Option<Arc<Identity>>,
     /// Who was claimed, which nothing proves.
@@ -36,7 +38,14 @@ pub struct Attempted {
 impl Attempted {
     /// It proved nothing.
     pub fn denied(policy: Option<&Arc<str>>, reason: Reason) -> Self {
-        Self { policy: policy.cloned(), result: AuditResult::Denied, reason, identity: None, claimed: None }
+        Self {
+            policy: policy.cloned(),
+            result: AuditResult::Denied,
+            reason,
+            detail: None,
+            identity: None,
+            claimed: None,
+        }
     }
 
     /// It could not be judged.
@@ -75,9 +84,10 @@ impl<'t> Trail<'t> {
     /// Nothing granted: writes the attempts.
     pub fn refused(&mut self) {
         for attempt in std::mem::take(&mut self.attempts) {
-            let Attempted { policy, result, reason, identity, claimed } = &attempt;
+            let Attempted { policy, result, reason, detail, identity, claimed } = &attempt;
             self.write(&Decided {
                 reason: Some(*reason),
+                detail: *detail,
                 policy: policy.as_deref(),
                 identity: identity.as_deref(),
                 claimed: claimed.as_ref(),

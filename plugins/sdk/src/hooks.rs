@@ -105,6 +105,8 @@ pub struct Denial {
     pub status: DenialStatus,
     /// For the log: who was claimed, where something says it.
     pub claimed: Option<Claimed>,
+    /// For the audit log alone: what exactly is wrong. Words of the program, so that nothing of the credential gets in.
+    pub detail: Option<&'static str>,
 }
 
 /// What a client whose credential was not taken is told. Of several alternatives the greatest counts.
@@ -149,7 +151,7 @@ impl Denial {
     }
 
     fn new(reason: Reason, status: DenialStatus) -> Self {
-        Self { reason, status, claimed: None }
+        Self { reason, status, claimed: None, detail: None }
     }
 
     /// Says who was claimed.
@@ -157,6 +159,12 @@ impl Denial {
     pub fn claiming(self, claimed: Claimed) -> Self {
         let says_something = claimed.fields().next().is_some();
         Self { claimed: says_something.then_some(claimed), ..self }
+    }
+
+    /// Says what exactly is wrong, for the audit log: see [`Denial::detail`].
+    #[must_use]
+    pub fn detailed(self, detail: &'static str) -> Self {
+        Self { detail: Some(detail), ..self }
     }
 
     /// Whether the credential is known, and not allowed here.
