@@ -120,7 +120,7 @@ pub(super) fn read(
         let entries = node.take("credentials");
         let about = Fingerprint::of(&node);
         // Of one that is wrong, which has been said, the credentials are still read.
-        let consumer = node.decode::<file::Consumer>(problems).unwrap_or_default();
+        let consumer = node.knowing(&["credentials"]).decode::<file::Consumer>(problems).unwrap_or_default();
         let consumer = Arc::new(Consumer {
             name: name.text.clone(),
             groups: consumer.groups,

@@ -396,6 +396,6 @@ fn defaults<'i>(node: Option<Node<'i>>, named: &Named, problems: &mut Problems) 
     struct Rest {
         max_body_bytes: Option<u64>,
     }
-    let max_body_bytes = node.decode::<Rest>(problems).unwrap_or_default().max_body_bytes;
+    let max_body_bytes = node.knowing(&["auth", "plugins"]).decode::<Rest>(problems).unwrap_or_default().max_body_bytes;
     Defaults { auth, plugins, max_body_bytes }
 }
