@@ -212,8 +212,8 @@ impl<'i> Node<'i> {
                 None => wrong.has(&path),
             };
             if !is_echo {
-                // Neither a wrong value nor a name further below is told of what was taken out here. Some tell a name at
-                // the table that it stands in.
+                // Neither a wrong value nor a name further below is told of what was taken out here. Some tell a name
+                // at the table that it stands in.
                 let unknown = between_ticks("unknown field ", error.message());
                 let is_own = unknown.is_some_and(|name| path == join(&self.path, name));
                 let also_known = if is_own { self.also_known } else { &[] };

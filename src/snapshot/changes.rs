@@ -27,8 +27,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// All but [`Changes::tls`], in lines that begin with `+`, `~` or `-`. What holds for every route comes first: where
-    /// the lines are cut it must not be what is lost.
+    /// All but [`Changes::tls`], in lines that begin with `+`, `~` or `-`. What holds for every route comes first:
+    /// where the lines are cut it must not be what is lost.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let with = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>();
         let reread = self.reread.iter();

@@ -432,8 +432,8 @@ impl Built<'_, '_> {
         Fingerprint::all(own.into_iter().chain(policies).chain(upstream).chain(files))
     }
 
-    /// Of what a route may have from `[defaults]`, as it holds for this one: which policies, which of them together, and
-    /// how large a body may be.
+    /// Of what a route may have from `[defaults]`, as it holds for this one: which policies, which of them together,
+    /// and how large a body may be.
     fn inherited(&self, draft: &RouteDraft) -> Fingerprint {
         let name = |plugin: &PluginUse| self.configuration.policies[plugin.policy].key.as_str();
         let auth: Vec<Vec<&str>> = draft.auth.iter().map(|together| together.iter().map(name).collect()).collect();

@@ -162,8 +162,8 @@ pub struct Audit<'a> {
     pub result: AuditResult,
     /// The code of the reason, where it was not granted.
     pub reason: Option<&'a str>,
-    /// What exactly was missing or wrong, where a plugin says it: a text of the configuration or of the program, and never
-    /// of the request.
+    /// What exactly was missing or wrong, where a plugin says it: a text of the configuration or of the program, and
+    /// never of the request.
     pub detail: Option<&'a str>,
     /// The id that the access line has too.
     pub request_id: &'a str,

@@ -243,7 +243,7 @@ async fn plugins_show_the_values_of_choices_and_the_fields_of_inner_tables() {
             // Beside the description, which stands as far in, the fields of the table do.
             let below = lines[at + 1..].iter().take_while(|below| indent(below) > indent(line));
             let is_field = |below: &&str| indent(below) == indent(line) + 4 && below.contains(": ");
-            assert!(below.clone().any(|below| is_field(below)), "{line:?} has no fields in:\n{show}");
+            assert!(below.clone().any(is_field), "{line:?} has no fields in:\n{show}");
         }
     }
 }

@@ -67,7 +67,7 @@ impl Issuer {
 
     fn hear(&self, claims: &Claims) -> Result<Heard, Denial> {
         if !self.rules.iter().all(|rule| rule.holds(claims)) {
-            return Err(Denial::unauthorized(Reason::ClaimMismatch));
+            return Err(Denial::unauthorized(Reason::ClaimMismatch).detailed("a rule of `claims` does not hold"));
         }
         let binding = Binding::of(claims, self.binding)?;
         let revocation = RevocationKeys::of(claims, self.version(claims)?);

@@ -29,8 +29,8 @@ pub struct Refusal {
     /// What the client could have proven, for `WWW-Authenticate`. The engine sends it only where the identity was
     /// proven by an authenticator that challenges with the same scheme: who sent a key is not told about tokens.
     pub challenge: Option<Arc<Challenge>>,
-    /// For the audit log alone: what was missing, in the words of the configuration. Never anything of the request, which
-    /// may be personal, or secret.
+    /// For the audit log alone: what was missing, in the words of the configuration. Never anything of the request,
+    /// which may be personal, or secret.
     pub detail: Option<Arc<str>>,
 }
 
