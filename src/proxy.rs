@@ -133,7 +133,7 @@ fn with_cx<T>(session: &mut Session, state: &RequestState, route: &Route, f: imp
 /// `new_down`, because an error of any other source is swallowed on the way to an HTTP/2 upstream.
 fn refused(state: &mut RequestState, refusal: &Refusal) -> Box<Error> {
     state.reason = Some(refusal.reason);
-    audit::refused_late(state, refusal.reason);
+    audit::refused_late(state, refusal.reason, refusal.detail.as_deref());
     let problem = Problem::from(refusal.status);
     state.late_answer = Some(Box::new(Answer { retry_after: refusal.retry_after, ..problem.into() }));
     Error::new_down(ErrorType::HTTPStatus(problem.status().as_u16()))

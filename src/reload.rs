@@ -181,6 +181,7 @@ impl Reloader {
                 ("added", added),
                 ("changed", changed),
                 ("removed", removed),
+                ("changes", Value::Text(&changes.lines().collect::<Vec<_>>().join("; "))),
                 ("tls", Value::Text(&changes.tls.join("; "))),
                 ("took_ms", Value::Number(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))),
             ],

@@ -78,6 +78,7 @@ fn a_warm_request_allocates_nothing_for_its_lines_and_numbers() {
         event: AuditEvent::Authentication,
         result: AuditResult::Granted,
         reason: None,
+        detail: None,
         request_id: "7f3a",
         route: Some("orders"),
         policy: Some("keys"),

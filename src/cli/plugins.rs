@@ -50,42 +50,59 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
         writeln!(out, "{about}\n")?;
     }
     writeln!(out, "A policy may say:")?;
-    fields(&config, &config, &mut out)?;
+    fields(&config, &config, 0, &mut out)?;
     if credential["properties"].is_object() {
         writeln!(out, "\nA consumer's credential says, beside what credentials of all kinds may say:")?;
-        fields(&credential, &credential, &mut out)?;
+        fields(&credential, &credential, 0, &mut out)?;
     }
     Ok(())
 }
 
-/// One line a field: name, type, whether it is required, default, and what it is for.
-fn fields(schema: &Value, root: &Value, out: &mut impl Write) -> Result<(), Failure> {
-    let schema = resolve(schema, root);
-    let Some(properties) = schema["properties"].as_object() else {
+/// One line a field: name, type, whether it is required, default, and what it is for; below it, what a table in it may
+/// say.
+fn fields(schema: &Value, root: &Value, depth: usize, out: &mut impl Write) -> Result<(), Failure> {
+    let Some(properties) = resolve(schema, root)["properties"].as_object() else {
         writeln!(out, "  (nothing)")?;
         return Ok(());
     };
-    let is_required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let indent = " ".repeat(2 + 4 * depth);
+    let required = resolve(schema, root)["required"].as_array().map(Vec::as_slice).unwrap_or_default();
     for (name, field) in properties {
-        let required = if is_required(name) { ", required" } else { "" };
+        let required = if required.iter().any(|one| one == name) { ", required" } else { "" };
         let default = match &field["default"] {
             Value::Null => String::new(),
             default => format!(", default {default}"),
         };
-        writeln!(out, "  {name}: {}{required}{default}", type_of(field, root))?;
+        writeln!(out, "{indent}{name}: {}{required}{default}", type_of(field, root))?;
         for line in field["description"].as_str().unwrap_or_default().lines() {
-            writeln!(out, "      {line}")?;
+            writeln!(out, "{indent}    {line}")?;
         }
-        let items = resolve(resolve(field, root).get("items").unwrap_or(&Value::Null), root).clone();
-        if items["properties"].is_object() {
-            let mut nested = Vec::new();
-            fields(&items, root, &mut nested)?;
-            for line in String::from_utf8_lossy(&nested).lines() {
-                writeln!(out, "    {line}")?;
-            }
+        if depth < TABLES_MAX_DEPTH {
+            let mut inner = Vec::new();
+            tables(field, root, &mut inner);
+            inner.into_iter().try_for_each(|table| fields(table, root, depth + 1, out))?;
         }
     }
     Ok(())
+}
+
+/// The most tables that are shown one within another: one that may hold itself has no end.
+const TABLES_MAX_DEPTH: usize = 4;
+
+/// The tables that a value may be, or hold in a list, or under names of the user's own.
+fn tables<'v>(schema: &'v Value, root: &'v Value, found: &mut Vec<&'v Value>) {
+    let schema = resolve(schema, root);
+    if schema["properties"].is_object() {
+        found.push(schema);
+    }
+    let several = alternatives(schema).into_iter().flatten();
+    let held = ["items", "additionalProperties"].into_iter().filter_map(|below| schema.get(below));
+    several.chain(held).for_each(|below| tables(below, root, found));
+}
+
+/// The schemas of which a value fits one.
+fn alternatives(schema: &Value) -> Option<&Vec<Value>> {
+    schema["anyOf"].as_array().or(schema["oneOf"].as_array())
 }
 
 /// A schema that a `$ref` names, or the schema itself.
@@ -96,10 +113,14 @@ fn resolve<'v>(schema: &'v Value, root: &'v Value) -> &'v Value {
 
 fn type_of(schema: &Value, root: &Value) -> String {
     let schema = resolve(schema, root);
-    let several = schema["anyOf"].as_array().or(schema["oneOf"].as_array());
-    if let Some(several) = several {
-        let names: Vec<_> = several.iter().map(|one| type_of(one, root)).filter(|name| name != "null").collect();
+    if let Some(several) = alternatives(schema) {
+        let mut names: Vec<_> = several.iter().map(|one| type_of(one, root)).filter(|name| name != "null").collect();
+        // Two shapes of a table are one word.
+        names.dedup();
         return names.join(" or ");
+    }
+    if let Some(value) = schema.get("const") {
+        return value.to_string();
     }
     if let Some(values) = schema["enum"].as_array() {
         return values.iter().map(Value::to_string).collect::<Vec<_>>().join(" or ");
@@ -111,6 +132,9 @@ fn type_of(schema: &Value, root: &Value) -> String {
     };
     let shown = names.into_iter().map(|name| match name {
         "array" => format!("list of {}", type_of(&schema["items"], root)),
+        "object" if schema["additionalProperties"].is_object() => {
+            format!("table of {}", type_of(&schema["additionalProperties"], root))
+        }
         "object" => "table".to_owned(),
         name => name.to_owned(),
     });

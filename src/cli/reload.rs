@@ -31,14 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut out = io::stdout();
     writeln!(out, "generation {} serves, {} routes", reloaded.generation, reloaded.routes)?;
-    let lines = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>();
-    let reread = changes.reread.iter();
-    let reread =
-        reread.map(|(route, policy)| format!("~ {route} (policy {policy}: a file or a secret it reads changed)"));
-    let mut changed: Vec<_> = lines('~', &changes.changed).into_iter().chain(reread).collect();
-    changed.sort();
-    let routes = lines('+', &changes.added).into_iter().chain(changed).chain(lines('-', &changes.removed));
-    for line in routes.chain(changes.tls) {
+    for line in changes.lines().chain(changes.tls.iter().cloned()) {
         writeln!(out, "{line}")?;
     }
     reloaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));

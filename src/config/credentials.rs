@@ -53,6 +53,8 @@ pub struct CredentialDraft {
     pub opens: Opens,
     /// Another has the same secret: an error that has been told, and that plugins need not tell again.
     pub is_twin: bool,
+    /// Of everything it says, and whose it is.
+    pub said: Fingerprint,
     /// Of everything it says and of its consumer.
     pub fingerprint: Fingerprint,
     /// Of the plugin's own part alone: its secret.
@@ -103,6 +105,8 @@ pub enum Opens {
 /// Who is known, and by what.
 pub(super) struct Known {
     pub consumers: HashMap<String, Arc<Consumer>>,
+    /// Of what each of them says, without its credentials.
+    pub said: HashMap<String, Fingerprint>,
     pub credentials: Vec<CredentialDraft>,
     /// The ids of all credentials, also of those that are wrong.
     pub ids: HashSet<String>,
@@ -117,6 +121,7 @@ pub(super) fn read(
     problems: &mut Problems,
 ) -> Known {
     let mut consumers = HashMap::with_capacity(nodes.len());
+    let mut said = HashMap::with_capacity(nodes.len());
     let mut credentials = Vec::with_capacity(nodes.len());
     let mut seen = Seen::default();
     for (name, mut node) in nodes {
@@ -128,7 +133,7 @@ pub(super) fn read(
         }
         let about = Fingerprint::of(&node);
         // Of one that is wrong, which has been said, the credentials are still read.
-        let consumer = node.decode::<file::Consumer>(problems).unwrap_or_default();
+        let consumer = node.knowing(&["credentials"]).decode::<file::Consumer>(problems).unwrap_or_default();
         let consumer = Arc::new(Consumer {
             name: name.text.clone(),
             groups: consumer.groups,
@@ -138,6 +143,7 @@ pub(super) fn read(
             client_id: consumer.client_id,
         });
         consumers.insert(name.text.clone(), consumer.clone());
+        said.insert(name.text.clone(), about);
         let about = Fingerprint::all([about, Fingerprint::of_bytes(name.text.as_bytes())]);
         for entry in entries.map(|entries| entries.items(problems)).unwrap_or_default() {
             if let Some(sample) = sample_in(entry.value()).filter(|_| has_public_listener) {
@@ -151,7 +157,7 @@ pub(super) fn read(
         }
     }
     let ids = seen.ids.into_keys().map(|(_, id)| id).collect();
-    Known { consumers, credentials, ids }
+    Known { consumers, said, credentials, ids }
 }
 
 fn draft(
@@ -164,7 +170,9 @@ fn draft(
     problems: &mut Problems,
 ) -> Option<CredentialDraft> {
     let location = Location::of(&entry);
-    let fingerprint = Fingerprint::all([about, Fingerprint::of(&entry)]);
+    let entire = Fingerprint::of(&entry);
+    let said = Fingerprint::all([Fingerprint::of_bytes(consumer.name.as_bytes()), entire]);
+    let fingerprint = Fingerprint::all([about, entire]);
     let kind = registry.plugin_of(&mut entry, problems);
     // What every kind has is taken out and decoded by itself; the rest is the plugin's own.
     let mut common = entry.shell();
@@ -212,6 +220,7 @@ fn draft(
         own,
         opens,
         is_twin: false,
+        said,
         fingerprint,
         own_fingerprint,
         location,

@@ -39,6 +39,8 @@ pub struct Configuration<'i> {
     pub log: file::Log,
     /// `[audit]`.
     pub audit: file::Audit,
+    /// Of each of the tables that hold for every route and can change while the gateway runs.
+    pub tables: HashMap<String, Fingerprint>,
     /// `[upstreams]`, each with where it stands.
     pub upstreams: BTreeMap<String, UpstreamDraft<'i>>,
     /// `[policies]`, and those that stand inline.
@@ -47,6 +49,8 @@ pub struct Configuration<'i> {
     pub routes: Vec<RouteDraft>,
     /// `[consumers]`.
     pub consumers: HashMap<String, Arc<Consumer>>,
+    /// Of what each of them says, without its credentials.
+    pub said_of_consumers: HashMap<String, Fingerprint>,
     /// Their credentials.
     pub credentials: Vec<CredentialDraft>,
     /// The ids of all of them, also of those that are wrong.
@@ -171,6 +175,7 @@ pub fn load<'i>(
     let roots: Vec<_> = roots.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
     let mut tables = Tables::merge(sources, roots, problems);
 
+    let settings = tables.fingerprints(&["admin", "client_address", "identity", "log", "audit"]);
     let server = tables.one::<file::Server>("server", problems).unwrap_or_default();
     let problems_before = problems.len();
     let nodes = tables.lists("listeners", problems);
@@ -211,7 +216,7 @@ pub fn load<'i>(
     let route_nodes = tables.named("routes", problems);
     let route_names: HashSet<String> = route_nodes.iter().map(|(name, _)| name.text.clone()).collect();
     let references = References::new(&named, &policies, &route_names);
-    let credentials::Known { consumers, credentials, ids: credential_ids } =
+    let credentials::Known { consumers, said: said_of_consumers, credentials, ids: credential_ids } =
         credentials::read(consumer_nodes, registry, &references, has_public_listener, problems);
 
     let defaults = defaults(tables.single.remove("defaults"), &named, problems);
@@ -237,10 +242,12 @@ pub fn load<'i>(
         identity_at,
         log: tables.one("log", problems).unwrap_or_default(),
         audit: tables.one("audit", problems).unwrap_or_default(),
+        tables: settings,
         upstreams,
         policies,
         routes,
         consumers,
+        said_of_consumers,
         credentials,
         credential_ids,
         secrets,
@@ -285,6 +292,12 @@ impl<'i> Tables<'i> {
 
     fn one<T: serde::de::DeserializeOwned>(&mut self, table: &str, problems: &mut Problems) -> Option<T> {
         self.single.remove(table)?.decode(problems)
+    }
+
+    /// Of those of these tables that are there.
+    fn fingerprints(&self, names: &[&str]) -> HashMap<String, Fingerprint> {
+        let of = |name: &&str| Some(((*name).to_owned(), Fingerprint::of(self.single.get(*name)?)));
+        names.iter().filter_map(of).collect()
     }
 
     fn all(&mut self, table: &str) -> Vec<Node<'i>> {
@@ -383,6 +396,6 @@ fn defaults<'i>(node: Option<Node<'i>>, named: &Named, problems: &mut Problems) 
     struct Rest {
         max_body_bytes: Option<u64>,
     }
-    let max_body_bytes = node.decode::<Rest>(problems).unwrap_or_default().max_body_bytes;
+    let max_body_bytes = node.knowing(&["auth", "plugins"]).decode::<Rest>(problems).unwrap_or_default().max_body_bytes;
     Defaults { auth, plugins, max_body_bytes }
 }

@@ -212,7 +212,11 @@ impl<'i> Node<'i> {
                 None => wrong.has(&path),
             };
             if !is_echo {
-                let also_known = if parent(&path) == self.path { self.also_known } else { &[] };
+                // Neither a wrong value nor a name further below is told of what was taken out here. Some tell a name
+                // at the table that it stands in.
+                let unknown = between_ticks("unknown field ", error.message());
+                let is_own = unknown.is_some_and(|name| path == join(&self.path, name));
+                let also_known = if is_own { self.also_known } else { &[] };
                 let choices = (error.message().trim_end() == NO_STRING).then(|| choices::<T>(&self.value, &span));
                 let (text, meant) = explain(error.message(), also_known, choices.flatten());
                 wrong.is_choice_lost |= error.message().starts_with("unknown variant");

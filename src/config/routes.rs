@@ -134,7 +134,7 @@ impl<'i> Known<'_, 'i> {
             node.entry("public").is_some_and(|public| !matches!(public.decode(&mut Problems::default()), Some(false)));
         let auth_node = own_auth.or_else(|| if says_public { None } else { self.defaults.auth.clone() });
         let auth = auth_node.as_ref().map(|auth| self.auth(auth, &name.text, problems)).unwrap_or_default();
-        let partly = node.decode_partly::<file::Route>(problems);
+        let partly = node.knowing(&["auth", "plugins"]).decode_partly::<file::Route>(problems);
         let without = partly.as_ref().map(|partly| partly.value.without.as_slice()).unwrap_or_default();
         let plugins = self.plugins(without, own_plugins, &name, &location, problems);
         let partly = partly?;

@@ -27,6 +27,8 @@ pub struct Attempted {
     pub result: AuditResult,
     /// Why.
     pub reason: Reason,
+    /// Why exactly, where the plugin says it.
+    pub detail: Option<&'static str>,
     /// Who it is about, where a credential is known but cannot be used.
     pub identity: Option<Arc<Identity>>,
     /// Who was claimed, which nothing proves.
@@ -36,7 +38,14 @@ pub struct Attempted {
 impl Attempted {
     /// It proved nothing.
     pub fn denied(policy: Option<&Arc<str>>, reason: Reason) -> Self {
-        Self { policy: policy.cloned(), result: AuditResult::Denied, reason, identity: None, claimed: None }
+        Self {
+            policy: policy.cloned(),
+            result: AuditResult::Denied,
+            reason,
+            detail: None,
+            identity: None,
+            claimed: None,
+        }
     }
 
     /// It could not be judged.
@@ -75,9 +84,15 @@ impl<'t> Trail<'t> {
     /// Nothing granted: writes the attempts.
     pub fn refused(&mut self) {
         for attempt in std::mem::take(&mut self.attempts) {
-            let Attempted { policy, result, reason, identity, claimed } = attempt;
-            let (event, policy, identity) = (AuditEvent::Authentication, policy.as_deref(), identity.as_deref());
-            self.write(event, result, Some(reason), policy, identity, claimed.as_ref());
+            let Attempted { policy, result, reason, detail, identity, claimed } = &attempt;
+            self.write(&Decided {
+                reason: Some(*reason),
+                detail: *detail,
+                policy: policy.as_deref(),
+                identity: identity.as_deref(),
+                claimed: claimed.as_ref(),
+                ..Decided::new(AuditEvent::Authentication, *result)
+            });
         }
     }
 
@@ -98,7 +113,8 @@ impl<'t> Trail<'t> {
             return;
         }
         let write = |trail: &mut Self, policy: &str| {
-            trail.write(AuditEvent::Authentication, AuditResult::Granted, None, Some(policy), Some(identity), None);
+            let granted = Decided::new(AuditEvent::Authentication, AuditResult::Granted);
+            trail.write(&Decided { policy: Some(policy), identity: Some(identity), ..granted });
         };
         match alternative {
             [only] => write(self, &only.policy),
@@ -110,13 +126,21 @@ impl<'t> Trail<'t> {
     pub fn anonymous(&mut self, identity: &Identity) {
         self.attempts.clear();
         if self.settings.sample_successes == 1 {
-            self.write(AuditEvent::Authentication, AuditResult::Granted, None, None, Some(identity), None);
+            let granted = Decided::new(AuditEvent::Authentication, AuditResult::Granted);
+            self.write(&Decided { identity: Some(identity), ..granted });
         }
     }
 
-    /// A guard or a restriction refused.
-    pub fn forbidden(&mut self, policy: Option<&str>, reason: Reason, identity: Option<&Identity>) {
-        self.write(AuditEvent::Authorization, AuditResult::Denied, Some(reason), policy, identity, None);
+    /// A guard or a restriction refused, or what comes after them.
+    pub fn forbidden(
+        &mut self,
+        policy: Option<&str>,
+        reason: Reason,
+        detail: Option<&str>,
+        identity: Option<&Identity>,
+    ) {
+        let denied = Decided::new(AuditEvent::Authorization, AuditResult::Denied);
+        self.write(&Decided { reason: Some(reason), detail, policy, identity, ..denied });
     }
 
     /// Notes why it could not be decided, for the access line.
@@ -130,20 +154,14 @@ impl<'t> Trail<'t> {
         (self.failure, must_refuse)
     }
 
-    fn write(
-        &mut self,
-        event: AuditEvent,
-        result: AuditResult,
-        reason: Option<Reason>,
-        policy: Option<&str>,
-        identity: Option<&Identity>,
-        claimed: Option<&Claimed>,
-    ) {
+    fn write(&mut self, decided: &Decided<'_>) {
+        let &Decided { event, result, reason, detail, policy, identity, claimed } = decided;
         let consumer = identity.and_then(|identity| identity.consumer.as_ref());
         let line = Audit {
             event,
             result,
             reason: reason.map(Reason::code),
+            detail,
             request_id: self.state.id.as_str(),
             route: Some(self.route),
             policy,
@@ -164,13 +182,30 @@ impl<'t> Trail<'t> {
     }
 }
 
+/// What an event says beside the request that it is about.
+struct Decided<'d> {
+    event: AuditEvent,
+    result: AuditResult,
+    reason: Option<Reason>,
+    detail: Option<&'d str>,
+    policy: Option<&'d str>,
+    identity: Option<&'d Identity>,
+    claimed: Option<&'d Claimed>,
+}
+
+impl Decided<'_> {
+    fn new(event: AuditEvent, result: AuditResult) -> Self {
+        Self { event, result, reason: None, detail: None, policy: None, identity: None, claimed: None }
+    }
+}
+
 /// Writes that a request which had been let through was refused after all: for a body that is larger than the route
 /// takes, or that a plugin does not like.
-pub fn refused_late(state: &RequestState, reason: Reason) {
+pub fn refused_late(state: &RequestState, reason: Reason, detail: Option<&str>) {
     let Some(record) = &state.record else { return };
     // Of the settings none counts here: refusals are never left out, and this request is refused already.
     let settings = file::Audit::default();
-    Trail::of(state, &settings, &record.name).forbidden(None, reason, state.identity.as_deref());
+    Trail::of(state, &settings, &record.name).forbidden(None, reason, detail, state.identity.as_deref());
 }
 
 /// Queues the event, waiting a little where there is no room. The queue is full only while whoever reads it stands

@@ -139,8 +139,8 @@ async fn ask(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut 
     let count = |outcome, reason| authenticator.metrics.decided(outcome, reason);
     let denied = |mut denial: Denial, identity: Option<Arc<Identity>>, trail: &mut Trail<'_>| {
         count(AuthOutcome::Denied, Some(denial.reason));
-        let claimed = denial.claimed.take();
-        trail.attempted(Attempted { identity, claimed, ..Attempted::denied(policy, denial.reason) });
+        let (claimed, detail) = (denial.claimed.take(), denial.detail);
+        trail.attempted(Attempted { identity, claimed, detail, ..Attempted::denied(policy, denial.reason) });
         Found::Denied(denial)
     };
     match answer {

@@ -27,7 +27,7 @@ pub async fn run(
 ) -> Option<Answer> {
     if let Some(refused) = declared_too_large(route, session) {
         state.reason = Some(Reason::BodyTooLarge);
-        refused_late(state, Reason::BodyTooLarge);
+        refused_late(state, Reason::BodyTooLarge, None);
         return Some(refused);
     }
     let name = &*route.record.name;
@@ -56,7 +56,7 @@ pub async fn run(
         let mut cx = RequestCx::new(&mut exchange);
         admits(route, &mut cx, &identity, &mut trail, &mut outcome).await;
         if outcome.answer.is_none() && !route.settings.identity.fits(&identity) {
-            trail.forbidden(None, Reason::IdentityTooLarge, Some(&identity));
+            trail.forbidden(None, Reason::IdentityTooLarge, None, Some(&identity));
             outcome.refuse(Problem::Forbidden.into(), Reason::IdentityTooLarge);
         }
         outcome.end(trail);
@@ -109,7 +109,8 @@ impl Outcome {
         match verdict {
             Ok(Verdict::Allow) => return true,
             Ok(Verdict::Refuse(refusal)) => {
-                trail.forbidden(Some(policy), refusal.reason, cx.identity().map(Arc::as_ref));
+                let identity = cx.identity().map(Arc::as_ref);
+                trail.forbidden(Some(policy), refusal.reason, refusal.detail.as_deref(), identity);
                 let challenges =
                     refusal.challenge.and_then(|wanted| self.challenge(route, &wanted)).into_iter().collect();
                 let retry_after = refusal.retry_after;
@@ -117,7 +118,7 @@ impl Outcome {
                 self.refuse(answer, refusal.reason);
             }
             Err(error) => {
-                trail.forbidden(Some(policy), Reason::PluginFailed, cx.identity().map(Arc::as_ref));
+                trail.forbidden(Some(policy), Reason::PluginFailed, None, cx.identity().map(Arc::as_ref));
                 self.failure = Some(format!("{policy}: {error}"));
                 self.refuse(Problem::Unavailable.into(), Reason::PluginFailed);
             }
@@ -203,7 +204,7 @@ async fn settle(
         Err(BodyError::Broken(_)) => return Settled::Otherwise,
     };
     if settled == Settled::Otherwise {
-        trail.forbidden(None, reason, state.identity.as_deref());
+        trail.forbidden(None, reason, None, state.identity.as_deref());
     }
     outcome.refuse(answer, reason);
     outcome.end(trail);

@@ -9,7 +9,7 @@ use http::HeaderName;
 use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
-    Fixed, Listener, Snapshot, asked,
+    Beside, Fixed, Listener, Snapshot, asked,
     instance::Instance,
     mentions,
     route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
@@ -72,6 +72,7 @@ pub fn compile(
     }
     let fingerprints = configuration.routes.iter().map(|route| (route.name.text.clone(), built.fingerprint(route)));
     let fingerprints = fingerprints.collect();
+    let beside = beside(&mut configuration, &upstreams);
     let keys = configuration.policies.iter().map(|policy| policy.key.clone());
     Some(Snapshot {
         generation: before.map_or(1, |before| before.generation + 1),
@@ -89,8 +90,24 @@ pub fn compile(
         credentials,
         upstreams: upstreams.into_values().collect(),
         fingerprints,
+        beside,
         instances: keys.zip(instances).filter_map(|(key, instance)| Some((key, instance?))).collect(),
     })
+}
+
+/// What tells later whether something beside the routes has changed.
+fn beside(configuration: &mut Configuration<'_>, upstreams: &BTreeMap<String, Arc<Upstream>>) -> Beside {
+    let upstreams = configuration.upstreams.iter().map(|(name, draft)| {
+        let files = upstreams.get(name).map(|upstream| upstream.files);
+        (name.clone(), Fingerprint::all(std::iter::once(draft.fingerprint).chain(files)))
+    });
+    let credentials = configuration.credentials.iter();
+    Beside {
+        upstreams: upstreams.collect(),
+        credentials: credentials.map(|draft| ((draft.kind, draft.id.text.clone()), draft.said)).collect(),
+        tables: std::mem::take(&mut configuration.tables),
+        consumers: std::mem::take(&mut configuration.said_of_consumers),
+    }
 }
 
 /// What every credential has, in the order of the configuration.
@@ -428,11 +445,21 @@ impl Built<'_, '_> {
     fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
         let uses = draft.auth.iter().flatten().chain(&draft.plugins);
         let policies = uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.fingerprint));
+        let own = [draft.fingerprint, self.inherited(draft)];
         let Ending::Forward(name) = &draft.ending else {
-            return Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies));
+            return Fingerprint::all(own.into_iter().chain(policies));
         };
         let upstream = self.configuration.upstreams.get(name).map(|upstream| upstream.fingerprint);
         let files = self.upstreams.get(name).map(|upstream| upstream.files);
-        Fingerprint::all(std::iter::once(draft.fingerprint).chain(policies).chain(upstream).chain(files))
+        Fingerprint::all(own.into_iter().chain(policies).chain(upstream).chain(files))
+    }
+
+    /// Of what a route may have from `[defaults]`, as it holds for this one: which policies, which of them together,
+    /// and how large a body may be.
+    fn inherited(&self, draft: &RouteDraft) -> Fingerprint {
+        let name = |plugin: &PluginUse| self.configuration.policies[plugin.policy].key.as_str();
+        let auth: Vec<Vec<&str>> = draft.auth.iter().map(|together| together.iter().map(name).collect()).collect();
+        let plugins: Vec<&str> = draft.plugins.iter().map(name).collect();
+        Fingerprint::of_bytes(format!("{:?}", (auth, plugins, draft.max_body_bytes)).as_bytes())
     }
 }

@@ -3,7 +3,7 @@
 //! | event | when | fields beside `time` and `event` |
 //! |---|---|---|
 //! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target, consumer, reason, error, user agent |
-//! | `authentication`, `authorization` | a policy decided | result, reason, request id, route, policy, consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
+//! | `authentication`, `authorization` | a policy decided | result, reason, detail, request id, route, policy, consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
 //! | `handshake` | a TLS handshake failed | result, reason, listener, server name, subject, issuer, address |
 //! | `reload`, `listening`, ... | something happened to the process | level, message, and what belongs to it |
 //!
@@ -162,6 +162,9 @@ pub struct Audit<'a> {
     pub result: AuditResult,
     /// The code of the reason, where it was not granted.
     pub reason: Option<&'a str>,
+    /// What exactly was missing or wrong, where a plugin says it: a text of the configuration or of the program, and
+    /// never of the request.
+    pub detail: Option<&'a str>,
     /// The id that the access line has too.
     pub request_id: &'a str,
     /// The route.
@@ -199,6 +202,7 @@ impl Audit<'_> {
             .str("event", self.event.as_str())
             .str("result", self.result.as_str())
             .opt_str("reason", self.reason.map(text))
+            .opt_str("detail", self.detail.map(text))
             .str("request_id", text(self.request_id))
             .opt_str("route", self.route.map(text))
             .opt_str("policy", self.policy.map(text))

@@ -69,6 +69,7 @@ cases! {
     include_with_syntax_errors,
     key_auth_places_and_limits,
     listener_tls_names_and_choices,
+    names_beside_those_that_were_taken_out,
     names_that_are_not_known,
     overlap_that_is_no_way_around,
     parameters_as_others_write_them,

@@ -168,10 +168,18 @@ async fn pitfall_32_what_is_changed_left_out_old_or_somebody_elses_is_401() {
         assert_eq!(send(&client, &sent, &headers).await.status, 401, "{field} {value}");
     }
     gateway.audit(|event| event["reason"] == "digest_mismatch").await;
-    for missing in ["Signature", "Signature-Input", "Content-Digest"] {
+    for (missing, detail) in [
+        ("Signature", "Signature and Signature-Input go together"),
+        ("Signature-Input", "Signature and Signature-Input go together"),
+        ("Content-Digest", "a covered header is absent"),
+    ] {
         let mut headers = signer.ask(&good);
         headers.as_object_mut().expect("an object").remove(missing);
-        assert_eq!(send(&client, &good, &headers).await.status, 401, "without {missing}");
+        let answer = send(&client, &good, &headers).await;
+        assert_eq!(answer.status, 401, "without {missing}");
+        let id = answer.header("x-request-id").expect("an id");
+        let event = gateway.audit(|event| event["request_id"] == id).await;
+        assert_eq!(event["detail"], detail, "without {missing}");
     }
     assert_eq!(upstream.requests(), 0, "{:?}", upstream.saw());
 }

@@ -181,6 +181,9 @@ async fn every_failure_is_one_audit_event_that_says_who_what_where_and_why() {
         if *reason != "credential_absent" {
             expected["policy"] = json!(restriction.unwrap_or("keys"));
         }
+        if restriction.is_some() {
+            expected["detail"] = json!("no entry of allow");
+        }
         if let Some(id) = credential {
             expected["credential_id"] = json!(id);
             expected["consumer"] = json!(if *id == "stranger" { "stranger" } else { "acme" });

@@ -98,14 +98,15 @@ async fn the_command_says_what_was_added_changed_and_removed() {
 async fn a_route_has_changed_when_something_it_uses_has() {
     let scene = start().await;
     let second = format!("acme-1\"\nsha256 = \"{}\"\n\n[[consumers.acme.credentials]]\nuse = \"key-auth\"", key("b").1);
-    for different in [
-        with("use = \"key-auth\"\n\n[consumers", "use = \"key-auth\"\nheader = \"x-key\"\n\n[consumers"),
-        with("[\"@UPSTREAM@\"]", "[{ address = \"@UPSTREAM@\", weight = 2 }]"),
-        with("\"partners\"", "\"others\""),
-        with("acme-1\"", &format!("{second}\nid = \"acme-2\"")),
+    let header = "use = \"key-auth\"\nheader = \"x-key\"\n\n[consumers";
+    for (beside, different) in [
+        ("", with("use = \"key-auth\"\n\n[consumers", header)),
+        ("~ upstream app\n", with("[\"@UPSTREAM@\"]", "[{ address = \"@UPSTREAM@\", weight = 2 }]")),
+        ("~ consumer acme\n", with("\"partners\"", "\"others\"")),
+        ("+ credential acme-2\n~ credential acme-1\n", with("acme-1\"", &format!("{second}\nid = \"acme-2\""))),
     ] {
         let said = scene.take(&different).await;
-        assert!(said.ends_with(" serves, 2 routes\n~ orders\n"), "{said:?} of {different}");
+        assert!(said.ends_with(&format!(" serves, 2 routes\n{beside}~ orders\n")), "{said:?} of {different}");
         assert!(scene.take(GATEWAY).await.ends_with("\n~ orders\n"));
     }
     // White space, comments and the order of tables say nothing.
@@ -113,6 +114,75 @@ async fn a_route_has_changed_when_something_it_uses_has() {
     let (orders, steady) = routes.split_once("[routes.steady]").expect("it is there");
     let reordered = format!("# a comment\n{head}\n[routes.steady]{steady}\n\n[routes.orders]{orders}");
     assert!(scene.take(&reordered).await.ends_with(" serves, 2 routes\n"));
+}
+
+/// A change that no route says may be the one that matters most: who is believed about an address, and what is logged.
+#[tokio::test]
+async fn what_changed_beside_the_routes_is_named() {
+    let scene = start().await;
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+    let listener = "[[listeners]]\naddress = \"127.0.0.1:0\"\n";
+    let token = scene.gateway.dir().join("token");
+    let write_token = |text: &str| fs::write(&token, text).expect("our own directory");
+    write_token("a token of the admin listener");
+    let with_token = with(admin, &format!("{admin}token = {{ file = \"token\" }}\n"));
+    let told = async |toml: &str| {
+        let said = scene.take(toml).await;
+        said.split_once('\n').expect("a line").1.to_owned()
+    };
+    for (different, expected) in [
+        (GATEWAY.to_owned() + "[client_address]\ntrust = 1\n", "~ client_address\n"),
+        (GATEWAY.to_owned() + "[client_address]\ntrust = 2\n", "~ client_address\n"),
+        (GATEWAY.to_owned() + "[identity.headers]\nuser = \"x-user\"\n", "~ client_address\n~ identity\n"),
+        (GATEWAY.to_owned() + "[audit]\nsample_successes = 0\n", "~ audit\n~ identity\n"),
+        (GATEWAY.to_owned() + "[log]\naccess = false\n", "~ audit\n~ log\n"),
+        (GATEWAY.to_owned(), "~ log\n"),
+        (with_token.clone(), "~ admin\n"),
+        (with_token.clone(), ""),
+    ] {
+        assert_eq!(told(&different).await, expected, "{different}");
+    }
+    write_token("another token of the admin listener");
+    assert_eq!(told(&with_token).await, "~ admin\n");
+    assert_eq!(told(GATEWAY).await, "~ admin\n");
+    let behind_balancers = with(listener, &format!("{listener}proxy_protocol = [\"192.0.2.0/24\"]\n"));
+    assert_eq!(told(&behind_balancers).await, "~ listeners[0].proxy_protocol\n");
+    let with_unused = "\n[upstreams.spare]\ntargets = [\"127.0.0.1:9\"]\n\n[consumers.guest]\ngroups = [\"guests\"]\n";
+    let told_of_unused = "~ listeners[0].proxy_protocol\n+ upstream spare\n+ consumer guest\n";
+    assert_eq!(told(&(GATEWAY.to_owned() + with_unused)).await, told_of_unused);
+    assert_eq!(told(GATEWAY).await, "- upstream spare\n- consumer guest\n");
+}
+
+#[tokio::test]
+async fn a_default_shows_on_the_routes_that_it_changes() {
+    let own = with("paths = [\"/steady\"]", "paths = [\"/steady\"]\nmax_body_bytes = 5");
+    let scene = start_with(&own).await;
+    let said = scene.take(&(own.clone() + "[defaults]\nmax_body_bytes = 10\n")).await;
+    assert_eq!(said, "generation 2 serves, 2 routes\n~ orders\n");
+    let said = scene.take(&(own.clone() + "[defaults]\nmax_body_bytes = 104857600\n")).await;
+    assert_eq!(said, "generation 3 serves, 2 routes\n~ orders\n");
+    assert_eq!(scene.take(&own).await, "generation 4 serves, 2 routes\n", "it is what it would be anyway");
+
+    let by_default = own.replace("auth = [\"keys\"]\n", "") + "[policies.others]\nuse = \"key-auth\"\n";
+    let scoped = by_default.replace("sha256 =", "policies = \"any\"\nsha256 =");
+    let with_defaults = |auth: &str| format!("{scoped}[defaults]\nauth = {auth}\n");
+    let either = scene.take(&with_defaults("[\"keys\", \"others\"]")).await;
+    assert!(either.ends_with("~ credential acme-1\n~ orders\n"), "{either}");
+    let both = scene.take(&with_defaults("[[\"keys\", \"others\"]]")).await;
+    assert_eq!(both, "generation 6 serves, 2 routes\n~ orders\n");
+}
+
+#[tokio::test]
+async fn the_log_names_what_changed_also_after_sighup() {
+    let scene = start().await;
+    let changed = with("id = \"acme-1\"", "id = \"acme-2\"") + EXTRA + "[client_address]\ntrust = 1\n";
+    scene.gateway.rewrite(&changed);
+    scene.gateway.signal(libc::SIGHUP);
+    let is_it = |line: &Value| line["event"] == "reload" && line["generation"] == 2;
+    let line = scene.gateway.wait_line(is_it, LIMIT).await;
+    let told = "~ client_address; + credential acme-2; - credential acme-1; + extra; ~ orders";
+    assert_eq!(line["changes"], told, "{line}");
+    assert_eq!((&line["added"], &line["changed"], &line["removed"]), (&1.into(), &1.into(), &0.into()), "{line}");
 }
 
 #[tokio::test]
@@ -397,7 +467,7 @@ async fn a_route_has_changed_when_a_file_that_its_policy_reads_has() {
     let secret = scene.gateway.dir().join("signing.secret");
     fs::write(&secret, "one secret of no less than 32 bytes").expect("our own directory");
     let toml = GATEWAY.to_owned() + signed;
-    assert_eq!(scene.take(&toml).await, "generation 2 serves, 3 routes\n+ signed\n");
+    assert_eq!(scene.take(&toml).await, "generation 2 serves, 3 routes\n+ credential acme-signing\n+ signed\n");
     assert_eq!(scene.take(&toml).await, "generation 3 serves, 3 routes\n");
     fs::write(&secret, "another secret of no less than 32 bytes").expect("our own file");
     let told = "generation 4 serves, 3 routes\n~ signed (policy signatures: a file or a secret it reads changed)\n";

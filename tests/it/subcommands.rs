@@ -233,6 +233,61 @@ async fn plugins_are_listed_and_shown() {
     assert!(unknown.stderr.contains("`key-atuh`") && unknown.stderr.contains("`key-auth`"), "{unknown:?}");
 }
 
+/// The reference of a plugin is what this prints: a value that one may write stands there, and every field.
+#[tokio::test]
+async fn plugins_show_the_values_of_choices_and_the_fields_of_inner_tables() {
+    for (name, lines) in [
+        (
+            "hmac",
+            [
+                "  body: \"signed\" or \"unsigned\"",
+                "  scheme: \"portcullis\" or \"timestamp\" or \"cavage\" or \"aws4\"",
+                "  attempts: boolean or table",
+                "      on_store_failure: \"allow\" or \"refuse\"",
+                "      dialects: list of \"draft\" or \"kong\" or \"apisix\"",
+                "      env: string",
+            ],
+        ),
+        (
+            "jwt",
+            [
+                "  certificate_binding: \"required\" or \"when-present\"",
+                "  consumer: table",
+                "      by: \"subject\" or \"client\" or \"claim\"",
+                "  headers: table of string",
+                "          by: \"subject\" or \"client\" or \"claim\"",
+                "      path: string, required",
+            ],
+        ),
+        (
+            "mtls",
+            [
+                "  consumer: \"required\" or \"optional\"",
+                "  crl_policy: \"required\" or \"if-present\"",
+                "  ocsp: table",
+                "      on_failure: \"refuse\" or \"allow\"",
+                "      trust_domains: list of string, required",
+                "      networks: list of string, required",
+            ],
+        ),
+    ] {
+        let show = portcullis(&["plugins", "show", name], "").await.stdout;
+        for line in lines {
+            assert!(show.lines().any(|shown| shown == line), "no {line:?} in:\n{show}");
+        }
+        assert!(!show.contains("string or string"), "{show}");
+        let told = |line: &str| line.split_once(": ").is_some_and(|(_, of)| of.ends_with("table"));
+        let lines: Vec<_> = show.lines().collect();
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| told(line)) {
+            // Beside the description, which stands as far in, the fields of the table do.
+            let below = lines[at + 1..].iter().take_while(|below| indent(below) > indent(line));
+            let is_field = |below: &&str| indent(below) == indent(line) + 4 && below.contains(": ");
+            assert!(below.clone().any(is_field), "{line:?} has no fields in:\n{show}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_new_key_opens_a_running_gateway_by_what_was_printed_with_it() {
     let made = portcullis(&["key", "new", "--prefix", "sk_live_", "--consumer", "acme", "--expires", "90d"], "").await;

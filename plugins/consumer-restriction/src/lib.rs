@@ -49,7 +49,7 @@ impl Plugin for ConsumerRestriction {
         if !problems.is_empty() {
             return Err(BuildError { problems });
         }
-        Ok(Hooks::new().admit(Restriction { allow, deny, mentions }))
+        Ok(Hooks::new().admit(Restriction { allow, deny, mentions, nobody: "no entry of allow".into() }))
     }
 }
 
@@ -118,6 +118,8 @@ type Names = BTreeSet<String>;
 
 /// An entry, ready to be held against a request. A field that the file leaves out always fits.
 struct Rule {
+    /// What the log calls it: `allow[0]`.
+    path: Arc<str>,
     consumers: Option<Names>,
     groups: Option<Names>,
     roles: Option<Names>,
@@ -143,6 +145,7 @@ impl Rule {
     fn new(path: &str, entry: Entry, problems: &mut Problems) -> Self {
         let mut names = |field: &str, list: Option<Vec<String>>| names(&format!("{path}.{field}"), list, problems);
         let rule = Self {
+            path: path.into(),
             consumers: names("consumers", entry.consumers),
             groups: names("groups", entry.groups),
             roles: names("roles", entry.roles),
@@ -256,23 +259,28 @@ struct Restriction {
     allow: Option<Vec<Rule>>,
     deny: Vec<Rule>,
     mentions: Vec<Mention>,
+    /// What the log is told where no entry of `allow` fits: once made, so that a refusal allocates nothing.
+    nobody: Arc<str>,
 }
 
 impl Restriction {
     /// Why the request may not go on, if it may not.
-    fn objection(&self, method: &Method, identity: &Identity) -> Option<Reason> {
-        if self.deny.iter().any(|rule| rule.matches(method, identity) == Match::Full) {
-            return Some(Reason::ConsumerNotAllowed);
+    fn objection(&self, method: &Method, identity: &Identity) -> Option<Refusal> {
+        if let Some(rule) = self.deny.iter().find(|rule| rule.matches(method, identity) == Match::Full) {
+            return Some(Refusal::forbidden(Reason::ConsumerNotAllowed).detailed(rule.path.clone()));
         }
-        let mut reason = Reason::ConsumerNotAllowed;
+        let mut without_scopes = None;
         for rule in self.allow.as_ref()? {
             match rule.matches(method, identity) {
                 Match::Full => return None,
-                Match::AllButScopes => reason = Reason::ScopeMissing,
+                Match::AllButScopes => _ = without_scopes.get_or_insert(&rule.path),
                 Match::No => {}
             }
         }
-        Some(reason)
+        Some(match without_scopes {
+            Some(path) => Refusal::forbidden(Reason::ScopeMissing).detailed(path.clone()),
+            None => Refusal::forbidden(Reason::ConsumerNotAllowed).detailed(self.nobody.clone()),
+        })
     }
 }
 
@@ -282,8 +290,7 @@ impl Admit for Restriction {
         cx: &'a mut RequestCx<'_>,
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>> {
-        let refuse = |reason| Verdict::Refuse(Refusal::forbidden(reason));
-        Answer::Now(Ok(self.objection(cx.method(), identity).map_or(Verdict::Allow, refuse)))
+        Answer::Now(Ok(self.objection(cx.method(), identity).map_or(Verdict::Allow, Verdict::Refuse)))
     }
 
     fn mentions(&self) -> Vec<Mention> {

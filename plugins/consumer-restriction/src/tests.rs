@@ -24,7 +24,8 @@ fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> String {
     match now(hook.admit(&mut Request::new(method, "/").cx(), &identity)).unwrap() {
         Verdict::Allow => ALLOWED.to_owned(),
         Verdict::Refuse(refusal) => {
-            assert_eq!(refusal, Refusal::forbidden(refusal.reason), "a refusal is a plain 403");
+            let plain = Refusal { detail: None, ..refusal.clone() };
+            assert_eq!(plain, Refusal::forbidden(refusal.reason), "a refusal is a plain 403");
             refusal.reason.to_string()
         }
     }
@@ -241,4 +242,24 @@ fn judging_a_request_allocates_nothing() {
         });
         assert_eq!(allocations.count_total, 0);
     }
+}
+
+#[test]
+fn the_log_is_told_which_entry() {
+    let hook = hook(
+        "allow = [{ groups = ['a'], scopes = ['s'] }, { groups = ['b'] }]
+        deny = [{ tenants = ['x'] }, { tenants = ['y'], methods = ['GET'] }]",
+    );
+    let detail = |identity: Identity| match now(hook.admit(&mut Request::get("/").cx(), &Arc::new(identity))).unwrap() {
+        Verdict::Allow => panic!("it is allowed"),
+        Verdict::Refuse(refusal) => refusal.detail.unwrap().to_string(),
+    };
+    let of = |group: &str, tenant: &str| Identity {
+        consumer: Some(Arc::new(Consumer { groups: strings(&[group]), ..Consumer::default() })),
+        tenant: Some(tenant.to_owned()),
+        ..Identity::default()
+    };
+    assert_eq!(detail(of("b", "y")), "deny[1]");
+    assert_eq!(detail(of("c", "z")), "no entry of allow");
+    assert_eq!(detail(of("a", "z")), "allow[0]");
 }

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use portcullis_plugin::{
-    Challenge, Places, Reason, UnixTime,
+    Challenge, Denial, Places, Reason, UnixTime,
     http::{HeaderMap, Method, header},
 };
 
@@ -64,7 +64,7 @@ pub(crate) enum Reading {
 pub(crate) struct Wrong {
     /// For audit log and metric: `SignatureMalformed` or `SignatureIncomplete`, as a rule.
     pub reason: Reason,
-    /// More exactly, for whoever reads the log at debug level. It holds nothing that the client sent.
+    /// More exactly, for the audit log, where whoever writes a client finds it. It holds nothing that the client sent.
     pub why: &'static str,
 }
 
@@ -77,6 +77,12 @@ impl Wrong {
     /// It leaves out what has to be there.
     pub fn incomplete(why: &'static str) -> Self {
         Self { reason: Reason::SignatureIncomplete, why }
+    }
+}
+
+impl From<Wrong> for Denial {
+    fn from(wrong: Wrong) -> Self {
+        Self::unauthorized(wrong.reason).detailed(wrong.why)
     }
 }
 

@@ -30,7 +30,6 @@ use crate::{
 
 /// One policy, ready to judge requests.
 pub(crate) struct Signatures {
-    policy: String,
     scheme: Box<dyn Scheme>,
     keyring: Keyring,
     clock: Clock,
@@ -62,6 +61,12 @@ impl Refused {
 impl From<Denial> for Refused {
     fn from(denial: Denial) -> Self {
         Self::Denied(denial)
+    }
+}
+
+impl From<Wrong> for Refused {
+    fn from(wrong: Wrong) -> Self {
+        Self::Denied(wrong.into())
     }
 }
 
@@ -100,7 +105,6 @@ impl Signatures {
     pub fn new(config: &Config, scheme: Box<dyn Scheme>, attempts: Attempts, cx: &mut BuildCx<'_>) -> Self {
         let is_kept = scheme.has_time() && config.replay != Some(Replay::Allow);
         Self {
-            policy: cx.policy().to_owned(),
             keyring: Keyring::new(&*scheme, cx),
             clock: config.clock(),
             seen: is_kept.then(|| Seen(cx.store())),
@@ -187,7 +191,7 @@ impl Signatures {
         for claim in claims {
             match self.candidate(claim, cx.now()) {
                 Ok(candidate) => candidates.push(candidate),
-                Err(wrong) => _ = denial.get_or_insert_with(|| self.denial(cx, wrong)),
+                Err(wrong) => _ = denial.get_or_insert_with(|| Denial::from(wrong)),
             }
         }
         match denial {
@@ -278,7 +282,7 @@ impl Signatures {
         match used {
             BodyUse::InMessage => return Ok(None),
             BodyUse::NotCovered if self.body == BodyRule::Unsigned => return Ok(None),
-            BodyUse::NotCovered if is_surely_there(cx) => return Err(self.denial(cx, not_covered()).into()),
+            BodyUse::NotCovered if is_surely_there(cx) => return Err(not_covered().into()),
             BodyUse::NotCovered | BodyUse::Declared(_) => {}
         }
         let held = match held {
@@ -287,7 +291,7 @@ impl Signatures {
         };
         match (used, held) {
             (BodyUse::NotCovered, Held::Whole(body)) if body.is_empty() => Ok(None),
-            (BodyUse::NotCovered, _) => Err(self.denial(cx, not_covered()).into()),
+            (BodyUse::NotCovered, _) => Err(not_covered().into()),
             (BodyUse::InMessage, _) => Ok(None),
             (BodyUse::Declared(digests), Held::Whole(body)) => {
                 fits(digests, body).map(|()| None).map_err(|reason| Denial::unauthorized(reason).into())
@@ -324,16 +328,9 @@ impl Signatures {
             Err(error @ BodyError::NoRoom) => Err(PluginError::new(error.to_string()).into()),
             Err(BodyError::Broken(_)) => {
                 tries.failed().await;
-                Err(self.denial(cx, Wrong::malformed("the body could not be read")).into())
+                Err(Wrong::malformed("the body could not be read").into())
             }
         }
-    }
-
-    /// 401. What exactly is wrong is told at debug level, for whoever writes a client.
-    fn denial(&self, cx: &RequestCx<'_>, wrong: Wrong) -> Denial {
-        let (policy, request) = (&self.policy, cx.request_id());
-        log::debug!("policy `{policy}`, request {request}: {}: {}", wrong.reason, wrong.why);
-        Denial::unauthorized(wrong.reason)
     }
 }
 
@@ -391,7 +388,7 @@ impl Authenticate for Signatures {
         };
         let claims = match self.scheme.read(&request) {
             Reading::Absent => return Answer::Now(Ok(Authentication::Absent)),
-            Reading::Wrong(wrong) => return Answer::Now(Ok(Authentication::Denied(self.denial(cx, wrong)))),
+            Reading::Wrong(wrong) => return Answer::Now(Ok(Authentication::Denied(wrong.into()))),
             Reading::Presented(claims) => claims,
         };
         Answer::later(async move {

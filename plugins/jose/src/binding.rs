@@ -1,6 +1,8 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use portcullis_plugin::{Claims, ClientCert, Reason, schemars::JsonSchema, serde::Deserialize, serde_json::Value};
 
+use crate::Wrong;
+
 /// Whether a token has to be bound to a client's certificate (RFC 8705 section 3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", crate = "portcullis_plugin::serde")]
@@ -26,13 +28,13 @@ impl Binding {
     /// # Errors
     /// [`Reason::TokenMalformed`]: one of the two is there and is not what it should be. A token that somebody tried to
     /// bind is never one that is not bound.
-    pub fn of(claims: &Claims, rule: CertificateBinding) -> Result<Self, Reason> {
+    pub fn of(claims: &Claims, rule: CertificateBinding) -> Result<Self, Wrong> {
         let confirmation = match claims.get("cnf") {
             None => None,
             Some(Value::Object(members)) => members.get("x5t#S256"),
-            Some(_) => return Err(Reason::TokenMalformed),
+            Some(_) => return Err(Wrong::malformed("`cnf` is no object")),
         };
-        let sha256 = confirmation.map(|value| thumbprint(value).ok_or(Reason::TokenMalformed)).transpose()?;
+        let sha256 = confirmation.map(|value| thumbprint(value).ok_or(NO_THUMBPRINT)).transpose()?;
         Ok(Self { sha256, is_required: rule == CertificateBinding::Required })
     }
 
@@ -55,6 +57,8 @@ impl Binding {
 }
 
 /// The SHA-256 of a certificate in base64url without padding (RFC 8705 section 3.1).
+const NO_THUMBPRINT: Wrong = Wrong::malformed("`x5t#S256` of `cnf` is no SHA-256 in base64url");
+
 fn thumbprint(value: &Value) -> Option<[u8; 32]> {
     URL_SAFE_NO_PAD.decode(value.as_str()?).ok()?.try_into().ok()
 }

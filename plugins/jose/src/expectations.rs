@@ -3,7 +3,7 @@ use std::time::Duration;
 use portcullis_plugin::{Claims, Reason, UnixTime};
 use serde_json::Value;
 
-use crate::Token;
+use crate::{Token, Wrong};
 
 /// The last moment that a date in a token can name: the end of the year 9999.
 pub const MAX_NUMERIC_DATE: i64 = 253_402_300_799;
@@ -37,7 +37,7 @@ impl Expectations {
     ///
     /// # Errors
     /// What is wrong first: type, issuer, audience, times, in this order.
-    pub fn check(&self, token: &Token<'_>, now: UnixTime) -> Result<Times, Reason> {
+    pub fn check(&self, token: &Token<'_>, now: UnixTime) -> Result<Times, Wrong> {
         self.check_typ(token.header().typ.as_deref())?;
         self.check_claims(token.claims(), now)
     }
@@ -46,7 +46,7 @@ impl Expectations {
     ///
     /// # Errors
     /// As [`Expectations::check`].
-    pub fn check_claims(&self, claims: &Claims, now: UnixTime) -> Result<Times, Reason> {
+    pub fn check_claims(&self, claims: &Claims, now: UnixTime) -> Result<Times, Wrong> {
         check_types(claims)?;
         self.check_issuer(claims)?;
         self.check_audience(claims)?;
@@ -79,8 +79,8 @@ impl Expectations {
         if is_meant { Ok(()) } else { Err(Reason::AudienceMismatch) }
     }
 
-    fn times(&self, claims: &Claims) -> Result<Times, Reason> {
-        let expires = date(claims, "exp", f64::floor)?.ok_or(Reason::TokenMalformed)?;
+    fn times(&self, claims: &Claims) -> Result<Times, Wrong> {
+        let expires = date(claims, "exp", f64::floor)?.ok_or(Wrong::malformed("no `exp`"))?;
         let issued = date(claims, "iat", f64::floor)?;
         Ok(Times {
             expires,
@@ -167,24 +167,31 @@ impl Times {
 
 /// Registered claims that are there have the types that RFC 7519 section 4.1 gives them, whether or not they are checked:
 /// somebody behind us will read them.
-fn check_types(claims: &Claims) -> Result<(), Reason> {
+fn check_types(claims: &Claims) -> Result<(), Wrong> {
     let is_text = |claim: &str| claims.get(claim).is_none_or(Value::is_string);
     let is_audience = claims.get("aud").is_none_or(|audience| match audience {
         Value::Array(audiences) => audiences.iter().all(Value::is_string),
         one => one.is_string(),
     });
-    if is_audience && ["iss", "sub", "jti"].into_iter().all(is_text) { Ok(()) } else { Err(Reason::TokenMalformed) }
+    if !is_audience {
+        return Err(Wrong::malformed("`aud` is neither a text nor a list of texts"));
+    }
+    let are_texts = ["iss", "sub", "jti"].into_iter().all(is_text);
+    if are_texts { Ok(()) } else { Err(Wrong::malformed("`iss`, `sub` or `jti` is no text")) }
 }
 
 /// A NumericDate (RFC 7519 section 2). Fractions are allowed there and are rounded, so that a token lives no longer than
 /// it says. Text is none, and neither is a number that no clock will show.
-fn date(claims: &Claims, claim: &str, round: impl Fn(f64) -> f64) -> Result<Option<i64>, Reason> {
+fn date(claims: &Claims, claim: &str, round: impl Fn(f64) -> f64) -> Result<Option<i64>, Wrong> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
     #[expect(clippy::cast_possible_truncation, reason = "saturates, and what is out of range is refused below")]
     let rounded = |number: f64| round(number) as i64;
-    let seconds = value.as_i64().or_else(|| value.as_f64().map(rounded)).ok_or(Reason::TokenMalformed)?;
-    if (0..=MAX_NUMERIC_DATE).contains(&seconds) { Ok(Some(seconds)) } else { Err(Reason::TokenMalformed) }
+    let seconds = value.as_i64().or_else(|| value.as_f64().map(rounded)).ok_or(NO_DATE)?;
+    if (0..=MAX_NUMERIC_DATE).contains(&seconds) { Ok(Some(seconds)) } else { Err(NO_DATE) }
 }
+
+const NO_DATE: Wrong =
+    Wrong::malformed("`exp`, `nbf` or `iat` is no number of seconds since 1970, or is after the year 9999");
 
 /// Below what would overflow when added to a date: spans in configurations end at ten years.
 fn seconds(span: Duration) -> i64 {

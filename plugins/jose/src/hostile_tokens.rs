@@ -17,7 +17,7 @@ use portcullis_plugin::{Reason, UnixTime};
 use serde_json::{Value, json};
 
 use crate::{
-    Algorithm, Expectations, KeySet, Token,
+    Algorithm, Expectations, KeySet, Token, Wrong,
     testing::{Signer, base64url, jwks},
 };
 
@@ -54,7 +54,7 @@ impl Scene {
     }
 
     /// What a gateway does, in its order.
-    fn judge(&self, token: &[u8]) -> Result<(), Reason> {
+    fn judge(&self, token: &[u8]) -> Result<(), Wrong> {
         let token = Token::parse(token)?;
         self.keys.verify(&token, &ALLOWED).map_err(crate::Unverified::reason)?;
         self.expected.check(&token, NOW).map(|_| ())
@@ -126,5 +126,9 @@ fn verdict(scene: &Scene, case: &Case) -> Option<String> {
     if took > Duration::from_millis(500) {
         return Some(format!("{name}: took {took:?}"));
     }
+    if let Err(Wrong { reason: Reason::TokenMalformed, why: None }) = judged {
+        return Some(format!("{name}: malformed, and the log does not say what"));
+    }
+    let judged = judged.map_err(|wrong| wrong.reason);
     (judged != Err(case.expected)).then(|| format!("{name}: {judged:?}, expected {:?}", case.expected))
 }

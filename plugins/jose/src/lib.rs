@@ -45,6 +45,7 @@ pub mod remote;
 mod testing;
 mod token;
 mod verified;
+mod wrong;
 
 pub use algorithm::{Algorithm, Family};
 pub use binding::{Binding, CertificateBinding};
@@ -55,3 +56,4 @@ pub use keys::{
 };
 pub use token::{Header, MAX_TOKEN_BYTES, MAX_TOKEN_BYTES_CAP, Token};
 pub use verified::{TokenDigest, Verified, VerifiedTokens};
+pub use wrong::Wrong;

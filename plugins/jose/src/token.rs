@@ -2,7 +2,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use portcullis_plugin::{Claims, Reason};
 use serde_json::Value;
 
-use crate::{Algorithm, json};
+use crate::{Algorithm, Wrong, json};
 
 /// The longest token that is looked at, in bytes, unless the caller says otherwise. Most are below 2 KiB, those of
 /// directories that list every group of a user below 8 KiB.
@@ -37,7 +37,7 @@ impl<'t> Token<'t> {
     /// # Errors
     /// [`Reason::TokenMalformed`], or [`Reason::AlgorithmNotAllowed`] where the header names an algorithm that is none
     /// of ours.
-    pub fn parse(token: &'t [u8]) -> Result<Self, Reason> {
+    pub fn parse(token: &'t [u8]) -> Result<Self, Wrong> {
         Self::parse_within(token, MAX_TOKEN_BYTES)
     }
 
@@ -45,14 +45,15 @@ impl<'t> Token<'t> {
     ///
     /// # Errors
     /// As [`Token::parse`].
-    pub fn parse_within(token: &'t [u8], max_bytes: usize) -> Result<Self, Reason> {
+    pub fn parse_within(token: &'t [u8], max_bytes: usize) -> Result<Self, Wrong> {
         if token.len() > max_bytes.min(MAX_TOKEN_BYTES_CAP) {
-            return Err(Reason::TokenMalformed);
+            return Err(Wrong::malformed("longer than a token may be"));
         }
         let [header, claims, signature] = segments(token)?;
-        let header = Header::read(&object(header)?)?;
-        let claims = object(claims)?;
-        let signature = decode(signature)?;
+        let header = object(header).ok_or(Wrong::malformed("the header is no JSON object that can be read"))?;
+        let header = Header::read(&header)?;
+        let claims = object(claims).ok_or(Wrong::malformed("the claims are no JSON object that can be read"))?;
+        let signature = decode(signature).ok_or(Wrong::malformed("the signature is not base64url"))?;
         let signed = &token[..token.iter().rposition(|byte| *byte == b'.').unwrap_or_default()];
         Ok(Self { header, claims, signed, signature })
     }
@@ -106,22 +107,22 @@ impl std::fmt::Debug for Token<'_> {
 }
 
 /// The three parts. Encrypted tokens have five, and tokens with fewer are not signed.
-fn segments(token: &[u8]) -> Result<[&[u8]; 3], Reason> {
+fn segments(token: &[u8]) -> Result<[&[u8]; 3], Wrong> {
     let mut parts = token.split(|byte| *byte == b'.');
     match [parts.next(), parts.next(), parts.next(), parts.next()] {
         [Some(header), Some(claims), Some(signature), None] => Ok([header, claims, signature]),
-        _ => Err(Reason::TokenMalformed),
+        _ => Err(Wrong::malformed("not three parts")),
     }
 }
 
 /// Base64url without padding, white space or stray bits: one text for each value (RFC 7515 section 2). Were there several,
 /// a revoked token could be written in another way.
-fn decode(text: &[u8]) -> Result<Vec<u8>, Reason> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| Reason::TokenMalformed)
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-fn object(text: &[u8]) -> Result<Claims, Reason> {
-    json::object(&decode(text)?).map_err(|_| Reason::TokenMalformed)
+fn object(text: &[u8]) -> Option<Claims> {
+    json::object(&decode(text)?).ok()
 }
 
 impl Header {
@@ -135,16 +136,16 @@ impl Header {
     /// into every token. They choose nothing here, and nothing is ever fetched because a token says so.
     const REFUSED: [&'static str; 4] = ["crit", "b64", "zip", "jwk"];
 
-    fn read(members: &Claims) -> Result<Self, Reason> {
+    fn read(members: &Claims) -> Result<Self, Wrong> {
         if Self::REFUSED.iter().any(|name| members.contains_key(*name)) {
-            return Err(Reason::TokenMalformed);
+            return Err(Wrong::malformed("a header with `crit`, `b64`, `zip` or `jwk`"));
         }
         let text = |name: &str| match members.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.as_str())),
-            Some(_) => Err(Reason::TokenMalformed),
+            Some(_) => Err(Wrong::malformed("`alg`, `kid` or `typ` is no text")),
         };
-        let name = text("alg")?.ok_or(Reason::TokenMalformed)?;
+        let name = text("alg")?.ok_or(Wrong::malformed("no `alg`"))?;
         Ok(Self {
             algorithm: Algorithm::by_name(name).ok_or(Reason::AlgorithmNotAllowed)?,
             kid: text("kid")?.map(str::to_owned),

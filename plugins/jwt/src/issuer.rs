@@ -55,7 +55,7 @@ impl Issuer {
     pub(crate) fn judge(&self, token: Token<'_>, now: UnixTime) -> Result<Judged, Denial> {
         let times = self.expectations.check(&token, now);
         let claims = token.into_claims();
-        let said = times.map_err(Denial::unauthorized).and_then(|times| Ok((times, self.hear(&claims)?)));
+        let said = times.map_err(Denial::from).and_then(|times| Ok((times, self.hear(&claims)?)));
         match said {
             Ok((times, Heard { said, revocation, binding, credential, tenant })) => {
                 let identity = self.identity(said, tenant, credential, claims, times);
@@ -67,11 +67,11 @@ impl Issuer {
 
     fn hear(&self, claims: &Claims) -> Result<Heard, Denial> {
         if !self.rules.iter().all(|rule| rule.holds(claims)) {
-            return Err(Denial::unauthorized(Reason::ClaimMismatch));
+            return Err(Denial::unauthorized(Reason::ClaimMismatch).detailed("a rule of `claims` does not hold"));
         }
-        let binding = Binding::of(claims, self.binding).map_err(Denial::unauthorized)?;
+        let binding = Binding::of(claims, self.binding)?;
         let revocation = RevocationKeys::of(claims, self.version(claims)?);
-        let said = self.parts.read(claims).map_err(Denial::unauthorized)?;
+        let said = self.parts.read(claims)?;
         let credential = self.consumers.of(&said, claims);
         if credential.is_none() && self.consumers.is_required {
             return Err(Denial::forbidden(Reason::ConsumerUnknown));
@@ -84,7 +84,8 @@ impl Issuer {
     fn version(&self, claims: &Claims) -> Result<Option<u64>, Denial> {
         let Some(path) = &self.version_claim else { return Ok(None) };
         let version = path.get(claims).and_then(Value::as_u64);
-        version.map(Some).ok_or(Denial::unauthorized(Reason::ClaimMismatch))
+        let no_version = || Denial::unauthorized(Reason::ClaimMismatch).detailed("no whole number at `version_claim`");
+        version.map(Some).ok_or_else(no_version)
     }
 
     /// The one tenant that the configuration, the token and the consumer agree on, as far as each says something.

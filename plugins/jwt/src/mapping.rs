@@ -3,8 +3,8 @@
 //! A part whose claim is there with another type than it should have makes the token malformed. Were it passed over, a
 //! restriction that denies by it (`deny = [{ roles = ["suspended"] }]`) would let the token in.
 
-use portcullis_jose::claims::Path;
-use portcullis_plugin::{Claims, Reason, serde_json::Value};
+use portcullis_jose::{Wrong, claims::Path};
+use portcullis_plugin::{Claims, serde_json::Value};
 
 use crate::config::{ClaimPaths, Mapping};
 
@@ -59,8 +59,8 @@ impl Parts {
     /// Reads a token's claims.
     ///
     /// # Errors
-    /// [`Reason::TokenMalformed`] where a claim has another type than it should.
-    pub(crate) fn read(&self, claims: &Claims) -> Result<Said, Reason> {
+    /// `token_malformed` where a claim has another type than it should.
+    pub(crate) fn read(&self, claims: &Claims) -> Result<Said, Wrong> {
         let said = |paths: &[Path]| first(paths, claims).map(text).transpose();
         let email = said(&self.email)?.filter(|_| is_email_verified(claims));
         Ok(Said {
@@ -93,16 +93,18 @@ fn first<'c>(paths: &[Path], claims: &'c Claims) -> Option<&'c Value> {
     paths.iter().filter_map(|path| path.get(claims)).find(|value| !value.is_null() && value.as_str() != Some(""))
 }
 
-fn text(value: &Value) -> Result<String, Reason> {
-    value.as_str().map(str::to_owned).ok_or(Reason::TokenMalformed)
+fn text(value: &Value) -> Result<String, Wrong> {
+    value.as_str().map(str::to_owned).ok_or(Wrong::malformed("a claim of subject, client, tenant or e-mail is no text"))
 }
 
+const NO_TEXTS: Wrong = Wrong::malformed("a claim of roles or scopes is neither a text nor a list of texts");
+
 /// A list of texts, or one text, which `split` takes apart. What is empty is no item.
-fn texts<'v>(value: &'v Value, split: impl Fn(&'v str) -> Vec<&'v str>) -> Result<Vec<String>, Reason> {
+fn texts<'v>(value: &'v Value, split: impl Fn(&'v str) -> Vec<&'v str>) -> Result<Vec<String>, Wrong> {
     let items = match value {
         Value::String(text) => split(text),
-        Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<_>>().ok_or(Reason::TokenMalformed)?,
-        _ => return Err(Reason::TokenMalformed),
+        Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<_>>().ok_or(NO_TEXTS)?,
+        _ => return Err(NO_TEXTS),
     };
     Ok(items.into_iter().filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }

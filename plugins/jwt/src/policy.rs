@@ -60,8 +60,8 @@ struct Sent<'c> {
 
 type Judgement = Result<Authentication, PluginError>;
 
-fn denied(reason: Reason) -> Judgement {
-    Ok(Authentication::Denied(Denial::unauthorized(reason)))
+fn denied(reason: Reason, detail: &'static str) -> Judgement {
+    Ok(Authentication::Denied(Denial::unauthorized(reason).detailed(detail)))
 }
 
 /// A token that can be read, but not taken.
@@ -89,9 +89,9 @@ impl Authenticate for Policy {
         let cx = &*cx;
         let token = match self.places.find(cx.head()) {
             Found::Absent => return Answer::Now(Ok(Authentication::Absent)),
-            Found::Conflict => return Answer::Now(denied(Reason::TokenConflict)),
+            Found::Conflict => return Answer::Now(denied(Reason::TokenConflict, "two tokens")),
             Found::One(token) if token.len() > self.max_token_bytes => {
-                return Answer::Now(denied(Reason::TokenMalformed));
+                return Answer::Now(denied(Reason::TokenMalformed, "longer than `max_token_bytes`"));
             }
             Found::One(token) => token,
         };
@@ -181,7 +181,7 @@ impl Policy {
 
     /// What can be said of a token without any key.
     fn open<'t>(&self, bytes: &'t [u8]) -> Result<(Token<'t>, Arc<Issuer>), Denial> {
-        let token = Token::parse_within(bytes, self.max_token_bytes).map_err(Denial::unauthorized)?;
+        let token = Token::parse_within(bytes, self.max_token_bytes)?;
         let issuer = self.issuers.of(token.claims()).and_then(|issuer| {
             let is_allowed = issuer.algorithms.contains(&token.algorithm());
             if is_allowed { Ok(issuer.clone()) } else { Err(Reason::AlgorithmNotAllowed) }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     Config,
-    need::{Needs, are_met},
+    need::{NO_ENTRY, Need, Needs, are_met},
 };
 
 /// The plugin `claims`: what a token has to say, claim by claim.
@@ -42,6 +42,16 @@ impl Restriction {
         let mut tokens = identity.each().filter_map(|part| part.claims.as_deref()).peekable();
         tokens.peek().is_some() && tokens.all(|claims| are_met(needs.clone(), |rule: &Rule| rule.holds(claims)))
     }
+
+    /// The first claim that is not as it should be, or those of which none is. Never what it is: that is the token's.
+    fn objection(&self, method: &Method, identity: &Identity) -> String {
+        let mut tokens = identity.each().filter_map(|part| part.claims.as_deref()).peekable();
+        if tokens.peek().is_none() {
+            return "no token, and so no claims".to_owned();
+        }
+        let unmet = |claims| self.0.of(method).find_map(|need| unmet(need, claims));
+        tokens.find_map(unmet).unwrap_or_else(|| NO_ENTRY.to_owned())
+    }
 }
 
 impl Admit for Restriction {
@@ -50,9 +60,20 @@ impl Admit for Restriction {
         cx: &'a mut RequestCx<'_>,
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>> {
-        let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::ClaimMismatch));
+        let detail = || self.objection(cx.method(), identity);
+        let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::ClaimMismatch).detailed(detail()));
         Answer::Now(Ok(if self.allows(cx.method(), identity) { Verdict::Allow } else { refuse() }))
     }
+}
+
+/// What of a need these claims do not meet.
+fn unmet(need: &Need<Rule>, claims: &portcullis_plugin::Claims) -> Option<String> {
+    if let Some(rule) = need.all.iter().find(|rule| !rule.holds(claims)) {
+        return Some(format!("claim {}", rule.claim));
+    }
+    let is_met = need.any.is_empty() || need.any.iter().any(|rule| rule.holds(claims));
+    let names = || need.any.iter().map(|rule| rule.claim.to_string()).collect::<Vec<_>>().join(", ");
+    (!is_met).then(|| format!("none of the claims {}", names()))
 }
 
 #[cfg(test)]

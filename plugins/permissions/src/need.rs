@@ -1,5 +1,7 @@
 //! What the three plugins have in common: the shape of their configuration, and which part of it a request has to meet.
 
+use std::fmt;
+
 use portcullis_plugin::{BuildError, http::Method};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -109,6 +111,18 @@ pub(crate) fn are_met<'n, T: 'n>(
 ) -> bool {
     needs.clone().next().is_some() && needs.all(|need| need.is_met(&has))
 }
+
+/// What was asked for, in the words of the configuration.
+pub(crate) fn described<'n, T: fmt::Display + 'n>(needs: impl Iterator<Item = &'n Need<T>>) -> String {
+    let list = |of: &[T]| of.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
+    let asked = needs.flat_map(|need| [("all", &need.all), ("one", &need.any)]);
+    let asked: Vec<_> =
+        asked.filter(|(_, of)| !of.is_empty()).map(|(how_many, of)| format!("{how_many} of {}", list(of))).collect();
+    if asked.is_empty() { NO_ENTRY.to_owned() } else { format!("needs {}", asked.join(" and ")) }
+}
+
+/// There is nothing that would be enough.
+pub(crate) const NO_ENTRY: &str = "no entry of per_method is about this method";
 
 fn has_method(methods: &[Method], method: &Method) -> bool {
     methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET))

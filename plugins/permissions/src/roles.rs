@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::{
     Config,
-    need::{Needs, are_met},
+    need::{Needs, are_met, described},
 };
 
 /// The plugin `roles`: what the subject or the consumer is.
@@ -45,8 +45,8 @@ impl Admit for Restriction {
     ) -> Answer<'a, Result<Verdict, PluginError>> {
         let needs = self.0.of(cx.method());
         let has = |part: &Identity| are_met(needs.clone(), |role| part.roles.contains(role));
-        let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::RoleMissing));
-        Answer::Now(Ok(if identity.each().any(has) { Verdict::Allow } else { refuse() }))
+        let refusal = || Refusal::forbidden(Reason::RoleMissing).detailed(described(needs.clone()));
+        Answer::Now(Ok(if identity.each().any(has) { Verdict::Allow } else { Verdict::Refuse(refusal()) }))
     }
 }
 

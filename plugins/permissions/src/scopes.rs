@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::{
     Config,
-    need::{Need, Needs, are_met},
+    need::{Need, Needs, are_met, described},
 };
 
 /// The plugin `scopes`: what the credential that speaks for a request was given leave to do (RFC 6749 section 3.3).
@@ -63,14 +63,15 @@ impl Admit for Restriction {
 
 /// Tells what would be enough: everything of `all`, and the first of each `any`, which may be a list of ever more
 /// powerful scopes.
-fn refusal<'n>(needs: impl Iterator<Item = &'n Need<String>>) -> Refusal {
+fn refusal<'n>(needs: impl Iterator<Item = &'n Need<String>> + Clone) -> Refusal {
+    let detail = described(needs.clone());
     let mut scopes: Vec<&str> = Vec::new();
     for scope in needs.flat_map(|need| need.all.iter().chain(need.any.first())) {
         if !scopes.contains(&scope.as_str()) {
             scopes.push(scope);
         }
     }
-    Refusal::insufficient_scope(Arc::new(Challenge::insufficient_scope(scopes)))
+    Refusal::insufficient_scope(Arc::new(Challenge::insufficient_scope(scopes))).detailed(detail)
 }
 
 #[cfg(test)]

@@ -34,6 +34,12 @@ pub fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> &'static s
     }
 }
 
+/// What the audit log is told of a refusal.
+pub fn detail(hook: &dyn Admit, method: &str, identity: Identity) -> String {
+    let Verdict::Refuse(refusal) = verdict(hook, method, identity) else { panic!("it is allowed") };
+    refusal.detail.expect("a detail").to_string()
+}
+
 pub fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|item| (*item).to_owned()).collect()
 }

@@ -108,7 +108,7 @@ fn compile(field: &str, texts: Option<Vec<String>>, problems: &mut Vec<(String, 
     for (index, text) in texts.into_iter().flatten().enumerate() {
         let field = format!("{field}[{index}]");
         match Expression::compile(&text) {
-            Ok(expression) => rules.push(Rule { field, expression }),
+            Ok(expression) => rules.push(Rule { field: field.into(), expression }),
             Err(wrong) => problems.extend(wrong.into_iter().map(|why| (field.clone(), why))),
         }
     }
@@ -117,7 +117,7 @@ fn compile(field: &str, texts: Option<Vec<String>>, problems: &mut Vec<(String, 
 
 /// An expression with the field it stands in.
 struct Rule {
-    field: String,
+    field: Arc<str>,
     expression: Expression,
 }
 
@@ -129,10 +129,10 @@ struct Restriction {
 }
 
 impl Restriction {
-    /// Whether nothing speaks against the request.
-    fn allows(&self, cx: &RequestCx<'_>, identity: &Identity) -> bool {
-        self.deny.iter().all(|rule| self.says(rule, false, cx, identity))
-            && self.require.iter().all(|rule| self.says(rule, true, cx, identity))
+    /// The first rule that speaks against the request.
+    fn objection(&self, cx: &RequestCx<'_>, identity: &Identity) -> Option<&Rule> {
+        let denied = self.deny.iter().find(|rule| !self.says(rule, false, cx, identity));
+        denied.or_else(|| self.require.iter().find(|rule| !self.says(rule, true, cx, identity)))
     }
 
     /// Whether a rule says what it has to, for every credential that it is about.
@@ -156,8 +156,8 @@ impl Admit for Restriction {
         cx: &'a mut RequestCx<'_>,
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>> {
-        let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::RuleDenied));
-        Answer::Now(Ok(if self.allows(cx, identity) { Verdict::Allow } else { refuse() }))
+        let refuse = |rule: &Rule| Verdict::Refuse(Refusal::forbidden(Reason::RuleDenied).detailed(rule.field.clone()));
+        Answer::Now(Ok(self.objection(cx, identity).map_or(Verdict::Allow, refuse)))
     }
 
     /// A rule about a parameter that no path has would refuse every request.
@@ -165,7 +165,7 @@ impl Admit for Restriction {
         let rules = self.require.iter().chain(&self.deny);
         let parameters = rules.flat_map(|rule| rule.expression.path_parameters().map(move |name| (rule, name)));
         let mention = |(rule, name): (&Rule, &str)| Mention {
-            field: rule.field.clone(),
+            field: rule.field.to_string(),
             of: Mentioned::PathParameter(name.to_owned()),
         };
         parameters.map(mention).collect()

@@ -29,6 +29,9 @@ pub struct Refusal {
     /// What the client could have proven, for `WWW-Authenticate`. The engine sends it only where the identity was
     /// proven by an authenticator that challenges with the same scheme: who sent a key is not told about tokens.
     pub challenge: Option<Arc<Challenge>>,
+    /// For the audit log alone: what was missing, in the words of the configuration. Never anything of the request,
+    /// which may be personal, or secret.
+    pub detail: Option<Arc<str>>,
 }
 
 /// Which answer a refused client gets.
@@ -74,7 +77,13 @@ impl Refusal {
     }
 
     fn new(status: RefusalStatus, reason: Reason) -> Self {
-        Self { status, reason, retry_after: None, challenge: None }
+        Self { status, reason, retry_after: None, challenge: None, detail: None }
+    }
+
+    /// Says what was missing, for the audit log: see [`Refusal::detail`].
+    #[must_use]
+    pub fn detailed(self, detail: impl Into<Arc<str>>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
     }
 }
 
@@ -96,6 +105,8 @@ pub struct Denial {
     pub status: DenialStatus,
     /// For the log: who was claimed, where something says it.
     pub claimed: Option<Claimed>,
+    /// For the audit log alone: what exactly is wrong. Words of the program, so that nothing of the credential gets in.
+    pub detail: Option<&'static str>,
 }
 
 /// What a client whose credential was not taken is told. Of several alternatives the greatest counts.
@@ -140,7 +151,7 @@ impl Denial {
     }
 
     fn new(reason: Reason, status: DenialStatus) -> Self {
-        Self { reason, status, claimed: None }
+        Self { reason, status, claimed: None, detail: None }
     }
 
     /// Says who was claimed.
@@ -148,6 +159,12 @@ impl Denial {
     pub fn claiming(self, claimed: Claimed) -> Self {
         let says_something = claimed.fields().next().is_some();
         Self { claimed: says_something.then_some(claimed), ..self }
+    }
+
+    /// Says what exactly is wrong, for the audit log: see [`Denial::detail`].
+    #[must_use]
+    pub fn detailed(self, detail: &'static str) -> Self {
+        Self { detail: Some(detail), ..self }
     }
 
     /// Whether the credential is known, and not allowed here.

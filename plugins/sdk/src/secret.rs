@@ -113,6 +113,14 @@ impl JsonSchema for SecretSource {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": ["string", "object"],
+            "properties": {
+                "env": { "type": "string", "description": "The environment variable, as it was at the start." },
+                "file": { "type": "string", "description": "The file; without one newline at its end." },
+                "credential": { "type": "string", "description": "The credential that systemd passes." }
+            },
+            "additionalProperties": false,
+            "minProperties": 1,
+            "maxProperties": 1,
             "description": "a secret: a string, or one of { env = \"NAME\" }, { file = \"path\" }, { credential = \"name\" }"
         })
     }

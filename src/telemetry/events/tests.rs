@@ -32,6 +32,7 @@ fn audit<'a>(credentials: &'a [Arc<Credential>]) -> Audit<'a> {
         event: AuditEvent::Authentication,
         result: AuditResult::Denied,
         reason: Some("key_expired"),
+        detail: None,
         request_id: "7f3a",
         route: Some("orders"),
         policy: Some("partner-keys"),
@@ -179,6 +180,16 @@ fn who_was_claimed_stands_apart_from_who_it_was_and_cannot_shape_the_line() {
     assert!(name.starts_with(told) && told.len() > Claimed::NAME_MAX_BYTES - 4, "{told}");
     let (text, _) = line(|line| audit(&[]).append(line));
     assert!(!text.contains("claimed"));
+}
+
+#[test]
+fn a_detail_is_cut_like_every_text() {
+    let long = "needs all of ".to_owned() + &"a, ".repeat(1000);
+    let (_, value) = line(|line| Audit { detail: Some(&long), ..audit(&[]) }.append(line));
+    let told = value["detail"].as_str().unwrap();
+    assert!(long.starts_with(told) && told.len() > MAX_TEXT_BYTES - 4 && told.len() <= MAX_TEXT_BYTES, "{told}");
+    let (text, _) = line(|line| audit(&[]).append(line));
+    assert!(!text.contains("detail"));
 }
 
 #[test]

@@ -59,7 +59,9 @@ async fn a_scope_that_is_missing_is_403_and_the_client_is_told_which() {
     let challenge = answer.header("www-authenticate").expect("a challenge");
     assert!(challenge.starts_with("Bearer realm=\"scoped\", error=\"insufficient_scope\""), "{challenge}");
     assert!(challenge.contains("scope=\"orders:read orders:write\""), "{challenge}");
-    world.gateway.audit(|event| event["reason"] == "scope_missing" && event["subject"] == "alice").await;
+    let event = world.gateway.audit(|event| event["reason"] == "scope_missing" && event["subject"] == "alice").await;
+    assert_eq!(event["detail"], "needs all of orders:read, orders:write");
+    assert!(!answer.text().contains("needs all of"), "the client is not told: {}", answer.text());
     assert_eq!(world.ask("POST", "/scoped/1", json!({ "scope": ["orders:read", "orders:write"] })).await.status, 200);
     // A method that no entry names is refused, and a scope that only contains the right one is another.
     assert_eq!(world.ask("DELETE", "/scoped/1", json!({})).await.status, 403);
@@ -81,9 +83,11 @@ async fn roles_and_claims_decide() {
     ] {
         assert_eq!(world.ask("GET", target, change.clone()).await.status, status, "{target} {change}");
     }
-    for reason in ["role_missing", "claim_mismatch"] {
-        world.gateway.audit(|event| event["reason"] == reason).await;
+    for (reason, detail) in [("role_missing", "needs one of admin, clerk"), ("claim_mismatch", "claim department")] {
+        assert_eq!(world.gateway.audit(|event| event["reason"] == reason).await["detail"], detail);
     }
+    let told_of = |line: &&Value| line.get("detail").is_some() && line["event"] != "authorization";
+    assert_eq!(world.gateway.lines().iter().find(told_of), None, "the audit trail alone has it");
 }
 
 #[tokio::test]
@@ -99,6 +103,7 @@ async fn a_tenant_reaches_its_own_paths_alone() {
     ] {
         assert_eq!(world.ask("GET", target, change.clone()).await.status, status, "{target} {change}");
     }
-    world.gateway.audit(|event| event["reason"] == "rule_denied").await;
+    let event = world.gateway.audit(|event| event["reason"] == "rule_denied").await;
+    assert_eq!(event["detail"], "require[0]");
     assert_eq!(world.upstream.requests(), 2);
 }

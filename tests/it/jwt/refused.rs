@@ -36,6 +36,14 @@ async fn each_is_401_in_the_same_words_and_the_audit_log_says_why() {
         bodies.push(body);
         let event = world.gateway.audit(|event| event["request_id"] == id).await;
         assert_eq!((&event["reason"], &event["policy"]), (&reason.into(), &"tokens".into()), "{change}");
+        let detail = match &change["exp"] {
+            Value::String(_) => {
+                json!("`exp`, `nbf` or `iat` is no number of seconds since 1970, or is after the year 9999")
+            }
+            Value::Null if reason == "token_malformed" => json!("no `exp`"),
+            _ => Value::Null,
+        };
+        assert_eq!(event["detail"], detail, "{change}");
     }
     assert!(bodies.windows(2).all(|two| two[0] == two[1]), "answers tell what was wrong: {bodies:?}");
     assert_eq!(world.upstream.requests(), 0);

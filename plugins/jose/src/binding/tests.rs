@@ -9,7 +9,7 @@ fn certificate(der: &[u8]) -> ClientCert {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is a literal wherever this is called")]
 fn read(claims: Value) -> Result<Binding, Reason> {
-    Binding::of(claims.as_object().unwrap(), CertificateBinding::WhenPresent)
+    Binding::of(claims.as_object().unwrap(), CertificateBinding::WhenPresent).map_err(|wrong| wrong.reason)
 }
 
 #[test]

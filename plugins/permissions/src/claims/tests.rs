@@ -1,7 +1,7 @@
 use portcullis_plugin::serde_json::from_str;
 
 use super::*;
-use crate::tests::{ALLOWED, both, hook, outcome, problems, strings, verdict};
+use crate::tests::{ALLOWED, both, detail, hook, outcome, problems, strings, verdict};
 
 const CLAIM: &str = "claim_mismatch";
 
@@ -75,7 +75,28 @@ fn every_token_of_the_request_is_held_to_the_rules() {
 #[test]
 fn a_refusal_is_a_plain_403() {
     let hook = hook::<Claims>("all = [{ claim = 'a', exists = true }]");
-    assert_eq!(verdict(&*hook, "GET", key()), Verdict::Refuse(Refusal::forbidden(Reason::ClaimMismatch)));
+    assert_eq!(
+        verdict(&*hook, "GET", key()),
+        Verdict::Refuse(Refusal::forbidden(Reason::ClaimMismatch).detailed("no token, and so no claims"))
+    );
+}
+
+#[test]
+fn the_log_is_told_which_claim_and_never_its_value() {
+    let hook = hook::<Claims>(
+        "all = [{ claim = 'plan', equals = 'gold' }, { claim = 'org.id', exists = true }]
+        per_method = [{ methods = ['POST'], any = [{ claim = 'a', exists = true }, { claim = 'b', equals = 1 }] }]",
+    );
+    for (method, claims, expected) in [
+        ("GET", r#"{"plan":"free"}"#, "claim plan"),
+        ("GET", r#"{"plan":"gold","org":{"name":"x"}}"#, "claim org.id"),
+        ("POST", r#"{"plan":"gold","org":{"id":1},"b":2}"#, "none of the claims a, b"),
+    ] {
+        assert_eq!(detail(&*hook, method, token(claims)), expected, "{method} {claims}");
+    }
+    let toml = "per_method = [{ methods = ['GET'], all = [{ claim = 'a', exists = true }] }]";
+    let hook = crate::tests::hook::<Claims>(toml);
+    assert_eq!(detail(&*hook, "POST", token("{}")), "no entry of per_method is about this method");
 }
 
 #[test]

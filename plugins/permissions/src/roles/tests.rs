@@ -44,7 +44,8 @@ fn roles_come_from_one_part() {
 #[test]
 fn a_refusal_is_a_plain_403() {
     let hook = hook::<Roles>("all = ['a']");
-    assert_eq!(verdict(&*hook, "GET", with(&[])), Verdict::Refuse(Refusal::forbidden(Reason::RoleMissing)));
+    let refusal = Refusal::forbidden(Reason::RoleMissing).detailed("needs all of a");
+    assert_eq!(verdict(&*hook, "GET", with(&[])), Verdict::Refuse(refusal));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use portcullis_plugin::{
 };
 
 use super::*;
-use crate::tests::{ALLOWED, both, hook, outcome, problems, strings, verdict};
+use crate::tests::{ALLOWED, both, detail, hook, outcome, problems, strings, verdict};
 
 const SCOPE: &str = "scope_missing";
 
@@ -158,4 +158,11 @@ fn letting_a_request_pass_allocates_nothing() {
         assert_eq!(now(hook.admit(&mut request.cx(), &identity)).unwrap(), Verdict::Allow);
     });
     assert_eq!(allocations.count_total, 0);
+}
+
+#[test]
+fn the_log_is_told_what_was_asked_for() {
+    let hook = hook::<Scopes>("all = ['a', 'b']\nper_method = [{ methods = ['POST'], all = ['c'], any = ['d', 'e'] }]");
+    assert_eq!(detail(&*hook, "GET", with(&["secret"])), "needs all of a, b");
+    assert_eq!(detail(&*hook, "POST", with(&["a", "b"])), "needs all of a, b and all of c and one of d, e");
 }

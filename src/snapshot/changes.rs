@@ -1,0 +1,180 @@
+//! What a reload made different, for the command that asked for it and for the log.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{Listener, Route, Snapshot, instance::Instance};
+use crate::config::Fingerprint;
+
+/// What a reload made different.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Changes {
+    /// Routes that came.
+    pub added: Vec<String>,
+    /// Routes about which something else is said: by them, or by a policy, an upstream or a credential of theirs.
+    pub changed: Vec<String>,
+    /// Routes that went.
+    pub removed: Vec<String>,
+    /// Routes about which the configuration says the same, each with a policy of it that was built anew all the same: a
+    /// file or a secret that it reads is another.
+    pub reread: Vec<(String, String)>,
+    /// What is no route: settings, upstreams, consumers and credentials, in lines that begin with `+`, `~` or `-`.
+    pub beside: Vec<String>,
+    /// What listeners show and ask for that they did not: lines that begin with `+`, `~` or `-`.
+    pub tls: Vec<String>,
+}
+
+impl Changes {
+    /// All but [`Changes::tls`], in lines that begin with `+`, `~` or `-`. What holds for every route comes first:
+    /// where the lines are cut it must not be what is lost.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let with = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>();
+        let reread = self.reread.iter();
+        let reread =
+            reread.map(|(route, policy)| format!("~ {route} (policy {policy}: a file or a secret it reads changed)"));
+        let mut changed: Vec<_> = with('~', &self.changed).into_iter().chain(reread).collect();
+        changed.sort();
+        let routes = with('+', &self.added).into_iter().chain(changed).chain(with('-', &self.removed));
+        self.beside.clone().into_iter().chain(routes)
+    }
+}
+
+/// Of what a configuration says beside its routes, by name.
+#[derive(Default)]
+pub struct Beside {
+    /// Of the tables that hold for every route.
+    pub tables: HashMap<String, Fingerprint>,
+    /// Of each upstream, with the files that it names.
+    pub upstreams: HashMap<String, Fingerprint>,
+    /// Of each consumer, without its credentials.
+    pub consumers: HashMap<String, Fingerprint>,
+    /// Of each credential, by its kind and id.
+    pub credentials: HashMap<(&'static str, String), Fingerprint>,
+}
+
+impl Snapshot {
+    /// What is different from the one before. A route counts as changed when what it says, a policy it uses or the
+    /// upstream it forwards to says something else.
+    pub fn changes_since(&self, before: &Self) -> Changes {
+        let routes = Differences::between(&self.fingerprints, &before.fingerprints);
+        let names = |names: Vec<&String>| names.into_iter().cloned().collect();
+        Changes {
+            added: names(routes.added),
+            changed: names(routes.changed),
+            removed: names(routes.removed),
+            reread: self.reread_since(before),
+            beside: self.beside_since(before),
+            tls: self.tls_since(before),
+        }
+    }
+
+    fn beside_since(&self, before: &Self) -> Vec<String> {
+        let (now, was) = (&self.beside, &before.beside);
+        let mut lines = self.settings_since(before);
+        lines.extend(Differences::between(&now.upstreams, &was.upstreams).lines(|name| format!("upstream {name}")));
+        lines.extend(Differences::between(&now.consumers, &was.consumers).lines(|name| format!("consumer {name}")));
+        let credential = |(_, id): &(&str, String)| format!("credential {id}");
+        lines.extend(Differences::between(&now.credentials, &was.credentials).lines(credential));
+        lines
+    }
+
+    /// What holds for every route, or for all that comes in by one address. Absent is a table like others: one that
+    /// comes or goes has changed.
+    fn settings_since(&self, before: &Self) -> Vec<String> {
+        let tables = Differences::between(&self.beside.tables, &before.beside.tables);
+        let mut names: BTreeSet<String> =
+            [tables.added, tables.changed, tables.removed].into_iter().flatten().cloned().collect();
+        // The same place may hold another token.
+        if self.settings.admin_token != before.settings.admin_token {
+            names.insert("admin".to_owned());
+        }
+        let listeners = self.settings.listeners.iter().zip(&before.settings.listeners).enumerate();
+        let fields = listeners.flat_map(|(number, (now, before))| {
+            now.differences(before).map(move |field| format!("listeners[{number}].{field}"))
+        });
+        names.into_iter().chain(fields).map(|name| format!("~ {name}")).collect()
+    }
+
+    fn tls_since(&self, before: &Self) -> Vec<String> {
+        let listeners = self.settings.listeners.iter().zip(&before.settings.listeners).enumerate();
+        let changes = listeners.flat_map(|(number, (now, before))| {
+            let lines = match (&now.tls, &before.tls) {
+                (Some(now), Some(before)) => now.changes_since(before),
+                (Some(_), None) => vec!["~ TLS, which it did not speak".to_owned()],
+                (None, Some(_)) => vec!["~ plain, where it spoke TLS".to_owned()],
+                (None, None) => Vec::new(),
+            };
+            // The sign first, as with routes.
+            lines.into_iter().map(move |line| format!("{} listeners[{number}] {}", &line[..1], &line[2..]))
+        });
+        changes.collect()
+    }
+
+    /// Of the routes that say the same as before, those with a policy that was built anew.
+    fn reread_since(&self, before: &Self) -> Vec<(String, String)> {
+        let is_rebuilt = |(name, now): &(&String, &Arc<Instance>)| {
+            let old = before.instances.get(*name);
+            old.is_some_and(|old| old.fingerprint == now.fingerprint && !Arc::ptr_eq(old, now))
+        };
+        let rebuilt: HashSet<&str> = self.instances.iter().filter(is_rebuilt).map(|(name, _)| name.as_str()).collect();
+        if rebuilt.is_empty() {
+            return Vec::new();
+        }
+        let says_the_same = |route: &&Arc<Route>| {
+            let name = &*route.record.name;
+            self.fingerprints.get(name).is_some_and(|now| before.fingerprints.get(name) == Some(now))
+        };
+        let reread = self.routes.iter().filter(says_the_same).filter_map(|route| {
+            let policy = route.policies().find(|policy| rebuilt.contains(policy))?;
+            Some((route.record.name.to_string(), policy.to_owned()))
+        });
+        let mut reread: Vec<_> = reread.collect();
+        reread.sort();
+        reread
+    }
+}
+
+impl Listener {
+    /// The fields that are not as they were, TLS left out.
+    fn differences(&self, before: &Self) -> impl Iterator<Item = &'static str> + use<> {
+        let differs = [
+            (self.proxy_protocol != before.proxy_protocol, "proxy_protocol"),
+            (self.h2c != before.h2c, "h2c"),
+            (self.https_redirect != before.https_redirect, "https_redirect"),
+            (self.hsts != before.hsts, "hsts"),
+        ];
+        differs.into_iter().filter_map(|(differs, field)| differs.then_some(field))
+    }
+}
+
+/// How two sets of named things differ, each list in the order of the names.
+struct Differences<'d, N> {
+    added: Vec<&'d N>,
+    changed: Vec<&'d N>,
+    removed: Vec<&'d N>,
+}
+
+impl<'d, N: Eq + std::hash::Hash + Ord> Differences<'d, N> {
+    fn between(now: &'d HashMap<N, Fingerprint>, before: &'d HashMap<N, Fingerprint>) -> Self {
+        let mut differences = Self { added: Vec::new(), changed: Vec::new(), removed: Vec::new() };
+        for (name, fingerprint) in now {
+            match before.get(name) {
+                None => differences.added.push(name),
+                Some(old) if old != fingerprint => differences.changed.push(name),
+                Some(_) => {}
+            }
+        }
+        differences.removed.extend(before.keys().filter(|name| !now.contains_key(*name)));
+        let Self { added, changed, removed } = &mut differences;
+        [added, changed, removed].into_iter().for_each(|names| names.sort());
+        differences
+    }
+
+    fn lines(self, describe: impl Fn(&N) -> String) -> Vec<String> {
+        let signed = [('+', self.added), ('~', self.changed), ('-', self.removed)];
+        let lines = signed.into_iter().flat_map(|(sign, names)| names.into_iter().map(move |name| (sign, name)));
+        lines.map(|(sign, name)| format!("{sign} {}", describe(name))).collect()
+    }
+}
