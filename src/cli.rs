@@ -99,6 +99,8 @@ pub(crate) enum Failure {
     CommandLine(String),
     /// It was done, and hardly does what was meant: exit code 3.
     Warned(String),
+    /// Nobody reads what is printed, and so nobody is told: exit code 1.
+    Unread,
     /// Anything else: exit code 1.
     Other(String),
 }
@@ -111,7 +113,7 @@ impl From<Report> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Other(error.to_string())
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Unread } else { Self::Other(error.to_string()) }
     }
 }
 
@@ -137,7 +139,7 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Other(why)) if why.contains("Broken pipe") => ExitCode::FAILURE,
+        Err(Failure::Unread) => ExitCode::FAILURE,
         Err(Failure::Other(why)) => {
             eprintln!("{} {why}", error_label());
             ExitCode::FAILURE

@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Version, header, request::Parts, uri::PathAndQuery};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -260,39 +260,33 @@ fn absolute(raw: &[u8]) -> Result<&[u8], Fault> {
     Ok(authority_end.map_or(&b"/"[..], |end| &raw[after_scheme + end..]))
 }
 
+/// Headers that are about this connection alone. Those of an upgrade stay where it is one to WebSocket.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "upgrade",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "trailer",
+];
+
 /// Reduces `Connection` to what the gateway itself does with the connection, so that it names no header that would be
 /// removed from what the upstream gets (pitfalls 11 and 64), and lets no upgrade pass but WebSocket (pitfall 4).
 fn hop_by_hop(head: &mut Parts) {
     // One look at each name costs less than a search for each of these.
-    if !head.headers.keys().any(is_hop_by_hop) {
+    if !head.headers.keys().any(|name| HOP_BY_HOP.contains(&name.as_str())) {
         return;
     }
-    let is_websocket = is_websocket(head);
-    if !is_websocket {
-        head.headers.remove(header::UPGRADE);
-        head.headers.remove("http2-settings");
-    }
-    head.headers.remove(header::CONNECTION);
-    if is_websocket {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
-    for name in ["keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "trailer"] {
+    let upgrade = if is_websocket(head) { head.headers.remove(header::UPGRADE) } else { None };
+    for name in HOP_BY_HOP {
         head.headers.remove(name);
     }
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "upgrade"
-            | "http2-settings"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authorization"
-            | "proxy-authenticate"
-            | "trailer"
-    )
+    if let Some(upgrade) = upgrade {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        head.headers.insert(header::UPGRADE, upgrade);
+    }
 }
 
 fn is_websocket(head: &Parts) -> bool {

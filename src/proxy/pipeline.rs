@@ -193,9 +193,6 @@ async fn settle(
             (answer.unwrap_or(Problem::Unauthenticated.into()), reason, Settled::Disproved)
         }
         Err(BodyError::TooLarge) => (Problem::BodyTooLarge.into(), Reason::BodyTooLarge, Settled::Otherwise),
-        Err(BodyError::LengthUnknown) => {
-            (Problem::LengthRequired.into(), Reason::BodyLengthUnknown, Settled::Otherwise)
-        }
         Err(BodyError::NoRoom) => {
             outcome.failure.get_or_insert_with(|| "max_held_body_bytes: no room for another body".to_owned());
             (Problem::Unavailable.into(), Reason::PluginFailed, Settled::Otherwise)

@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-pub use files::{MAX_PEM_BYTES, SystemAuthorities};
+pub use files::SystemAuthorities;
 pub use handshake::{Fault, Handshake, Verifier};
 
 /// What is wrong, and with which field of the upstream.

@@ -32,8 +32,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use portcullis_plugin::{
     Answer, Attempt, AttemptLimits, Attempts, Authenticate, Authentication, BuildCx, BuildError, Challenge, Claimed,
-    Counter, Denial, Found, Hooks, Identity, Place, Places, Plugin, PluginError, Reason, RequestCx, Span, StoreError,
-    UnixTime,
+    Counter, Denial, Found, Hooks, Identity, Place, Places, Plugin, PluginError, Reason, RequestCx, Span, UnixTime,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -201,9 +200,7 @@ impl Passwords {
     /// The whole way. What is known is asked for again: the store may have made this request wait, and others may have
     /// finished meanwhile.
     async fn judge(&self, claim: Claim) -> Result<Authentication, PluginError> {
-        if let Err(wait) =
-            self.attempts.check(claim.address, claim.principal()).get().await.map_err(|error| store_failed(&error))?
-        {
+        if let Err(wait) = self.attempts.check(claim.address, claim.principal()).get().await? {
             return Ok(claim.denied(Denial::too_many_attempts(wait)));
         }
         // Of requests that say the same one computes, and the others wait for what it finds. Else a client that sends
@@ -217,8 +214,7 @@ impl Passwords {
             }
             Joined::Turn(turn) => turn,
         };
-        let begun =
-            self.attempts.begin(claim.address, claim.principal()).get().await.map_err(|error| store_failed(&error))?;
+        let begun = self.attempts.begin(claim.address, claim.principal()).get().await?;
         let begun = match begun {
             Ok(begun) => begun,
             Err(wait) => return Ok(claim.denied(Denial::too_many_attempts(wait))),
@@ -251,10 +247,6 @@ impl Passwords {
             PluginError::new(error.to_string())
         })
     }
-}
-
-fn store_failed(error: &StoreError) -> PluginError {
-    PluginError::new(error.to_string())
 }
 
 impl Authenticate for Passwords {

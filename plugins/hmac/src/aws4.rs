@@ -109,11 +109,7 @@ struct Aws4 {
 
 impl Scheme for Aws4 {
     fn read(&self, request: &SignedRequest<'_>) -> Reading {
-        match self.claim(request) {
-            Ok(None) => Reading::Absent,
-            Ok(Some(claim)) => Reading::Presented(vec![claim]),
-            Err(wrong) => wrong.into(),
-        }
+        self.claim(request).into()
     }
 
     /// The key is derived for the claim's scope, and what it signs is not the canonical request but a hash of it.

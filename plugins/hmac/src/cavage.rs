@@ -113,11 +113,7 @@ struct Cavage {
 
 impl Scheme for Cavage {
     fn read(&self, request: &SignedRequest<'_>) -> Reading {
-        match self.claim(request) {
-            Ok(None) => Reading::Absent,
-            Ok(Some(claim)) => Reading::Presented(vec![claim]),
-            Err(wrong) => wrong.into(),
-        }
+        self.claim(request).into()
     }
 
     fn algorithms(&self) -> &[Algorithm] {

@@ -92,6 +92,17 @@ impl From<Wrong> for Reading {
     }
 }
 
+/// What a scheme found that has one claim at most.
+impl From<Result<Option<Claim>, Wrong>> for Reading {
+    fn from(found: Result<Option<Claim>, Wrong>) -> Self {
+        match found {
+            Ok(None) => Self::Absent,
+            Ok(Some(claim)) => Self::Presented(vec![claim]),
+            Err(wrong) => wrong.into(),
+        }
+    }
+}
+
 /// The most claims of one request that are judged: each may cost a verification.
 pub(crate) const CLAIMS_MAX: usize = 4;
 /// The most candidates for the signature of one claim.

@@ -2,20 +2,19 @@
 //!
 //! The order matters. What costs nothing comes first (limits on attempts, the clock, whether the key is known), then the
 //! signature, then the body, and last the record of what was seen: only a request that was right in everything else is
-//! remembered, so that nobody can use up a signature that they could not have made. Only where the body comes without a
-//! length, and is judged while it passes, the record comes before it.
+//! remembered, so that nobody can use up a signature that they could not have made.
 //!
 //! A body that comes before the proof takes memory of everybody's. While it is waited for the request holds a place among
 //! the [attempts](crate::tries) that are under way, and where it proves nothing it has failed.
 //!
-//! A body is either read whole and verified before the upstream is connected, or held back by the engine until its last
-//! byte was verified (pitfall 33). There is no third way out of [`Signatures::check_body`] but a refusal.
+//! A body is read whole and verified before the upstream is connected, however it is framed (pitfall 33). There is no
+//! other way out of [`Signatures::check_body`] but a refusal.
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use portcullis_plugin::{
-    Answer, Attempt, Attempts, Authenticate, Authentication, BodyCheck, BodyError, BuildCx, Challenge, Claimed, Denial,
-    Identity, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
+    Answer, Attempt, Attempts, Authenticate, Authentication, BodyError, BuildCx, Challenge, Claimed, Denial, Identity,
+    Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
 };
 
 use crate::{
@@ -92,14 +91,6 @@ struct Verified<'k> {
     seen: Option<(String, Duration)>,
 }
 
-/// A body, once it was asked for.
-enum Held {
-    /// All of it.
-    Whole(Bytes),
-    /// It has no length and is too long to be read before it is forwarded. It is not empty.
-    LengthUnknown,
-}
-
 impl Signatures {
     /// With the credentials that open the policy.
     pub fn new(config: &Config, scheme: Box<dyn Scheme>, attempts: Attempts, cx: &mut BuildCx<'_>) -> Self {
@@ -166,11 +157,7 @@ impl Signatures {
         let candidates = self.candidates(cx, claims)?;
         let is_in_message = candidates.iter().any(|candidate| candidate.claim.body == BodyUse::InMessage);
         let held = if is_in_message { Some(self.read_body(cx, tries).await?) } else { None };
-        let body = match &held {
-            None => &[][..],
-            Some(Held::Whole(body)) => body,
-            Some(Held::LengthUnknown) => return Err(Denial::length_required().into()),
-        };
+        let body = held.as_deref().unwrap_or_default();
         let (mut claims, mut wrong) = (Vec::with_capacity(candidates.len()), Vec::new());
         for candidate in candidates {
             match self.right(cx, candidate, body) {
@@ -239,12 +226,8 @@ impl Signatures {
         let mut refused = None;
         for at in 0..claims.len() {
             match self.check_body(cx, &claims[at].claim.body, &mut held, tries).await {
-                Ok(later) => {
+                Ok(()) => {
                     self.remember(&mut claims).await?;
-                    // Last, so that a request that is refused here and granted by another policy is not held for us.
-                    if let Some(check) = later {
-                        cx.hold_body(self.max_body_bytes, check);
-                    }
                     let Verified { claim, identity, .. } = claims.swap_remove(at);
                     let right = claim.key_id.unwrap_or_default();
                     return Ok(Granted { identity: Arc::clone(identity), right, wrong });
@@ -269,42 +252,34 @@ impl Signatures {
         Ok(())
     }
 
-    /// Whether the body is the one that was signed; or what will say so, where it cannot be read yet. Absent and empty are
-    /// the same.
+    /// Whether the body is the one that was signed. Absent and empty are the same.
     async fn check_body(
         &self,
         cx: &mut RequestCx<'_>,
         used: &BodyUse,
-        held: &mut Option<Held>,
+        held: &mut Option<Bytes>,
         tries: &mut Tries<'_>,
-    ) -> Result<Option<BodyCheck>, Refused> {
+    ) -> Result<(), Refused> {
         let not_covered = || Wrong::incomplete("there is a body, and the signature does not cover it");
         match used {
-            BodyUse::InMessage => return Ok(None),
-            BodyUse::NotCovered if self.body == BodyRule::Unsigned => return Ok(None),
+            BodyUse::InMessage => return Ok(()),
+            BodyUse::NotCovered if self.body == BodyRule::Unsigned => return Ok(()),
             BodyUse::NotCovered if is_surely_there(cx) => return Err(not_covered().into()),
             BodyUse::NotCovered | BodyUse::Declared(_) => {}
         }
-        let held = match held {
-            Some(held) => held,
+        let body = match held {
+            Some(body) => body,
             None => held.insert(self.read_body(cx, tries).await?),
         };
-        match (used, held) {
-            (BodyUse::NotCovered, Held::Whole(body)) if body.is_empty() => Ok(None),
-            (BodyUse::NotCovered, _) => Err(not_covered().into()),
-            (BodyUse::InMessage, _) => Ok(None),
-            (BodyUse::Declared(digests), Held::Whole(body)) => {
-                fits(digests, body).map(|()| None).map_err(|reason| Denial::unauthorized(reason).into())
-            }
-            (BodyUse::Declared(digests), Held::LengthUnknown) => {
-                let digests = digests.clone();
-                Ok(Some(Box::new(move |body| fits(&digests, body))))
-            }
+        match used {
+            BodyUse::Declared(digests) => fits(digests, body).map_err(|reason| Denial::unauthorized(reason).into()),
+            BodyUse::NotCovered if !body.is_empty() => Err(not_covered().into()),
+            BodyUse::NotCovered | BodyUse::InMessage => Ok(()),
         }
     }
 
     /// Reads the body. What is here already takes no place.
-    async fn read_body(&self, cx: &mut RequestCx<'_>, tries: &mut Tries<'_>) -> Result<Held, Refused> {
+    async fn read_body(&self, cx: &mut RequestCx<'_>, tries: &mut Tries<'_>) -> Result<Bytes, Refused> {
         let (body, was_awaited) = {
             let mut reading = pin!(cx.body(self.max_body_bytes));
             match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
@@ -316,8 +291,7 @@ impl Signatures {
             }
         };
         match body {
-            Ok(body) => Ok(Held::Whole(body)),
-            Err(BodyError::LengthUnknown) => Ok(Held::LengthUnknown),
+            Ok(body) => Ok(body),
             Err(BodyError::TooLarge) => {
                 // Its head did not say so: as much as the limit was held for nothing.
                 if was_awaited {
@@ -340,7 +314,7 @@ struct Verifieds<'k> {
     /// The names of known keys that did not make what is said to be theirs.
     wrong: Vec<String>,
     /// The body, if it had to be read for it.
-    held: Option<Held>,
+    held: Option<Bytes>,
 }
 
 /// A request that is granted.

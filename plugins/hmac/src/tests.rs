@@ -4,7 +4,7 @@ mod example;
 use std::sync::Arc;
 
 use portcullis_plugin::{
-    Attempt, Authenticate, Authentication, BodyError, DenialStatus, LocalStore, Place, Reason, UnixTime,
+    Attempt, Authenticate, Authentication, BodyError, DenialStatus, LocalStore, Place, UnixTime,
     bytes::Bytes,
     testing::{Build, Request},
 };
@@ -315,33 +315,6 @@ fn a_body_for_which_there_is_never_room_is_an_error_of_the_configuration() {
     assert_eq!(refused("", 999), [], "without a word it is as much as there is room for");
     let text = "is more than there is ever room for: 999, half of `server.max_held_body_bytes`";
     assert_eq!(refused("max_body_bytes = 1000", 999), [("max_body_bytes".to_owned(), text.to_owned())]);
-}
-
-#[test]
-fn pitfall_33_a_body_without_a_length_is_held_until_it_is_verified() {
-    let hook = hook("");
-    let (mut request, signer) = with_body("x");
-    request.body_error = Some(BodyError::LengthUnknown);
-    let mut request = signer.sign(request);
-    assert_eq!(outcome(&hook, &mut request), "acme-1");
-    let (limit, check) = request.held.take().expect("the body is held");
-    assert_eq!(limit, 8 * 1024 * 1024);
-    assert_eq!(check(b"y"), Err(Reason::DigestMismatch));
-
-    let mut again = signer.sign(with_body("x").0);
-    again.body_error = Some(BodyError::LengthUnknown);
-    assert_eq!(outcome(&hook, &mut again), "signature_replayed");
-    assert!(again.held.is_none(), "nothing is held for a request that was seen before");
-
-    let mut wrong = signer.secret("another-secret-of-32-bytes-or-more").sign(with_body("x").0);
-    wrong.body_error = Some(BodyError::LengthUnknown);
-    assert_eq!(outcome(&hook, &mut wrong), "signature_invalid");
-    assert!(wrong.held.is_none(), "nothing is held for a signature that is wrong");
-
-    let mut uncovered = signed(self::request("POST", "/"));
-    uncovered.body_error = Some(BodyError::LengthUnknown);
-    assert_eq!(outcome(&hook, &mut uncovered), "signature_incomplete");
-    assert!(uncovered.held.is_none());
 }
 
 #[test]

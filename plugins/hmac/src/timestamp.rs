@@ -68,11 +68,7 @@ enum TimeHeader {
 
 impl Scheme for Timestamp {
     fn read(&self, request: &SignedRequest<'_>) -> Reading {
-        match self.claim(request) {
-            Ok(None) => Reading::Absent,
-            Ok(Some(claim)) => Reading::Presented(vec![claim]),
-            Err(wrong) => wrong.into(),
-        }
+        self.claim(request).into()
     }
 
     fn algorithms(&self) -> &[Algorithm] {

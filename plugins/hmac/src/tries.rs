@@ -9,7 +9,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use portcullis_plugin::{Attempts, Begun, Denial, PluginError, StoreError};
+use portcullis_plugin::{Attempts, Begun, Denial, PluginError};
 
 use crate::{scheme::Claim, signatures::Refused};
 
@@ -33,10 +33,6 @@ fn key_id(claim: &Claim) -> &str {
     claim.key_id.as_deref().unwrap_or_default()
 }
 
-fn storeless(error: &StoreError) -> PluginError {
-    PluginError::new(error.to_string())
-}
-
 impl<'a> Tries<'a> {
     /// Takes claims by keys that have to wait out of `claims`, and says how long the longest wait is.
     pub async fn begin(
@@ -53,7 +49,7 @@ impl<'a> Tries<'a> {
             }
             let wait = match tries.keys.iter().any(|tried| tried.key_id == key_id) {
                 true => Ok(()),
-                false => attempts.check(address, key_id.as_bytes()).get().await.map_err(|error| storeless(&error))?,
+                false => attempts.check(address, key_id.as_bytes()).get().await?,
             };
             match wait {
                 Ok(()) => {
@@ -85,7 +81,7 @@ impl<'a> Tries<'a> {
         }
         for tried in &self.keys {
             let begun = self.attempts.begin(self.address, tried.key_id.as_bytes()).get().await;
-            let begun = begun.map_err(|error| storeless(&error))?;
+            let begun = begun.map_err(PluginError::from)?;
             self.places.push(begun.map_err(Denial::too_many_attempts)?);
         }
         Ok(())

@@ -80,10 +80,6 @@ fn keyless(error: &KeysUnavailable) -> PluginError {
     PluginError::new(error.to_string())
 }
 
-fn storeless(error: &StoreError) -> PluginError {
-    PluginError::new(error.to_string())
-}
-
 impl Authenticate for Policy {
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Judgement> {
         let cx = &*cx;
@@ -201,7 +197,7 @@ impl Policy {
                 let denial = Denial::too_many_attempts(wait).claiming(claimed(token.claims()));
                 return Ok(Authentication::Denied(denial));
             }
-            Err(error) => return Err(storeless(&error)),
+            Err(error) => return Err(error.into()),
         }
         let (current, newer) = (issuer.keys.current(), OnceLock::new());
         let key = match verified(&current, &newer, &token, &issuer).await.map_err(|error| keyless(&error))? {
@@ -250,7 +246,7 @@ fn settle(revoked: Result<Option<Reason>, StoreError>, known: &Verified<Known>) 
     match revoked {
         Ok(None) => Ok(Authentication::Granted(known.value.identity.clone())),
         Ok(Some(reason)) => known.value.refused(reason),
-        Err(error) => Err(storeless(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 

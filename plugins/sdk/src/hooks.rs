@@ -3,7 +3,9 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::HeaderName;
 
-use crate::{Answer, Claimed, Identity, Mention, Places, Reason, RequestCx, RequestHead, ResponseHead, Revocation};
+use crate::{
+    Answer, Claimed, Identity, Mention, Places, Reason, RequestCx, RequestHead, ResponseHead, Revocation, StoreError,
+};
 
 /// A hook could not decide: a server did not answer, a file is gone. The request is refused with 503.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +16,12 @@ impl PluginError {
     /// Says what failed. The text goes to the log, not to the client; it must not hold a secret.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
+    }
+}
+
+impl From<StoreError> for PluginError {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
     }
 }
 

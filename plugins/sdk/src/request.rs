@@ -33,10 +33,6 @@ pub enum BodyError {
     /// It is larger than the limit asked for.
     #[error("the body is too large")]
     TooLarge,
-    /// It comes without a length, and what can be held of such a body before it is forwarded was not enough. With
-    /// [`RequestCx::hold_body`] it can still be judged before its first byte is forwarded.
-    #[error("the body has no length")]
-    LengthUnknown,
     /// All requests together hold as much as they may: `server.max_held_body_bytes`.
     #[error("too many bodies are held at once")]
     NoRoom,

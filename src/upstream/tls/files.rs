@@ -7,10 +7,10 @@ use openssl::{
     x509::{X509, X509Ref},
 };
 
-use crate::{certificates, files};
-
-/// The largest file of certificates that is read. The system's has about 230 KB.
-pub const MAX_PEM_BYTES: usize = 4 << 20;
+use crate::{
+    certificates::{self, CERTIFICATES_MAX_BYTES},
+    files,
+};
 
 /// The authorities that the system believes, read when they are first asked for: once for a configuration.
 #[derive(Default)]
@@ -58,7 +58,7 @@ pub fn authorities(path: &Path) -> Result<Arc<[X509]>, String> {
 /// authority may look odd.
 fn pem_list(path: &Path) -> Result<Vec<X509>, String> {
     let say = |why| Err(format!("`{}`: {why}", path.display()));
-    match X509::stack_from_pem(&files::read(path, MAX_PEM_BYTES)?) {
+    match X509::stack_from_pem(&files::read(path, CERTIFICATES_MAX_BYTES)?) {
         Err(_) => say("one of its certificates cannot be read"),
         Ok(list) if list.is_empty() => say("there is no certificate in it (PEM, `-----BEGIN CERTIFICATE-----`)"),
         Ok(list) => Ok(list),

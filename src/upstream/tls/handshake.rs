@@ -23,8 +23,6 @@ use pingora_core::{protocols::Digest, upstreams::peer::HttpPeer};
 use super::Trust;
 use crate::{config::file::ServerName, telemetry::metrics::UpstreamError};
 
-/// Keys and signatures of less than 112 bits of security are nobody's proof: RSA of 1024 bits, SHA-1.
-const SECURITY_LEVEL: c_int = 2;
 /// The most certificates between the upstream's and an authority.
 const MAX_INTERMEDIATES: c_int = 8;
 
@@ -119,7 +117,7 @@ impl Verifier {
 fn store(authorities: &[X509], name: &ServerName, is_partial: bool) -> Result<X509Store, ErrorStack> {
     let mut parameters = X509VerifyParam::new()?;
     parameters.set_purpose(X509PurposeId::SSL_SERVER)?;
-    parameters.set_auth_level(SECURITY_LEVEL);
+    parameters.set_auth_level(portcullis_x509::SECURITY_LEVEL.cast_signed());
     parameters.set_depth(MAX_INTERMEDIATES);
     if is_partial {
         parameters.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;

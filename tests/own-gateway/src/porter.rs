@@ -169,7 +169,7 @@ impl Admit for Porter {
                 Ok(_) => Verdict::Refuse(Refusal::forbidden(Reason::Plugin("word_missing"))),
                 Err(BodyError::TooLarge) if self.lets_pass => Verdict::Allow,
                 Err(BodyError::TooLarge) => Verdict::Refuse(Refusal::body_too_large()),
-                Err(BodyError::LengthUnknown | BodyError::NoRoom) => return Err(failed("no room")),
+                Err(BodyError::NoRoom) => return Err(failed("no room")),
                 Err(BodyError::Broken(_)) => Verdict::Refuse(Refusal::bad_request(Reason::Plugin("body_broken"))),
             })
         })

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use portcullis_plugin::{
-    AttemptLimits, Credential, DenialStatus, Plugin,
+    AttemptLimits, Credential, Plugin,
     testing::{Build, Request},
 };
 
@@ -13,7 +13,7 @@ use crate::{
     Hmac,
     key::{Algorithm, SigningKey, is_tag},
     scheme::{Message, Piece},
-    signing::{NOW, outcome, wait},
+    signing::{NOW, outcome},
 };
 
 /// The header `x-test: <key id or -> <created> <signature>[,<signature>]`, over the body.
@@ -114,18 +114,6 @@ fn pitfall_33_a_message_made_of_the_body_is_verified_with_the_body() {
     assert_eq!(outcome(&hook(NAMED, &["a"]), &mut request(&line, "hello")), "a");
     assert_eq!(outcome(&hook(NAMED, &["a"]), &mut request(&line, "hellO")), "signature_invalid");
     assert_eq!(outcome(&hook(NAMED, &["a"]), &mut request(&line, "")), "signature_invalid");
-}
-
-#[test]
-fn pitfall_33_without_a_length_such_a_body_is_411() {
-    let mut sent = request(&format!("a {NOW} {}", tag(&secret("a"), "hello")), "hello");
-    sent.body_error = Some(BodyError::LengthUnknown);
-    let hook = hook(NAMED, &["a"]);
-    match wait(hook.authenticate(&mut sent.cx())).unwrap() {
-        Authentication::Denied(denial) => assert_eq!(denial.status, DenialStatus::LengthRequired),
-        other => panic!("{other:?}"),
-    }
-    assert!(sent.held.is_none(), "it could be judged only after the upstream had the head");
 }
 
 #[test]
