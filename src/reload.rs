@@ -229,25 +229,25 @@ pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     retain(&services.metrics, snapshot);
     let served = || snapshot.settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let shown = snapshot.upstreams.iter().filter_map(|upstream| upstream.own_certificate.as_ref());
-    let (certificates, lists) = ends_of_policies(snapshot);
-    services.metrics.certificates(served().flat_map(|tls| &tls.expiries).chain(shown).chain(&certificates));
-    services.metrics.revocation_lists(served().flat_map(|tls| &tls.lists).chain(&lists));
+    let of_policies = || snapshot.instances.values().flat_map(|instance| &instance.ends);
+    let certificates = of_policies().filter_map(|(what, at)| match what {
+        Ends::Certificate(subject) => Some((subject.as_str(), *at)),
+        Ends::RevocationList(_) => None,
+    });
+    let lists = of_policies().filter_map(|(what, at)| match what {
+        Ends::RevocationList(issuer) => Some((issuer.as_str(), *at)),
+        Ends::Certificate(_) => None,
+    });
+    services.metrics.certificates(served().flat_map(|tls| &tls.expiries).chain(shown).map(named).chain(certificates));
+    services.metrics.revocation_lists(served().flat_map(|tls| &tls.lists).map(named).chain(lists));
     snapshot.warnings.0.iter().for_each(|warning| log::warn!("{warning}"));
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());
     log::set_max_level(snapshot.settings.log.level.0);
     snapshot.instances.values().for_each(|instance| instance.start(runtime));
 }
 
-/// The certificates and the lists of revoked ones that policies go by, by name.
-fn ends_of_policies(snapshot: &Snapshot) -> (Vec<(String, UnixTime)>, Vec<(String, UnixTime)>) {
-    let (mut certificates, mut lists) = (Vec::new(), Vec::new());
-    for (what, at) in snapshot.instances.values().flat_map(|instance| &instance.ends) {
-        match what {
-            Ends::Certificate(subject) => certificates.push((subject.clone(), *at)),
-            Ends::RevocationList(issuer) => lists.push((issuer.clone(), *at)),
-        }
-    }
-    (certificates, lists)
+fn named((name, at): &(String, UnixTime)) -> (&str, UnixTime) {
+    (name, *at)
 }
 
 /// Forgets the series of names that the serving configuration does not have.

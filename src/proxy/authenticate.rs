@@ -126,10 +126,12 @@ async fn one(
     attempts: &mut Vec<Attempt>,
 ) -> Found {
     let found = ask(authenticator, cx, trail).await;
-    attempts.push(match &found {
-        Found::Denied(denial) => Attempt::Denied(denial.reason),
-        Found::Granted(_) | Found::Absent | Found::Failed(_) => Attempt::Absent,
-    });
+    match &found {
+        // Mostly the end of it: then there is no challenge.
+        Found::Granted(_) => {}
+        Found::Denied(denial) => attempts.push(Attempt::Denied(denial.reason)),
+        Found::Absent | Found::Failed(_) => attempts.push(Attempt::Absent),
+    }
     found
 }
 
@@ -184,7 +186,10 @@ async fn all(
     let mut failed = None;
     for authenticator in together {
         match one(authenticator, cx, trail, attempts).await {
-            Found::Granted(identity) => parts.push(identity),
+            Found::Granted(identity) => {
+                attempts.push(Attempt::Absent);
+                parts.push(identity);
+            }
             Found::Absent => absent.push(&authenticator.policy),
             // The least of them counts here. One that is no credential at all outweighs one that is known and not for
             // here: a caller who has half of what is asked for learns nothing about that half.

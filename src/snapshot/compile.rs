@@ -10,7 +10,7 @@ use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
     Beside, Fixed, Listener, Snapshot, asked,
-    instance::Instance,
+    instance::{Instance, Surroundings},
     mentions,
     route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
@@ -202,6 +202,7 @@ fn instances(
     let opened = opened(configuration);
     let Configuration { policies, credentials: drafts, secrets, server, .. } = configuration;
     let max_held_body_bytes = Room::largest_part(server.max_held_body_bytes.get());
+    let around = Surroundings { secrets, services, max_held_body_bytes };
     let built = policies.iter_mut().zip(opened).map(|(policy, opened)| {
         if policy.kind.needs_credentials && opened.is_empty() {
             policy.warn(problems, nobody_gets_in(policy));
@@ -221,8 +222,7 @@ fn instances(
         let mut report = |entry: usize, field: &str, text: String, problems: &mut Problems| {
             drafts[opened[entry]].location.problem(problems, field, text);
         };
-        let (report, limit) = (&mut report, max_held_body_bytes);
-        Instance::build(policy, fingerprint, &entries, report, secrets, services, limit, problems).map(Arc::new)
+        Instance::build(policy, fingerprint, &entries, &mut report, &around, problems).map(Arc::new)
     });
     built.collect()
 }

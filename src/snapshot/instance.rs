@@ -58,6 +58,16 @@ impl Drop for Work {
     }
 }
 
+/// What all policies of a configuration are built with.
+pub struct Surroundings<'s> {
+    /// Where secrets and files are read.
+    pub secrets: &'s Secrets,
+    /// What outlives a reload.
+    pub services: &'s Services,
+    /// The most of one request's body that there can be room for.
+    pub max_held_body_bytes: usize,
+}
+
 impl Instance {
     /// Builds a policy; what is wrong with it is added to `problems`, also where a part of it could not be decoded.
     pub fn build(
@@ -65,18 +75,14 @@ impl Instance {
         fingerprint: Fingerprint,
         credentials: &[CredentialEntry],
         report: &mut dyn FnMut(usize, &str, String, &mut Problems),
-        secrets: &Secrets,
-        services: &Services,
-        max_held_body_bytes: usize,
+        around: &Surroundings<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
         let (config, partly) = draft.config.take()?.split();
         let mut env = Env {
             policy: &draft.key,
             credentials,
-            secrets,
-            services,
-            max_held_body_bytes,
+            around,
             read: Vec::new(),
             work: Work::default(),
             counters: Vec::new(),
@@ -138,9 +144,7 @@ impl Instance {
 struct Env<'e> {
     policy: &'e str,
     credentials: &'e [CredentialEntry],
-    secrets: &'e Secrets,
-    services: &'e Services,
-    max_held_body_bytes: usize,
+    around: &'e Surroundings<'e>,
     read: Vec<(Read, Fingerprint)>,
     work: Work,
     counters: Vec<CounterKey>,
@@ -164,14 +168,14 @@ impl BuildEnv for Env<'_> {
     }
 
     fn read_file(&mut self, path: &Path) -> Result<Vec<u8>, String> {
-        let path = self.secrets.path(path);
+        let path = self.around.secrets.path(path);
         let bytes = files::read(&path, MAX_FILE_BYTES)?;
         self.read.push((Read::File(path), Fingerprint::of_bytes(&bytes)));
         Ok(bytes)
     }
 
     fn secret(&mut self, source: &SecretSource) -> Result<Secret, String> {
-        let secret = self.secrets.read(source)?;
+        let secret = self.around.secrets.read(source)?;
         self.read.push((Read::Secret(source.clone()), Fingerprint::of_bytes(secret.expose())));
         Ok(secret)
     }
@@ -182,7 +186,7 @@ impl BuildEnv for Env<'_> {
         key: &str,
         make: &mut dyn FnMut() -> Arc<dyn Any + Send + Sync>,
     ) -> Arc<dyn Any + Send + Sync> {
-        self.services.shared(of, key, make)
+        self.around.services.shared(of, key, make)
     }
 
     fn background(&mut self, work: Background) {
@@ -194,11 +198,11 @@ impl BuildEnv for Env<'_> {
     }
 
     fn store(&self) -> Arc<dyn Store> {
-        self.services.store.clone()
+        self.around.services.store.clone()
     }
 
     fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-        match self.services.metrics.plugin_counter(name, help, labels) {
+        match self.around.services.metrics.plugin_counter(name, help, labels) {
             Ok((key, counter)) => {
                 self.counters.push(key);
                 counter
@@ -215,6 +219,6 @@ impl BuildEnv for Env<'_> {
     }
 
     fn max_held_body_bytes(&self) -> usize {
-        self.max_held_body_bytes
+        self.around.max_held_body_bytes
     }
 }

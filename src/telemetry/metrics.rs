@@ -156,12 +156,12 @@ impl Metrics {
     }
 
     /// Takes these as the names that certificates are there for, each with the moment until which it is served.
-    pub fn certificates<'n>(&self, expiries: impl Iterator<Item = &'n (String, UnixTime)>) {
+    pub fn certificates<'n>(&self, expiries: impl Iterator<Item = (&'n str, UnixTime)>) {
         *self.certificates.lock() = first_ends(expiries);
     }
 
     /// Takes these as the lists of revoked certificates, by who made them, each with the moment until which it holds.
-    pub fn revocation_lists<'n>(&self, ends: impl Iterator<Item = &'n (String, UnixTime)>) {
+    pub fn revocation_lists<'n>(&self, ends: impl Iterator<Item = (&'n str, UnixTime)>) {
         *self.revocation_lists.lock() = first_ends(ends);
     }
 
@@ -211,10 +211,10 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-fn first_ends<'n>(ends: impl Iterator<Item = &'n (String, UnixTime)>) -> BTreeMap<String, i64> {
+fn first_ends<'n>(ends: impl Iterator<Item = (&'n str, UnixTime)>) -> BTreeMap<String, i64> {
     let mut of_names = BTreeMap::new();
     for (name, until) in ends {
-        let first = of_names.entry(name.clone()).or_insert(until.0);
+        let first = of_names.entry(name.to_owned()).or_insert(until.0);
         *first = (*first).min(until.0);
     }
     of_names

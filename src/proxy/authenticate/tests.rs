@@ -324,7 +324,7 @@ fn what_is_proven_in_part_is_not_counted_as_granted() {
     let counted = |alternatives: &[&[Says]]| outcome(alternatives, None).counted;
     let count = |what: &str, count| (what.to_owned(), count);
     let (key, other) = (Says::Granted(key("k", "acme", "")), Says::Granted(token("alice", "other", "")));
-    assert_eq!(counted(&[&[key.clone()]]), [count("granted/none", 1)]);
+    assert_eq!(counted(&[std::slice::from_ref(&key)]), [count("granted/none", 1)]);
     assert_eq!(counted(&[&[key.clone(), key.clone()]]), [count("granted/none", 2)], "each of both policies");
     assert_eq!(counted(&[&[key.clone(), Says::Absent]]), [count("absent/none", 1)]);
     assert_eq!(counted(&[&[key.clone(), Says::Denied(Reason::KeyUnknown)]]), [count("denied/key_unknown", 1)]);

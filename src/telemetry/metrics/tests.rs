@@ -211,8 +211,8 @@ fn the_engine_takes_the_names_that_it_exports() {
     metrics.upstream("orders").failed(UpstreamError::Connect);
     metrics.refused_before_routing("bad_request");
     metrics.listener(0).shaken(Ok(false));
-    metrics.certificates([("api.example.com".to_owned(), UnixTime(1))].iter());
-    metrics.revocation_lists([("CN=Partners".to_owned(), UnixTime(1))].iter());
+    metrics.certificates([("api.example.com", UnixTime(1))].into_iter());
+    metrics.revocation_lists([("CN=Partners", UnixTime(1))].into_iter());
     let text = metrics.render();
     let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert_eq!(names, plugins::ENGINE_NAMES);
