@@ -337,6 +337,9 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         failure::count(state, &error);
+        if let Some((_, target)) = &state.upstream {
+            state.unreached.push(target.clone());
+        }
         error.set_retry(failure::may_try_another(state));
         error
     }

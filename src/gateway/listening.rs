@@ -127,6 +127,7 @@ pub(super) fn refuse(services: &Arc<Services>) -> Refuse {
             duration: Duration::ZERO,
             upstream: None,
             target: None,
+            unreached: &[],
             route: None,
             consumer: None,
             address: peer.ip().to_canonical(),

@@ -74,6 +74,8 @@ pub struct RequestState {
     pub body_bytes: u64,
     /// Connections tried so far.
     pub attempts: usize,
+    /// The targets that could not be connected to.
+    pub unreached: Vec<Arc<str>>,
     /// The upstream that was chosen, and the target tried last.
     pub upstream: Option<(Arc<Upstream>, Arc<str>)>,
     /// What judges its handshake, where TLS is spoken.
@@ -129,6 +131,7 @@ impl RequestState {
             holds: Holds::default(),
             body_bytes: 0,
             attempts: 0,
+            unreached: Vec::new(),
             upstream: None,
             handshake: None,
             is_connected: false,
@@ -246,6 +249,7 @@ impl RequestState {
             duration,
             upstream: self.upstream.as_ref().map(|(upstream, _)| &*upstream.name),
             target: self.upstream.as_ref().map(|(_, target)| &**target),
+            unreached: &self.unreached,
             route: self.record.as_ref().map(|record| &*record.name),
             consumer: consumer.map(|consumer| consumer.name.as_str()),
             address: self.client,

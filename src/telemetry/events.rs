@@ -2,7 +2,7 @@
 //!
 //! | event | when | fields beside `time` and `event` |
 //! |---|---|---|
-//! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target, consumer, reason, error, user agent |
+//! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target, consumer, reason, error, unreached targets, user agent |
 //! | `authentication`, `authorization` | a policy decided | result, reason, detail, request id, route, policy, consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
 //! | `handshake` | a TLS handshake failed | result, reason, listener, server name, subject, issuer, address |
 //! | `reload`, `listening`, ... | something happened to the process | level, message, and what belongs to it |
@@ -72,8 +72,10 @@ pub struct Access<'a> {
     pub route: Option<&'a str>,
     /// The upstream it was forwarded to.
     pub upstream: Option<&'a str>,
-    /// The server of that upstream.
+    /// The server of that upstream that was tried last.
     pub target: Option<&'a str>,
+    /// Its servers that could not be connected to.
+    pub unreached: &'a [Arc<str>],
     /// Who called.
     pub consumer: Option<&'a str>,
     /// Why it was refused.
@@ -105,6 +107,9 @@ impl Access<'_> {
             .opt_str("consumer", self.consumer.map(text))
             .opt_str("reason", self.reason.map(text))
             .opt_str("error", self.error.map(text));
+        if !self.unreached.is_empty() {
+            object = object.strs("unreached", self.unreached.iter().map(|target| text(target)));
+        }
         if let Some(agent) = self.user_agent {
             object = object.bytes("user_agent", &agent[..agent.len().min(MAX_USER_AGENT_BYTES)]);
         }

@@ -119,7 +119,9 @@ impl Policy {
     fn verify(&self, sent: &ClientCert, now: UnixTime) -> Result<Known, Denial> {
         let denied = |fault: Fault| Denial::unauthorized(fault.reason());
         let facts = Facts::of_der(&sent.der).map_err(denied)?;
-        let claiming = |denial: Denial| denial.claiming(Claimed::by_certificate(&facts.issuer, &facts.subject));
+        let sha256 = hex::encode(sent.sha256);
+        let claiming =
+            |denial: Denial| denial.claiming(Claimed::by_certificate(&facts.issuer, &facts.subject, &sha256));
         let (status, holds_until) = self.check(sent, &facts, now).map_err(denied).map_err(claiming)?;
         Ok(Known {
             verdict: self.judge_facts(sent, &facts).map(Arc::new).map_err(claiming),

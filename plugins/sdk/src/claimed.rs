@@ -22,6 +22,7 @@ struct Names {
     key_ids: Vec<Box<str>>,
     subject: Option<Box<str>>,
     issuer: Option<Box<str>>,
+    sha256: Option<Box<str>>,
 }
 
 impl Claimed {
@@ -53,9 +54,11 @@ impl Claimed {
         Self::by(Names { issuer, subject, ..Names::default() })
     }
 
-    /// By who made a certificate and for whom, in its own words.
-    pub fn by_certificate(issuer: &str, subject: &str) -> Self {
-        Self::by_token(Some(issuer), Some(subject))
+    /// By who made a certificate and for whom, in its own words, and by the SHA-256 of it in hexadecimal: with that a
+    /// consumer's entry for it can be written.
+    pub fn by_certificate(issuer: &str, subject: &str, sha256: &str) -> Self {
+        let [issuer, subject, sha256] = [issuer, subject, sha256].map(|name| Some(cut(name).into()));
+        Self::by(Names { issuer, subject, sha256, ..Names::default() })
     }
 
     /// By what was proven once and counts no longer: a token or a certificate that is remembered and was
@@ -70,14 +73,16 @@ impl Claimed {
 
     /// What is claimed, each with its name in the log. An empty name is none. Of several keys the first is told here.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let [user, subject, issuer] = match &self.0 {
-            Who::Named(names) => [&names.user, &names.subject, &names.issuer].map(Option::as_deref),
+        let [user, subject, issuer, sha256] = match &self.0 {
+            Who::Named(names) => [&names.user, &names.subject, &names.issuer, &names.sha256].map(Option::as_deref),
             Who::Known(it) => {
-                let of_certificate = it.certificate.as_ref().map(|of| of.subject.as_str());
-                [None, it.subject.as_deref().or(of_certificate), it.issuer.as_deref()]
+                let certificate = it.certificate.as_deref();
+                let subject = it.subject.as_deref().or(certificate.map(|of| of.subject.as_str()));
+                [None, subject, it.issuer.as_deref(), certificate.map(|of| of.fingerprint.as_str())]
             }
         };
-        let fields = [("user", user), ("key_id", self.key_ids().next()), ("subject", subject), ("issuer", issuer)];
+        let key_id = self.key_ids().next();
+        let fields = [("user", user), ("key_id", key_id), ("subject", subject), ("issuer", issuer), ("sha256", sha256)];
         let fields = fields.into_iter().filter_map(|(name, value)| Some((name, cut(value?))));
         fields.filter(|(_, value)| !value.is_empty())
     }

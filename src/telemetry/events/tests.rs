@@ -20,6 +20,7 @@ fn access() -> Access<'static> {
         route: Some("orders"),
         upstream: Some("orders"),
         target: Some("10.0.0.1:9000"),
+        unreached: &[],
         consumer: Some("acme"),
         reason: None,
         error: None,
@@ -104,6 +105,13 @@ fn what_is_absent_is_left_out() {
     let expected = "address bytes_received bytes_sent duration_us error event method path protocol reason request_id \
                     status time";
     assert_eq!(keys.join(" "), expected);
+}
+
+#[test]
+fn targets_that_could_not_be_reached_are_named() {
+    let unreached = ["10.0.0.2:9000".into(), "10.0.0.3:9000".into()];
+    let (_, value) = line(|line| Access { unreached: &unreached, ..access() }.append(line));
+    assert_eq!(value["unreached"], serde_json::json!(["10.0.0.2:9000", "10.0.0.3:9000"]));
 }
 
 #[test]

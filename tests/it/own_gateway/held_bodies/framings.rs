@@ -154,6 +154,8 @@ async fn another_target_gets_it_too() {
     }
     let errors = "portcullis_upstream_errors_total{upstream=\"app\",kind=\"connect\"}";
     assert!(gateway.metric(errors).await > 0.0, "none met the dead one");
+    let line = gateway.access(|line| line["unreached"].is_array()).await;
+    assert_eq!((&line["unreached"][0], &line["status"]), (&gone.to_string().into(), &200.into()), "{line}");
 }
 
 #[tokio::test]
