@@ -167,7 +167,14 @@ impl Source<'_> {
                 fetched(field, Location::Issuer(issuer), layers, cx)
             }
             Self::JwksFile(path) => {
-                KeySet::from_jwks(&cx.read_file(field, path)?).map(fixed).map_err(|error| named(&error))
+                let file = cx.read_file(field, path)?;
+                if file.trim_ascii_start().starts_with(b"-----BEGIN ") {
+                    return Err(BuildError::new(
+                        field,
+                        "this is a key in PEM and not a key set: say `public_key_file`",
+                    ));
+                }
+                KeySet::from_jwks(&file).map(fixed).map_err(|error| named(&error))
             }
             Self::PublicKeyFile(path) => {
                 KeySet::from_pem(&cx.read_file(field, path)?, None).map(fixed).map_err(|error| named(&error))

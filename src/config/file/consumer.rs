@@ -77,7 +77,9 @@ fn not_to_come<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mome
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let time = Datetime::deserialize(deserializer)?;
+        let time = Datetime::deserialize(deserializer).map_err(|_| {
+            de::Error::custom("this is not a moment: it stands without quotes, such as 2027-01-01T00:00:00Z")
+        })?;
         let text = time.to_string();
         if time.date.is_none() || time.time.is_none() || time.offset.is_none() {
             let why = format!("`{text}` is not a moment: write date, time and offset, such as 2027-01-01T00:00:00Z");

@@ -146,6 +146,14 @@ fn pitfall_72_a_key_file_with_something_wrong_in_it_is_refused() {
     }
 }
 
+#[test]
+fn a_key_in_pem_is_no_key_set() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "\n-----BEGIN PUBLIC KEY-----\n").unwrap();
+    let toml = format!("issuer = \"a\"\nany_audience = true\njwks_file = \"{}\"", file.path().display());
+    starts(&toml, &["jwks_file: this is a key in PEM and not a key set: say `public_key_file`"]);
+}
+
 /// The example in `conf`, whose policies are built here one by one.
 #[test]
 fn the_example_is_a_good_configuration() {
