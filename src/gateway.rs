@@ -2,13 +2,17 @@
 //!
 //! Pingora's own `Server` is not used: it goes on without a listener whose port is taken, sleeps its whole grace
 //! period, and knows nothing of a reload. Its parts are.
+//!
+//! - `sockets`: bound before anything runs.
+//! - `listening`: what a listener runs, and its limits.
+//! - `serving`: Pingora's services of it.
 
 mod listening;
+mod serving;
+mod sockets;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
-    os::{fd::IntoRawFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -17,24 +21,22 @@ use std::{
 use arc_swap::ArcSwap;
 use log::{Level, LevelFilter};
 use parking_lot::Mutex;
-use pingora_core::{
-    listeners::ListenerConfig,
-    server::Fds,
-    services::{Service as _, listening::Service},
-};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
-use self::listening::{buffers, entrance, limits, proxy, refuse};
+use self::{
+    listening::{limits, proxy, refuse},
+    serving::Parts,
+    sockets::{Sockets, control},
+};
 use crate::{
-    admin::Admin,
     config::{Report, file},
     control::{self, Control, Revoker},
-    front::{Entrance, Front, Open},
+    front::Open,
     registry::Registry,
     reload::{self, Of, Reloaded, Reloader, Wish},
     services::Services,
     signals::{self, Signal},
-    snapshot::Snapshot,
+    snapshot::{Fixed, Snapshot},
     systemd,
     telemetry::{Logger, Metrics, Note, Output, Value},
 };
@@ -95,7 +97,7 @@ struct Started {
     closing: watch::Sender<bool>,
     /// The admin listener answers until the drain is over: that it stops is to be seen there.
     drained: watch::Sender<bool>,
-    running: Vec<tokio::task::JoinHandle<()>>,
+    running: Vec<JoinHandle<()>>,
     wishes: mpsc::Sender<Wish>,
     drain_timeout: Duration,
     files: Vec<PathBuf>,
@@ -110,21 +112,9 @@ impl Started {
         snapshot: Snapshot,
     ) -> Result<Self, StartError> {
         let fixed = snapshot.fixed.clone();
-        let mut sockets = Sockets { fds: Fds::new(), addresses: Vec::new(), files: Vec::new() };
-        for listener in &fixed.listeners {
-            sockets.bind_tcp(*listener)?;
-        }
-        match &fixed.admin {
-            Some(file::AdminAddress::Tcp(address)) => sockets.bind_tcp(*address)?,
-            Some(file::AdminAddress::Unix(path)) => sockets.bind_unix(path)?,
-            None => {}
-        }
+        let sockets = Sockets::bind(&fixed)?;
         let control = control(&fixed.server)?;
-
-        let threads = match fixed.server.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
+        let threads = worker_threads(&fixed.server);
         // Stealing: with one connection busier than others, idle workers take over. At two cores it costs the same as
         // workers that keep to themselves, and the slowest requests are faster (see benches/overhead).
         let runtime = pingora_runtime::RuntimeBuilder::new(threads, "worker").work_steal(true).build();
@@ -135,52 +125,28 @@ impl Started {
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
 
         let proxy = proxy(&fixed.server, threads, &services, &current, &watch);
-        let limits = limits(&fixed.server);
-        let refuse = refuse(&services);
-        let addresses = sockets.addresses.clone();
-        let fds = Arc::new(Mutex::new(sockets.fds));
-        let mut running = Vec::new();
-        for (number, address) in addresses.iter().take(fixed.listeners.len()).enumerate() {
-            let entrance = entrance(number, &services, &current);
-            let front = Front::new(proxy.clone(), limits.clone(), open.clone(), refuse.clone(), entrance);
-            let mut service = Service::new(format!("listener {address}"), front);
-            service.add_listener(ListenerConfig::tcp(address).l4_buffer(buffers(current.load().settings.tls(number))));
-            let (fds, watch) = (fds.clone(), watch.clone());
-            running.push(runtime.get_handle().spawn(async move { service.start_service(Some(fds), watch, 1).await }));
-        }
+        let (addresses, mut files) = (sockets.addresses, sockets.files);
+        let parts = Parts {
+            services: &services,
+            current: &current,
+            open: &open,
+            limits: limits(&fixed.server),
+            refuse: refuse(&services),
+            fds: Arc::new(Mutex::new(sockets.fds)),
+            runtime: runtime.get_handle(),
+        };
+        let listeners = addresses.iter().take(fixed.listeners.len()).enumerate();
+        let mut running: Vec<_> =
+            listeners.map(|(number, address)| parts.listen(number, address, &proxy, &watch)).collect();
         if let (Some(admin), Some(address)) = (&fixed.admin, addresses.last()) {
-            let app = Admin::new(services.clone(), current.clone(), open.clone(), watch.clone(), admin);
-            // Counted apart: a scrape is no traffic, and a flood of traffic must not keep the operator out.
-            let front = Front::new(Arc::new(app), limits.clone(), Arc::default(), refuse, Entrance::plain(false));
-            let mut service = Service::new("admin".into(), front);
-            match admin {
-                file::AdminAddress::Tcp(_) => service.add_tcp(address),
-                // Said again: by default Pingora opens a socket to everybody on the machine.
-                file::AdminAddress::Unix(_) => service.add_uds(address, Some(admin_permissions())),
-            }
-            let fds = fds.clone();
-            let served = async move { service.start_service(Some(fds), until_drained, 1).await };
-            running.push(runtime.get_handle().spawn(served));
+            running.push(parts.administer(admin, address, &watch, until_drained));
         }
 
-        let (wishes, received) = mpsc::channel();
-        let reloader = Reloader {
-            path: path.to_owned(),
-            registry,
-            services: services.clone(),
-            current: current.clone(),
-            runtime: runtime.get_handle().clone(),
-        };
-        let (watched, watches) = (current.clone(), wishes.clone());
-        thread("watch", move || reload::watch(&watched, &watches))?;
-        thread("reload", move || reloader.run(&received))?;
-        let mut files = sockets.files;
-        if let Some(control) = control {
-            files.push(control.path().to_owned());
-            let (wishes, serves) = (wishes.clone(), control::absolute(path));
-            let revoker = Revoker { services: services.clone(), runtime: runtime.get_handle().clone(), current };
-            thread("control", move || control.serve(&wishes, &revoker, &serves))?;
-        }
+        files.extend(control.as_ref().map(|control| control.path().to_owned()));
+        let (services_too, runtime_too) = (services.clone(), runtime.get_handle().clone());
+        let reloader =
+            Reloader { path: path.to_owned(), registry, services: services_too, current, runtime: runtime_too };
+        let wishes = start_threads(reloader, control)?;
         announce(&services, &fixed, &addresses, generation, routes);
         let drain_timeout = fixed.server.drain_timeout.0;
         Ok(Self { runtime, services, open, closing, drained, running, wishes, drain_timeout, files })
@@ -221,7 +187,7 @@ impl Started {
         let _ = self.drained.send(true);
         // Services end within moments of being told; one that hangs must not keep the process.
         let services = async {
-            while !self.running.iter().all(tokio::task::JoinHandle::is_finished) {
+            while !self.running.iter().all(JoinHandle::is_finished) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -247,72 +213,30 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartEr
     std::thread::Builder::new().name(name.into()).spawn(run).map(drop).map_err(system(format!("the thread `{name}`")))
 }
 
-/// Sockets, bound before anything runs: a port that is taken is an error of the start.
-struct Sockets {
-    fds: Fds,
-    addresses: Vec<String>,
-    files: Vec<PathBuf>,
-}
-
-impl Sockets {
-    fn bind_tcp(&mut self, address: SocketAddr) -> Result<(), StartError> {
-        let bind = || {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok((listener.local_addr()?.to_string(), listener.into_raw_fd()))
-        };
-        let (bound, fd) = bind().map_err(system(format!("cannot listen on {address}")))?;
-        self.fds.add(bound.clone(), fd);
-        self.addresses.push(bound);
-        Ok(())
-    }
-
-    fn bind_unix(&mut self, path: &Path) -> Result<(), StartError> {
-        let bind = || {
-            let listener = control::bind(path, admin_permissions())?;
-            listener.set_nonblocking(true)?;
-            Ok(listener.into_raw_fd())
-        };
-        let fd = bind().map_err(system(format!("cannot listen on unix:{}", path.display())))?;
-        let address = path.display().to_string();
-        self.fds.add(address.clone(), fd);
-        self.addresses.push(address);
-        self.files.push(path.to_owned());
-        Ok(())
+fn worker_threads(server: &file::Server) -> usize {
+    match server.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
     }
 }
 
-/// Who may connect to the admin listener's Unix socket, which asks for no token: the gateway's user and group.
-fn admin_permissions() -> std::fs::Permissions {
-    std::fs::Permissions::from_mode(0o660)
-}
-
-/// The control socket: one that the configuration names has to be there, the usual one may be missing.
-fn control(server: &file::Server) -> Result<Option<Control>, StartError> {
-    if let Some(path) = &server.control {
-        return Control::bind(path).map(Some).map_err(system(format!("server.control: {}", path.display())));
+/// Starts what waits for a reason to reload, and what reloads. Whoever has a wish of their own sends it there.
+fn start_threads(reloader: Reloader, control: Option<Control>) -> Result<mpsc::Sender<Wish>, StartError> {
+    let (wishes, received) = mpsc::channel();
+    let (current, told) = (reloader.current.clone(), wishes.clone());
+    thread("watch", move || reload::watch(&current, &told))?;
+    if let Some(control) = control {
+        let Reloader { services, runtime, current, .. } = &reloader;
+        let revoker = Revoker { services: services.clone(), runtime: runtime.clone(), current: current.clone() };
+        let (told, serves) = (wishes.clone(), control::absolute(&reloader.path));
+        thread("control", move || control.serve(&told, &revoker, &serves))?;
     }
-    let Some(path) = control::default_path() else {
-        log::warn!(
-            "`portcullis reload` and `portcullis revoke` will not work, SIGHUP will: there is no runtime directory for \
-             the control socket ($RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR), and no `server.control`"
-        );
-        return Ok(None);
-    };
-    match Control::bind(&path) {
-        Ok(control) => Ok(Some(control)),
-        Err(error) => {
-            log::warn!(
-                "`portcullis reload` and `portcullis revoke` will not work, SIGHUP will: {}: {error}",
-                path.display()
-            );
-            Ok(None)
-        }
-    }
+    thread("reload", move || reloader.run(&received))?;
+    Ok(wishes)
 }
 
 /// Says where it listens and that it serves.
-fn announce(services: &Services, fixed: &crate::snapshot::Fixed, addresses: &[String], generation: u64, routes: usize) {
+fn announce(services: &Services, fixed: &Fixed, addresses: &[String], generation: u64, routes: usize) {
     let mut names: Vec<String> = (0..fixed.listeners.len()).map(|index| index.to_string()).collect();
     names.extend(fixed.admin.as_ref().map(|_| "admin".to_owned()));
     for (name, address) in names.iter().zip(addresses) {

@@ -117,9 +117,11 @@ async fn status_tells_what_serves_and_how_credentials_are_used() {
     assert!((before..before + 30).contains(&last.as_second()), "{last}");
     let refused = gateway.credential("acme-2").await;
     assert_eq!((&refused["uses"], &refused["enabled"]), (&0.into(), &false.into()), "a refused use counts as one");
+    // The last one has its answer before it has ended.
+    eventually("none is in flight", async || gateway.status().await["requests_in_flight"] == 0).await;
     let status = gateway.status().await;
     assert_eq!(status["connections"], 1, "the client's; the admin listener's own are not counted");
-    assert_eq!((&status["requests_in_flight"], &status["log_lines_dropped"]), (&0.into(), &0.into()));
+    assert_eq!(status["log_lines_dropped"], 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,94 @@
+//! The sockets of the gateway, bound before anything runs.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::{fd::IntoRawFd, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use pingora_core::server::Fds;
+
+use super::{StartError, system};
+use crate::{
+    config::file,
+    control::{self, Control},
+    snapshot::Fixed,
+};
+
+/// Sockets, bound before anything runs: a port that is taken is an error of the start.
+pub(super) struct Sockets {
+    pub(super) fds: Fds,
+    /// Where they are bound, in the order of the configuration.
+    pub(super) addresses: Vec<String>,
+    /// Files that are removed at the end.
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl Sockets {
+    /// Those of the configuration: the listeners', and last the admin listener's.
+    pub(super) fn bind(fixed: &Fixed) -> Result<Self, StartError> {
+        let mut sockets = Self { fds: Fds::new(), addresses: Vec::new(), files: Vec::new() };
+        fixed.listeners.iter().try_for_each(|listener| sockets.bind_tcp(*listener))?;
+        match &fixed.admin {
+            Some(file::AdminAddress::Tcp(address)) => sockets.bind_tcp(*address)?,
+            Some(file::AdminAddress::Unix(path)) => sockets.bind_unix(path)?,
+            None => {}
+        }
+        Ok(sockets)
+    }
+
+    fn bind_tcp(&mut self, address: SocketAddr) -> Result<(), StartError> {
+        let bind = || {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok((listener.local_addr()?.to_string(), listener.into_raw_fd()))
+        };
+        let (bound, fd) = bind().map_err(system(format!("cannot listen on {address}")))?;
+        self.fds.add(bound.clone(), fd);
+        self.addresses.push(bound);
+        Ok(())
+    }
+
+    fn bind_unix(&mut self, path: &Path) -> Result<(), StartError> {
+        let bind = || {
+            let listener = control::bind(path, admin_permissions())?;
+            listener.set_nonblocking(true)?;
+            Ok(listener.into_raw_fd())
+        };
+        let fd = bind().map_err(system(format!("cannot listen on unix:{}", path.display())))?;
+        let address = path.display().to_string();
+        self.fds.add(address.clone(), fd);
+        self.addresses.push(address);
+        self.files.push(path.to_owned());
+        Ok(())
+    }
+}
+
+/// The control socket: one that the configuration names has to be there, the usual one may be missing.
+pub(super) fn control(server: &file::Server) -> Result<Option<Control>, StartError> {
+    if let Some(path) = &server.control {
+        return Control::bind(path).map(Some).map_err(system(format!("server.control: {}", path.display())));
+    }
+    let Some(path) = control::default_path() else {
+        log::warn!(
+            "`portcullis reload` and `portcullis revoke` will not work, SIGHUP will: there is no runtime directory for \
+             the control socket ($RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR), and no `server.control`"
+        );
+        return Ok(None);
+    };
+    match Control::bind(&path) {
+        Ok(control) => Ok(Some(control)),
+        Err(error) => {
+            log::warn!(
+                "`portcullis reload` and `portcullis revoke` will not work, SIGHUP will: {}: {error}",
+                path.display()
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// Who may connect to the admin listener's Unix socket, which asks for no token: the gateway's user and group.
+pub(super) fn admin_permissions() -> std::fs::Permissions {
+    std::fs::Permissions::from_mode(0o660)
+}
