@@ -12,15 +12,19 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicUsize, Ordering::AcqRel},
+        mpsc,
+    },
+    thread,
     time::Duration,
 };
 
 mod revoke;
 
-pub use revoke::{Revoke, Revoked, Revoker};
-
 use serde::{Deserialize, Serialize};
+
+pub use revoke::{Revoke, Revoked, Revoker};
 
 use crate::reload::{Of, Reloaded, Wish};
 
@@ -28,6 +32,8 @@ use crate::reload::{Of, Reloaded, Wish};
 const MAX_REQUEST_BYTES: u64 = 16 << 10;
 /// How long a caller may take to say what it wants, or to take the answer.
 const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many callers are served at once.
+const CALLERS_MAX: usize = 16;
 /// How long a caller waits for a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -75,14 +81,31 @@ impl Control {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Serves callers, one at a time, until the process ends. `serves` is the configuration's file.
+    /// Serves callers until the process ends, each in a thread of its own: who revokes must not wait for who reloads.
+    /// `serves` is the configuration's file.
     pub fn serve(self, wishes: &mpsc::Sender<Wish>, revoker: &Revoker, serves: &Path) {
-        for caller in self.listener.incoming() {
-            let served = caller.and_then(|caller| serve(&caller, wishes, revoker, serves));
-            if let Err(error) = served {
-                log::warn!("control socket: {error}");
+        let callers = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for caller in self.listener.incoming() {
+                if callers.fetch_add(1, AcqRel) >= CALLERS_MAX {
+                    callers.fetch_sub(1, AcqRel);
+                    log::warn!("control socket: {CALLERS_MAX} callers are served already");
+                    continue;
+                }
+                let callers = &callers;
+                let served = move || {
+                    let served = caller.and_then(|caller| serve(&caller, wishes, revoker, serves));
+                    if let Err(error) = served {
+                        log::warn!("control socket: {error}");
+                    }
+                    callers.fetch_sub(1, AcqRel);
+                };
+                if let Err(error) = thread::Builder::new().name("caller".into()).spawn_scoped(scope, served) {
+                    callers.fetch_sub(1, AcqRel);
+                    log::warn!("control socket: {error}");
+                }
             }
-        }
+        });
     }
 
     /// Where it is, to be removed at the end.

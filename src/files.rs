@@ -3,7 +3,7 @@
 //! A reload waits for each of them, so that none may be one that does not end: a pipe, a device, a file that fills the
 //! memory.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::OpenOptions, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
 
 /// What stands in a file.
 ///
@@ -19,12 +19,14 @@ pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
 /// As [`read`], without the path.
 pub fn contents(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
     let fails = |error: std::io::Error| error.to_string();
-    if !std::fs::metadata(path).map_err(fails)?.is_file() {
+    // Opening a pipe would wait for whoever writes to it.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fails)?;
+    if !file.metadata().map_err(fails)?.is_file() {
         return Err("this is not a file".to_owned());
     }
     let mut bytes = Vec::new();
     let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(fails)?;
+    file.take(limit).read_to_end(&mut bytes).map_err(fails)?;
     if bytes.len() > max_bytes { Err(format!("the file is larger than {max_bytes} bytes")) } else { Ok(bytes) }
 }
 

@@ -13,6 +13,7 @@ mod sockets;
 
 use std::{
     io,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -81,12 +82,24 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     // Its own limit is none: what `[log] level` says may change by a reload, and stands in `log::max_level` alone.
     drop(Logger::new(output.clone(), LevelFilter::Trace).install());
     log::set_max_level(snapshot.settings.log.level.0);
+    if snapshot.settings.audit.on_full == file::OnFull::Refuse && is_thrown_away(io::stdout()) {
+        eprintln!("warning: `audit.on_full` is \"refuse\", and standard output is /dev/null: the audit trail is lost");
+    }
     services.room.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
     services.room.set_patience(snapshot.fixed.server.body_timeout.0);
     let started = Started::new(path, registry, services, open, snapshot)?;
     started.serve(signals);
     output.flush(FLUSH_TIMEOUT);
     Ok(())
+}
+
+/// Whether what is written there goes nowhere. A descriptor that was closed is opened like that, too.
+fn is_thrown_away(output: impl AsFd) -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    const NULL: u64 = libc::makedev(1, 3);
+    let file = output.as_fd().try_clone_to_owned().map(std::fs::File::from);
+    let like = file.and_then(|file| file.metadata());
+    like.is_ok_and(|like| like.file_type().is_char_device() && like.rdev() == NULL)
 }
 
 /// A gateway whose sockets are bound and whose services run.
@@ -227,7 +240,8 @@ fn start_threads(reloader: Reloader, control: Option<Control>) -> Result<mpsc::S
     thread("watch", move || reload::watch(&current, &told))?;
     if let Some(control) = control {
         let Reloader { services, runtime, current, .. } = &reloader;
-        let revoker = Revoker { services: services.clone(), runtime: runtime.clone(), current: current.clone() };
+        let (services, runtime, current) = (services.clone(), runtime.clone(), current.clone());
+        let revoker = Revoker { services, runtime, current, one_at_a_time: Mutex::default() };
         let (told, serves) = (wishes.clone(), control::absolute(&reloader.path));
         thread("control", move || control.serve(&told, &revoker, &serves))?;
     }

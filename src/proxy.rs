@@ -288,8 +288,11 @@ impl ProxyHttp for Proxy {
             // Frames come when they come: what holds for a request's body does not hold for them.
             let silence = state.upstream.as_ref().map(|(upstream, _)| upstream.read_timeout);
             session.set_read_timeout(silence);
-            // Nor are they a body: of the client's frames filters see nothing, and so of neither side's.
-            state.bodies.clear();
+            // Nor are they a body: of the client's frames filters see nothing, and so of neither side's. Of a 101 that
+            // nobody asked for nothing comes.
+            if session.req_header().headers.contains_key(header::UPGRADE) {
+                state.bodies.clear();
+            }
         }
         self.edit_response(session, state, head)?;
         state.secure(head)?;

@@ -4,7 +4,7 @@ pub mod tls;
 mod upgrade;
 
 use std::{
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -126,7 +126,7 @@ impl Upstream {
 impl Target {
     fn prepare(address: &str, file: &file::Upstream, tls: Option<&Tls>, may_resolve: bool) -> Result<Self, String> {
         let at = resolve(address, may_resolve)?;
-        let known = may_resolve.then_some(at);
+        let known = may_resolve.then(|| plain(at));
         let (mut peer, verifier) = match tls {
             None => (HttpPeer::new(at, false, String::new()), None),
             Some(tls) => {
@@ -188,6 +188,16 @@ fn resolve(address: &str, may_resolve: bool) -> Result<SocketAddr, String> {
     }
     let mut found = address.to_socket_addrs().map_err(|error| format!("`{address}` cannot be resolved: {error}"))?;
     found.next().ok_or_else(|| format!("`{address}` has no address"))
+}
+
+/// One of the ways to write an address: `0.0.0.0` reaches this machine, and an IPv4 address may be written as IPv6.
+fn plain(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip().to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// To who writes a URL: what its scheme says is said elsewhere.

@@ -1,4 +1,4 @@
-use std::{io::Write, path::PathBuf, time::Duration};
+use std::{io::Write, path::PathBuf};
 
 use jiff::Timestamp;
 use portcullis_plugin::{Revocation, Span, UnixTime};
@@ -49,9 +49,6 @@ pub(super) struct Arguments {
     socket: Option<PathBuf>,
 }
 
-/// How far clocks may differ: a moment that is later than now by more is a slip, such as a wrong year.
-const MAX_AHEAD: Duration = Duration::from_secs(300);
-
 fn moment(text: &str) -> Result<UnixTime, String> {
     let now = UnixTime::now();
     if text == "now" {
@@ -60,10 +57,11 @@ fn moment(text: &str) -> Result<UnixTime, String> {
     let time =
         text.parse::<Timestamp>().map_err(|_| "write a time such as 2026-11-25T10:00:00Z, or `now`".to_owned())?;
     let time = UnixTime(time.as_second());
-    if time > now.after(MAX_AHEAD) {
+    if time > now.after(Revoke::MAX_AHEAD) {
         return Err("it lies ahead: tokens that are not issued yet would be refused as well".to_owned());
     }
-    Ok(time)
+    // A little ahead is now by another clock.
+    Ok(time.min(now))
 }
 
 fn span(text: &str) -> Result<Span, String> {

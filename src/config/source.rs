@@ -11,7 +11,7 @@ use crate::files;
 pub const MAX_FILE_BYTES: usize = 256 << 20;
 
 /// One file of a configuration.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Source {
     /// As it is shown in messages.
     pub path: PathBuf,
@@ -32,15 +32,29 @@ impl Source {
 }
 
 /// All files of a configuration; the first is the one that was named.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sources(pub Vec<Source>);
 
 impl Sources {
-    /// Reads the file and those it includes.
+    /// Reads the file and those it includes, until they say the same twice: where a link to all of them is swapped, as
+    /// Kubernetes does, they are those of one version.
     ///
     /// # Errors
     /// Every file that cannot be read, and every pattern that names none.
     pub fn read(main: &Path) -> Result<Self, Report> {
+        const ATTEMPTS: usize = 3;
+        let mut first = Self::read_once(main)?;
+        for _ in 0..ATTEMPTS {
+            let again = Self::read_once(main)?;
+            if again == first {
+                return Ok(again);
+            }
+            first = again;
+        }
+        Err(Report::of_file(main, "the files change while they are read"))
+    }
+
+    fn read_once(main: &Path) -> Result<Self, Report> {
         let mut sources = Self(vec![Source::read(main).map_err(|why| Report::of_file(main, why))?]);
         let mut problems = Problems::default();
         // Syntax errors are told by the parse that counts; this one looks for `include` alone.

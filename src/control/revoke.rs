@@ -6,6 +6,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use log::Level;
+use parking_lot::Mutex;
 use portcullis_plugin::{Revocation, Span, UnixTime};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -31,6 +32,11 @@ pub struct Revoke {
     pub keep_s: u64,
 }
 
+impl Revoke {
+    /// How far clocks may differ: a moment that is later than now by more is a slip, such as a wrong year.
+    pub const MAX_AHEAD: Duration = Duration::from_secs(300);
+}
+
 /// What came of it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Revoked {
@@ -51,6 +57,8 @@ pub struct Revoker {
     pub runtime: Handle,
     /// What is current: whether anybody heeds what is revoked.
     pub current: Arc<ArcSwap<Snapshot>>,
+    /// Of several who revoke the same at once, none may miss another's word.
+    pub one_at_a_time: Mutex<()>,
 }
 
 impl Revoker {
@@ -58,7 +66,10 @@ impl Revoker {
     pub fn revoke(&self, wanted: &Revoke, serves: &Path, user: libc::uid_t) -> Revoked {
         let not_meant = self.not_meant(&wanted.revocation);
         let is_not_meant = not_meant.is_some();
-        let error = not_meant.or_else(|| self.write(wanted, serves).err());
+        let error = {
+            let _alone = self.one_at_a_time.lock();
+            not_meant.or_else(|| self.write(wanted, serves).err())
+        };
         let warning = error.is_none().then(|| self.warning(&wanted.revocation)).flatten();
         let (level, message) = match (&error, &warning) {
             (None, None) => (Level::Info, "tokens were revoked"),
@@ -73,6 +84,11 @@ impl Revoker {
     /// Why it would do something else than it says. A token without a version counts as an old one: where nobody looks
     /// at versions, all that speak of the subject would be refused, and without an end.
     fn not_meant(&self, revocation: &Revocation) -> Option<String> {
+        if let Revocation::Subject { issued_until, .. } | Revocation::Issuer { issued_until, .. } = revocation
+            && *issued_until > UnixTime::now().after(Revoke::MAX_AHEAD)
+        {
+            return Some("it lies ahead: tokens that are not issued yet would be refused as well".to_owned());
+        }
         let Revocation::Version { issuer, subject, .. } = revocation else { return None };
         let all = Revocation::Issuer { issuer: issuer.clone(), issued_until: UnixTime(0) };
         let is_other = !self.is_heeded(revocation) && self.is_heeded(&all);

@@ -110,6 +110,7 @@ impl<'t> Trail<'t> {
             }
         };
         if !is_due {
+            self.is_incomplete |= self.is_unwritable();
             return;
         }
         let write = |trail: &mut Self, policy: &str| {
@@ -122,9 +123,15 @@ impl<'t> Trail<'t> {
         }
     }
 
+    /// Whether nobody may be let in, because what they do later could not be written down.
+    fn is_unwritable(&self) -> bool {
+        self.settings.on_full == OnFull::Refuse && self.state.services.output.is_failing()
+    }
+
     /// Nothing was sent, and the route has a consumer for that.
     pub fn anonymous(&mut self, identity: &Identity) {
         self.attempts.clear();
+        self.is_incomplete |= self.is_unwritable();
         if self.settings.sample_successes == 1 {
             let granted = Decided::new(AuditEvent::Authentication, AuditResult::Granted);
             self.write(&Decided { identity: Some(identity), ..granted });

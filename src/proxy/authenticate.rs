@@ -39,7 +39,7 @@ enum Found {
 pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trail: &mut Trail<'_>) -> Decision {
     let mut failure = None;
     let mut denied: Option<Denial> = None;
-    // Of all that were asked, in the order of the file.
+    // Of all policies, in the order of the file.
     let mut attempts: Vec<Attempt> = Vec::new();
     let holds = trail.holds();
     // What guards asked for stays, whoever grants.
@@ -50,8 +50,13 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
             holds.truncate(held_before);
         }
         let found = match &**alternative {
-            [only] => one(only, cx, trail, &mut attempts).await,
-            together => all(together, cx, trail, &mut attempts).await,
+            [only] => one(only, cx, trail).await,
+            together => all(together, cx, trail).await,
+        };
+        // Of an all-of nothing is told: whoever has one part must not learn from it whether that is right.
+        let said = match &found {
+            Found::Denied(denial) if alternative.len() == 1 => Attempt::Denied(denial.reason),
+            _ => Attempt::Absent,
         };
         match found {
             Found::Granted(identity) => {
@@ -67,6 +72,7 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
             Found::Absent | Found::Denied(_) => {}
             Found::Failed(why) => _ = failure.get_or_insert(why),
         }
+        attempts.extend(std::iter::repeat_n(said, alternative.len()));
     }
     if failure.is_none() && denied.is_none() {
         if let Some(anonymous) = &auth.anonymous {
@@ -97,15 +103,16 @@ pub fn disproved(auth: &Auth, by: Option<usize>, reason: Reason, realm: &str, tr
         authenticator.metrics.decided(AuthOutcome::Denied, Some(reason));
         trail.attempted(Attempted::denied(Some(&authenticator.policy), reason));
     }
-    let said = |number| if by == Some(number) { Attempt::Denied(reason) } else { Attempt::Absent };
-    let numbers = auth.alternatives.iter().enumerate();
-    let attempts: Vec<_> = numbers.flat_map(|(number, parts)| parts.iter().map(move |_| said(number))).collect();
+    let attempts = auth.alternatives.iter().enumerate().flat_map(|(number, parts)| {
+        let is_told = by == Some(number) && parts.len() == 1;
+        parts.iter().map(move |_| if is_told { Attempt::Denied(reason) } else { Attempt::Absent })
+    });
+    let attempts: Vec<_> = attempts.collect();
     trail.refused();
     Answer { challenges: challenges(auth, &attempts, realm), ..Problem::Unauthenticated.into() }
 }
 
-/// One `WWW-Authenticate` for each way in; the same way twice is told once. Each says what became of its own credential:
-/// who sent a good token and no key must not be told to get another token (RFC 6750 section 3.1).
+/// One `WWW-Authenticate` for each way in; the same way twice is told once.
 fn challenges(auth: &Auth, attempts: &[Attempt], realm: &str) -> Vec<HeaderValue> {
     let mut challenges: Vec<HeaderValue> = Vec::new();
     for (authenticator, attempt) in auth.alternatives.iter().flatten().zip(attempts) {
@@ -117,25 +124,8 @@ fn challenges(auth: &Auth, attempts: &[Attempt], realm: &str) -> Vec<HeaderValue
     challenges
 }
 
-/// Asks one authenticator, and checks what holds for credentials of every kind. What it is to be challenged with, should
-/// the request be refused, is added to `attempts`.
-async fn one(
-    authenticator: &Authenticator,
-    cx: &mut RequestCx<'_>,
-    trail: &mut Trail<'_>,
-    attempts: &mut Vec<Attempt>,
-) -> Found {
-    let found = ask(authenticator, cx, trail).await;
-    match &found {
-        // Mostly the end of it: then there is no challenge.
-        Found::Granted(_) => {}
-        Found::Denied(denial) => attempts.push(Attempt::Denied(denial.reason)),
-        Found::Absent | Found::Failed(_) => attempts.push(Attempt::Absent),
-    }
-    found
-}
-
-async fn ask(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
+/// Asks one authenticator, and checks what holds for credentials of every kind.
+async fn one(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
     let answer = authenticator.hook.authenticate(cx).get().await;
     let policy = Some(&authenticator.policy);
     let count = |outcome, reason| authenticator.metrics.decided(outcome, reason);
@@ -174,22 +164,14 @@ fn objection(identity: &Identity, cx: &RequestCx<'_>) -> Option<Denial> {
 }
 
 /// All of several methods: each has to grant, and they have to agree on who it is.
-async fn all(
-    together: &[Authenticator],
-    cx: &mut RequestCx<'_>,
-    trail: &mut Trail<'_>,
-    attempts: &mut Vec<Attempt>,
-) -> Found {
+async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
     let mut parts: Vec<Arc<Identity>> = Vec::with_capacity(together.len());
     let mut absent: Vec<&Arc<str>> = Vec::new();
     let mut denied: Option<Denial> = None;
     let mut failed = None;
     for authenticator in together {
-        match one(authenticator, cx, trail, attempts).await {
-            Found::Granted(identity) => {
-                attempts.push(Attempt::Absent);
-                parts.push(identity);
-            }
+        match one(authenticator, cx, trail).await {
+            Found::Granted(identity) => parts.push(identity),
             Found::Absent => absent.push(&authenticator.policy),
             // The least of them counts here. One that is no credential at all outweighs one that is known and not for
             // here: a caller who has half of what is asked for learns nothing about that half.
@@ -203,15 +185,17 @@ async fn all(
     if let Some(why) = failed {
         return Found::Failed(why);
     }
-    if let Some(denial) = denied {
-        return Found::Denied(denial);
-    }
     if absent.len() == together.len() {
         return Found::Absent;
     }
+    absent.iter().for_each(|policy| trail.attempted(Attempted::denied(Some(policy), Reason::CredentialAbsent)));
+    // One was sent and the other was not: something was tried, so it is not the anonymous consumer's request. What is
+    // absent counts as least, like what is no credential at all.
+    let is_weighed = |denial: &Denial| absent.is_empty() || denial.status == DenialStatus::Unauthorized;
+    if let Some(denial) = denied.filter(is_weighed) {
+        return Found::Denied(denial);
+    }
     if !absent.is_empty() {
-        // One was sent and the other was not: something was tried, so it is not the anonymous consumer's request.
-        absent.iter().for_each(|policy| trail.attempted(Attempted::denied(Some(policy), Reason::CredentialAbsent)));
         return Found::Denied(Denial::unauthorized(Reason::CredentialAbsent));
     }
     match merge(&parts) {

@@ -61,15 +61,15 @@ impl ClientAddress {
         let mut hops = Vec::new();
         let (true, Some(header)) = (self.trusts(peer), &self.header) else { return (client, hops) };
         let lines: Vec<&[u8]> = headers.get_all(header).iter().map(http::HeaderValue::as_bytes).collect();
-        let entries = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+        let is_forwarded = *header == header::FORWARDED;
+        let entries = lines.iter().rev().flat_map(|line| elements(line, is_forwarded).into_iter().rev());
         for (number, entry) in entries.take(MAX_HOPS).enumerate() {
             let believes = match &self.trust {
                 Some(Trust::Hops(hops)) => number < usize::from(*hops),
                 Some(Trust::Networks(networks)) => contains(networks, client),
                 None => false,
             };
-            let entry =
-                if *header == header::FORWARDED { forwarded(entry, "for") } else { std::str::from_utf8(entry).ok() };
+            let entry = if is_forwarded { forwarded(entry, "for") } else { std::str::from_utf8(entry).ok() };
             let (true, Some(address)) = (believes, entry.and_then(address)) else { break };
             hops.insert(0, client);
             client = address;
@@ -82,7 +82,7 @@ impl ClientAddress {
     pub fn says_https(&self, headers: &HeaderMap) -> Option<bool> {
         let is_forwarded = self.header.as_ref().is_some_and(|header| *header == header::FORWARDED);
         let name = if is_forwarded { header::FORWARDED } else { X_FORWARDED_PROTO };
-        let element = headers.get_all(name).iter().next_back()?.as_bytes().rsplit(|byte| *byte == b',').next()?;
+        let element = elements(headers.get_all(name).iter().next_back()?.as_bytes(), is_forwarded).pop()?;
         let proto = if is_forwarded { forwarded(element, "proto") } else { std::str::from_utf8(element).ok() };
         proto.map(|proto| proto.trim().eq_ignore_ascii_case("https"))
     }
@@ -92,12 +92,46 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// A parameter of one element of `Forwarded` (RFC 7239 section 4).
+/// The elements of a line. One of `Forwarded` that cannot be told apart is one element, which says nothing.
+fn elements(line: &[u8], is_forwarded: bool) -> Vec<&[u8]> {
+    if is_forwarded {
+        outside_quotes(line, b',').unwrap_or(vec![b""])
+    } else {
+        line.split(|byte| *byte == b',').collect()
+    }
+}
+
+/// A parameter of one element of `Forwarded` (RFC 7239 section 4), if it stands there once.
 fn forwarded<'e>(element: &'e [u8], parameter: &str) -> Option<&'e str> {
-    let element = std::str::from_utf8(element).ok()?;
-    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(parameter))?;
-    Some(value.trim().trim_matches('"'))
+    let pairs = outside_quotes(element, b';')?.into_iter();
+    let pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='));
+    let mut values =
+        pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case(parameter)).map(|(_, value)| value.trim());
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    Some(quoted.unwrap_or(value)).filter(|value| !value.contains('"'))
+}
+
+/// The pieces between separators that stand outside of quoted strings (RFC 9110 section 5.6.4). A proxy may quote what its
+/// client wrote, such as `host`, and that may look like anything. `None`: a quote has no end, and nobody knows where
+/// anything begins.
+fn outside_quotes(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
+    let (mut pieces, mut from) = (Vec::new(), 0);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            byte if *byte == separator && !is_quoted => {
+                pieces.push(&text[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(&text[from..]);
+    (!is_quoted).then_some(pieces)
 }
 
 /// An address, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.

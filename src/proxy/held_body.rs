@@ -174,6 +174,10 @@ impl Held {
             let Content::Begun(growing) = &mut self.content else { break };
             if !growing.push(&piece, expected) {
                 growing.push_beyond(&piece);
+                if growing.bytes.len() > limit {
+                    // There would have been too much of it anyway.
+                    return self.note_end(session).await;
+                }
                 self.has_no_room = true;
                 self.note_end(session).await?;
                 return Err(BodyError::NoRoom);

@@ -21,19 +21,23 @@ use crate::snapshot::{Snapshot, route::Settings};
 /// How often it is looked whether there is anything to look at.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The longest that a change which was refused waits.
+const MAX_WAIT: Duration = Duration::from_secs(600);
+
 /// What a file is like; absent where it is not there. Its place, its length, when it was written, and when anything else
 /// about it was changed: a file that could not be read and now may be has the same content as before, and so the same
 /// time of writing, which those who copy files set as they like besides.
 type Likeness = Option<([u64; 3], [i64; 4])>;
 
 /// Looks at the files until nobody wants to hear of it. A change is told once the files are the same at two looks: a
-/// certificate and its key are written one after the other. One that is refused is told again at the next look: what was
-/// wrong may have been something else, and nobody writes the certificate a second time for that.
+/// certificate and its key are written one after the other. One that is refused is told again later: what was wrong may
+/// have been something else, and nobody writes the certificate a second time for that.
 #[expect(clippy::disallowed_methods, reason = "this is the watch's own thread, and time is all that it waits for")]
 pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<Wish>) {
     let mut taken = likenesses(&current.load().settings);
     let mut before = taken.clone();
     let mut looked = Instant::now();
+    let mut refused: Option<Refused> = None;
     loop {
         thread::sleep(TICK);
         let settings = current.load().settings.clone();
@@ -42,13 +46,32 @@ pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<Wish>) {
         }
         looked = Instant::now();
         let now = likenesses(&settings);
-        if now != taken && now == before {
+        let is_due = refused.as_ref().is_none_or(|refused| refused.is_due(&now));
+        if now != taken && now == before && is_due {
             let Some(reloaded) = told(wishes) else { return };
             if reloaded.errors.is_empty() {
                 taken.clone_from(&now);
+                refused = None;
+            } else {
+                let waits = refused.filter(|refused| refused.of == now).map_or(TICK, |refused| refused.waits * 2);
+                refused = Some(Refused { of: now.clone(), at: Instant::now(), waits: waits.min(MAX_WAIT) });
             }
         }
         before = now;
+    }
+}
+
+/// A change that was refused, and how long to wait before it is told again: ever longer, because each time is a line in
+/// the log.
+struct Refused {
+    of: Vec<(PathBuf, Likeness)>,
+    at: Instant,
+    waits: Duration,
+}
+
+impl Refused {
+    fn is_due(&self, now: &[(PathBuf, Likeness)]) -> bool {
+        self.of != now || self.at.elapsed() >= self.waits
     }
 }
 

@@ -1,7 +1,11 @@
 //! Whether the listeners ask for the client certificates that policies go by, and ask them as those policies take for
 //! granted: what looks as if it protected, and does not.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::instance::Instance;
 use crate::config::{Configuration, Problems, file};
@@ -9,8 +13,11 @@ use crate::config::{Configuration, Problems, file};
 /// Warns of what is hardly meant.
 pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<Instance>>], problems: &mut Problems) {
     let asking = asking(configuration);
-    let cas: BTreeSet<&[PathBuf]> =
-        asking.iter().filter_map(|clients| Some(clients.client_ca.as_ref()?.0.as_slice())).collect();
+    let cas: BTreeMap<BTreeSet<PathBuf>, &[PathBuf]> = asking
+        .iter()
+        .filter_map(|clients| clients.client_ca.as_ref())
+        .map(|files| (files.0.iter().map(|file| real(configuration, file)).collect(), files.0.as_slice()))
+        .collect();
     for (policy, instance) in configuration.policies.iter().zip(instances) {
         let hook = instance.as_ref().and_then(|instance| instance.hooks.authenticate.as_ref());
         let Some(hook) = hook.filter(|hook| hook.needs_certificate()) else { continue };
@@ -20,7 +27,7 @@ pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<I
         } else if hook.believes_listeners() && cas.len() > 1 {
             let text = format!(
                 "this has no `ca` of its own, and listeners believe different ones ({}): each can name the others' clients",
-                cas.iter().map(|files| shown(files)).collect::<Vec<_>>().join("; ")
+                cas.values().map(|files| shown(files)).collect::<Vec<_>>().join("; ")
             );
             policy.warn(problems, text);
         }
@@ -33,6 +40,12 @@ fn asking<'c>(configuration: &'c Configuration<'_>) -> Vec<&'c file::Clients> {
     let clients =
         listeners.flat_map(|tls| std::iter::once(&tls.clients).chain(tls.names.iter().map(|(_, clients)| clients)));
     clients.map(|clients| &clients.file).filter(|clients| clients.client_auth != file::ClientAuth::Off).collect()
+}
+
+/// A file, by whatever name it is called.
+fn real(configuration: &Configuration<'_>, file: &Path) -> PathBuf {
+    let path = configuration.secrets.path(file);
+    path.canonicalize().unwrap_or(path)
 }
 
 fn shown(files: &[PathBuf]) -> String {

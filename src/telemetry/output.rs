@@ -15,7 +15,8 @@
 //! A sink that fails (`EPIPE` of a reader that is gone, `ENOSPC` of a full disk) costs the lines that are written to it,
 //! and nothing else: they are counted, and memory does not grow here either. The queue is empty then and has room all the
 //! same. So whoever lets somebody in only with an audit event asks [`Output::is_failing`] as well. The writer finds out
-//! when it writes: the events of the last [`GATHER`] before that are lost, and their requests have been let in. Every
+//! when it writes: the events of the last [`GATHER`] before that are lost, and their requests have been let in; of a sink
+//! that hangs before it fails, those of [`STUCK_AFTER`] too. Every
 //! [`REPORT_EVERY`] it tries again with a line of its own, because nobody may be let in to write one. Standard error has
 //! a line when it begins and when it is over.
 
@@ -62,6 +63,9 @@ pub const AUDIT_RETRY: Duration = Duration::from_millis(5);
 /// The shortest time between two lines that say how many are missing, and the pause between two attempts at a sink that
 /// fails while there is nothing else to write.
 pub const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the sink may take for one write before it counts as failing.
+pub const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// A buffer that is filled so far wakes the writer before its time.
 const EARLY_WAKE_BYTES: usize = MAX_QUEUED_BYTES / 2;
@@ -122,6 +126,11 @@ struct Queue {
     dropped: Counter,
     /// The sink did not take what was written to it last.
     is_failing: AtomicBool,
+    /// Since when the sink is busy with one write, in milliseconds of `begun`, plus one; zero while it is not.
+    busy_since: AtomicU64,
+    begun: Instant,
+    /// Somebody is telling standard error, which may take long.
+    is_telling: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -161,6 +170,9 @@ impl Output {
             flushed: Condvar::new(),
             dropped: Counter::default(),
             is_failing: AtomicBool::new(false),
+            busy_since: AtomicU64::new(0),
+            begun: Instant::now(),
+            is_telling: Arc::default(),
         });
         let theirs = queue.clone();
         thread::Builder::new().name("log-writer".into()).spawn(move || writer::run(&theirs, sink))?;
@@ -196,9 +208,11 @@ impl Output {
         self.owner.0.dropped.sum()
     }
 
-    /// Whether what is queued now is likely to be lost, because the sink did not take the lines before.
+    /// Whether what is queued now is likely to be lost: the sink did not take the lines before, or has not taken them for
+    /// [`STUCK_AFTER`]. Who knows whether it ever will.
     pub fn is_failing(&self) -> bool {
-        self.owner.0.is_failing.load(Acquire)
+        let queue = &self.owner.0;
+        queue.is_failing.load(Acquire) || queue.is_stuck()
     }
 
     /// Waits until everything that was queued before has been handed to the sink, at most for `timeout`; says whether
@@ -271,6 +285,17 @@ impl Queue {
     fn is_urgent(&self) -> bool {
         let flushes = self.flushes.lock();
         flushes.done < flushes.asked || self.closed.load(Acquire)
+    }
+
+    fn is_stuck(&self) -> bool {
+        let since = self.busy_since.load(Relaxed);
+        since > 0 && u128::from(since) + STUCK_AFTER.as_millis() < self.begun.elapsed().as_millis()
+    }
+
+    /// The sink is given something, or is done with it.
+    fn set_busy(&self, is_busy: bool) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        self.busy_since.store(if is_busy { now } else { 0 }, Relaxed);
     }
 
     fn is_empty(&self) -> bool {

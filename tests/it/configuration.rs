@@ -77,6 +77,7 @@ cases! {
     pitfall_02_a_bad_default_refuses_every_route,
     pitfall_03_the_same_policy_twice,
     pitfall_17_open_catch_alls_beside_protected_routes,
+    pitfall_17_the_same_server_by_another_name,
     pitfall_28_keys_are_kept_as_hashes,
     policies_of_another_kind,
     restrictions_that_name_nobody,

@@ -97,6 +97,20 @@ async fn begin(gateway: &Gateway, address: &str, length: usize, sent: usize) -> 
 }
 
 #[tokio::test]
+async fn a_body_for_which_there_is_never_room_is_too_large_however_it_is_framed() {
+    let (gateway, upstream) = start("max_held_body_bytes = 600000", "false").await;
+    let body = vec![b'a'; 300_001];
+    for client in [Client::http1(gateway.address(0)), Client::http2(gateway.address(0))] {
+        assert_eq!(from(&client, ALICE, "/stamped/1", &body).body(body.clone()).send().await.status, 413);
+        let (asking, feed) = from(&client, ALICE, "/stamped/2", &body).streamed();
+        body.chunks(10_007).for_each(|piece| _ = feed.send(piece.to_vec()));
+        drop(feed);
+        assert_eq!(asking.send().await.status, 413);
+    }
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[tokio::test]
 async fn one_address_leaves_room_for_the_bodies_of_others() {
     let (gateway, upstream) = start("max_held_body_bytes = 400000", "false").await;
     let held = || async { gateway.metric("portcullis_held_body_bytes").await };

@@ -22,6 +22,7 @@ access = @ACCESS@
 
 [audit]
 on_full = "@ON_FULL@"
+sample_successes = @SAMPLE@
 
 [policies.keys]
 use = "key-auth"
@@ -47,10 +48,10 @@ struct Scene {
 
 impl Scene {
     /// A gateway that writes its log to this file. Where it listens stands in no line that can be read.
-    async fn start(log: File, on_full: &str, access: bool) -> Self {
+    async fn start(log: File, on_full: &str, access: bool, sample: u32) -> Self {
         let address = free_address();
         let builder = Gateway::builder(GATEWAY).set("LISTEN", &address).set("GOOD", &key("good").1);
-        let gateway = builder.set("ON_FULL", on_full).set("ACCESS", &access).log_to(log).spawn();
+        let gateway = builder.set("ON_FULL", on_full).set("ACCESS", &access).set("SAMPLE", &sample).log_to(log).spawn();
         eventually("the gateway listens", async || tokio::net::TcpStream::connect(address).await.is_ok()).await;
         Self { gateway, client: Client::http1(address) }
     }
@@ -80,8 +81,8 @@ const ENDS: &str = "warning: the log is written again; ";
 #[tokio::test]
 async fn on_a_full_disk_nobody_is_let_in_where_the_file_says_so() {
     let full = || OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    for access in [true, false] {
-        let scene = Scene::start(full(), "refuse", access).await;
+    for (access, sample) in [(true, 1), (false, 1), (true, 3), (true, 0)] {
+        let scene = Scene::start(full(), "refuse", access, sample).await;
         scene.says(&format!("{BEGINS}No space left on device")).await;
         for _ in 0..20 {
             assert_eq!(scene.status("/closed").await, 503);
@@ -91,7 +92,7 @@ async fn on_a_full_disk_nobody_is_let_in_where_the_file_says_so() {
         assert_eq!(denied.status, 401, "who is not let in anyway is told so");
         assert_eq!((scene.count(BEGINS), scene.count(ENDS)), (1, 0), "{}", scene.gateway.output());
     }
-    let scene = Scene::start(full(), "drop", true).await;
+    let scene = Scene::start(full(), "drop", true, 1).await;
     scene.says(BEGINS).await;
     assert_eq!(scene.status("/closed").await, 200);
 }
@@ -103,7 +104,7 @@ async fn once_the_log_is_read_again_everybody_is_let_in_again() {
         let path = dir.path().join("log");
         let lines = reader(&path);
         let log = OpenOptions::new().write(true).open(&path).expect("somebody reads it");
-        let scene = Scene::start(log, "refuse", access).await;
+        let scene = Scene::start(log, "refuse", access, 1).await;
         assert_eq!(scene.status("/closed").await, 200);
         drop(lines);
         eventually("a reader that is gone is noticed", async || scene.status("/closed").await == 503).await;

@@ -217,6 +217,10 @@ fn all_of_tells_the_least_of_what_stands_against_it() {
     let (wrong, known) = (Denial::unauthorized(Reason::KeyUnknown), Denial::forbidden(Reason::RouteNotAllowed));
     assert_eq!((both(&wrong, &known), both(&known, &wrong), both(&known, &known)), (401, 401, 403));
     assert_eq!(both(&known, &Denial::too_many_attempts(Duration::from_secs(1))), 429);
+    for half in [&wrong, &known, &Denial::too_many_attempts(Duration::from_secs(1))] {
+        assert_eq!(status(&[&[Says::Status(half.clone()), Says::Absent]], None).0, 401, "{half:?} and nothing");
+        assert_eq!(status(&[&[Says::Absent, Says::Status(half.clone())]], None).0, 401, "nothing and {half:?}");
+    }
 }
 
 #[test]
@@ -337,7 +341,10 @@ fn there_is_one_challenge_for_each_way_in() {
     assert_eq!(sent.challenges, ["Test realm=\"realm\", sent=\"false\"", "Test realm=\"realm\", sent=\"true\""]);
     assert!(outcome(&[&[Says::Forbidden(Reason::RouteNotAllowed)]], None).challenges.is_empty());
     let half = outcome(&[&[Says::Granted(key("k", "acme", "")), Says::Absent]], None);
-    assert_eq!(half.challenges, ["Test realm=\"realm\", sent=\"false\""], "neither was wrong");
-    let both = outcome(&[&[Says::Absent, Says::Denied(Reason::KeyUnknown)]], None);
-    assert_eq!(both.challenges, ["Test realm=\"realm\", sent=\"false\"", "Test realm=\"realm\", sent=\"true\""]);
+    let untold = ["Test realm=\"realm\", sent=\"false\""];
+    assert_eq!(half.challenges, untold, "neither was wrong");
+    for other in [Says::Absent, Says::Granted(key("k", "acme", "")), Says::Denied(Reason::KeyExpired)] {
+        let half = outcome(&[&[other, Says::Denied(Reason::KeyUnknown)]], None);
+        assert_eq!(half.challenges, untold, "a part of an all-of cannot be tried out alone");
+    }
 }

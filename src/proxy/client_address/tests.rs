@@ -89,3 +89,23 @@ fn pitfall_15_the_scheme_is_the_last_word_of_the_header_that_counts() {
     assert_eq!(forwarded("proto=http, for=192.0.2.1;Proto=\"https\""), Some(true));
     assert_eq!(forwarded("for=192.0.2.1"), None);
 }
+
+#[test]
+fn pitfall_15_what_a_proxy_quotes_of_its_client_is_not_taken_for_its_own_word() {
+    let rule = rule(Some(Trust::Hops(1)), "forwarded");
+    let of = |line| client(&rule, "10.0.0.1", "forwarded", &[line]);
+    assert_eq!(of("for=9.9.9.9;host=\"a,for=6.6.6.6\";proto=http"), "9.9.9.9");
+    assert_eq!(of("for=9.9.9.9;host=\"a;for=6.6.6.6;b\""), "9.9.9.9");
+    assert_eq!(of("for=9.9.9.9;host=\"\\\",for=6.6.6.6\""), "9.9.9.9", "an escaped quote ends nothing");
+    for unclear in ["for=9.9.9.9;host=\"a,for=6.6.6.6", "for=9.9.9.9;for=6.6.6.6", "for=\"6.6.6.6"] {
+        assert_eq!(of(unclear), "10.0.0.1", "{unclear}");
+    }
+    let https = |line| {
+        let mut headers = HeaderMap::new();
+        headers.append("forwarded", HeaderValue::from_static(line));
+        rule.says_https(&headers)
+    };
+    assert_eq!(https("for=1.1.1.1;host=\"a,proto=https\";proto=http"), Some(false));
+    assert_eq!(https("for=1.1.1.1;host=\"a;proto=https;b\""), None);
+    assert_eq!(https("for=1.1.1.1;host=\"a,proto=https"), None);
+}

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     io::{ErrorKind, Read, pipe},
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::{
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc::TryRecvError,
+    },
 };
 
 use super::*;
@@ -267,6 +270,27 @@ fn a_sink_that_failed_is_found_to_take_lines_again_though_nobody_has_any() {
     let report: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
     assert_eq!((lines.len(), report["count"].as_u64()), (1, Some(3)), "what no attempt could tell is told");
     until(|| output.owner.0.idle.load(SeqCst));
+}
+
+#[test]
+fn a_sink_that_hangs_is_failing_until_it_moves() {
+    for hangs in [true, false] {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let output = Output::start(Scripted(move |bytes: &[u8]| match (hangs, held.try_recv()) {
+            (true, Err(TryRecvError::Empty)) => {
+                held.recv().map(|()| bytes.len()).map_err(|_| ErrorKind::BrokenPipe.into())
+            }
+            (false, Err(TryRecvError::Empty)) => Err(ErrorKind::WouldBlock.into()),
+            _ => Ok(bytes.len()),
+        }))
+        .unwrap();
+        say(&output, "waits").unwrap();
+        assert!(!output.is_failing(), "it may only be slow");
+        until(|| output.is_failing());
+        release.send(()).ok();
+        until(|| !output.is_failing());
+        drop(release);
+    }
 }
 
 #[test]

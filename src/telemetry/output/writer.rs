@@ -4,7 +4,7 @@ use std::{
     io::{self, ErrorKind, Write},
     sync::{
         Arc,
-        atomic::Ordering::{AcqRel, Acquire, SeqCst},
+        atomic::Ordering::{AcqRel, Acquire, Release, SeqCst},
     },
     thread,
     time::{Duration, Instant},
@@ -115,20 +115,33 @@ impl<W: Write> Writer<'_, W> {
     }
 
     /// Remembers whether the sink took everything this time, and says so on standard error when that is different now.
-    /// Who asks for [`super::Output::is_failing`] must not wait for whoever reads standard error: that is said last.
     fn ended(&self, failure: Option<io::Error>) {
         let was_failing = self.queue.is_failing.swap(failure.is_some(), AcqRel);
         let missing = self.queue.dropped.sum();
-        // Standard error may be gone as well, and then there is nobody left to tell.
-        let _ = match failure {
-            Some(why) if !was_failing => {
-                writeln!(io::stderr(), "error: the log cannot be written, lines are lost: {why}")
-            }
+        match failure {
+            Some(why) if !was_failing => self.tell(format!("error: the log cannot be written, lines are lost: {why}")),
             None if was_failing => {
-                writeln!(io::stderr(), "warning: the log is written again; {missing} lines were lost since the start")
+                self.tell(format!("warning: the log is written again; {missing} lines were lost since the start"));
             }
-            _ => Ok(()),
-        };
+            _ => {}
+        }
+    }
+
+    /// Puts a line on standard error, from a thread that may wait for whoever reads it: this one may not. While one waits
+    /// there is no other.
+    fn tell(&self, line: String) {
+        let is_telling = self.queue.is_telling.clone();
+        if is_telling.swap(true, AcqRel) {
+            return;
+        }
+        // Without a thread, or with nobody at the other end, there is nobody left to tell.
+        let told = thread::Builder::new().name("log-notice".into()).spawn(move || {
+            let _ = writeln!(io::stderr(), "{line}");
+            is_telling.store(false, Release);
+        });
+        if told.is_err() {
+            self.queue.is_telling.store(false, Release);
+        }
     }
 
     /// Exchanges the buffers of all shards against empty ones, and lets go of the shards of threads that have ended.
@@ -188,15 +201,26 @@ struct Failed {
 
 /// Writes all of `bytes`, or as much as the sink takes before it fails. A sink that is gone fails at once each time:
 /// that is at most one call for each [`GATHER`].
-#[expect(clippy::disallowed_methods, reason = "this is the writer's own thread, and its sink asks to be left alone")]
 fn write(sink: &mut impl Write, bytes: &[u8], torn: &mut bool, queue: &Queue) -> Result<(), Failed> {
+    queue.set_busy(true);
+    let written = write_all(sink, bytes, torn, queue);
+    queue.set_busy(false);
+    written
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the writer's own thread, and its sink asks to be left alone")]
+fn write_all(sink: &mut impl Write, bytes: &[u8], torn: &mut bool, queue: &Queue) -> Result<(), Failed> {
     let mut rest = bytes;
     while !rest.is_empty() {
         // After half a line the next one begins on a line of its own.
         let next = if *torn { &b"\n"[..] } else { rest };
         match sink.write(next) {
             Ok(1) if *torn => *torn = false,
-            Ok(count) if count > 0 => rest = &rest[count..],
+            Ok(count) if count > 0 => {
+                rest = &rest[count..];
+                // It moves: its time begins anew.
+                queue.set_busy(true);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Standard output that shares its descriptor with a program which made it non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock && !queue.closed.load(Acquire) => thread::sleep(RETRY),
