@@ -156,9 +156,13 @@ impl Started {
         }
 
         files.extend(control.as_ref().map(|control| control.path().to_owned()));
-        let (services_too, runtime_too) = (services.clone(), runtime.get_handle().clone());
-        let reloader =
-            Reloader { path: path.to_owned(), registry, services: services_too, current, runtime: runtime_too };
+        let reloader = Reloader {
+            path: path.to_owned(),
+            registry,
+            services: services.clone(),
+            current,
+            runtime: runtime.get_handle().clone(),
+        };
         let wishes = start_threads(reloader, control)?;
         announce(&services, &fixed, &addresses, generation, routes);
         let drain_timeout = fixed.server.drain_timeout.0;

@@ -83,3 +83,38 @@ impl Sources {
         (before.bytes().filter(|byte| *byte == b'\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    /// As Kubernetes lays out a ConfigMap: one link is swapped, and every file is that of another version.
+    #[test]
+    fn files_that_are_swapped_together_are_read_together() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for version in ["1", "2"] {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("main.toml"), format!("include = [\"more.toml\"]\n# {version}")).unwrap();
+            fs::write(at(version).join("more.toml"), format!("# {version}")).unwrap();
+        }
+        let point_to = |version: &str| {
+            symlink(version, at("next")).unwrap();
+            fs::rename(at("next"), at("data")).unwrap();
+        };
+        point_to("1");
+        for name in ["main.toml", "more.toml"] {
+            symlink(Path::new("data").join(name), at(name)).unwrap();
+        }
+        for round in 0..300 {
+            let read = std::thread::scope(|scope| {
+                scope.spawn(|| point_to(["2", "1"][round % 2]));
+                Sources::read(&at("main.toml")).unwrap()
+            });
+            let versions: Vec<_> = read.0.iter().map(|source| &source.text[source.text.len() - 1..]).collect();
+            assert!(versions.len() == 2 && versions[0] == versions[1], "{versions:?}");
+        }
+    }
+}

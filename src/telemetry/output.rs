@@ -16,9 +16,9 @@
 //! and nothing else: they are counted, and memory does not grow here either. The queue is empty then and has room all the
 //! same. So whoever lets somebody in only with an audit event asks [`Output::is_failing`] as well. The writer finds out
 //! when it writes: the events of the last [`GATHER`] before that are lost, and their requests have been let in; of a sink
-//! that hangs before it fails, those of [`STUCK_AFTER`] too. Every
-//! [`REPORT_EVERY`] it tries again with a line of its own, because nobody may be let in to write one. Standard error has
-//! a line when it begins and when it is over.
+//! that hangs before it fails, those of [`STUCK_AFTER`] too. Every [`REPORT_EVERY`] it tries again with a line of its
+//! own, because nobody may be let in to write one. Standard error has a line when writing begins to fail, and when that
+//! is over; of a sink that only hangs it is not told.
 
 use std::{
     cell::RefCell,

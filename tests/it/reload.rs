@@ -1,6 +1,10 @@
 //! `portcullis reload` and SIGHUP: what is taken, what is refused, and who is told.
 
-use std::{fs, os::unix::fs::symlink, time::Duration};
+use std::{
+    fs,
+    os::unix::{fs::symlink, net::UnixStream},
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -475,4 +479,16 @@ async fn a_route_has_changed_when_a_file_that_its_policy_reads_has() {
     let is_it = |line: &Value| line["event"] == "reload" && line["generation"] == 4;
     let line = scene.gateway.wait_line(is_it, LIMIT).await;
     assert_eq!((&line["added"], &line["changed"]), (&0.into(), &1.into()), "{line}");
+}
+
+#[tokio::test]
+async fn callers_of_the_control_socket_do_not_wait_for_each_other() {
+    let scene = start().await;
+    let socket = scene.gateway.dir().join("control.sock");
+    // It has five seconds to say what it wants.
+    let silent: Vec<_> = (0..3).map(|_| UnixStream::connect(&socket).expect("the gateway listens")).collect();
+    let began = Instant::now();
+    assert_eq!(scene.gateway.reload().await.code, 0);
+    assert!(began.elapsed() < Duration::from_secs(4), "it waited for who says nothing: {:?}", began.elapsed());
+    drop(silent);
 }

@@ -137,3 +137,13 @@ fn reader(path: &Path) -> File {
 fn open(path: &Path) -> File {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).expect("a pipe of our own")
 }
+
+#[tokio::test]
+async fn who_throws_the_audit_trail_away_is_told_where_it_has_to_be_kept() {
+    let nowhere = || OpenOptions::new().write(true).open("/dev/null").expect("Linux has it");
+    const TOLD: &str = "standard output is /dev/null";
+    Scene::start(nowhere(), "refuse", true, 1).await.says(TOLD).await;
+    let scene = Scene::start(nowhere(), "drop", true, 1).await;
+    assert_eq!(scene.status("/closed").await, 200);
+    assert_eq!(scene.count(TOLD), 0);
+}

@@ -84,7 +84,7 @@ impl Revocation {
         let now = UnixTime::now();
         let there = store.get(&key).get().await?.map(|there| written(&there)).transpose()?;
         let (mark, until) = there.unwrap_or((new, now));
-        let keep = keep.max(Duration::from_secs(u64::try_from(until.0 - now.0).unwrap_or(0)));
+        let keep = keep.max(Duration::from_secs(u64::try_from(until.0.saturating_sub(now.0)).unwrap_or(0)));
         let value = format!("{} {}", mark.max(new), now.after(keep).0);
         store.put(&key, Bytes::from(value), keep).get().await
     }
