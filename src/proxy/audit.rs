@@ -223,7 +223,11 @@ pub fn refused_late(state: &RequestState, reason: Reason, detail: Option<&str>) 
 /// room, and nothing to wait for.
 fn written(services: &Services, line: &Audit<'_>, on_full: OnFull) -> bool {
     if on_full == OnFull::Refuse && services.output.is_failing() {
-        services.output.count_dropped();
+        // What was denied is kept if it can be: a log that only hangs may go on. Nothing will have been granted.
+        let is_kept = line.result != AuditResult::Granted && services.output.try_audit(line).is_ok();
+        if !is_kept {
+            services.output.count_dropped();
+        }
         return false;
     }
     let started = std::time::Instant::now();
