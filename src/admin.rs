@@ -95,7 +95,7 @@ impl Admin {
     }
 
     fn status(&self, snapshot: &Snapshot) -> Value {
-        let routes = snapshot.routes.iter().map(|route| route.record.name.as_ref());
+        let routes = snapshot.routes().map(|route| route.record.name.as_ref());
         let credentials = snapshot.credentials.iter().map(|credential| {
             let last = credential.usage.last();
             json!({

@@ -132,7 +132,7 @@ impl Started {
         // workers that keep to themselves, and the slowest requests are faster (see benches/overhead).
         let runtime = pingora_runtime::RuntimeBuilder::new(threads, "worker").work_steal(true).build();
         let ((closing, watch), (drained, until_drained)) = (watch::channel(false), watch::channel(false));
-        let (generation, routes) = (snapshot.generation, snapshot.routes.len());
+        let (generation, routes) = (snapshot.generation, snapshot.gates.len());
         reload::prepare(&snapshot, runtime.get_handle());
         reload::adopt(&snapshot, &services, runtime.get_handle());
         let current = Arc::new(ArcSwap::from_pointee(snapshot));

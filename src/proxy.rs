@@ -72,17 +72,17 @@ impl Proxy {
 
     /// From the head to an answer, or to `None`: forward it.
     async fn decide(&self, session: &mut Session, state: &mut RequestState) -> Result<Option<Answer>> {
-        let route = {
-            // The guard keeps the snapshot without counting; the route that is taken out of it holds all that it needs.
+        let gate = {
+            // The guard keeps the snapshot without counting; the gate that is taken out of it holds all that it needs.
             let snapshot = self.current.load();
             match check::matched(&snapshot, session, state) {
-                Ok(route) => route,
+                Ok(gate) => gate,
                 Err(answer) => return Ok(Some(answer)),
             }
         };
-        state.matched(&route);
+        state.matched(&gate.route);
         let mut held = Held::default();
-        let answer = pipeline::run(&route, session, state, &mut held).await;
+        let answer = pipeline::run(&gate, session, state, &mut held).await;
         state.made_up_bytes = held.made_up_bytes();
         if answer.is_some() {
             return Ok(answer);
@@ -91,8 +91,8 @@ impl Proxy {
         let now = Instant::now();
         self.services.metrics.observe(Phase::Policy, now - state.started);
         state.forwarded = Some(now);
-        let hidden = route.auth.as_ref().map(|auth| &auth.hidden);
-        forward::strip(session.req_header_mut(), &route.settings, hidden)?;
+        let hidden = gate.auth.as_ref().map(|auth| &auth.hidden);
+        forward::strip(session.req_header_mut(), &gate.route.callers, hidden)?;
         if let Some(life) = &state.life
             && let Some(identity) = &state.identity
         {
@@ -120,13 +120,6 @@ fn is_grpc(session: &Session) -> bool {
     let media_type = session.get_header_bytes(header::CONTENT_TYPE);
     let rest = media_type.strip_prefix(b"application/grpc");
     session.req_header().version == Version::HTTP_2 && rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..]))
-}
-
-/// Runs `f` with the request as plugins see it.
-fn with_cx<T>(session: &mut Session, state: &RequestState, route: &Route, f: impl FnOnce(&RequestCx<'_>) -> T) -> T {
-    let mut held = Held::default();
-    let mut exchange = SessionExchange { session, state, route, held: &mut held };
-    f(&RequestCx::new(&mut exchange))
 }
 
 /// Ends a request that is under way with an answer of the gateway's own; [`ProxyHttp::fail_to_proxy`] sends it.
@@ -179,7 +172,8 @@ impl ProxyHttp for Proxy {
             Ending::Respond { status, body, content_type } => respond::fixed(*status, body, content_type)?,
             Ending::Echo => {
                 let mut head = session.req_header().clone();
-                let completed = with_cx(session, state, &route, |cx| forward::complete(&mut head, &route, state, cx));
+                let completed =
+                    self.with_cx(session, state, &route, |cx| forward::complete(&mut head, &route, state, cx));
                 completed.map_err(|error| plugin_failed(state, error))?;
                 respond::echo(&head)?
             }
@@ -219,10 +213,10 @@ impl ProxyHttp for Proxy {
         if let Some(held) = &mut state.held {
             held.frame(head)?;
         }
-        let completed = with_cx(session, state, &route, |cx| {
+        let completed = self.with_cx(session, state, &route, |cx| {
             forward::complete(head, &route, state, cx)?;
             // A body filter may change the length, so it is not said beforehand. Made anew when a request is tried again.
-            let filters = route.pipeline.body.iter().filter_map(|step| step.hook.begin(cx));
+            let filters = route.body.iter().filter_map(|step| step.hook.begin(cx));
             Ok::<_, portcullis_plugin::PluginError>(filters.collect::<Vec<_>>())
         });
         state.bodies = completed.map_err(|error| plugin_failed(state, error))?;
@@ -432,13 +426,27 @@ impl ProxyHttp for Proxy {
 }
 
 impl Proxy {
+    /// Runs `f` with the request as plugins see it. A certificate is judged by the configuration that serves now.
+    fn with_cx<T>(
+        &self,
+        session: &mut Session,
+        state: &RequestState,
+        route: &Route,
+        f: impl FnOnce(&RequestCx<'_>) -> T,
+    ) -> T {
+        let snapshot = self.current.load();
+        let mut held = Held::default();
+        let mut exchange = SessionExchange { session, state, route, settings: &snapshot.settings, held: &mut held };
+        f(&RequestCx::new(&mut exchange))
+    }
+
     fn edit_response(&self, session: &mut Session, state: &mut RequestState, head: &mut ResponseHeader) -> Result<()> {
-        let Some(route) = state.route.clone().filter(|route| !route.pipeline.edit_response.is_empty()) else {
+        let Some(route) = state.route.clone().filter(|route| !route.edit_response.is_empty()) else {
             return Ok(());
         };
-        let edited = with_cx(session, state, &route, |cx| {
+        let edited = self.with_cx(session, state, &route, |cx| {
             let mut edit = ClientEdit(head);
-            route.pipeline.edit_response.iter().rev().try_for_each(|step| step.hook.edit_response(cx, &mut edit))
+            route.edit_response.iter().rev().try_for_each(|step| step.hook.edit_response(cx, &mut edit))
         });
         edited.map_err(|error| plugin_failed(state, error))
     }

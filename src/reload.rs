@@ -177,7 +177,7 @@ impl Reloader {
             message: if is_of_file { "the configuration was taken" } else { "files that changed were taken" },
             fields: &[
                 ("generation", Value::Number(snapshot.generation)),
-                ("routes", Value::Number(snapshot.routes.len() as u64)),
+                ("routes", Value::Number(snapshot.gates.len() as u64)),
                 ("added", added),
                 ("changed", changed),
                 ("removed", removed),
@@ -188,7 +188,7 @@ impl Reloader {
         });
         Reloaded {
             generation: snapshot.generation,
-            routes: snapshot.routes.len(),
+            routes: snapshot.gates.len(),
             changes: Some(changes),
             errors: Vec::new(),
             warnings: snapshot.warnings.0.clone(),
@@ -211,7 +211,7 @@ impl Reloader {
         });
         Reloaded {
             generation: before.generation,
-            routes: before.routes.len(),
+            routes: before.gates.len(),
             changes: None,
             errors: report.0,
             warnings: Vec::new(),

@@ -1,5 +1,5 @@
-//! A configuration, compiled: routes, router and pipelines. A snapshot never changes; exactly one is current, and a
-//! request keeps the [`Route`] it was matched to (which holds all that it needs) to its end.
+//! A configuration, compiled: routes, router and pipelines. A snapshot never changes; exactly one is current. A request
+//! keeps what it still needs of the route it was matched to, and no more: see [`route`].
 
 mod asked;
 mod changes;
@@ -18,7 +18,7 @@ use portcullis_plugin::Credential;
 pub use changes::{Beside, Changes};
 pub use compile::compile;
 pub use listener::Listener;
-pub use route::Route;
+pub use route::{Gate, Route};
 
 use self::{instance::Instance, route::Settings, router::Router};
 use crate::{
@@ -30,8 +30,8 @@ use crate::{
 pub struct Snapshot {
     /// Counts publications, from 1.
     pub generation: u64,
-    /// The routes; the router's answers are indexes into them.
-    pub routes: Vec<Arc<Route>>,
+    /// The routes with what has to be passed before them; the router's answers are indexes into them.
+    pub gates: Vec<Arc<Gate>>,
     /// From a request to a route.
     pub router: Router,
     /// What holds on every route.
@@ -54,6 +54,13 @@ pub struct Snapshot {
     pub beside: Beside,
     /// The built policies, to keep those that do not change.
     pub instances: HashMap<String, Arc<Instance>>,
+}
+
+impl Snapshot {
+    /// The routes, in the order of the configuration.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.gates.iter().map(|gate| &gate.route)
+    }
 }
 
 /// The part of a configuration that a running process cannot change: a reload that changes it is refused by name.

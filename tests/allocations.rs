@@ -148,30 +148,30 @@ fn request(snapshot: &Snapshot, services: &Arc<Services>) -> [(&'static str, usi
     let mut state = RequestState::new(services.clone());
     state.id = RequestId::random();
 
-    let (matched, route) = allocations(|| {
+    let (matched, gate) = allocations(|| {
         let path = canonical(head.uri.path().as_bytes()).expect("a path");
         let host = host_key(head.headers["host"].as_bytes()).expect("a host");
         match snapshot.router.find(&host, &path.path, &head.method, &head.headers) {
-            Find::Route(index) => snapshot.routes[index].clone(),
+            Find::Route(index) => snapshot.gates[index].clone(),
             other => panic!("{other:?}"),
         }
     });
-    let auth = route.auth.as_ref().expect("a protected route");
+    let auth = gate.auth.as_ref().expect("a protected route");
     let (authenticated, decision) = allocations(|| {
-        let mut trail = Trail::of(&state, &route.settings.audit, "orders");
-        at_once(authenticate(auth, &mut seen.cx(), &route.realm, &mut trail))
+        let mut trail = Trail::of(&state, &gate.settings.audit, "orders");
+        at_once(authenticate(auth, &mut seen.cx(), &gate.realm, &mut trail))
     });
     let Decision::Granted(identity, _) = decision else { panic!("the key is good") };
     let (admitted, verdict) = allocations(|| {
-        let hook = &route.pipeline.admit[0].hook;
+        let hook = &gate.admit[0].hook;
         at_once(hook.admit(&mut seen.cx(), &identity).get())
     });
     assert_eq!(verdict.expect("a verdict"), Verdict::Allow);
-    let (fits, _) = allocations(|| route.settings.identity.fits(&identity));
+    let (fits, _) = allocations(|| gate.settings.callers.identity.fits(&identity));
     state.identity = Some(identity);
-    let (stripped, _) = allocations(|| forward::strip(&mut head, &route.settings, Some(&auth.hidden)));
+    let (stripped, _) = allocations(|| forward::strip(&mut head, &gate.route.callers, Some(&auth.hidden)));
     assert!(!head.headers.contains_key("x-api-key"));
-    let (completed, _) = allocations(|| forward::complete(&mut head, &route, &state, &seen.cx()));
+    let (completed, _) = allocations(|| forward::complete(&mut head, &gate.route, &state, &seen.cx()));
     assert_eq!(head.headers["x-consumer"], "acme");
     [
         ("match", matched),

@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
     let services = Services::new(Arc::new(metrics), Output::start(std::io::sink())?);
     let snapshot = reload::load(path, registry, &services, None, arguments.no_secrets)?;
     snapshot.warnings.0.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    let counts = (snapshot.routes.len(), snapshot.instances.len(), snapshot.credentials.len());
+    let counts = (snapshot.gates.len(), snapshot.instances.len(), snapshot.credentials.len());
     let mut out = std::io::stdout();
     writeln!(out, "{}: {} routes, {} policies, {} credentials", path.display(), counts.0, counts.1, counts.2)?;
     Ok(())

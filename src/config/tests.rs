@@ -17,7 +17,7 @@ fn check(text: &str, registry: &Registry, services: &Services) -> Result<usize, 
     let mut problems = Problems::default();
     let configuration = load(&sources, registry, Secrets::new(Path::new(""), true), &mut problems);
     match configuration.and_then(|configuration| compile(configuration, services, None, &mut problems)) {
-        Some(snapshot) if problems.is_empty() => Ok(snapshot.routes.len()),
+        Some(snapshot) if problems.is_empty() => Ok(snapshot.gates.len()),
         _ => Err(problems.locate(&sources)),
     }
 }

@@ -18,14 +18,14 @@ use crate::{
     canonical::{PathFault, canonical},
     front::{Entered, is_authority},
     snapshot::{
-        Route, Snapshot,
+        Gate, Snapshot,
         router::{Find, host_key},
     },
     tls::Misdirected,
 };
 
 /// Finds the route, with the head made unambiguous on the way.
-pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestState) -> Result<Arc<Route>, Answer> {
+pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestState) -> Result<Arc<Gate>, Answer> {
     identify(snapshot, session, state);
     let target = unambiguous(session.req_header_mut());
     // A head that is refused is logged as well.
@@ -37,8 +37,8 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
     let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
     let host = if host.is_empty() { Some("".into()) } else { host_key(host) };
     let host = host.ok_or_else(|| Fault::bad("Host").noted(state))?;
-    let route = match snapshot.router.find(&host, head.uri.path(), &head.method, &head.headers) {
-        Find::Route(index) => &snapshot.routes[index],
+    let gate = match snapshot.router.find(&host, head.uri.path(), &head.method, &head.headers) {
+        Find::Route(index) => &snapshot.gates[index],
         Find::NotFound => {
             let elsewhere = redirected(snapshot, session, state, None, &host);
             return Err(elsewhere.unwrap_or(Problem::RouteNotFound.into()));
@@ -47,23 +47,23 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
             return Err(Answer { allow: Some(allow.clone()), ..Problem::MethodNotAllowed.into() });
         }
     };
-    if has_encoded_slash && !route.allows_encoded_slash {
+    if has_encoded_slash && !gate.allows_encoded_slash {
         return Err(Fault::path("the path has a `%2F`, and the route does not take it").noted(state));
     }
-    if let Err(answer) = belongs(snapshot, session, state, route, &host) {
+    if let Err(answer) = belongs(snapshot, session, state, gate, &host) {
         // It is the route's, though it does not get there.
-        state.matched(route);
+        state.matched(&gate.route);
         // It will not become another connection.
         session.set_keepalive(None);
         return Err(answer);
     }
-    if let Some(elsewhere) = redirected(snapshot, session, state, Some(route), &host) {
+    if let Some(elsewhere) = redirected(snapshot, session, state, Some(gate), &host) {
         return Err(elsewhere);
     }
-    if state.is_https && route.hsts.is_some() {
-        state.hsts.clone_from(&route.hsts);
+    if state.is_https && gate.hsts.is_some() {
+        state.hsts.clone_from(&gate.hsts);
     }
-    Ok(route.clone())
+    Ok(gate.clone())
 }
 
 /// Whether the request came on the right connection: who a client is was found out when it was made, and was asked by the
@@ -72,14 +72,14 @@ fn belongs(
     snapshot: &Snapshot,
     session: &Session,
     state: &mut RequestState,
-    route: &Route,
+    gate: &Gate,
     host: &str,
 ) -> Result<(), Answer> {
     let Some(Entered { listener, secured }) = Entered::of(session.digest()) else { return Ok(()) };
     let tls = snapshot.settings.tls(*listener);
     let fits = match secured {
         Some(secured) => {
-            let needs_certificate = route.auth.as_ref().is_some_and(|auth| auth.needs_certificate);
+            let needs_certificate = gate.auth.as_ref().is_some_and(|auth| auth.needs_certificate);
             secured.fits(tls, host, needs_certificate, state.now)
         }
         None if tls.is_some() => Err(Misdirected::by_age("the listener speaks TLS since this connection was made")),
@@ -97,14 +97,14 @@ fn redirected(
     snapshot: &Snapshot,
     session: &Session,
     state: &RequestState,
-    route: Option<&Route>,
+    gate: Option<&Gate>,
     host: &str,
 ) -> Option<Answer> {
     if state.is_https {
         return None;
     }
     let of_listener = || snapshot.settings.listeners.get(Entered::of(session.digest())?.listener)?.https_redirect;
-    let port = route.and_then(|route| route.https_redirect).map_or_else(of_listener, |redirect| redirect.0)?;
+    let port = gate.and_then(|gate| gate.https_redirect).map_or_else(of_listener, |redirect| redirect.0)?;
     let target = session.req_header().uri.path_and_query().map_or("/", PathAndQuery::as_str);
     // Without a host there is nowhere to send it to: HTTP/1.0 may leave it out.
     let location = match (host, port) {
@@ -167,19 +167,19 @@ fn unambiguous(head: &mut RequestHeader) -> Result<Target, Fault> {
 fn identify(snapshot: &Snapshot, session: &Session, state: &mut RequestState) {
     let settings = &snapshot.settings;
     let headers = &session.req_header().headers;
-    let is_believed = settings.client_address.trusts(state.client);
+    let is_believed = settings.callers.client_address.trusts(state.client);
     if is_believed {
-        (state.client, state.hops) = settings.client_address.of(state.peer, headers);
+        (state.client, state.hops) = settings.callers.client_address.of(state.peer, headers);
     }
     let entered = Entered::of(session.digest());
     let is_secured = entered.is_some_and(|entered| entered.secured.is_some());
-    let told = is_believed.then(|| settings.client_address.says_https(headers)).flatten();
+    let told = is_believed.then(|| settings.callers.client_address.says_https(headers)).flatten();
     state.is_https = told.unwrap_or(is_secured);
     if is_secured {
         let listener = entered.and_then(|entered| settings.listeners.get(entered.listener));
         state.hsts = listener.and_then(|listener| listener.hsts.clone());
     }
-    let name = settings.identity.request_id().filter(|_| is_believed);
+    let name = settings.callers.identity.request_id().filter(|_| is_believed);
     let given = name.and_then(|name| RequestId::accepted(headers.get(name)?.as_bytes()));
     state.id = given.unwrap_or_else(RequestId::random);
 }

@@ -11,7 +11,10 @@ use pingora_proxy::Session;
 use portcullis_plugin::{BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, Reason, UnixTime};
 
 use super::{held_body::Held, state::RequestState};
-use crate::{front::Entered, snapshot::Route};
+use crate::{
+    front::Entered,
+    snapshot::{Route, route::Settings},
+};
 
 /// Borrows the session and the state; nothing is copied.
 pub struct SessionExchange<'s> {
@@ -21,6 +24,8 @@ pub struct SessionExchange<'s> {
     pub state: &'s RequestState,
     /// The matched route.
     pub route: &'s Route,
+    /// By these the connection's certificate is judged.
+    pub settings: &'s Settings,
     /// What of the body hooks have read.
     pub held: &'s mut Held,
 }
@@ -42,7 +47,7 @@ impl Exchange for SessionExchange<'_> {
         let Some(Entered { listener, secured: Some(secured) }) = Entered::of(self.session.digest()) else {
             return Ok(None);
         };
-        secured.certificate(self.route.settings.tls(*listener), self.state.now)
+        secured.certificate(self.settings.tls(*listener), self.state.now)
     }
 
     fn route(&self) -> &str {

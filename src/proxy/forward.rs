@@ -16,7 +16,7 @@ use super::{client_address::ClientAddress, edit::UpstreamEdit, state::RequestSta
 use crate::{
     snapshot::{
         Route,
-        route::{Ending, Settings},
+        route::{Callers, Ending},
     },
     telemetry::events::append_address,
 };
@@ -30,9 +30,9 @@ const MANAGED_HEADERS: usize = 16;
 
 /// Takes out of the client's request what must not be forwarded: headers that only the gateway may set, and the places
 /// in which credentials stand. Done once, before Pingora copies the head.
-pub fn strip(head: &mut RequestHeader, settings: &Settings, hidden: Option<&Places>) -> Result<()> {
+pub fn strip(head: &mut RequestHeader, callers: &Callers, hidden: Option<&Places>) -> Result<()> {
     // Names are gathered first because a header map cannot be walked and changed at once; mostly there are none.
-    let foreign: Vec<HeaderName> = settings.identity.foreign(&head.headers).cloned().collect();
+    let foreign: Vec<HeaderName> = callers.identity.foreign(&head.headers).cloned().collect();
     for name in &foreign {
         remove_all(head, name);
     }
@@ -102,15 +102,15 @@ pub fn complete(
     {
         open(head, |parts| drop(parts.headers.insert(header::HOST, host.clone())));
     }
-    if !route.pipeline.edit_request.is_empty() {
-        let mut edit = UpstreamEdit::new(head, &route.settings.identity);
-        for step in &route.pipeline.edit_request {
+    if !route.edit_request.is_empty() {
+        let mut edit = UpstreamEdit::new(head, &route.callers.identity);
+        for step in &route.edit_request {
             step.hook
                 .edit_request(cx, &mut edit)
                 .map_err(|error| PluginError::new(format!("{}: {error}", step.policy)))?;
         }
     }
-    open(head, |parts| announce(&mut parts.headers, &route.settings, state, cx));
+    open(head, |parts| announce(&mut parts.headers, &route.callers, state, cx));
     Ok(())
 }
 
@@ -130,20 +130,20 @@ pub fn open<T>(head: &mut RequestHeader, edit: impl FnOnce(&mut Parts) -> T) -> 
 }
 
 /// Says what only the gateway says.
-fn announce(headers: &mut HeaderMap, settings: &Settings, state: &RequestState, cx: &RequestCx<'_>) {
+fn announce(headers: &mut HeaderMap, callers: &Callers, state: &RequestState, cx: &RequestCx<'_>) {
     // Grown once. A header map holds 32,768 entries; the front lets a hundred through.
     headers.reserve(MANAGED_HEADERS);
     if let Some(identity) = &state.identity {
-        for (name, value) in settings.identity.of(identity) {
+        for (name, value) in callers.identity.of(identity) {
             headers.insert(name, value.clone());
         }
     }
-    if let Some(name) = settings.identity.request_id()
+    if let Some(name) = callers.identity.request_id()
         && let Ok(id) = HeaderValue::from_str(state.id.as_str())
     {
         headers.insert(name, id);
     }
-    forwarded(headers, &settings.client_address, state, cx);
+    forwarded(headers, &callers.client_address, state, cx);
     // HTTP/1.0 may leave the Host out. What goes to the upstream is HTTP/1.1, which may not (RFC 9112 section 3.2).
     if !headers.contains_key(header::HOST)
         && let Some((_, target)) = &state.upstream

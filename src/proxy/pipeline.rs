@@ -16,15 +16,11 @@ use super::{
     refusal::{Answer, Problem, challenge},
     state::RequestState,
 };
-use crate::snapshot::Route;
+use crate::snapshot::{Gate, Route};
 
 /// Runs them; `None`: the request is let through.
-pub async fn run(
-    route: &Arc<Route>,
-    session: &mut Session,
-    state: &mut RequestState,
-    held: &mut Held,
-) -> Option<Answer> {
+pub async fn run(gate: &Gate, session: &mut Session, state: &mut RequestState, held: &mut Held) -> Option<Answer> {
+    let (route, settings) = (&*gate.route, &*gate.settings);
     if let Some(refused) = declared_too_large(route, session) {
         state.reason = Some(Reason::BodyTooLarge);
         refused_late(state, Reason::BodyTooLarge, None);
@@ -33,14 +29,14 @@ pub async fn run(
     let name = &*route.record.name;
     let mut outcome = Outcome::default();
     {
-        let mut trail = Trail::of(state, &route.settings.audit, name);
-        let mut exchange = SessionExchange { session, state, route, held };
+        let mut trail = Trail::of(state, &settings.audit, name);
+        let mut exchange = SessionExchange { session, state, route, settings, held };
         let mut cx = RequestCx::new(&mut exchange);
-        guards(route, &mut cx, &mut trail, &mut outcome).await;
+        guards(gate, &mut cx, &mut trail, &mut outcome).await;
         if outcome.answer.is_none()
-            && let Some(auth) = &route.auth
+            && let Some(auth) = &gate.auth
         {
-            match authenticate(auth, &mut cx, &route.realm, &mut trail).await {
+            match authenticate(auth, &mut cx, &gate.realm, &mut trail).await {
                 Decision::Granted(identity, by) => (outcome.identity, outcome.by) = (Some(identity), by),
                 Decision::Refused(answer, reason) => outcome.refuse(answer, reason),
             }
@@ -51,16 +47,16 @@ pub async fn run(
     if outcome.answer.is_none()
         && let Some(identity) = state.identity.clone()
     {
-        let mut trail = Trail::of(state, &route.settings.audit, name);
-        let mut exchange = SessionExchange { session, state, route, held };
+        let mut trail = Trail::of(state, &settings.audit, name);
+        let mut exchange = SessionExchange { session, state, route, settings, held };
         let mut cx = RequestCx::new(&mut exchange);
-        admits(route, &mut cx, &identity, &mut trail, &mut outcome).await;
-        if outcome.answer.is_none() && !route.settings.identity.fits(&identity) {
+        admits(gate, &mut cx, &identity, &mut trail, &mut outcome).await;
+        if outcome.answer.is_none() && !settings.callers.identity.fits(&identity) {
             trail.forbidden(None, Reason::IdentityTooLarge, None, Some(&identity));
             outcome.refuse(Problem::Forbidden.into(), Reason::IdentityTooLarge);
         }
         outcome.end(trail);
-    } else if outcome.answer.is_none() && !route.pipeline.admit.is_empty() {
+    } else if outcome.answer.is_none() && !gate.admit.is_empty() {
         // A route with restrictions and without authentication is refused when it is compiled: this is for the day when
         // that is forgotten.
         outcome.refuse(Problem::Internal.into(), Reason::PluginFailed);
@@ -68,7 +64,7 @@ pub async fn run(
     if outcome.answer.is_none()
         && let Some(waiting) = state.holds.take()
         // Boxed: what happens to few requests must not make the future of all of them larger.
-        && Box::pin(settle(waiting, route, session, state, held, &mut outcome)).await == Settled::Disproved
+        && Box::pin(settle(waiting, gate, session, state, held, &mut outcome)).await == Settled::Disproved
     {
         state.identity = None;
     }
@@ -102,7 +98,7 @@ impl Outcome {
         &mut self,
         verdict: Result<Verdict, PluginError>,
         policy: &str,
-        route: &Route,
+        gate: &Gate,
         cx: &RequestCx<'_>,
         trail: &mut Trail<'_>,
     ) -> bool {
@@ -112,7 +108,7 @@ impl Outcome {
                 let identity = cx.identity().map(Arc::as_ref);
                 trail.forbidden(Some(policy), refusal.reason, refusal.detail.as_deref(), identity);
                 let challenges =
-                    refusal.challenge.and_then(|wanted| self.challenge(route, &wanted)).into_iter().collect();
+                    refusal.challenge.and_then(|wanted| self.challenge(gate, &wanted)).into_iter().collect();
                 let retry_after = refusal.retry_after;
                 let answer = Answer { retry_after, challenges, ..Problem::from(refusal.status).into() };
                 self.refuse(answer, refusal.reason);
@@ -127,13 +123,13 @@ impl Outcome {
     }
 
     /// A challenge to prove more, where the identity was proven in that way: who sent a key is not told about tokens.
-    fn challenge(&self, route: &Route, wanted: &Challenge) -> Option<HeaderValue> {
-        let granted = &route.auth.as_ref()?.alternatives[self.by?];
+    fn challenge(&self, gate: &Gate, wanted: &Challenge) -> Option<HeaderValue> {
+        let granted = &gate.auth.as_ref()?.alternatives[self.by?];
         let is_its_way = granted.iter().any(|authenticator| {
             let own = authenticator.hook.challenge(Attempt::Absent);
             own.is_some_and(|own| own.scheme.eq_ignore_ascii_case(&wanted.scheme))
         });
-        is_its_way.then(|| challenge(wanted, &route.realm)).flatten()
+        is_its_way.then(|| challenge(wanted, &gate.realm)).flatten()
     }
 
     /// A request whose trail could not be written is refused, where the configuration says so.
@@ -148,25 +144,25 @@ impl Outcome {
     }
 }
 
-async fn guards(route: &Route, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>, outcome: &mut Outcome) {
-    for step in &route.pipeline.guard {
+async fn guards(gate: &Gate, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>, outcome: &mut Outcome) {
+    for step in &gate.guard {
         let verdict = HookAnswer::get(step.hook.guard(cx)).await;
-        if !outcome.take(verdict, &step.policy, route, cx, trail) {
+        if !outcome.take(verdict, &step.policy, gate, cx, trail) {
             return;
         }
     }
 }
 
 async fn admits(
-    route: &Route,
+    gate: &Gate,
     cx: &mut RequestCx<'_>,
     identity: &Arc<Identity>,
     trail: &mut Trail<'_>,
     outcome: &mut Outcome,
 ) {
-    for step in &route.pipeline.admit {
+    for step in &gate.admit {
         let verdict = HookAnswer::get(step.hook.admit(cx, identity)).await;
-        if !outcome.take(verdict, &step.policy, route, cx, trail) {
+        if !outcome.take(verdict, &step.policy, gate, cx, trail) {
             return;
         }
     }
@@ -177,19 +173,19 @@ async fn admits(
 /// [`RequestCx::body`] reads it, and the upstream sees nothing of a request whose body is wrong.
 async fn settle(
     (limit, check): (usize, BodyCheck),
-    route: &Route,
+    gate: &Gate,
     session: &mut Session,
     state: &RequestState,
     held: &mut Held,
     outcome: &mut Outcome,
 ) -> Settled {
     let body = held.read(session, state, limit).await;
-    let mut trail = Trail::of(state, &route.settings.audit, &route.record.name);
+    let mut trail = Trail::of(state, &gate.settings.audit, &gate.route.record.name);
     let (answer, reason, settled) = match body.map(|body| check(&body)) {
         Ok(Ok(())) => return Settled::Otherwise,
         Ok(Err(reason)) => {
-            let auth = route.auth.as_ref();
-            let answer = auth.map(|auth| disproved(auth, outcome.by, reason, &route.realm, &mut trail));
+            let auth = gate.auth.as_ref();
+            let answer = auth.map(|auth| disproved(auth, outcome.by, reason, &gate.realm, &mut trail));
             (answer.unwrap_or(Problem::Unauthenticated.into()), reason, Settled::Disproved)
         }
         Err(BodyError::TooLarge) => (Problem::BodyTooLarge.into(), Reason::BodyTooLarge, Settled::Otherwise),

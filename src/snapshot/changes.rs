@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Listener, Route, Snapshot, instance::Instance};
+use super::{Gate, Listener, Snapshot, instance::Instance};
 use crate::config::Fingerprint;
 
 /// What a reload made different.
@@ -122,13 +122,13 @@ impl Snapshot {
         if rebuilt.is_empty() {
             return Vec::new();
         }
-        let says_the_same = |route: &&Arc<Route>| {
-            let name = &*route.record.name;
+        let says_the_same = |gate: &&Arc<Gate>| {
+            let name = &*gate.route.record.name;
             self.fingerprints.get(name).is_some_and(|now| before.fingerprints.get(name) == Some(now))
         };
-        let reread = self.routes.iter().filter(says_the_same).filter_map(|route| {
-            let policy = route.policies().find(|policy| rebuilt.contains(policy))?;
-            Some((route.record.name.to_string(), policy.to_owned()))
+        let reread = self.gates.iter().filter(says_the_same).filter_map(|gate| {
+            let policy = gate.policies().find(|policy| rebuilt.contains(policy))?;
+            Some((gate.route.record.name.to_string(), policy.to_owned()))
         });
         let mut reread: Vec<_> = reread.collect();
         reread.sort();

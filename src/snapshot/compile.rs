@@ -12,7 +12,7 @@ use super::{
     Beside, Fixed, Listener, Snapshot, asked,
     instance::{Instance, Surroundings},
     mentions,
-    route::{self, Auth, Authenticator, Pipeline, Route, RouteRecord, Settings},
+    route::{self, Auth, Authenticator, Callers, Gate, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
     together,
 };
@@ -58,7 +58,7 @@ pub fn compile(
         problems.warn(0, 0..0, "routes", "there is no `[routes.NAME]`: every request is answered with 404");
     }
     let listeners = listeners(&configuration, services, problems);
-    let settings = Arc::new(settings(&configuration, &instances, listeners, problems));
+    let settings = Arc::new(settings(&configuration, &instances, listeners, services, problems));
     let built = Built {
         configuration: &configuration,
         instances: &instances,
@@ -66,7 +66,7 @@ pub fn compile(
         services,
         settings: &settings,
     };
-    let routes: Vec<_> = configuration.routes.iter().map(|route| built.route(route, problems)).collect();
+    let gates: Vec<_> = configuration.routes.iter().map(|route| built.gate(route, problems)).collect();
     if !problems.is_empty() {
         return None;
     }
@@ -76,7 +76,7 @@ pub fn compile(
     let keys = configuration.policies.iter().map(|policy| policy.key.clone());
     Some(Snapshot {
         generation: before.map_or(1, |before| before.generation + 1),
-        routes: routes.into_iter().collect::<Option<_>>()?,
+        gates: gates.into_iter().collect::<Option<_>>()?,
         router: router?,
         settings,
         sources: Arc::default(),
@@ -231,6 +231,7 @@ fn settings(
     configuration: &Configuration<'_>,
     instances: &[Option<Arc<Instance>>],
     listeners: Vec<Arc<Listener>>,
+    services: &Services,
     problems: &mut Problems,
 ) -> Settings {
     let mut identity =
@@ -249,12 +250,12 @@ fn settings(
         }
     }
     Settings {
-        identity,
-        client_address: ClientAddress::compile(&configuration.client_address),
+        callers: Arc::new(Callers { identity, client_address: ClientAddress::compile(&configuration.client_address) }),
         log: configuration.log.clone(),
         audit: configuration.audit.clone(),
         admin_token: configuration.admin.as_ref().and_then(|(_, token)| token.clone()),
         listeners,
+        _alive: services.metrics.live_generation(),
     }
 }
 
@@ -362,7 +363,7 @@ struct Built<'b, 'i> {
 
 impl Built<'_, '_> {
     /// `None` where a part of it is wrong, which has been said: a route has its whole pipeline or there is none.
-    fn route(&self, draft: &RouteDraft, problems: &mut Problems) -> Option<Arc<Route>> {
+    fn gate(&self, draft: &RouteDraft, problems: &mut Problems) -> Option<Arc<Gate>> {
         let mut pipeline = Pipeline::default();
         let auth = self.auth(draft, &mut pipeline, problems);
         for plugin in &draft.plugins {
@@ -392,24 +393,33 @@ impl Built<'_, '_> {
             }
             Ending::Echo => route::Ending::Echo,
         };
+        let Pipeline { guard, admit, edit_request, edit_response, body, observe } = pipeline;
         let record = RouteRecord {
             name: draft.name.text.as_str().into(),
             metrics: self.services.metrics.route(&draft.name.text),
             is_logged: self.settings.log.access,
-            observe: std::mem::take(&mut pipeline.observe),
+            observe,
         };
-        Some(Arc::new(Route {
+        let route = Route {
             record: Arc::new(record),
-            settings: self.settings.clone(),
-            auth: auth?,
-            pipeline,
+            callers: self.settings.callers.clone(),
+            edit_request,
+            edit_response,
+            body,
             ending,
             paths: draft.pattern.paths.as_slice().into(),
+            max_body_bytes: draft.max_body_bytes,
+        };
+        Some(Arc::new(Gate {
+            route: Arc::new(route),
+            settings: self.settings.clone(),
+            auth: auth?,
+            guard,
+            admit,
             allows_encoded_slash: draft.allows_encoded_slash,
+            realm: draft.realm.replace(['"', '\\'], "'"),
             https_redirect: draft.https_redirect,
             hsts: draft.hsts.clone(),
-            max_body_bytes: draft.max_body_bytes,
-            realm: draft.realm.replace(['"', '\\'], "'"),
         }))
     }
 
@@ -435,7 +445,7 @@ impl Built<'_, '_> {
                 return None;
             };
             let name: Arc<str> = policy.key.as_str().into();
-            let managed = |name: &&HeaderName| Some(*name) == self.settings.identity.request_id();
+            let managed = |name: &&HeaderName| Some(*name) == self.settings.callers.identity.request_id();
             if let Some(name) = hook.hidden().headers().map(|(name, _)| name).find(managed) {
                 let text =
                     format!("`{}` looks for a credential in `{name}`, which stands in every log line", policy.key);

@@ -1,4 +1,6 @@
-//! A route, compiled: everything a request needs from its match to its log line.
+//! A route, compiled: everything a request needs from its match to its log line, in three parts that it lets go of one
+//! after the other. The [`Gate`] judges it and holds every table of keys; the [`Route`] forwards it; the [`RouteRecord`]
+//! is what a stream of an hour keeps.
 
 use std::sync::Arc;
 
@@ -12,17 +14,24 @@ use super::{Listener, router::PathPattern};
 use crate::{
     config::file,
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
-    telemetry::metrics::{AuthMetrics, RouteMetrics},
+    telemetry::metrics::{AuthMetrics, LiveGeneration, RouteMetrics},
     tls::Tls,
     upstream::Upstream,
 };
 
-/// What holds on every route of a snapshot.
-pub struct Settings {
+/// Who is calling: how that is found out by address, and how the upstream is told. Small, and kept by every request until
+/// its response has begun.
+pub struct Callers {
     /// Which headers carry the identity, and which are removed.
     pub identity: IdentityHeaders,
     /// Which hops are believed.
     pub client_address: ClientAddress,
+}
+
+/// What holds on every route of a snapshot.
+pub struct Settings {
+    /// Who is calling.
+    pub callers: Arc<Callers>,
     /// `[log]`.
     pub log: file::Log,
     /// `[audit]`.
@@ -31,6 +40,8 @@ pub struct Settings {
     pub admin_token: Option<portcullis_plugin::Secret>,
     /// The listeners, by their number.
     pub listeners: Vec<Arc<Listener>>,
+    /// Counts the snapshot as one that is in memory.
+    pub(super) _alive: LiveGeneration,
 }
 
 impl Settings {
@@ -87,21 +98,20 @@ pub enum Ending {
     Echo,
 }
 
-/// The hooks of a route, phase by phase.
+/// The hooks of a route, phase by phase, while it is put together.
 #[derive(Default)]
-#[expect(missing_docs, reason = "one field a hook")]
-pub struct Pipeline {
-    pub guard: Vec<Step<dyn Guard>>,
-    pub admit: Vec<Step<dyn Admit>>,
-    pub edit_request: Vec<Step<dyn EditRequest>>,
-    pub edit_response: Vec<Step<dyn EditResponse>>,
-    pub body: Vec<Step<dyn Body>>,
-    pub observe: Vec<Step<dyn Observe>>,
+pub(super) struct Pipeline {
+    pub(super) guard: Vec<Step<dyn Guard>>,
+    pub(super) admit: Vec<Step<dyn Admit>>,
+    pub(super) edit_request: Vec<Step<dyn EditRequest>>,
+    pub(super) edit_response: Vec<Step<dyn EditResponse>>,
+    pub(super) body: Vec<Step<dyn Body>>,
+    pub(super) observe: Vec<Step<dyn Observe>>,
 }
 
 impl Pipeline {
     /// Adds a policy's hooks, all but its authenticator.
-    pub fn add(&mut self, policy: &Arc<str>, hooks: &Hooks) {
+    pub(super) fn add(&mut self, policy: &Arc<str>, hooks: &Hooks) {
         fn push<H: ?Sized>(into: &mut Vec<Step<H>>, policy: &Arc<str>, hook: Option<&Arc<H>>) {
             into.extend(hook.map(|hook| Step { policy: policy.clone(), hook: hook.clone() }));
         }
@@ -127,24 +137,21 @@ pub struct RouteRecord {
     pub observe: Vec<Step<dyn Observe>>,
 }
 
-/// A route, compiled.
-pub struct Route {
-    /// What outlives the rest.
-    pub record: Arc<RouteRecord>,
+/// What a request has to pass before it is let through. It holds the route's policies with all that they know (tables of
+/// keys, CAs), so a request lets go of it as soon as it has been judged.
+pub struct Gate {
+    /// What happens to a request that is let through.
+    pub route: Arc<Route>,
     /// What every route has.
     pub settings: Arc<Settings>,
     /// Absent: everybody is let in.
     pub auth: Option<Auth>,
-    /// Its hooks.
-    pub pipeline: Pipeline,
-    /// What it does with a request that it lets through.
-    pub ending: Ending,
-    /// Its patterns, for what stands at their parameters.
-    pub paths: Box<[PathPattern]>,
+    /// Runs before anyone is known.
+    pub guard: Vec<Step<dyn Guard>>,
+    /// Runs when it is known who is calling.
+    pub admit: Vec<Step<dyn Admit>>,
     /// Lets `%2F` pass as data.
     pub allows_encoded_slash: bool,
-    /// The largest request body.
-    pub max_body_bytes: Option<u64>,
     /// The realm of challenges, ready to stand between quotes.
     pub realm: String,
     /// Where clients are sent that did not come by TLS, in place of what the listener says.
@@ -153,24 +160,46 @@ pub struct Route {
     pub hsts: Option<HeaderValue>,
 }
 
-impl Route {
+/// What happens to a request that was let through. A request holds it until its response has begun, which may take long:
+/// nothing in it knows a key.
+pub struct Route {
+    /// What outlives the rest.
+    pub record: Arc<RouteRecord>,
+    /// How the upstream is told who is calling.
+    pub callers: Arc<Callers>,
+    /// Changes the request before it is forwarded.
+    pub edit_request: Vec<Step<dyn EditRequest>>,
+    /// Changes the response before the client gets it.
+    pub edit_response: Vec<Step<dyn EditResponse>>,
+    /// Looks at bodies as they pass.
+    pub body: Vec<Step<dyn Body>>,
+    /// What it does with a request that it lets through.
+    pub ending: Ending,
+    /// Its patterns, for what stands at their parameters.
+    pub paths: Box<[PathPattern]>,
+    /// The largest request body.
+    pub max_body_bytes: Option<u64>,
+}
+
+impl Gate {
     /// The names of its policies, some of them more than once.
     pub fn policies(&self) -> impl Iterator<Item = &str> {
         fn names<H: ?Sized>(steps: &[Step<H>]) -> impl Iterator<Item = &str> {
             steps.iter().map(|step| &*step.policy)
         }
-        let pipeline = &self.pipeline;
         let authenticators = self.auth.iter().flat_map(|auth| &auth.alternatives).flatten();
         authenticators
             .map(|authenticator| &*authenticator.policy)
-            .chain(names(&pipeline.guard))
-            .chain(names(&pipeline.admit))
-            .chain(names(&pipeline.edit_request))
-            .chain(names(&pipeline.edit_response))
-            .chain(names(&pipeline.body))
-            .chain(names(&self.record.observe))
+            .chain(names(&self.guard))
+            .chain(names(&self.admit))
+            .chain(names(&self.route.edit_request))
+            .chain(names(&self.route.edit_response))
+            .chain(names(&self.route.body))
+            .chain(names(&self.route.record.observe))
     }
+}
 
+impl Route {
     /// What stands in a canonical path at `{name}`, or `{*name}`, of the first of the route's patterns that fits it.
     pub fn path_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
         self.paths.iter().find(|pattern| pattern.fits(path))?.parameter(path, name)

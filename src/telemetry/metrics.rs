@@ -88,6 +88,7 @@ pub struct Metrics {
     reloads_bad: Counter,
     last_reload_millis: AtomicU64,
     generation: AtomicU64,
+    live_generations: Arc<AtomicUsize>,
     held_body_bytes: Arc<AtomicUsize>,
     routes: Named<RouteMetrics>,
     /// Of requests that matched none; it is one of them.
@@ -118,6 +119,7 @@ impl Metrics {
             reloads_bad: Counter::default(),
             last_reload_millis: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            live_generations: Arc::default(),
             held_body_bytes: Arc::default(),
             routes: Mutex::new(BTreeMap::from([(NO_ROUTE.to_owned(), unrouted.clone())])),
             unrouted,
@@ -199,6 +201,12 @@ impl Metrics {
         self.reloads_good.add(1);
     }
 
+    /// Counts a configuration as one that is in memory, until the guard is dropped.
+    pub fn live_generation(&self) -> LiveGeneration {
+        self.live_generations.fetch_add(1, Relaxed);
+        LiveGeneration(self.live_generations.clone())
+    }
+
     /// Counts a reload that was refused as a whole.
     pub fn reload_failed(&self) {
         self.reloads_bad.add(1);
@@ -208,6 +216,15 @@ impl Metrics {
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// A configuration that is in memory: see [`Metrics::live_generation`].
+pub struct LiveGeneration(Arc<AtomicUsize>);
+
+impl Drop for LiveGeneration {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 

@@ -171,6 +171,7 @@ async fn metrics_have_the_names_and_labels_that_are_promised() {
         "portcullis_authentications_total",
         "portcullis_build_info",
         "portcullis_config_generation",
+        "portcullis_config_generations",
         "portcullis_config_last_reload_success_timestamp_seconds",
         "portcullis_connections",
         "portcullis_held_body_bytes",

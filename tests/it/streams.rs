@@ -2,7 +2,9 @@
 //!
 //! - `wire`: HTTP/1 as bytes: framing, informational answers, what must not become a second request.
 //! - `http2`: listeners with h2c, and gRPC.
+//! - `generations`: what they keep of configurations that serve no longer.
 
+mod generations;
 mod http2;
 mod wire;
 

@@ -13,6 +13,7 @@ pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_build_info",
     "portcullis_certificate_expiry_timestamp_seconds",
     "portcullis_config_generation",
+    "portcullis_config_generations",
     "portcullis_config_last_reload_success_timestamp_seconds",
     "portcullis_connections",
     "portcullis_crl_next_update_timestamp_seconds",

@@ -147,6 +147,13 @@ impl Metrics {
                 [gauge(&[], generation)],
             ),
             family(
+                "portcullis_config_generations",
+                "Configurations in memory: the one that serves, those that requests still hold, and one that is being \
+                 loaded.",
+                gauges,
+                [gauge(&[], self.live_generations.load(Relaxed) as f64)],
+            ),
+            family(
                 "portcullis_connections",
                 "Connections from clients that are open.",
                 gauges,
