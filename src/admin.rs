@@ -120,6 +120,7 @@ impl Admin {
             "connections": self.open.connections(),
             "connections_turned_away": self.open.turned_away(),
             "streams_refused": self.open.streams_refused(),
+            "floods_ended": self.open.floods(),
             "requests_in_flight": self.open.in_flight(),
             "log_lines_dropped": self.services.output.dropped(),
             "routes": routes.collect::<Vec<_>>(),

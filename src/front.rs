@@ -16,10 +16,12 @@
 //! - `replayed`: a stream with bytes put back, for HTTP/2.
 //! - `life`: how long a request may last.
 //! - `open`: what is open and in flight, for limits and for the end of the process.
+//! - `frames`: floods of control frames, which end an HTTP/2 connection.
 //! - `streams`: how many requests of one HTTP/2 connection are in flight.
 
 mod connection;
 mod entrance;
+mod frames;
 mod head;
 mod life;
 mod open;
@@ -53,7 +55,7 @@ pub use self::{
     entrance::{Entered, Entrance, Told},
     life::{StreamEnd, StreamLife, current_life},
     open::Open,
-    streams::CONNECTION_REQUESTS_MAX,
+    streams::{CONNECTION_REQUESTS_MAX, small_frames_budget},
 };
 
 /// The limits of a listener's connections.
@@ -161,7 +163,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         loop {
             let head = match connection::read_head(&mut stream, &mut waits, &self.limits, expected).await {
                 Ok(Opening::Head(head)) => head,
-                Ok(Opening::Preface(read)) => return self.http2(Replayed::new(read, stream), closing).await,
+                Ok(Opening::Preface(read)) => {
+                    let stream = Replayed::new(read, stream, self.app.open.clone());
+                    return self.http2(stream, closing).await;
+                }
                 Err(End::Refuse(fault)) if expected != Expected::Http2 => {
                     let listener = self.entrance.listener();
                     let hsts = listener.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some());

@@ -18,6 +18,7 @@ use portcullis_plugin::UnixTime;
 use self::tls::{Handshake, SystemAuthorities, Tls, Verifier, Wrong};
 use crate::{
     config::{Fingerprint, Secrets, file},
+    front::small_frames_budget,
     snapshot::router::host_key,
     telemetry::metrics::UpstreamMetrics,
 };
@@ -211,6 +212,16 @@ fn hint(address: &str) -> &'static str {
 
 /// Streams that one HTTP/2 connection carries at once.
 const MAX_STREAMS: usize = 100;
+/// What an upstream may send on an HTTP/2 stream before we have read it.
+const STREAM_WINDOW_BYTES: u32 = 65_535;
+/// The window of the whole connection. It is so large for two reasons: streams whose clients do not read never use it
+/// up, so that they stop nobody else's; and h2 allows small DATA frames that wait to be read half of it in memory, which
+/// is more than all streams together can take. Pingora has no setting for that budget.
+const CONNECTION_WINDOW_BYTES: u32 = {
+    let budget = MAX_STREAMS * small_frames_budget(STREAM_WINDOW_BYTES as usize);
+    assert!(budget < (u32::MAX / 4) as usize, "a window has 31 bits");
+    2 * budget as u32
+};
 
 /// The time limits of the file.
 fn hold_to(peer: &mut HttpPeer, file: &file::Upstream) {
@@ -221,6 +232,8 @@ fn hold_to(peer: &mut HttpPeer, file: &file::Upstream) {
     peer.options.idle_timeout = Some(file.idle_timeout.0);
     if peer.options.alpn.get_max_http_version() == 2 {
         peer.options.max_h2_streams = MAX_STREAMS;
+        peer.options.h2_stream_window_size = Some(STREAM_WINDOW_BYTES);
+        peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW_BYTES);
     }
 }
 

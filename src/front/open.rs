@@ -25,6 +25,7 @@ pub struct Open {
     connections: AtomicUsize,
     turned_away: AtomicU64,
     streams_refused: AtomicU64,
+    floods: AtomicU64,
     none_left: Notify,
     requests: [Shard; SHARDS],
 }
@@ -52,6 +53,11 @@ impl Open {
     /// How many HTTP/2 streams were refused because their connection had too many requests in flight.
     pub fn streams_refused(&self) -> u64 {
         self.streams_refused.load(SeqCst)
+    }
+
+    /// How many HTTP/2 connections were ended because of a flood of control frames.
+    pub fn floods(&self) -> u64 {
+        self.floods.load(SeqCst)
     }
 
     /// How many requests and HTTP/2 streams are being served.
@@ -101,6 +107,11 @@ impl Open {
     /// One HTTP/2 stream was refused.
     pub(super) fn refuse_stream(&self) {
         self.streams_refused.fetch_add(1, SeqCst);
+    }
+
+    /// One HTTP/2 connection ended because of a flood.
+    pub(super) fn end_flood(&self) {
+        self.floods.fetch_add(1, SeqCst);
     }
 
     /// One request more, until the guard is dropped.

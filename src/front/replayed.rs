@@ -2,12 +2,15 @@
 //!
 //! Pingora's own TCP stream can put bytes back, its TLS stream cannot, and both are asked for the preface under our time
 //! limits. `Peek` stays at its default, "cannot peek": Pingora then takes the connection for HTTP/2, which it is.
+//!
+//! What goes through is watched, and a flood of control frames ends here: see [`super::frames`].
 
 use std::{
     io::{IoSlice, Result},
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -21,21 +24,29 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::{
+    connection,
+    frames::{CALM_DOWN, CONTROL_FRAMES_PER_SECOND, FrameWatch},
+    open::Open,
+};
+
 /// A stream that begins with bytes already read from it.
 #[derive(Debug)]
 pub(super) struct Replayed {
     read: BytesMut,
     stream: Stream,
+    watch: FrameWatch,
+    /// What is left to be read once a flood has ended the connection.
+    end: Option<&'static [u8]>,
+    open: Arc<Open>,
 }
 
 impl Replayed {
-    pub(super) fn new(read: BytesMut, stream: Stream) -> Self {
-        Self { read, stream }
+    pub(super) fn new(read: BytesMut, stream: Stream, open: Arc<Open>) -> Self {
+        Self { read, stream, watch: FrameWatch::new(), end: None, open }
     }
-}
 
-impl AsyncRead for Replayed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+    fn read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         if self.read.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, into);
         }
@@ -48,11 +59,55 @@ impl AsyncRead for Replayed {
         }
         Poll::Ready(Ok(()))
     }
+
+    fn end_flood(&mut self) {
+        self.open.end_flood();
+        let address = connection::peer(&*self.stream).ip().to_canonical().to_string();
+        let address = address.as_str();
+        log::warn!(address; "closed an HTTP/2 connection: more than {CONTROL_FRAMES_PER_SECOND} control frames a second");
+        self.end = Some(&CALM_DOWN);
+    }
+
+    /// Throws away what has come behind the flood: a socket that is closed with bytes unread is reset, and the reset may
+    /// overtake the GOAWAY.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        let mut scratch = [MaybeUninit::uninit(); 4096];
+        for _ in 0..DRAINED_READS {
+            let mut into = ReadBuf::uninit(&mut scratch);
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
+            if !matches!(read, Poll::Ready(Ok(()))) || into.filled().is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+/// How often something is read behind a flood, so that its end is heard.
+const DRAINED_READS: usize = 256;
+
+impl AsyncRead for Replayed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let begin = into.filled().len();
+        if self.end.is_none() {
+            ready!(self.read(cx, into))?;
+            let Some(flood) = self.watch.received(&into.filled()[begin..]) else { return Poll::Ready(Ok(())) };
+            into.set_filled(begin + flood);
+            self.end_flood();
+        }
+        if let Some(end) = self.end {
+            let (now, later) = end.split_at(end.len().min(into.remaining()));
+            into.put_slice(now);
+            self.end = Some(later);
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl AsyncWrite for Replayed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.watch.sent(&bytes[..written]);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -60,6 +115,9 @@ impl AsyncWrite for Replayed {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.end.is_some() {
+            self.drain(cx);
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -68,7 +126,14 @@ impl AsyncWrite for Replayed {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, pieces))?;
+        let mut left = written;
+        for piece in pieces {
+            let sent = left.min(piece.len());
+            self.watch.sent(&piece[..sent]);
+            left -= sent;
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,4 +1,4 @@
-//! How many requests of one HTTP/2 connection are in flight at once.
+//! How many requests of one HTTP/2 connection are in flight at once, and how many small frames wait on it.
 //!
 //! The limit on open streams does not limit them. A client that opens streams and resets them has none open, while the
 //! requests it began may still wait: for an upstream, a key set, a password's hash. That is the "rapid reset" of 2023
@@ -15,6 +15,18 @@ use pingora_core::protocols::http::ServerSession;
 /// The most requests of one HTTP/2 connection that are in flight. Twice the 100 streams that it may have open: a client
 /// that gives up on some requests and makes others in their place is no attacker.
 pub const CONNECTION_REQUESTS_MAX: usize = 200;
+
+/// The smallest message of gRPC, and so the smallest DATA frame that an honest peer sends by the thousand.
+const SMALLEST_MESSAGE_BYTES: usize = 5;
+/// What h2 counts for a DATA frame that is smaller, so that many of them do not take memory beyond every window.
+const SMALL_FRAME_BYTES: usize = 256;
+
+/// The budget of h2 for small DATA frames that were received and not read yet, which a gRPC peer cannot exhaust within
+/// a window of so many bytes. A peer that exhausts it loses the whole connection, with every other stream on it
+/// (ENHANCE_YOUR_CALM, `too_many_data_frames`; hyperium/h2#939), and by its own default h2 allows 130 such frames.
+pub const fn small_frames_budget(window_bytes: usize) -> usize {
+    window_bytes / SMALLEST_MESSAGE_BYTES * (SMALL_FRAME_BYTES - SMALLEST_MESSAGE_BYTES)
+}
 
 /// Counts the requests of one connection.
 #[derive(Debug, Default)]

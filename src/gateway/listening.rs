@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::file,
-    front::{Entrance, Fault, Limits, Refuse},
+    front::{Entrance, Fault, Limits, Refuse, small_frames_budget},
     proxy::{
         Proxy,
         refusal::{Answer, Problem},
@@ -36,6 +36,8 @@ pub const MAX_STREAMS: u32 = 100;
 const MAX_STREAMS_TAKEN_BACK: usize = 20;
 /// Streams that we reset for what a client sent on them; one more ends the connection.
 const MAX_STREAMS_AT_FAULT: usize = 200;
+/// What a client may send on an HTTP/2 connection before we have read it.
+const CONNECTION_WINDOW_BYTES: u32 = 65_535;
 /// Connections to upstreams that are kept while nobody uses them.
 const KEPT_UPSTREAM_CONNECTIONS: usize = 1024;
 /// What is read from a connection at once. Pingora's own 64 KiB are cleared for each connection and stay with it, also
@@ -74,7 +76,9 @@ pub(super) fn proxy(
         .max_header_list_size(MAX_HEADER_LIST_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_STREAMS_TAKEN_BACK)
-        .max_local_error_reset_streams(Some(MAX_STREAMS_AT_FAULT));
+        .max_local_error_reset_streams(Some(MAX_STREAMS_AT_FAULT))
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .data_frame_budget(small_frames_budget(CONNECTION_WINDOW_BYTES as usize));
     proxy.h2_options = Some(http2);
     proxy.handle_init_modules();
     Arc::new(proxy)

@@ -18,6 +18,7 @@ mod heads;
 mod hidden_credentials;
 mod hmac;
 mod hmac_bodies;
+mod http2;
 mod identity;
 mod jwt;
 mod logs;

@@ -8,6 +8,8 @@ mod generations;
 mod http2;
 mod wire;
 
+pub(crate) use http2::full;
+
 use std::{net::SocketAddr, time::Duration};
 
 use jiff::Timestamp;

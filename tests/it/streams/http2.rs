@@ -199,7 +199,7 @@ respond = { body = "quick" }
 const IN_FLIGHT_MAX: u64 = 200;
 
 /// A server that takes no more connections: its queue is full, and whoever connects waits.
-async fn full() -> (TcpListener, Vec<TcpStream>) {
+pub(crate) async fn full() -> (TcpListener, Vec<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     // SAFETY: listen(2) touches no memory; on a socket that listens already it makes the queue shorter.
     assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);

@@ -1,0 +1,45 @@
+//! HTTP/2 as a peer may use it, and as it may abuse it: many small frames, answers that nobody reads, floods.
+//!
+//! - `floods`: frames that cost their sender nothing.
+//! - `peers`: a client and a server whose windows and frames the test chooses.
+//! - `small_frames`: messages of gRPC by the thousand.
+
+mod floods;
+mod peers;
+mod small_frames;
+
+/// A listener with h2c; a route to an upstream that is spoken to in HTTP/2, one to an upstream in HTTP/1, one to where
+/// nobody answers, and one that the gateway answers itself.
+const GATEWAY: &str = r#"
+[admin]
+listen = "127.0.0.1:0"
+
+[server]
+control = "@DIR@/control.sock"
+
+[[listeners]]
+address = "127.0.0.1:0"
+h2c = true
+
+[upstreams.calls]
+targets = ["@UPSTREAM@"]
+protocol = "h2c"
+
+[routes.calls]
+paths = ["/calls/{*rest}"]
+upstream = "calls"
+public = true
+
+[upstreams.files]
+targets = ["@UPSTREAM@"]
+
+[routes.files]
+paths = ["/files/{*rest}"]
+upstream = "files"
+public = true
+
+[routes.quick]
+paths = ["/quick"]
+public = true
+respond = { body = "quick" }
+"#;
