@@ -16,6 +16,7 @@ pub mod problem;
 mod references;
 mod routes;
 pub mod secrets;
+mod slips;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,12 @@
 //! A reload waits for each of them, so that none may be one that does not end: a pipe, a device, a file that fills the
 //! memory.
 
-use std::{fs::OpenOptions, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs::{File, OpenOptions},
+    io::Read,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 /// What stands in a file.
 ///
@@ -18,16 +23,39 @@ pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
 /// # Errors
 /// As [`read`], without the path.
 pub fn contents(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
+    let file = open(path)?;
     let fails = |error: std::io::Error| error.to_string();
-    // Opening a pipe would wait for whoever writes to it.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fails)?;
-    if !file.metadata().map_err(fails)?.is_file() {
-        return Err("this is not a file".to_owned());
-    }
-    let mut bytes = Vec::new();
+    // Room for all of it at once: a vector that grows takes up to twice as much.
+    let length = file.metadata().map_or(0, |like| usize::try_from(like.len()).unwrap_or(usize::MAX));
+    let mut bytes = Vec::with_capacity(length.min(max_bytes).saturating_add(1));
     let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     file.take(limit).read_to_end(&mut bytes).map_err(fails)?;
     if bytes.len() > max_bytes { Err(format!("the file is larger than {max_bytes} bytes")) } else { Ok(bytes) }
+}
+
+/// Whether this is what stands in a file. It takes no more memory than a piece of it.
+pub fn holds(path: &Path, expected: &[u8]) -> bool {
+    let Ok(mut file) = open(path) else { return false };
+    let (mut piece, mut rest) = (vec![0; 64 << 10], expected);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return rest.is_empty(),
+            Ok(length) => match rest.strip_prefix(&piece[..length]) {
+                Some(left) => rest = left,
+                None => return false,
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Opens a regular file, and nothing else.
+fn open(path: &Path) -> Result<File, String> {
+    let fails = |error: std::io::Error| error.to_string();
+    // Opening a pipe would wait for whoever writes to it.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fails)?;
+    if file.metadata().map_err(fails)?.is_file() { Ok(file) } else { Err("this is not a file".to_owned()) }
 }
 
 #[cfg(test)]
@@ -41,6 +69,8 @@ mod tests {
         std::fs::write(&file, "1234").unwrap();
         assert_eq!(read(&file, 4).unwrap(), b"1234");
         assert!(read(&file, 3).unwrap_err().ends_with("the file is larger than 3 bytes"));
+        assert!(holds(&file, b"1234") && !holds(&file, b"123") && !holds(&file, b"12345") && !holds(&file, b"1235"));
+        assert!(!holds(folder.path(), b""));
         // Neither ends, and the first waits for somebody to write.
         assert!(read(Path::new("/dev/zero"), 3).unwrap_err().ends_with("this is not a file"));
         assert!(read(folder.path(), 3).unwrap_err().ends_with("this is not a file"));

@@ -186,6 +186,17 @@ impl Reloader {
                 ("took_ms", Value::Number(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))),
             ],
         });
+        if !changes.exposed.is_empty() {
+            self.services.output.note(&Note {
+                level: Level::Warn,
+                event: "exposed",
+                message: "protected paths are let through by less than before",
+                fields: &[
+                    ("generation", Value::Number(snapshot.generation)),
+                    ("paths", Value::Text(&changes.exposed.join("; "))),
+                ],
+            });
+        }
         Reloaded {
             generation: snapshot.generation,
             routes: snapshot.gates.len(),

@@ -4,11 +4,13 @@
 mod asked;
 mod changes;
 mod compile;
+mod exposed;
 pub mod instance;
 mod listener;
 mod mentions;
 pub mod route;
 pub mod router;
+mod slips;
 mod together;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};

@@ -34,6 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for line in changes.lines().chain(changes.tls.iter().cloned()) {
         writeln!(out, "{line}")?;
     }
+    changes.exposed.iter().for_each(|exposed| eprintln!("warning: {exposed}"));
     reloaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(())
 }

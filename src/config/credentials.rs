@@ -13,6 +13,7 @@ use super::{
     node::{Name, Node},
     problem::{Problems, suggestion},
     references::References,
+    slips::{self, Unintroduced},
 };
 use crate::registry::Registry;
 
@@ -84,6 +85,11 @@ impl Location {
         problems.warn(self.file, self.span.clone(), self.path.clone(), text);
     }
 
+    /// Says what is hardly meant by a field of the entry.
+    pub fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+        problems.warn(self.file, self.span.clone(), format!("{}.{field}", self.path), text);
+    }
+
     /// Says what is wrong with a field of the entry.
     pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path = if field.is_empty() { self.path.clone() } else { format!("{}.{field}", self.path) };
@@ -124,8 +130,11 @@ pub(super) fn read(
     let mut said = HashMap::with_capacity(nodes.len());
     let mut credentials = Vec::with_capacity(nodes.len());
     let mut seen = Seen::default();
+    let mut unintroduced = Unintroduced::default();
     for (name, mut node) in nodes {
         let entries = node.take("credentials");
+        unintroduced.note(&name, &node);
+        slips::names_of(&node, problems);
         if name.text == CONSUMER_TO_NAME && entries.is_some() {
             let text =
                 format!("`{CONSUMER_TO_NAME}` stands for the name of a consumer: write whose credentials these are");
@@ -156,6 +165,7 @@ pub(super) fn read(
             }
         }
     }
+    unintroduced.warn(consumers.keys().map(String::as_str), problems);
     let ids = seen.ids.into_keys().map(|(_, id)| id).collect();
     Known { consumers, said, credentials, ids }
 }
@@ -191,6 +201,9 @@ fn draft(
     }
     let end =
         Location { file: common.file, span: common.span_of("expires"), path: format!("{}.expires", location.path) };
+    let everybody = "this limits nothing; leave `addresses` out, or name networks";
+    slips::networks(common.entry("addresses"), everybody, problems);
+    slips::scopes(common.entry("scopes"), problems);
     let common = common.decode::<file::CredentialCommon>(problems);
     common.iter().for_each(|common| check_end(common, &end, problems));
     let kind = kind?;

@@ -1,6 +1,28 @@
-use std::path::{Path, PathBuf};
+//! `include`: which files belong to a configuration.
+//!
+//! A file that is missed is missed without a word: the routes in it are gone, and a wider route may take their paths. So
+//! everything that could leave one out by accident is an error: a folder that is not there, a pattern that matches
+//! nothing, a link to nothing, a name that is not UTF-8.
 
-use super::{node::Node, problem::Problems};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use glob::Pattern;
+
+use super::{file::Accepted, node::Node, problem::Problems};
+
+/// The most files that one configuration includes.
+pub const MAX_INCLUDED_FILES: usize = 10_000;
+
+/// What the main file says about including others.
+#[derive(Default)]
+pub(super) struct Include<'i> {
+    list: Option<Node<'i>>,
+    is_empty_accepted: bool,
+}
 
 /// A file, and the item of the list that names it.
 pub(super) struct Included<'i> {
@@ -8,40 +30,177 @@ pub(super) struct Included<'i> {
     pub(super) item: Node<'i>,
 }
 
-/// The files that `include = ["conf.d/*.toml"]` names, in the order of the list and then of their names.
-pub(super) fn files<'i>(list: Option<&Node<'i>>, main: &Path, problems: &mut Problems) -> Vec<Included<'i>> {
-    let Some(list) = list else { return Vec::new() };
-    let folder = main.parent().unwrap_or(Path::new(""));
-    let mut found: Vec<Included<'i>> = Vec::new();
-    for item in list.clone().items(problems) {
-        let Some(pattern) = item.as_str() else {
-            item.problem(problems, "this has to be the path of a file, in which `*` may stand for a part of a name");
-            continue;
-        };
-        match matches(&folder.join(pattern)) {
-            Err(why) => item.problem(problems, why),
-            Ok(files) if files.is_empty() && !pattern.contains(['*', '?', '[']) => {
-                item.problem(problems, format!("there is no file `{pattern}`"));
-            }
-            Ok(files) => {
-                for file in files {
-                    if file == main {
-                        item.problem(problems, format!("`{}` includes itself", file.display()));
-                    } else if let Some(first) = found.iter().find(|first| first.file == file) {
-                        let text = format!("`{}` is included by {} already", file.display(), first.item.path);
-                        item.problem(problems, text);
-                    } else {
-                        found.push(Included { file, item: item.clone() });
-                    }
+impl<'i> Include<'i> {
+    /// Looks for `include` and `include_empty` in the text of the main file. Syntax errors and wrong values are told by
+    /// the parse that counts.
+    pub(super) fn find(text: &'i str) -> Self {
+        if !text.contains("include") {
+            return Self::default();
+        }
+        let mut ignored = Problems::default();
+        // Both stand in front of the first table, and only that part is parsed: of a large file it is a small one. It
+        // has errors of its own where it ends within a list or a string; then all of it is.
+        let root = Node::parse(0, head(text), &mut ignored).or_else(|| Node::parse(0, text, &mut ignored));
+        let Some(mut root) = root else { return Self::default() };
+        let empty = root.take("include_empty").and_then(|empty| empty.decode::<Accepted>(&mut ignored));
+        Self { list: root.take("include"), is_empty_accepted: empty.is_some() }
+    }
+
+    /// The files that `include = ["conf.d/*.toml"]` names, in the order of the list and then of their names.
+    pub(super) fn files(&self, main: &Path, problems: &mut Problems) -> Vec<Included<'i>> {
+        let mut found: Vec<(Included<'i>, Option<FileId>)> = Vec::new();
+        let own = FileId::of(main);
+        for item in self.list.clone().map(|list| list.items(problems)).unwrap_or_default() {
+            for file in self.matches(&item, main, problems) {
+                let id = FileId::of(&file);
+                let twin = found.iter().find(|(first, known)| first.file == file || (id.is_some() && *known == id));
+                if file == main || (id.is_some() && id == own) {
+                    item.problem(problems, format!("`{}` includes itself", file.display()));
+                } else if let Some((first, _)) = twin {
+                    let alias = match first.file == file {
+                        true => String::new(),
+                        false => format!(" as `{}`", first.file.display()),
+                    };
+                    let text = format!("`{}` is included by {} already{alias}", file.display(), first.item.path);
+                    item.problem(problems, text);
+                } else {
+                    found.push((Included { file, item: item.clone() }, id));
                 }
             }
         }
+        if found.len() > MAX_INCLUDED_FILES {
+            let text = format!("these are {} files, and at most {MAX_INCLUDED_FILES} are read", found.len());
+            self.list.iter().for_each(|list| list.problem(problems, text.clone()));
+            return Vec::new();
+        }
+        found.into_iter().map(|(included, _)| included).collect()
     }
-    found
+
+    /// The files of one item of the list.
+    fn matches(&self, item: &Node<'_>, main: &Path, problems: &mut Problems) -> Vec<PathBuf> {
+        let Some(pattern) = item.as_str() else {
+            item.problem(problems, "this has to be the path of a file, in which `*` may stand for a part of a name");
+            return Vec::new();
+        };
+        let files = match Search::new(pattern).and_then(|search| search.files(main)) {
+            Ok(files) => files,
+            Err(why) => {
+                item.problem(problems, why);
+                return Vec::new();
+            }
+        };
+        match is_wildcard(pattern) {
+            _ if !files.is_empty() => {}
+            false => item.problem(problems, format!("there is no file `{pattern}`")),
+            true if self.is_empty_accepted => {}
+            true => {
+                let text =
+                    format!("no file matches `{pattern}`; if that is meant, write `include_empty = \"accepted\"`");
+                item.problem(problems, text);
+            }
+        }
+        files
+    }
 }
 
-fn matches(pattern: &Path) -> Result<Vec<PathBuf>, String> {
-    let pattern = pattern.to_str().ok_or("the path is not UTF-8")?;
-    let paths = glob::glob(pattern).map_err(|error| format!("not a pattern: {}", error.msg))?;
-    paths.map(|path| path.map_err(|error| error.to_string())).collect()
+/// The text in front of the first line that begins a table.
+fn head(text: &str) -> &str {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with('[') {
+            break;
+        }
+        start += line.len();
+    }
+    &text[..start]
 }
+
+/// Tells files apart, whatever names lead to them.
+#[derive(PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|like| Self(like.dev(), like.ino()))
+    }
+}
+
+fn is_wildcard(part: &str) -> bool {
+    part.contains(['*', '?', '['])
+}
+
+/// A path with wildcards in the names of it, ready to be looked for.
+struct Search {
+    is_absolute: bool,
+    /// What stands in front of the first name with a wildcard: it has to be there.
+    fixed: PathBuf,
+    /// The other names.
+    patterns: Vec<Pattern>,
+}
+
+impl Search {
+    fn new(text: &str) -> Result<Self, String> {
+        let names: Vec<&str> = text.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
+        if names.contains(&"**") {
+            return Err("`**` takes any folder; write a pattern for each level, as in `conf.d/*/*.toml`".to_owned());
+        }
+        let wild = names.iter().position(|name| is_wildcard(name)).unwrap_or(names.len());
+        let pattern = |name: &&str| Pattern::new(name).map_err(|error| format!("not a pattern: {}", error.msg));
+        Ok(Self {
+            is_absolute: text.starts_with('/'),
+            fixed: names[..wild].iter().collect(),
+            patterns: names[wild..].iter().map(pattern).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The files, in the order of their names.
+    fn files(&self, main: &Path) -> Result<Vec<PathBuf>, String> {
+        let folder = if self.is_absolute { Path::new("/") } else { main.parent().unwrap_or(Path::new("")) };
+        let fixed = folder.join(&self.fixed);
+        if self.patterns.is_empty() {
+            return Ok(if fs::symlink_metadata(&fixed).is_ok() { vec![fixed] } else { Vec::new() });
+        }
+        let mut found = vec![fixed];
+        for (level, pattern) in self.patterns.iter().enumerate() {
+            let mut below = Vec::new();
+            for folder in found {
+                // A name with a wildcard may well be a file's in the middle of a path; the fixed part is a folder.
+                if level == 0 || folder.is_dir() {
+                    below.extend(entries(&folder, pattern)?);
+                }
+            }
+            found = below;
+        }
+        Ok(found)
+    }
+}
+
+/// What matches in a folder, by name. A name that begins with a dot is hidden, as to a shell: editors keep backups and
+/// locks there, and Kubernetes its versions. It is matched by a pattern that begins with a dot alone.
+fn entries(folder: &Path, pattern: &Pattern) -> Result<Vec<PathBuf>, String> {
+    // The folder of a configuration that is given as a mere name has none.
+    let opened = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let fails = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => format!("there is no folder `{}`", folder.display()),
+        io::ErrorKind::NotADirectory => format!("`{}` is not a folder", folder.display()),
+        _ => format!("`{}`: {error}", folder.display()),
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(opened).map_err(fails)? {
+        let name = entry.map_err(fails)?.file_name();
+        let shown = name.to_string_lossy();
+        let is_hidden = shown.starts_with('.') && !pattern.as_str().starts_with('.');
+        if is_hidden || !pattern.matches(&shown) {
+            continue;
+        }
+        if name.to_str().is_none() {
+            return Err(format!("`{}`: the name is not UTF-8", folder.join(&name).display()));
+        }
+        found.push(folder.join(&name));
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use super::{
     file,
     node::{Name, Node},
     problem::Problems,
+    slips,
 };
 
 /// A listener before its certificates are read.
@@ -112,6 +113,8 @@ fn listener<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<ListenerD
         let text = "only a listener that speaks TLS may send it (RFC 6797 section 7.2)";
         only("hsts", text, problems);
     }
+    let what = "whoever connects can say which address they have; name your load balancers' networks";
+    slips::networks(node.entry("proxy_protocol"), what, problems);
     let file = node.knowing(&["tls"]).decode(problems)?;
     let tls = match tls {
         // What is wrong with it has been said.

@@ -17,6 +17,7 @@ use super::{
     references::References,
     routes::{Defaults, Known, Named, RouteDraft},
     secrets::Secrets,
+    slips,
     source::Sources,
 };
 use crate::registry::{Decoded, Kind, Registry};
@@ -75,9 +76,10 @@ impl UpstreamDraft<'_> {
         problems.add(self.node.file, self.node.span_of(field), format!("{}.{field}", self.node.path), text);
     }
 
-    /// Says what is hardly meant by a field of it.
+    /// Says what is hardly meant by a field of it, or by all of it.
     pub fn warn(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
-        problems.warn(self.node.file, self.node.span_of(field), format!("{}.{field}", self.node.path), text);
+        let path = if field.is_empty() { self.node.path.clone() } else { format!("{}.{field}", self.node.path) };
+        problems.warn(self.node.file, self.node.span_of(field), path, text);
     }
 }
 
@@ -127,6 +129,11 @@ impl<'i> PolicyDraft<'i> {
         problems.warn(self.location.file, self.location.span.clone(), self.location.path.clone(), text);
     }
 
+    /// Says what is hardly meant by a field of it.
+    pub fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+        problems.warn(self.location.file, self.node.span_of(field), format!("{}.{field}", self.location.path), text);
+    }
+
     /// Whether its configuration could be decoded.
     pub fn is_whole(&self) -> bool {
         self.config.as_ref().is_some_and(Partly::is_whole)
@@ -148,7 +155,7 @@ impl<'i> PolicyDraft<'i> {
     }
 }
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "server",
     "admin",
     "listeners",
@@ -162,6 +169,7 @@ const TABLES: [&str; 13] = [
     "routes",
     "consumers",
     "include",
+    "include_empty",
 ];
 
 /// Reads a configuration. What is wrong with it is added to `problems`; `None` where nothing more can be said.
@@ -174,6 +182,7 @@ pub fn load<'i>(
     let roots = sources.0.iter().enumerate().map(|(file, source)| Node::parse(file, &source.text, problems));
     let roots: Vec<_> = roots.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
     let mut tables = Tables::merge(sources, roots, problems);
+    tables.refuse_hollow_files(problems);
 
     let settings = tables.fingerprints(&["admin", "client_address", "identity", "log", "audit"]);
     let server = tables.one::<file::Server>("server", problems).unwrap_or_default();
@@ -233,6 +242,9 @@ pub fn load<'i>(
     let routes = route_nodes.into_iter().filter_map(|(name, node)| known.route(name, node, problems)).collect();
 
     let identity_at = tables.single.get("identity").cloned();
+    let trusted = tables.single.get("client_address").and_then(|node| node.entry("trust"));
+    let trusted = trusted.filter(|trust| matches!(trust.value(), toml::de::DeValue::Array(_)));
+    slips::networks(trusted, "whoever connects can say which address they have; name your proxies' networks", problems);
     Some(Configuration {
         server,
         admin,
@@ -261,13 +273,19 @@ struct Tables<'i> {
     listed: Vec<(&'static str, Node<'i>)>,
     /// The entries of a table, each with its file.
     names: HashMap<&'static str, HashMap<String, usize>>,
+    /// The included files in which nothing stands.
+    hollow: Vec<usize>,
 }
 
 impl<'i> Tables<'i> {
     fn merge(sources: &'i Sources, roots: Vec<Node<'i>>, problems: &mut Problems) -> Self {
-        let mut tables = Self { sources, single: HashMap::new(), listed: Vec::new(), names: HashMap::new() };
+        let mut tables =
+            Self { sources, single: HashMap::new(), listed: Vec::new(), names: HashMap::new(), hollow: Vec::new() };
         for root in roots {
             let file = root.file;
+            if file != 0 && root.is_hollow() {
+                tables.hollow.push(file);
+            }
             for (name, node) in root.entries(problems) {
                 let Some(table) = TABLES.iter().copied().find(|table| *table == name.text) else {
                     let near = suggestion(&name.text, TABLES);
@@ -276,7 +294,9 @@ impl<'i> Tables<'i> {
                 };
                 match table {
                     "include" if file == 0 => {}
-                    "include" => name.problem(problems, "an included file includes no others"),
+                    "include" | "include_empty" if file != 0 => {
+                        name.problem(problems, "an included file includes no others");
+                    }
                     "listeners" | "upstreams" | "policies" | "routes" | "consumers" => {
                         tables.listed.push((table, node));
                     }
@@ -288,6 +308,20 @@ impl<'i> Tables<'i> {
             }
         }
         tables
+    }
+
+    /// A file that lost what stood in it, or is being written, looks like one that never had anything.
+    fn refuse_hollow_files(&mut self, problems: &mut Problems) {
+        if self.one::<file::Accepted>("include_empty", problems).is_some() {
+            return;
+        }
+        let main = self.sources.0[0].path.display();
+        for file in &self.hollow {
+            let text = format!(
+                "nothing stands in this file; if that is meant, write `include_empty = \"accepted\"` in {main}"
+            );
+            problems.add(*file, 0..0, "", text);
+        }
     }
 
     fn one<T: serde::de::DeserializeOwned>(&mut self, table: &str, problems: &mut Problems) -> Option<T> {

@@ -82,6 +82,11 @@ impl<'i> Node<'i> {
         problems.add(self.file, self.span(), self.path.clone(), text);
     }
 
+    /// Says what is hardly meant by it.
+    pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
+        problems.warn(self.file, self.span(), self.path.clone(), text);
+    }
+
     /// The string, if it is one.
     pub fn as_str(&self) -> Option<&str> {
         self.value.get_ref().as_str()
@@ -90,6 +95,16 @@ impl<'i> Node<'i> {
     /// Whether it is a table.
     pub fn is_table(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Table(_))
+    }
+
+    /// Whether it is a table in which nothing stands but tables and lists without anything in them.
+    pub(super) fn is_hollow(&self) -> bool {
+        let is_empty = |value: &DeValue<'_>| match value {
+            DeValue::Table(table) => table.is_empty(),
+            DeValue::Array(items) => items.is_empty(),
+            _ => false,
+        };
+        matches!(self.value.get_ref(), DeValue::Table(table) if table.values().all(|value| is_empty(value.get_ref())))
     }
 
     /// The value itself.

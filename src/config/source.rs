@@ -1,14 +1,19 @@
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    include::{self, Included},
-    node::Node,
+    include::{Include, Included},
     problem::{Problems, Report},
 };
 use crate::files;
 
 /// The largest file that is read as configuration.
 pub const MAX_FILE_BYTES: usize = 256 << 20;
+
+/// The largest that all files of a configuration may be together.
+pub const MAX_TOTAL_BYTES: usize = MAX_FILE_BYTES;
 
 /// One file of a configuration.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,10 +30,17 @@ impl Source {
     /// # Errors
     /// Why it cannot be read, in words: absent, too large, not UTF-8.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text = String::from_utf8(files::contents(path, MAX_FILE_BYTES)?)
-            .map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))?;
+        let text =
+            String::from_utf8(files::contents(path, MAX_FILE_BYTES).map_err(|why| dangling(path).unwrap_or(why))?)
+                .map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))?;
         Ok(Self { path: path.to_owned(), text })
     }
+}
+
+/// Says where a link leads that leads to nothing: "no such file" would be about a name that is there for all to see.
+fn dangling(path: &Path) -> Option<String> {
+    let target = fs::read_link(path).ok().filter(|_| !path.exists())?;
+    Some(format!("this is a link to `{}`, which is not there", target.display()))
 }
 
 /// All files of a configuration; the first is the one that was named.
@@ -42,33 +54,50 @@ impl Sources {
     /// # Errors
     /// Every file that cannot be read, and every pattern that names none.
     pub fn read(main: &Path) -> Result<Self, Report> {
-        const ATTEMPTS: usize = 3;
-        let mut first = Self::read_once(main)?;
+        const ATTEMPTS: usize = 4;
         for _ in 0..ATTEMPTS {
-            let again = Self::read_once(main)?;
-            if again == first {
-                return Ok(again);
+            let sources = Self::read_once(main)?;
+            if sources.are_current(main)? {
+                return Ok(sources);
             }
-            first = again;
         }
         Err(Report::of_file(main, "the files change while they are read"))
     }
 
     fn read_once(main: &Path) -> Result<Self, Report> {
-        let mut sources = Self(vec![Source::read(main).map_err(|why| Report::of_file(main, why))?]);
+        let first = Source::read(main).map_err(|why| Report::of_file(main, why))?;
         let mut problems = Problems::default();
-        // Syntax errors are told by the parse that counts; this one looks for `include` alone.
-        let mut ignored = Problems::default();
-        let text = sources.0[0].text.clone();
-        let list = text.contains("include").then(|| Node::parse(0, &text, &mut ignored)).flatten();
-        let list = list.and_then(|mut root| root.take("include"));
-        for Included { file, item } in include::files(list.as_ref(), main, &mut problems) {
+        let mut others = Vec::new();
+        let mut room = MAX_TOTAL_BYTES.saturating_sub(first.text.len());
+        for Included { file, item } in Include::find(&first.text).files(main, &mut problems) {
             match Source::read(&file) {
-                Ok(source) => sources.0.push(source),
+                Ok(source) if source.text.len() > room => {
+                    item.problem(&mut problems, format!("the files together are larger than {MAX_TOTAL_BYTES} bytes"));
+                    break;
+                }
+                Ok(source) => {
+                    room -= source.text.len();
+                    others.push(source);
+                }
                 Err(why) => item.problem(&mut problems, format!("`{}`: {why}", file.display())),
             }
         }
+        let sources = Self(std::iter::once(first).chain(others).collect());
         if problems.is_empty() { Ok(sources) } else { Err(problems.locate(&sources)) }
+    }
+
+    /// Whether the same files are there and say the same. They are compared piece by piece: a large configuration is
+    /// not in memory twice.
+    fn are_current(&self, main: &Path) -> Result<bool, Report> {
+        let mut problems = Problems::default();
+        let included = Include::find(&self.0[0].text).files(main, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems.locate(self));
+        }
+        let is_same_list =
+            included.iter().map(|included| &included.file).eq(self.0[1..].iter().map(|source| &source.path));
+        let is_same = |source: &Source| files::holds(&source.path, source.text.as_bytes());
+        Ok(is_same_list && self.0.iter().all(is_same))
     }
 
     /// Line and column, both from 1, the column in characters.
@@ -86,7 +115,7 @@ impl Sources {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

@@ -172,6 +172,13 @@ impl IdentityHeaders {
         Ok(())
     }
 
+    /// Whether this is the header of a part of the identity, in whatever spelling.
+    pub fn carries(&self, name: &HeaderName) -> bool {
+        let key = folded(name.as_str());
+        let ours = self.fields.iter().map(|(_, name)| name).chain(&self.extra);
+        ours.chain([&self.reader]).any(|other| folded(other.as_str()) == key)
+    }
+
     /// Whether a header that comes in under this name is removed.
     pub fn removes(&self, name: &HeaderName) -> bool {
         let name = name.as_str();

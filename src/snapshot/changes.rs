@@ -24,10 +24,13 @@ pub struct Changes {
     pub beside: Vec<String>,
     /// What listeners show and ask for that they did not: lines that begin with `+`, `~` or `-`.
     pub tls: Vec<String>,
+    /// Protected paths that are let through by less than before, in sentences.
+    #[serde(default)]
+    pub exposed: Vec<String>,
 }
 
 impl Changes {
-    /// All but [`Changes::tls`], in lines that begin with `+`, `~` or `-`. What holds for every route comes first:
+    /// All but [`Changes::tls`] and [`Changes::exposed`], in lines that begin with `+`, `~` or `-`. What holds for every route comes first:
     /// where the lines are cut it must not be what is lost.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let with = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>();
@@ -67,6 +70,7 @@ impl Snapshot {
             reread: self.reread_since(before),
             beside: self.beside_since(before),
             tls: self.tls_since(before),
+            exposed: self.exposed_since(before),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     mentions,
     route::{self, Auth, Authenticator, Callers, Gate, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
-    together,
+    slips, together,
 };
 use crate::{
     config::{
@@ -59,6 +59,7 @@ pub fn compile(
     }
     let listeners = listeners(&configuration, services, problems);
     let settings = Arc::new(settings(&configuration, &instances, listeners, services, problems));
+    slips::check(&configuration, &instances, &settings, problems);
     let built = Built {
         configuration: &configuration,
         instances: &instances,
@@ -200,11 +201,12 @@ fn instances(
     problems: &mut Problems,
 ) -> Vec<Option<Arc<Instance>>> {
     let opened = opened(configuration);
+    let used = slips::used_policies(&configuration.routes);
     let Configuration { policies, credentials: drafts, secrets, server, .. } = configuration;
     let max_held_body_bytes = Room::largest_part(server.max_held_body_bytes.get());
     let around = Surroundings { secrets, services, max_held_body_bytes };
-    let built = policies.iter_mut().zip(opened).map(|(policy, opened)| {
-        if policy.kind.needs_credentials && opened.is_empty() {
+    let built = policies.iter_mut().zip(opened).enumerate().map(|(number, (policy, opened))| {
+        if policy.kind.needs_credentials && opened.is_empty() && used.contains(&number) {
             policy.warn(problems, nobody_gets_in(policy));
         }
         let of_credentials = opened.iter().map(|index| drafts[*index].fingerprint);
@@ -407,7 +409,7 @@ impl Built<'_, '_> {
             edit_response,
             body,
             ending,
-            paths: draft.pattern.paths.as_slice().into(),
+            pattern: draft.pattern.clone(),
             max_body_bytes: draft.max_body_bytes,
         };
         Some(Arc::new(Gate {

@@ -35,6 +35,8 @@ pub struct Instance {
     pub counters: Vec<CounterKey>,
     /// What it goes by and when that ends.
     pub ends: Vec<(Ends, UnixTime)>,
+    /// What is probably a mistake in it, by field: told at each load, also where it is kept from the one before.
+    pub warnings: Vec<(String, String)>,
     read: Vec<(Read, Fingerprint)>,
     work: Mutex<Work>,
 }
@@ -87,6 +89,7 @@ impl Instance {
             work: Work::default(),
             counters: Vec::new(),
             ends: Vec::new(),
+            warnings: Vec::new(),
             wrong: Vec::new(),
             faults: Vec::new(),
         };
@@ -95,7 +98,7 @@ impl Instance {
         let build = AssertUnwindSafe(|| (draft.kind.build)(config, &mut BuildCx::new(&mut env)));
         let built =
             catch_unwind(build).unwrap_or_else(|_| Err(BuildError::new("", "the plugin panicked: a bug in it")));
-        let Env { read, work, counters, ends, wrong, faults, .. } = env;
+        let Env { read, work, counters, ends, warnings, wrong, faults, .. } = env;
         if !partly.is_whole() {
             // It was built for what more there is to say, and is thrown away. Of credentials nothing can be said: what
             // they have to be may stand in the part that is wrong.
@@ -107,7 +110,9 @@ impl Instance {
         wrong.into_iter().for_each(|(index, field, text)| report(index, &field, text, problems));
         faults.into_iter().for_each(|text| draft.problem(problems, "", text));
         match built {
-            Ok(hooks) => is_whole.then(|| Self { hooks, fingerprint, counters, ends, read, work: Mutex::new(work) }),
+            Ok(hooks) => {
+                is_whole.then(|| Self { hooks, fingerprint, counters, ends, warnings, read, work: Mutex::new(work) })
+            }
             Err(error) => {
                 error.problems.into_iter().for_each(|(field, text)| draft.problem(problems, &field, text));
                 None
@@ -149,6 +154,7 @@ struct Env<'e> {
     work: Work,
     counters: Vec<CounterKey>,
     ends: Vec<(Ends, UnixTime)>,
+    warnings: Vec<(String, String)>,
     wrong: Vec<(usize, String, String)>,
     /// What is wrong with the plugin rather than with what it was given.
     faults: Vec<String>,
@@ -165,6 +171,10 @@ impl BuildEnv for Env<'_> {
 
     fn credential_problem(&mut self, index: usize, field: &str, message: String) {
         self.wrong.push((index, field.to_owned(), message));
+    }
+
+    fn warn(&mut self, field: &str, message: String) {
+        self.warnings.push((field.to_owned(), message));
     }
 
     fn read_file(&mut self, path: &Path) -> Result<Vec<u8>, String> {

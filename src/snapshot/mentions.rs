@@ -3,7 +3,11 @@
 //! It is done for every configuration, and also for policies that are kept from the one before: what they name may be
 //! gone.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use portcullis_plugin::{Mention, Mentioned};
 
@@ -12,13 +16,20 @@ use crate::config::{Configuration, PolicyDraft, Problems, RouteDraft, problem::s
 
 /// Says which names nobody has.
 pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<Instance>>], problems: &mut Problems) {
+    let everybody = OnceCell::new();
     let mut of_paths: HashMap<usize, Vec<(String, String)>> = HashMap::new();
     for (number, (policy, instance)) in configuration.policies.iter().zip(instances).enumerate() {
         let admit = instance.as_ref().and_then(|instance| instance.hooks.admit.as_ref());
         for Mention { field, of } in admit.map(|admit| admit.mentions()).unwrap_or_default() {
             match of {
                 Mentioned::PathParameter(name) => of_paths.entry(number).or_default().push((field, name)),
-                of => unknown(configuration, &of).into_iter().for_each(|why| policy.problem(problems, &field, why)),
+                Mentioned::Consumer(_) | Mentioned::Credential(_) => {
+                    unknown(configuration, &of).into_iter().for_each(|why| policy.problem(problems, &field, why));
+                }
+                of => {
+                    let everybody = everybody.get_or_init(|| Everybody::of(configuration));
+                    everybody.lack(&of).into_iter().for_each(|why| policy.warn_of(problems, &field, why));
+                }
             }
         }
     }
@@ -47,6 +58,104 @@ fn unknown(configuration: &Configuration<'_>, of: &Mentioned) -> Option<String> 
     };
     Some(format!("there is no {what} `{name}`{near}"))
 }
+
+/// What consumers are, all of them together.
+#[derive(Default)]
+struct Everybody<'c> {
+    groups: BTreeSet<&'c str>,
+    labels: BTreeSet<(&'c str, &'c str)>,
+    roles: BTreeSet<&'c str>,
+    tenants: BTreeSet<&'c str>,
+    /// Some policy lets in by more than what consumers' entries hold: a token brings roles and a tenant.
+    has_others: bool,
+}
+
+impl<'c> Everybody<'c> {
+    fn of(configuration: &'c Configuration<'_>) -> Self {
+        let mut all = Self::default();
+        for consumer in configuration.consumers.values() {
+            all.groups.extend(consumer.groups.iter().map(String::as_str));
+            all.labels.extend(consumer.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            all.roles.extend(consumer.roles.iter().map(String::as_str));
+            all.tenants.extend(consumer.tenant.as_deref());
+        }
+        let mut used = configuration.routes.iter().flat_map(|route| route.auth.iter().flatten());
+        all.has_others = used.any(|plugin| !configuration.policies[plugin.policy].kind.needs_credentials);
+        all
+    }
+
+    /// What nobody is, and so the entry that names it is about nobody.
+    fn lack(&self, of: &Mentioned) -> Option<String> {
+        let lacks = |known: &BTreeSet<&str>, name: &str, what: &str| {
+            let near = || suggestion(name, known.iter().copied());
+            (!known.contains(name)).then(|| format!("this is about nobody: no consumer {what} `{name}`{}", near()))
+        };
+        match of {
+            Mentioned::Group(name) => lacks(&self.groups, name, "is in the group"),
+            Mentioned::Role(name) if !self.has_others => lacks(&self.roles, name, "has the role"),
+            Mentioned::Tenant(name) if !self.has_others => lacks(&self.tenants, name, "belongs to the tenant"),
+            Mentioned::Label(name, value) if !self.labels.contains(&(name, value)) => {
+                let values = self.labels.iter().filter(|(known, _)| known == name).map(|(_, value)| *value);
+                let near = suggestion(value, values);
+                Some(format!("this is about nobody: no consumer has the label `{name}` with the value `{value}`{near}"))
+            }
+            Mentioned::Method(name) => unregistered(name),
+            _ => None,
+        }
+    }
+}
+
+/// Says that a method is none that clients are known to send.
+pub(super) fn unregistered(name: &str) -> Option<String> {
+    let is_known = REGISTERED.contains(&name);
+    (!is_known).then(|| {
+        format!("hardly any request has this method: nobody has registered `{name}`{}", suggestion(name, REGISTERED))
+    })
+}
+
+/// The methods in IANA's registry (RFC 9110 section 16.1), and `PURGE`, which caches take.
+const REGISTERED: [&str; 40] = [
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "CONNECT",
+    "COPY",
+    "DELETE",
+    "GET",
+    "HEAD",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "OPTIONS",
+    "ORDERPATCH",
+    "PATCH",
+    "POST",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "PUT",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "TRACE",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
 
 /// Every path of the route has the parameter: on one that lacks it the policy would find no value.
 fn parameter(route: &RouteDraft, policy: &PolicyDraft<'_>, field: &str, name: &str, problems: &mut Problems) {

@@ -10,7 +10,7 @@ use portcullis_plugin::{
     Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places,
 };
 
-use super::{Listener, router::PathPattern};
+use super::{Listener, router::Pattern};
 use crate::{
     config::file,
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
@@ -175,13 +175,19 @@ pub struct Route {
     pub body: Vec<Step<dyn Body>>,
     /// What it does with a request that it lets through.
     pub ending: Ending,
-    /// Its patterns, for what stands at their parameters.
-    pub paths: Box<[PathPattern]>,
+    /// What it matches: for what stands at the parameters of its paths, and to tell who takes its requests after a reload.
+    pub pattern: Pattern,
     /// The largest request body.
     pub max_body_bytes: Option<u64>,
 }
 
 impl Gate {
+    /// The policies that may refuse a request, before or after it is known who is calling.
+    pub fn judges(&self) -> impl Iterator<Item = &str> {
+        let guards = self.guard.iter().map(|step| &*step.policy);
+        guards.chain(self.admit.iter().map(|step| &*step.policy))
+    }
+
     /// The names of its policies, some of them more than once.
     pub fn policies(&self) -> impl Iterator<Item = &str> {
         fn names<H: ?Sized>(steps: &[Step<H>]) -> impl Iterator<Item = &str> {
@@ -202,6 +208,6 @@ impl Gate {
 impl Route {
     /// What stands in a canonical path at `{name}`, or `{*name}`, of the first of the route's patterns that fits it.
     pub fn path_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
-        self.paths.iter().find(|pattern| pattern.fits(path))?.parameter(path, name)
+        self.pattern.paths.iter().find(|pattern| pattern.fits(path))?.parameter(path, name)
     }
 }

@@ -35,6 +35,7 @@ mod method;
 mod overlap;
 mod parameter;
 mod path;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -43,6 +44,7 @@ pub use host::{HostFault, HostPattern, MAX_HOST_BYTES, host_key};
 pub use method::{MethodFault, MethodFaults, MethodSet};
 pub use overlap::{Protected, Tie};
 pub use path::{MAX_PATH_SEGMENTS, PathPattern, PathPatternFault};
+pub use sample::Sample;
 
 use overlap::TieFinder;
 use tree::{Entry, Forest, NodeIndex, Wanted};

@@ -28,6 +28,7 @@ mod paths;
 mod readme;
 mod reload;
 mod reload_credentials;
+mod reload_exposed;
 mod reload_storm;
 mod routing;
 mod rules;

@@ -97,8 +97,7 @@ fn rules(field: &str, entries: Vec<Entry>, problems: &mut Problems) -> Vec<Rule>
     entries.map(|(index, entry)| Rule::new(&format!("{field}[{index}]"), entry, problems)).collect()
 }
 
-/// The consumers and credentials that entries name. There is nowhere to get one from but the file, so that a name that
-/// nobody has is a mistake. All else may also come from a token, or be prepared for somebody who is still to come.
+/// What entries name of the rest of the file.
 fn mentions<'e>(field: &str, entries: impl Iterator<Item = &'e Entry>) -> Vec<Mention> {
     let mut mentions = Vec::new();
     for (index, entry) in entries.enumerate() {
@@ -108,7 +107,15 @@ fn mentions<'e>(field: &str, entries: impl Iterator<Item = &'e Entry>) -> Vec<Me
             mentions.extend(names.map(|(at, name)| Mention { field: field(at), of: of(name.clone()) }));
         };
         add("consumers", &entry.consumers, Mentioned::Consumer);
+        add("groups", &entry.groups, Mentioned::Group);
+        add("roles", &entry.roles, Mentioned::Role);
+        add("tenants", &entry.tenants, Mentioned::Tenant);
         add("credentials", &entry.credentials, Mentioned::Credential);
+        add("methods", &entry.methods, Mentioned::Method);
+        mentions.extend(entry.labels.iter().flatten().map(|(label, value)| Mention {
+            field: format!("{field}[{index}].labels.{label}"),
+            of: Mentioned::Label(label.clone(), value.clone()),
+        }));
     }
     mentions
 }

@@ -73,6 +73,9 @@ impl Plugin for Hmac {
 
     fn build(mut config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
         let mut problems = config::Problems::new();
+        if let Some((field, why)) = config.portcullis.as_ref().and_then(PortcullisConfig::warning) {
+            cx.warn(&format!("portcullis.{field}"), why);
+        }
         let scheme = config.build_scheme(&mut problems);
         let has_time = scheme.as_ref().is_none_or(|scheme| scheme.has_time());
         config.check(has_time, cx.max_held_body_bytes(), &mut problems);

@@ -116,6 +116,19 @@ impl RequiredParameter {
 }
 
 impl PortcullisConfig {
+    /// What a signature of this policy may leave open, and hardly should.
+    pub(crate) fn warning(&self) -> Option<(&'static str, &'static str)> {
+        let covered = self.covered.as_ref()?;
+        let has = |names: &[&str]| covered.iter().any(|covered| names.contains(&covered.as_str()));
+        match (has(&["@method"]), has(&["@path", "@target-uri", "@request-target"])) {
+            (true, true) => None,
+            (false, _) => Some(("covered", "without `@method` a signed GET is a signed DELETE as well: add it")),
+            (true, false) => {
+                Some(("covered", "without `@path` what is signed for one path is good for all of them: add it"))
+            }
+        }
+    }
+
     /// The scheme; `None` where something is wrong, which then stands in `problems` by the field inside this table.
     pub(crate) fn build(self, problems: &mut Problems) -> Option<Box<dyn Scheme>> {
         let before = problems.len();

@@ -70,6 +70,10 @@ impl<'c> Layers<'c> {
         cx: &mut BuildCx<'_>,
         problems: &mut Problems,
     ) -> Option<Arc<Issuer>> {
+        if self.own.issuer.as_ref().is_some_and(|issuer| self.audiences().0.contains(issuer)) {
+            let why = "this is the issuer itself: tokens that it makes for its own use would be taken; name your API";
+            cx.warn(&self.field("audience"), why);
+        }
         let keys = keys::build(self, cx, problems);
         let headers = self.pick(|said| said.headers.as_ref()).map(headers::read).unwrap_or_default();
         let rules = [&self.common.claims, &self.own.claims].into_iter().flatten().flatten().cloned();

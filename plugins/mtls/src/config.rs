@@ -211,6 +211,10 @@ impl Config {
             if from.networks.iter().any(|network| network.prefix_len() == 0) {
                 wrong("from_header.networks", "names the whole world: anybody could send the header");
             }
+            for network in from.networks.iter().filter(|network| network.addr() != network.network()) {
+                let why = format!("`{network}` is the network `{}`: write that, or a single address", network.trunc());
+                wrong("from_header.networks", &why);
+            }
             for (field, name) in
                 [("from_header.header", Some(&from.header)), ("from_header.chain", from.chain.as_ref())]
             {

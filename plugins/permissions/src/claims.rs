@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use portcullis_jose::claims::Rule;
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Hooks, Identity, NoCredential, Plugin, PluginError, Reason, Refusal, RequestCx,
-    Verdict, http::Method,
+    Admit, Answer, BuildCx, BuildError, Hooks, Identity, Mention, NoCredential, Plugin, PluginError, Reason, Refusal,
+    RequestCx, Verdict, http::Method,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -63,6 +63,10 @@ impl Admit for Restriction {
         let detail = || self.objection(cx.method(), identity);
         let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::ClaimMismatch).detailed(detail()));
         Answer::Now(Ok(if self.allows(cx.method(), identity) { Verdict::Allow } else { refuse() }))
+    }
+
+    fn mentions(&self) -> Vec<Mention> {
+        self.0.mentions()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use portcullis_plugin::{BuildError, http::Method};
+use portcullis_plugin::{BuildError, Mention, Mentioned, http::Method};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -95,6 +95,17 @@ impl<T> Needs<T> {
         for (index, (_, need)) in self.per_method.iter().enumerate() {
             need.check(&format!("per_method[{index}]."), &check, problems);
         }
+    }
+
+    /// The methods that entries name: what is asked for a misspelt one is asked of nobody.
+    pub fn mentions(&self) -> Vec<Mention> {
+        let entries = self.per_method.iter().enumerate();
+        let methods = entries.flat_map(|(index, (methods, _))| methods.iter().map(move |method| (index, method)));
+        let mention = |(index, method): (usize, &Method)| Mention {
+            field: format!("per_method[{index}].methods"),
+            of: Mentioned::Method(method.to_string()),
+        };
+        methods.map(mention).collect()
     }
 
     /// What a request of this method has to meet, all of it. Nothing at all means that it is refused.

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Hooks, Identity, NoCredential, Plugin, PluginError, Reason, Refusal, RequestCx,
-    Verdict,
+    Admit, Answer, BuildCx, BuildError, Hooks, Identity, Mention, NoCredential, Plugin, PluginError, Reason, Refusal,
+    RequestCx, Verdict,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -47,6 +47,10 @@ impl Admit for Restriction {
         let has = |part: &Identity| are_met(needs.clone(), |role| part.roles.contains(role));
         let refusal = || Refusal::forbidden(Reason::RoleMissing).detailed(described(needs.clone()));
         Answer::Now(Ok(if identity.each().any(has) { Verdict::Allow } else { Verdict::Refuse(refusal()) }))
+    }
+
+    fn mentions(&self) -> Vec<Mention> {
+        self.0.mentions()
     }
 }
 

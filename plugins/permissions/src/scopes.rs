@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Challenge, Hooks, Identity, NoCredential, Plugin, PluginError, Refusal,
-    RequestCx, Verdict,
+    Admit, Answer, BuildCx, BuildError, Challenge, Hooks, Identity, Mention, NoCredential, Plugin, PluginError,
+    Refusal, RequestCx, Verdict,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -58,6 +58,10 @@ impl Admit for Restriction {
         let has = |part: &Identity| are_met(needs.clone(), |scope| part.scopes.contains(scope));
         let verdict = if identity.each().any(has) { Verdict::Allow } else { Verdict::Refuse(refusal(needs.clone())) };
         Answer::Now(Ok(verdict))
+    }
+
+    fn mentions(&self) -> Vec<Mention> {
+        self.0.mentions()
     }
 }
 

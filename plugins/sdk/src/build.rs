@@ -84,6 +84,8 @@ pub trait BuildEnv {
     fn credentials(&self) -> &[CredentialEntry];
     /// Reports what is wrong with one credential.
     fn credential_problem(&mut self, index: usize, field: &str, message: String);
+    /// Reports a setting that is valid and probably a mistake.
+    fn warn(&mut self, field: &str, message: String);
     /// Reads a file and remembers that the policy depends on it.
     fn read_file(&mut self, path: &Path) -> Result<Vec<u8>, String>;
     /// Reads a secret and remembers that the policy depends on it.
@@ -136,6 +138,12 @@ impl<'b> BuildCx<'b> {
     /// Says what is wrong with the credential at `index`; the configuration is refused.
     pub fn credential_problem(&mut self, index: usize, field: &str, message: impl Into<String>) {
         self.env.credential_problem(index, field, message.into());
+    }
+
+    /// Warns of a setting that is valid and probably a mistake, such as one that lets in more than it seems to. `field` is
+    /// the path inside the policy; `check` and every reload show the warning.
+    pub fn warn(&mut self, field: &str, message: impl Into<String>) {
+        self.env.warn(field, message.into());
     }
 
     /// Reads a file. A path that is not absolute starts at the configuration's folder.

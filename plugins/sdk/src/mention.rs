@@ -1,8 +1,9 @@
 /// Something outside of a policy that one of its hooks names.
 ///
-/// A plugin is built without knowing the rest of the file. The engine knows it, looks each mention up whenever a
-/// configuration is loaded, and refuses one that names what is not there: a misspelt name in a restriction would keep
-/// out everybody, or nobody, without a word.
+/// A plugin is built without knowing the rest of the file. The engine knows it, and looks each mention up whenever a
+/// configuration is loaded: a misspelt name in a restriction would keep out everybody, or nobody, without a word. What
+/// the file alone brings into being has to be there, or the configuration is refused. What may come from elsewhere, or
+/// later, is a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mention {
     /// The field that names it, such as `allow[1].consumers[0]`.
@@ -11,8 +12,7 @@ pub struct Mention {
     pub of: Mentioned,
 }
 
-/// What can be mentioned: what the file alone brings into being. Roles, scopes, tenants and claims also come from
-/// tokens, and a group may be made before its first member.
+/// What can be mentioned. Scopes and claims cannot: they mostly come from tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mentioned {
@@ -22,4 +22,14 @@ pub enum Mentioned {
     Credential(String),
     /// A parameter of the path of every route that uses the policy: `tenant` of `/{tenant}/orders`.
     PathParameter(String),
+    /// A group of consumers. A warning where no consumer is in it.
+    Group(String),
+    /// A label of consumers and its value. A warning where no consumer has it.
+    Label(String, String),
+    /// A role. A warning where no consumer has it and no policy brings identities from elsewhere.
+    Role(String),
+    /// A tenant. The same.
+    Tenant(String),
+    /// A method of requests. A warning where nobody has registered it.
+    Method(String),
 }

@@ -21,6 +21,11 @@ impl<'de> Deserialize<'de> for Span {
                 f.write_str("a length of time with its unit, such as \"30s\"")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                // Nobody means months by a single letter, and a limit of five months looks like one of five minutes.
+                if text.contains('M') {
+                    let text = format!("`{text}`: `M` stands for months; write `m` for minutes, or `months`");
+                    return Err(E::custom(text));
+                }
                 let span = humantime::parse_duration(text).map_err(|_| {
                     E::custom(format!("`{text}` is not a length of time: write it with a unit, such as \"30s\""))
                 })?;
@@ -67,5 +72,26 @@ impl UnixTime {
     /// This many later; stays at the end of time rather than wrapping round.
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_secs()).unwrap_or(i64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::{IntoDeserializer, value::Error};
+
+    use super::*;
+
+    #[test]
+    fn a_span_has_a_unit_that_nobody_takes_for_another() {
+        let span = |text: &str| {
+            let decoder = IntoDeserializer::<Error>::into_deserializer(text);
+            Span::deserialize(decoder).map(|span| span.0.as_secs()).map_err(|error| error.to_string())
+        };
+        assert_eq!((span("5m"), span("1h 30m"), span("90days")), (Ok(300), Ok(5400), Ok(90 * 86_400)));
+        assert!(span("3months").is_ok_and(|seconds| seconds > 90 * 86_400));
+        for text in ["5M", "5 M", "1h 5M"] {
+            assert_eq!(span(text), Err(format!("`{text}`: `M` stands for months; write `m` for minutes, or `months`")));
+        }
+        assert!(span("5").is_err() && span("").is_err() && span("5S").is_err() && span("11years").is_err());
     }
 }

@@ -175,6 +175,8 @@ pub struct Build {
     credentials: Vec<CredentialEntry>,
     /// What was said to be wrong with credentials: index, field, message.
     pub problems: Vec<(usize, String, String)>,
+    /// What it warned of: field, message.
+    pub warnings: Vec<(String, String)>,
     /// What the plugin remembers.
     pub store: Arc<LocalStore>,
     /// Work to start after publishing.
@@ -238,6 +240,9 @@ impl BuildEnv for Build {
     }
     fn credential_problem(&mut self, index: usize, field: &str, message: String) {
         self.problems.push((index, field.to_owned(), message));
+    }
+    fn warn(&mut self, field: &str, message: String) {
+        self.warnings.push((field.to_owned(), message));
     }
     fn read_file(&mut self, path: &Path) -> Result<Vec<u8>, String> {
         std::fs::read(path).map_err(|error| error.to_string())

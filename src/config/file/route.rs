@@ -6,7 +6,7 @@ use http::{HeaderName, StatusCode};
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::{Filled, Hsts, HttpsRedirect, Parsed};
+use super::{Accepted, Filled, Hsts, HttpsRedirect, Parsed};
 use crate::snapshot::router::{HostPattern, MethodSet, PathPattern};
 
 /// `[routes.NAME]`, without `auth` and `plugins`, which are walked by hand.
@@ -35,7 +35,7 @@ pub struct Route {
     #[serde(default)]
     pub without: Vec<Spanned<String>>,
     /// `"accepted"`: this open catch-all may stand beside protected routes of the same upstream.
-    pub overlap: Option<Overlap>,
+    pub overlap: Option<Accepted>,
     /// Lets `%2F` pass as data.
     #[serde(default)]
     pub allow_encoded_slash: bool,
@@ -148,14 +148,6 @@ impl<'de> Deserialize<'de> for HeaderRule {
         }
         deserializer.deserialize_any(Visitor)
     }
-}
-
-/// See [`Route::overlap`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overlap {
-    /// The author knows.
-    Accepted,
 }
 
 /// `respond = { ... }`: an answer of the gateway's own.

@@ -4,7 +4,7 @@ use portcullis_plugin::Span;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::{Filled, KeySource, Parsed, not_zero};
+use super::{Accepted, Filled, KeySource, Parsed, not_zero};
 use crate::snapshot::router::host_key;
 
 /// `[upstreams.NAME]`: servers that requests are forwarded to.
@@ -71,15 +71,7 @@ pub struct UpstreamTls {
     /// Its key.
     pub key: Option<KeySource>,
     /// `"accepted"`: whoever answers is believed to be the upstream.
-    pub unverified: Option<Unverified>,
-}
-
-/// That nobody has to prove to be the upstream, said in so many words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unverified {
-    /// The author knows.
-    Accepted,
+    pub unverified: Option<Accepted>,
 }
 
 fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UpstreamTls>, D::Error> {

@@ -1,6 +1,6 @@
 //! Values that carry their constraint: one that exists is valid, and a wrong one is an error at its own place.
 
-use std::{fmt, marker::PhantomData, str::FromStr};
+use std::{fmt, marker::PhantomData, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 use portcullis_plugin::{SecretSource, Span};
@@ -50,15 +50,39 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
     }
 }
 
+/// `"accepted"`: the author knows of a danger, and says so in so many words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accepted {
+    /// The author knows.
+    Accepted,
+}
+
 /// A network, or a single address.
 #[derive(Clone, Debug)]
 pub struct Network(pub IpNet);
 
 impl FromStr for Network {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-        text.parse().or_else(|_| single()).map(Self).map_err(|_| "not an address or a network such as 203.0.113.0/24")
+    type Err = String;
+    /// What is left of an address beyond the prefix is a mistake, and which of both was meant cannot be known. An
+    /// IPv4-mapped network is met by nobody: such addresses are IPv4 before they are compared with any rule.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let single = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+        let network: IpNet = text
+            .parse()
+            .or_else(|_| single())
+            .map_err(|_| "not an address or a network such as 203.0.113.0/24".to_owned())?;
+        if network.addr() != network.network() {
+            let (whole, one) = (network.trunc(), network.addr());
+            return Err(format!("this is the network `{whole}`; write that, or `{one}` for the one address"));
+        }
+        match network {
+            IpNet::V6(v6) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => {
+                let v4 = v6.addr().to_canonical();
+                Err(format!("no address is compared in this form: write `{v4}/{}`", v6.prefix_len() - 96))
+            }
+            network => Ok(Self(network)),
+        }
     }
 }
 

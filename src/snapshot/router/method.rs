@@ -90,7 +90,8 @@ impl MethodSet {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Method> {
+    /// The standard methods first, always in the same order.
+    pub fn iter(&self) -> impl Iterator<Item = &Method> {
         let standard = STANDARD.iter().enumerate().filter(|(place, _)| self.standard & 1 << place != 0);
         standard.map(|(_, method)| method).chain(&self.others)
     }

@@ -1,0 +1,104 @@
+//! Settings that are valid and probably slips, found by looking at the whole configuration: what nothing uses, and what is
+//! used for two things.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use super::{instance::Instance, mentions, route::Settings};
+use crate::config::{Configuration, Ending, Problems, RouteDraft, UpstreamDraft, file::AdminAddress};
+
+/// Warns of what is hardly meant.
+pub(super) fn check(
+    configuration: &Configuration<'_>,
+    instances: &[Option<Arc<Instance>>],
+    settings: &Settings,
+    problems: &mut Problems,
+) {
+    warn_of_unused(configuration, problems);
+    for (name, upstream) in &configuration.upstreams {
+        warn_of_loops(name, upstream, configuration, problems);
+    }
+    for route in &configuration.routes {
+        for why in route.pattern.methods.iter().filter_map(|method| mentions::unregistered(method.as_str())) {
+            route.location.warn_of(problems, "methods", why);
+        }
+    }
+    for (policy, instance) in configuration.policies.iter().zip(instances) {
+        let Some(instance) = instance else { continue };
+        for (field, text) in &instance.warnings {
+            policy.warn_of(problems, field, text.clone());
+        }
+        let hidden = instance.hooks.authenticate.as_ref().map(|hook| hook.hidden()).unwrap_or_default();
+        for name in hidden.headers().map(|(name, _)| name).filter(|name| settings.callers.identity.carries(name)) {
+            let text = format!(
+                "this looks for a credential in `{name}`, which tells upstreams who is calling: take another header"
+            );
+            policy.warn(problems, text);
+        }
+    }
+}
+
+/// The policies that stand on a route, by their number.
+pub(super) fn used_policies(routes: &[RouteDraft]) -> HashSet<usize> {
+    let used = routes.iter().flat_map(|route| route.auth.iter().flatten().chain(&route.plugins));
+    used.map(|plugin| plugin.policy).collect()
+}
+
+/// A restriction that was written and never put on a route restricts nothing.
+fn warn_of_unused(configuration: &Configuration<'_>, problems: &mut Problems) {
+    let used = used_policies(&configuration.routes);
+    for (_, policy) in configuration.policies.iter().enumerate().filter(|(number, _)| !used.contains(number)) {
+        policy.warn(problems, "no route uses this: it protects and restricts nothing");
+    }
+    let endings = configuration.routes.iter().map(|route| &route.ending);
+    let used: HashSet<&str> = endings
+        .filter_map(|ending| match ending {
+            Ending::Forward(upstream) => Some(upstream.as_str()),
+            Ending::Respond { .. } | Ending::Echo => None,
+        })
+        .collect();
+    for (_, upstream) in configuration.upstreams.iter().filter(|(name, _)| !used.contains(name.as_str())) {
+        upstream.warn(problems, "", "no route forwards to this");
+    }
+}
+
+/// Targets that are this gateway itself. Names are not looked up for it: what they lead to is found when it is.
+fn warn_of_loops(name: &str, upstream: &UpstreamDraft<'_>, configuration: &Configuration<'_>, problems: &mut Problems) {
+    let admin = configuration.admin.as_ref().and_then(|(address, _)| match address {
+        AdminAddress::Tcp(address) => Some(*address),
+        AdminAddress::Unix(_) => None,
+    });
+    for (number, target) in upstream.file.targets.0.iter().enumerate() {
+        let Some(target) = literal(&target.get_ref().address) else { continue };
+        let field = format!("targets[{number}]");
+        if configuration.listeners.iter().any(|listener| is_reached(listener.file.address, target)) {
+            let text =
+                format!("this is a listener of the gateway itself: requests to `{name}` would come back for ever");
+            upstream.warn(problems, &field, text);
+        } else if admin.is_some_and(|admin| is_reached(admin, target)) {
+            let text = "this is the admin listener of the gateway itself: its metrics and status would be everybody's";
+            upstream.warn(problems, &field, text);
+        }
+    }
+}
+
+/// The address, where it is one, or the name of this machine that every machine has.
+fn literal(target: &str) -> Option<SocketAddr> {
+    let local = || target.strip_prefix("localhost:")?.parse().ok().map(|port| (Ipv4Addr::LOCALHOST, port).into());
+    target.parse().ok().or_else(local)
+}
+
+/// Whether whoever connects to the one address reaches who listens on the other. A listener on every address is reached
+/// on all of this machine's, of which the loopback ones are known for certain.
+fn is_reached(listener: SocketAddr, target: SocketAddr) -> bool {
+    let is_everywhere = |ip: IpAddr| ip.is_unspecified();
+    let is_here = target.ip().to_canonical().is_loopback() || is_everywhere(target.ip());
+    let is_same = listener.ip().to_canonical() == target.ip().to_canonical();
+    let does_meet = is_same
+        || (is_everywhere(listener.ip()) && is_here)
+        || (is_everywhere(target.ip()) && is_here && listener.ip().is_loopback());
+    listener.port() == target.port() && listener.port() != 0 && does_meet
+}
