@@ -42,7 +42,8 @@ impl Snapshot {
             Find::MethodNotAllowed { .. } | Find::NotFound => None,
         };
         // Another route may have taken this one already.
-        let mut own = was.route.pattern.samples().take(MAX_SAMPLES).filter(|of| find(&before.router, of) == Some(number));
+        let mut own =
+            was.route.pattern.samples().take(MAX_SAMPLES).filter(|of| find(&before.router, of) == Some(number));
         own.find_map(|sample| {
             let now = &self.gates[find(&self.router, &sample)?];
             let Ending::Forward(upstream) = &now.route.ending else { return None };
