@@ -9,30 +9,40 @@
 //! The danger: whatever this module reads and Pingora would read differently is a way to smuggle a request. That is why
 //! the check refuses what it does not know, and why the bytes that were checked are the bytes that are handed over.
 //!
+//! - `admission`: who may have a connection, and which one closes when nearly all are taken.
 //! - `entrance`: what a connection passes before its first request: the load balancer's word, the TLS handshake.
 //! - `proxy_protocol`: that word.
 //! - `head`: the check, pure.
+//! - `body_rate`: how slowly a body may come.
+//! - `framing`: where a request's body ends, pure.
 //! - `connection`: the first bytes of a request, with all that can end the wait for them.
+//! - `request_stream`: one request of a connection, and nothing behind it.
 //! - `replayed`: a stream with bytes put back, for HTTP/2.
+//! - `linger`: closing a connection so that the last answer is heard.
 //! - `life`: how long a request may last.
 //! - `open`: what is open and in flight, for limits and for the end of the process.
 //! - `frames`: floods of control frames, which end an HTTP/2 connection.
 //! - `streams`: how many requests of one HTTP/2 connection are in flight.
 
+mod admission;
+mod body_rate;
 mod connection;
 mod entrance;
 mod frames;
+mod framing;
 mod head;
 mod life;
+mod linger;
 mod open;
 mod proxy_protocol;
 mod replayed;
+mod request_stream;
 mod streams;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderValue;
 use pingora_core::{
     apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
@@ -44,17 +54,24 @@ use pingora_core::{
 };
 
 use self::{
+    admission::Place,
     connection::{End, Expected, Opening, Waits},
+    head::Request,
     life::Timer,
+    open::Connection,
     replayed::Replayed,
+    request_stream::{Home, RequestStream, Returned},
     streams::Streams,
 };
 
-pub(crate) use self::head::is_authority;
+pub(crate) use self::head::{is_authority, is_target};
 pub use self::{
-    entrance::{Entered, Entrance, Told},
+    admission::Rejection,
+    body_rate::MinBodyRate,
+    entrance::{Entered, Entrance, Rejected, Told},
     life::{StreamEnd, StreamLife, current_life},
     open::Open,
+    request_stream::BodyFault,
     streams::{CONNECTION_REQUESTS_MAX, small_frames_budget},
 };
 
@@ -71,10 +88,14 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long to wait for the next piece of an HTTP/1 request's body.
     pub body_timeout: Duration,
+    /// How slowly it may come on the whole.
+    pub min_body_rate: MinBodyRate,
     /// The longest that a request, an upgraded connection or an HTTP/2 stream may last.
     pub max_stream_age: Duration,
     /// How many connections may be open at once, over all listeners that share an [`Open`].
     pub max_connections: usize,
+    /// How many of them one address may have.
+    pub max_connections_per_address: usize,
 }
 
 /// Why a request ended before Pingora saw it.
@@ -134,17 +155,23 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         options.h2c = true;
         options.h2_idle_timeout = Some(limits.idle_timeout);
         let (max_age, body_timeout) = (limits.max_stream_age, limits.body_timeout);
-        let app = Arc::new(App { inner: app, options, open, max_age, body_timeout, streams: Arc::default() });
+        let app =
+            Arc::new(App { inner: app, options, open, max_age, body_timeout, streams: Arc::default(), place: None });
         Self { app, limits, refuse, entrance }
     }
 
     /// A new connection: who is let in, and what its first bytes can be.
-    async fn enter(&self, stream: Stream, closing: &ShutdownWatch) -> Option<(Stream, Expected)> {
+    async fn enter(
+        &self,
+        stream: Stream,
+        connection: &mut Connection,
+        waits: &mut Waits,
+    ) -> Option<(Stream, Expected)> {
         let listener = self.entrance.listener();
         let stream = tokio::select! {
             biased;
-            stream = self.entrance.enter(&listener, stream, self.limits.head_timeout, &self.refuse) => stream?,
-            () = connection::closed(closing) => return None,
+            stream = self.entrance.enter(&listener, stream, connection, &self.limits, &self.refuse) => stream?,
+            () = waits.over() => return None,
         };
         let expected = match stream.selected_alpn_proto() {
             Some(ALPN::H2) => Expected::Http2,
@@ -155,47 +182,67 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
     }
 
     /// One connection, to its end.
-    async fn connection(&self, mut stream: Stream, mut expected: Expected, closing: &ShutdownWatch) {
-        let mut waits = Waits::new(closing);
+    async fn connection(
+        &self,
+        stream: Stream,
+        mut expected: Expected,
+        place: &Arc<Place>,
+        waits: &mut Waits,
+        closing: &ShutdownWatch,
+    ) {
         let life = Arc::new(StreamLife::default());
         let mut pulse = Timer::default();
         let mut settings = None;
+        let home = Home::default();
+        let mut stream = RequestStream::new(stream, life.clone(), self.limits.min_body_rate, home.clone());
         loop {
-            let head = match connection::read_head(&mut stream, &mut waits, &self.limits, expected).await {
-                Ok(Opening::Head(head)) => head,
+            let (raw, read) = stream.parts();
+            let request = match connection::read_head(raw, read, waits, &self.limits, expected).await {
+                Ok(Opening::Head(request)) => request,
                 Ok(Opening::Preface(read)) => {
-                    let stream = Replayed::new(read, stream, self.app.open.clone());
-                    return self.http2(stream, closing).await;
+                    let stream = Replayed::new(read, stream.into_stream(), self.app.open.clone());
+                    return self.http2(stream, place, closing).await;
                 }
                 Err(End::Refuse(fault)) if expected != Expected::Http2 => {
                     let listener = self.entrance.listener();
-                    let hsts = listener.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some());
-                    let answer = (self.refuse)(fault, connection::peer(&*stream), hsts);
-                    return connection::refuse(&mut stream, &answer).await;
+                    let hsts = listener.hsts.as_ref().filter(|_| raw.get_ssl_digest().is_some());
+                    let answer = (self.refuse)(fault, connection::peer(&**raw), hsts);
+                    return linger::refuse(raw, &answer).await;
                 }
-                Err(_) => return connection::farewell(&mut stream).await,
+                Err(_) => return linger::farewell(raw).await,
             };
             // Only the first bytes of a connection can be the preface (RFC 9113 section 3.4).
             expected = Expected::Http1;
-            let session = self.session(stream, head, settings.take(), closing);
+            let session = self.session(stream, request, settings.take(), closing);
             life.reset();
-            let Some(reused) = self.app.serve(session, closing, &life, &mut pulse).await else { return };
-            (stream, settings) = reused.consume();
-            if *closing.borrow() {
-                return connection::farewell(&mut stream).await;
+            let Some(busy) = place.request() else { return };
+            let served = self.app.serve(session, closing, &life, &mut pulse).await;
+            drop(busy);
+            let Some(reused) = served else {
+                let returned = home.lock().take();
+                return tokio::select! {
+                    () = close(returned) => {}
+                    () = place.displaced() => {}
+                };
+            };
+            let (back, kept) = reused.consume();
+            let Some(back) = RequestStream::back(back) else { return };
+            (stream, settings) = (back, kept);
+            if *closing.borrow() || !stream.is_at_end() {
+                return linger::farewell(stream.parts().0).await;
             }
         }
     }
 
-    /// An HTTP/1 session whose head has been read. Pipelining stays off: bytes read past the request close the
-    /// connection after the answer.
+    /// An HTTP/1 session whose head has been read. Pingora's pipelining stays off: it sees no byte behind the request.
     fn session(
         &self,
-        stream: Stream,
-        head: BytesMut,
+        mut stream: Box<RequestStream>,
+        Request { bytes, behind, framing }: Request,
         settings: Option<HttpPersistentSettings>,
         closing: &ShutdownWatch,
     ) -> ServerSession {
+        stream.begin(framing, behind);
         let mut session = ServerSession::new_http1(stream);
         if let Some(settings) = settings {
             settings.apply_to_session(&mut session);
@@ -207,14 +254,26 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         session.set_keepalive((!*closing.borrow()).then_some(idle_s));
         session.set_read_timeout(Some(self.limits.body_timeout));
         session.set_total_drain_timeout(Some(self.limits.body_timeout));
-        session.set_pipelined_prefix(head);
+        session.set_pipelined_prefix(bytes);
         session
     }
 
     /// An HTTP/2 connection; each of its streams comes back through [`App::process_new_http`].
-    async fn http2(&self, stream: Replayed, closing: &ShutdownWatch) {
-        let app = Arc::new(self.app.for_connection());
-        app.process_new(Box::new(stream), closing).await;
+    async fn http2(&self, stream: Replayed, place: &Arc<Place>, closing: &ShutdownWatch) {
+        let app = Arc::new(self.app.for_connection(place));
+        tokio::select! {
+            biased;
+            _ = app.process_new(Box::new(stream), closing) => {}
+            () = place.displaced() => {}
+        }
+    }
+}
+
+/// Ends a connection on which the last request has been served. An answer that was cut off ends as it is.
+async fn close(returned: Option<Returned>) {
+    let Some(Returned { mut stream, is_shut: true, is_unread }) = returned else { return };
+    if is_unread || linger::has_unread(&mut stream).await {
+        linger::until_gone(&mut stream).await;
     }
 }
 
@@ -222,9 +281,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, closing: &ShutdownWatch) -> Option<Stream> {
         // Over the limit the connection is closed without an answer: writing one could be made to wait.
-        let _connection = self.app.open.connection(self.limits.max_connections)?;
-        let (stream, expected) = self.enter(stream, closing).await?;
-        self.connection(stream, expected, closing).await;
+        let max = self.limits.max_connections;
+        let connection = self.app.open.connection(max, || self.entrance.reject(Rejection::Displaced, None));
+        let mut connection = match connection {
+            Ok(connection) => connection,
+            Err(rejection) => {
+                self.entrance.reject(rejection, Some(connection::peer(&*stream).ip().to_canonical()));
+                return None;
+            }
+        };
+        let mut waits = Waits::new(closing, connection.place().clone());
+        let (stream, expected) = self.enter(stream, &mut connection, &mut waits).await?;
+        self.connection(stream, expected, connection.place(), &mut waits, closing).await;
         None
     }
 
@@ -242,12 +310,15 @@ struct App<A> {
     body_timeout: Duration,
     /// Of one HTTP/2 connection; over HTTP/1 requests come one after the other.
     streams: Arc<Streams>,
+    /// The same connection's; over HTTP/1 whoever reads its heads keeps it.
+    place: Option<Arc<Place>>,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
     /// The same for the streams of one connection, which Pingora hands over without saying whose they are.
-    fn for_connection(&self) -> Self {
+    fn for_connection(&self, place: &Arc<Place>) -> Self {
         Self {
+            place: Some(place.clone()),
             inner: self.inner.clone(),
             options: self.options.clone(),
             open: self.open.clone(),
@@ -288,6 +359,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for App<A> {
             streams::refuse(session);
             return None;
         };
+        let busy = self.place.as_ref().map(|place| place.request());
+        if let Some(None) = busy {
+            streams::refuse(session);
+            return None;
+        }
         self.serve(session, closing, &Arc::default(), &mut Timer::default()).await
     }
 

@@ -30,7 +30,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{StatusCode, Version, header};
 use pingora_core::{
-    Error, ErrorType, Result, modules::http::HttpModules, protocols::Digest, upstreams::peer::HttpPeer,
+    Error, ErrorType, Result,
+    modules::http::HttpModules,
+    protocols::{Digest, http::ServerSession},
+    upstreams::peer::HttpPeer,
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
@@ -45,6 +48,7 @@ use self::{
     state::RequestState,
 };
 use crate::{
+    front::{BodyFault, MinBodyRate},
     services::Services,
     snapshot::{Route, Snapshot, route::Ending},
     telemetry::metrics::Phase,
@@ -56,18 +60,27 @@ pub struct Proxy {
     current: Arc<ArcSwap<Snapshot>>,
     closing: watch::Receiver<bool>,
     write_timeout: Duration,
+    min_body_rate: MinBodyRate,
 }
 
 impl Proxy {
     /// Serves whatever snapshot is current. Connections are told to close once `closing` is true. A client that does
-    /// not take a piece of a response within `write_timeout` is given up.
+    /// not take a piece of a response within `write_timeout` is given up. Bodies over HTTP/2 come at `min_body_rate` at
+    /// least; of those over HTTP/1 the front sees to it.
     pub fn new(
         services: Arc<Services>,
         current: Arc<ArcSwap<Snapshot>>,
         closing: watch::Receiver<bool>,
         write_timeout: Duration,
+        min_body_rate: MinBodyRate,
     ) -> Self {
-        Self { services, current, closing, write_timeout }
+        Self { services, current, closing, write_timeout, min_body_rate }
+    }
+
+    /// Returns whether a body over HTTP/2 comes too slowly. A call of gRPC may say little for long.
+    fn is_too_slow(&self, session: &Session, state: &RequestState) -> bool {
+        let waited = state.forwarded.map(|asked| asked.elapsed()).unwrap_or_default();
+        !has_begun(session) && self.min_body_rate.is_missed(state.body_bytes, waited) && !is_grpc(session)
     }
 
     /// From the head to an answer, or to `None`: forward it.
@@ -113,6 +126,11 @@ impl Proxy {
         state.answered(answer.problem.status().as_u16());
         Ok(())
     }
+}
+
+/// Whether the head of the response has been sent.
+fn has_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|head| !head.status.is_informational())
 }
 
 /// Whether the caller speaks gRPC: over HTTP/2 alone, and `application/grpc` or a kind of it.
@@ -248,6 +266,10 @@ impl ProxyHttp for Proxy {
             held.hand_on(body);
         }
         state.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
+        if session.req_header().version == Version::HTTP_2 && !end_of_stream && self.is_too_slow(session, state) {
+            state.failed(format!("client: {}", BodyFault::TooSlow));
+            return Err(Error::new_down(ErrorType::HTTPStatus(Problem::RequestTimeout.status().as_u16())));
+        }
         if state.max_body_bytes.is_some_and(|limit| state.body_bytes > limit) {
             return Err(refused(state, &Refusal::body_too_large()));
         }
@@ -273,7 +295,7 @@ impl ProxyHttp for Proxy {
         }
         if let Some(life) = &state.life {
             // What comes after the response has begun comes when it comes: both sides talk now.
-            life.body_ended();
+            life.answered();
         }
         if let Some(asked) = state.forwarded {
             self.services.metrics.observe(Phase::Upstream, asked.elapsed());
@@ -286,6 +308,7 @@ impl ProxyHttp for Proxy {
             // nobody asked for nothing comes.
             if session.req_header().headers.contains_key(header::UPGRADE) {
                 state.bodies.clear();
+                state.life.iter().for_each(|life| life.upgraded());
             }
         }
         self.edit_response(session, state, head)?;
@@ -386,7 +409,7 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, state: &mut Self::CTX) -> FailToProxy {
         let problem = failure::problem(state, error);
-        let has_begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let has_begun = has_begun(session);
         let error_code = match problem {
             // The client is gone, or has half an answer already: there is nobody to tell.
             None => 0,
@@ -395,6 +418,10 @@ impl ProxyHttp for Proxy {
                 session.set_keepalive(None);
                 let answer = state.late_answer.take().map_or_else(|| problem.into(), |answer| *answer);
                 let sent = self.refuse(session, state, &answer).await;
+                if let (Ok(()), ServerSession::H1(stream)) = (&sent, &mut *session.downstream_session) {
+                    // A client that still sends its body is to hear it: the front waits for that where an answer is whole.
+                    stream.shutdown().await;
+                }
                 if sent.is_ok() { problem.status().as_u16() } else { 0 }
             }
         };

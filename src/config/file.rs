@@ -36,6 +36,8 @@ pub struct Server {
     pub drain_timeout: Span,
     /// Connections held at once; more are closed as they come.
     pub max_connections: NonZeroUsize,
+    /// Connections held at once by one client address (IPv6: one /64); absent: a tenth of all, or 16 if that is more.
+    pub max_connections_per_address: Option<NonZeroUsize>,
     /// From the first byte of a request's head to its last.
     #[serde(deserialize_with = "not_zero")]
     pub head_timeout: Span,
@@ -45,6 +47,9 @@ pub struct Server {
     /// How long a request's body may stand still.
     #[serde(deserialize_with = "not_zero")]
     pub body_timeout: Span,
+    /// The least rate of a request's body that is forwarded as it comes: it may lag behind for `body_timeout`, until the
+    /// response begins. Zero: any rate will do.
+    pub min_body_bytes_per_second: u32,
     /// How long a client may take to read a piece of the response.
     #[serde(deserialize_with = "not_zero")]
     pub write_timeout: Span,
@@ -66,9 +71,11 @@ impl Default for Server {
             threads: 0,
             drain_timeout: seconds(30),
             max_connections: NonZeroUsize::new(10_000).expect("ten thousand is not zero"),
+            max_connections_per_address: None,
             head_timeout: seconds(10),
             idle_timeout: seconds(60),
             body_timeout: Span(Room::DEFAULT_PATIENCE),
+            min_body_bytes_per_second: 1024,
             write_timeout: seconds(30),
             max_stream_age: seconds(3600),
             max_held_body_bytes: NonZeroUsize::new(Room::DEFAULT_MAX_BYTES).expect("it is not zero"),

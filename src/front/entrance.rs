@@ -4,7 +4,11 @@
 //! the place that Pingora keeps for what a proxy in between has to tell, where requests of every version of HTTP find
 //! it again.
 
-use std::{net::SocketAddr, os::fd::AsRawFd, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
+    sync::Arc,
+};
 
 use pingora_core::protocols::{
     Digest, GetProxyDigest, GetSocketDigest, SocketDigest, Stream, l4::stream::Stream as L4Stream,
@@ -13,7 +17,10 @@ use pingora_core::protocols::{
 use pingora_http::ResponseHeader;
 
 use super::{
-    Fault, Refuse, connection,
+    Fault, Limits, Refuse,
+    admission::Rejection,
+    connection, linger,
+    open::Connection,
     proxy_protocol::{self, SpokenFor},
 };
 use crate::{
@@ -24,11 +31,16 @@ use crate::{
 /// Told how each TLS handshake went; the address is the client's.
 pub type Told = Box<dyn Fn(usize, &Handshake, SocketAddr) + Send + Sync>;
 
+/// Told of each connection that was closed before it came to anything; the address is that of its peer, where it is known.
+pub type Rejected = Box<dyn Fn(usize, Rejection, Option<IpAddr>) + Send + Sync>;
+
 /// The door of one listener.
 pub struct Entrance {
     number: usize,
     listener: Box<dyn Fn() -> Arc<Listener> + Send + Sync>,
+    is_exempt: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     told: Told,
+    rejected: Rejected,
 }
 
 /// What is known of a connection that came in.
@@ -53,15 +65,22 @@ impl Entered {
 }
 
 impl Entrance {
-    /// Of the listener with this number; `listener` is what the configuration says of it now.
-    pub fn new(number: usize, listener: impl Fn() -> Arc<Listener> + Send + Sync + 'static, told: Told) -> Self {
-        Self { number, listener: Box::new(listener), told }
+    /// Of the listener with this number; `listener` is what the configuration says of it now, and `is_exempt` whether an
+    /// address may have any number of connections.
+    pub fn new(
+        number: usize,
+        listener: impl Fn() -> Arc<Listener> + Send + Sync + 'static,
+        is_exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+        told: Told,
+        rejected: Rejected,
+    ) -> Self {
+        Self { number, listener: Box::new(listener), is_exempt: Box::new(is_exempt), told, rejected }
     }
 
     /// An open door: neither TLS nor anything else.
     pub fn plain(h2c: bool) -> Self {
         let listener = Arc::new(Listener { h2c, ..Listener::default() });
-        Self::new(0, move || listener.clone(), Box::new(|_, _, _| {}))
+        Self::new(0, move || listener.clone(), |_| true, Box::new(|_, _, _| {}), Box::new(|_, _, _| {}))
     }
 
     /// What the configuration says of the listener now.
@@ -69,18 +88,51 @@ impl Entrance {
         (self.listener)()
     }
 
-    /// Lets a connection in, or ends it. `limit`: how long the load balancer may take to say whom it speaks for.
+    /// Tells of a connection that is closed.
+    pub(super) fn reject(&self, rejection: Rejection, address: Option<IpAddr>) {
+        (self.rejected)(self.number, rejection, address);
+    }
+
+    /// Lets a connection in, or ends it. A load balancer may take the time of a head to say whom it speaks for.
     pub(super) async fn enter(
         &self,
         listener: &Listener,
         stream: Stream,
-        limit: Duration,
+        connection: &mut Connection,
+        limits: &Limits,
         refuse: &Refuse,
     ) -> Option<Stream> {
         let mut plain = *stream.into_any().downcast::<L4Stream>().ok()?;
-        if !listener.proxy_protocol.is_empty() && !self.introduced(listener, &mut plain, limit).await {
+        let address = connection::peer(&plain).ip().to_canonical();
+        let client = if listener.proxy_protocol.iter().any(|network| network.contains(&address)) {
+            let heard = pingora_timeout::timeout(limits.head_timeout, proxy_protocol::read(&mut plain)).await;
+            match heard.unwrap_or(Err("the load balancer took too long to say whom it speaks for")) {
+                Ok(None) => return None,
+                // It is as well known as a peer that is trusted.
+                Ok(Some(SpokenFor::Itself)) => None,
+                Ok(Some(SpokenFor::Client(client))) => {
+                    be_peer(&mut plain, client);
+                    Some(client.ip().to_canonical())
+                }
+                Err(why) => {
+                    self.reject(Rejection::ProxyProtocol(why), Some(address));
+                    return None;
+                }
+            }
+        } else {
+            Some(address)
+        };
+        if let Some(client) = client.filter(|client| !(self.is_exempt)(*client))
+            && let Err(rejection) = connection.count_for(client, limits.max_connections_per_address)
+        {
+            self.reject(rejection, Some(client));
             return None;
         }
+        self.secure(listener, plain, refuse).await
+    }
+
+    /// Shakes hands, where the listener speaks TLS.
+    async fn secure(&self, listener: &Listener, mut plain: L4Stream, refuse: &Refuse) -> Option<Stream> {
         let Some(tls) = &listener.tls else {
             Entered { listener: self.number, secured: None }.onto(&mut plain);
             return Some(Box::new(plain));
@@ -103,37 +155,18 @@ impl Entrance {
         let plain = stream.get_mut();
         if shaken.handshake.outcome == Err(Failure::PlainHttp) {
             let answer = refuse(Fault::BadRequest("plain HTTP where TLS is spoken"), peer, None);
-            connection::refuse(plain, &answer).await;
+            linger::refuse(plain, &answer).await;
         } else {
             // A reset, for what was not read, would overtake the alert that says why.
-            connection::linger(plain).await;
+            linger::linger(plain).await;
         }
         None
     }
+}
 
-    /// Hears whom a load balancer speaks for, and takes that for the peer.
-    async fn introduced(&self, listener: &Listener, plain: &mut L4Stream, limit: Duration) -> bool {
-        let peer = connection::peer(plain);
-        let address = peer.ip().to_canonical();
-        if !listener.proxy_protocol.iter().any(|network| network.contains(&address)) {
-            return true;
-        }
-        let heard = pingora_timeout::timeout(limit, proxy_protocol::read(plain)).await;
-        match heard.unwrap_or(Err("the load balancer took too long to say whom it speaks for")) {
-            Ok(None) => false,
-            Ok(Some(SpokenFor::Itself)) => true,
-            Ok(Some(SpokenFor::Client(client))) => {
-                let digest = SocketDigest::from_raw_fd(plain.as_raw_fd());
-                let _ = digest.peer_addr.set(Some(client.into()));
-                plain.set_socket_digest(digest);
-                true
-            }
-            Err(why) => {
-                let (listener, address) = (self.number.to_string(), address.to_string());
-                let (listener, address) = (listener.as_str(), address.as_str());
-                log::warn!(listener, address, reason = why; "a load balancer was turned away");
-                false
-            }
-        }
-    }
+/// Makes this client the peer of a connection that a load balancer brought.
+fn be_peer(plain: &mut L4Stream, client: SocketAddr) {
+    let digest = SocketDigest::from_raw_fd(plain.as_raw_fd());
+    let _ = digest.peer_addr.set(Some(client.into()));
+    plain.set_socket_digest(digest);
 }

@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -42,6 +42,8 @@ pub struct StreamLife {
     deadline: AtomicI64,
     /// When the last piece of the body came, where one is still to come; in milliseconds of [`now_ms`], never zero.
     body_moved: AtomicU64,
+    is_answered: AtomicBool,
+    is_upgraded: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -53,7 +55,13 @@ struct State {
 
 impl Default for StreamLife {
     fn default() -> Self {
-        Self { deadline: AtomicI64::new(NEVER), body_moved: AtomicU64::new(0), state: Mutex::default() }
+        Self {
+            deadline: AtomicI64::new(NEVER),
+            body_moved: AtomicU64::new(0),
+            is_answered: AtomicBool::new(false),
+            is_upgraded: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
     }
 }
 
@@ -91,6 +99,25 @@ impl StreamLife {
         self.body_moved.store(0, Relaxed);
     }
 
+    /// The response has begun: nothing more of the body is waited for, and what comes of it comes when it comes.
+    pub fn answered(&self) {
+        self.body_ended();
+        self.is_answered.store(true, Relaxed);
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered.load(Relaxed)
+    }
+
+    /// The upstream has agreed to the upgrade that the request asked for: from here on the client's bytes are no request.
+    pub fn upgraded(&self) {
+        self.is_upgraded.store(true, Relaxed);
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.is_upgraded.load(Relaxed)
+    }
+
     /// Why the request was ended, if it was ended from here: for the log line, which is written while it is dropped.
     pub fn ended(&self) -> Option<StreamEnd> {
         self.state.lock().ended
@@ -100,6 +127,8 @@ impl StreamLife {
     pub(super) fn reset(&self) {
         self.deadline.store(NEVER, Relaxed);
         self.body_moved.store(0, Relaxed);
+        self.is_answered.store(false, Relaxed);
+        self.is_upgraded.store(false, Relaxed);
         let mut state = self.state.lock();
         state.watched.clear();
         state.ended = None;

@@ -5,6 +5,7 @@
 //! in flight for a while.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
@@ -12,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portcullis_plugin::AddressBlock;
 use tokio::sync::Notify;
+
+use super::admission::{Admission, Place, Rejection};
 
 /// How often a drain looks at requests in flight.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -27,6 +31,7 @@ pub struct Open {
     streams_refused: AtomicU64,
     floods: AtomicU64,
     none_left: Notify,
+    admission: Admission,
     requests: [Shard; SHARDS],
 }
 
@@ -45,7 +50,7 @@ impl Open {
         self.connections.load(SeqCst)
     }
 
-    /// How many connections were closed at once because there were too many.
+    /// How many connections were closed at once because there were too many, of all or of their address.
     pub fn turned_away(&self) -> u64 {
         self.turned_away.load(SeqCst)
     }
@@ -94,14 +99,24 @@ impl Open {
         }
     }
 
-    /// One connection more, unless there are `max` already. It counts until the guard is dropped.
-    pub(super) fn connection(self: &Arc<Self>, max: usize) -> Option<Connection> {
-        let connection = Connection(self.clone());
-        if self.connections.fetch_add(1, SeqCst) < max {
-            return Some(connection);
+    /// One connection more. It counts until the guard is dropped. Where nine tenths of `max` are open already, the one
+    /// that has waited for a request longest closes for it; `displaced` is told so.
+    ///
+    /// # Errors
+    /// There are `max`, and none of them waits.
+    pub(super) fn connection(self: &Arc<Self>, max: usize, displaced: impl FnOnce()) -> Result<Connection, Rejection> {
+        let before = self.connections.fetch_add(1, SeqCst);
+        let is_nearly_full = before >= max - max / 10;
+        let makes_room = is_nearly_full && self.admission.displace_oldest();
+        // Entered only now: it is not to close for itself.
+        let connection = Connection { place: self.admission.enter(), open: self.clone(), block: None };
+        if makes_room {
+            displaced();
+        } else if before >= max {
+            self.turned_away.fetch_add(1, SeqCst);
+            return Err(Rejection::TooMany);
         }
-        self.turned_away.fetch_add(1, SeqCst);
-        None
+        Ok(connection)
     }
 
     /// One HTTP/2 stream was refused.
@@ -137,12 +152,38 @@ impl Open {
 }
 
 /// A connection that is open.
-pub(super) struct Connection(Arc<Open>);
+pub(super) struct Connection {
+    open: Arc<Open>,
+    place: Arc<Place>,
+    block: Option<AddressBlock>,
+}
+
+impl Connection {
+    /// Counts it as one of this address.
+    ///
+    /// # Errors
+    /// There are `max` of it.
+    pub(super) fn count_for(&mut self, address: IpAddr, max: usize) -> Result<(), Rejection> {
+        self.block = self.open.admission.take(address, max);
+        if self.block.is_none() {
+            self.open.turned_away.fetch_add(1, SeqCst);
+            return Err(Rejection::TooManyOfAddress);
+        }
+        Ok(())
+    }
+
+    /// Where it is noted whether it waits for a request.
+    pub(super) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+}
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.0.connections.fetch_sub(1, SeqCst) == 1 {
-            self.0.none_left.notify_waiters();
+        self.open.admission.leave(&self.place);
+        self.block.into_iter().for_each(|block| self.open.admission.give_back(block));
+        if self.open.connections.fetch_sub(1, SeqCst) == 1 {
+            self.open.none_left.notify_waiters();
         }
     }
 }

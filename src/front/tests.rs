@@ -2,6 +2,7 @@ mod gateway;
 
 use std::{sync::atomic::Ordering::SeqCst, time::Instant};
 
+use bytes::BytesMut;
 use h2::client::SendRequest;
 use portcullis_plugin::{UnixTime, Usage};
 use tokio::{
@@ -12,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::*;
+use super::{admission::Admission, *};
 
 use self::gateway::{Echo, GET, Gateway, SOON, limits};
 
@@ -54,15 +55,44 @@ async fn a_head_and_its_body_may_come_in_pieces() {
 async fn the_target_arrives_in_origin_form() {
     let gateway = Gateway::start(limits()).await;
     let mut client = gateway.connect().await;
-    client.send("GET http://A.example/x y HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
-    client.until("/x%20y").await;
+    client.send("GET http://A.example/xy HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+    client.until("/xy").await;
 }
 
 #[tokio::test]
-async fn bytes_behind_a_request_are_no_second_request() {
+async fn requests_in_one_write_are_answered_in_order() {
     let gateway = Gateway::start(limits()).await;
-    let answer = gateway.ask([GET, GET].concat()).await;
-    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    let mut client = gateway.connect().await;
+    let slow = "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let chunked = "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    client.send([slow, post, "\r\n", GET, chunked, GET].concat()).await;
+    for target in ["/slow", "/body", "/hello", "/body", "/hello"] {
+        let answer = client.until(target).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+    }
+    // More than is kept of what comes while a request is served.
+    let many = GET.repeat(300);
+    client.send([slow, &many].concat()).await;
+    client.until("/slow").await;
+    for _ in 0..300 {
+        client.until("/hello").await;
+    }
+}
+
+#[tokio::test]
+async fn an_empty_line_between_requests_begins_nothing() {
+    let limits = Limits { head_timeout: Duration::from_millis(100), ..limits() };
+    let gateway = Gateway::start(limits).await;
+    let mut client = gateway.connect().await;
+    for _ in 0..2 {
+        client.send(GET).await;
+        client.until("/hello").await;
+        client.send("\r\n").await;
+        sleep(Duration::from_millis(200)).await;
+    }
+    client.send(GET).await;
+    client.until("/hello").await;
 }
 
 #[tokio::test]
@@ -146,16 +176,39 @@ async fn too_many_connections_are_closed_at_once() {
     let gateway = Gateway::start(Limits { max_connections: 2, ..limits() }).await;
     let mut clients = [gateway.connect().await, gateway.connect().await];
     for client in &mut clients {
-        client.send(GET).await;
-        client.until("/hello").await;
+        client.send("GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n").await;
     }
+    gateway.serves(2).await;
     assert_eq!(gateway.connect().await.rest().await, "");
     assert_eq!((gateway.open.connections(), gateway.open.turned_away()), (2, 1));
-    drop(clients);
+    gateway.app.usage.set_revoked(true);
     timeout(SOON, gateway.open.drained()).await.expect("drains");
     let mut client = gateway.connect().await;
     client.send(GET).await;
     client.until("/hello").await;
+}
+
+#[tokio::test]
+async fn the_oldest_idle_connection_closes_for_a_new_one() {
+    let gateway = Gateway::start_with(Limits { max_connections: 3, ..limits() }, Echo::default(), true).await;
+    let mut busy = gateway.connect().await;
+    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    gateway.serves(1).await;
+    let (mut http2, connection) = h2(&gateway).await;
+    h2_get(&mut http2, "/hello").await.expect("no error");
+    let mut silent = gateway.connect().await;
+    while gateway.open.connections() < 3 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..2 {
+        let mut new = gateway.connect().await;
+        new.send(GET).await;
+        new.until("/hello").await;
+    }
+    timeout(SOON, connection).await.expect("closed by the gateway").expect("no panic");
+    assert_eq!(silent.rest().await, "");
+    busy.until("/slow").await;
+    assert_eq!(gateway.open.turned_away(), 0);
 }
 
 #[tokio::test]
@@ -244,7 +297,8 @@ async fn after_alpn_only_the_preface_opens_a_connection() {
         let (_close, closing) = watch::channel(false);
         near.write_all(sent).await.expect("sends");
         let mut stream: Stream = Box::new(far);
-        let read = connection::read_head(&mut stream, &mut Waits::new(&closing), &limits(), Expected::Http2).await;
+        let mut waits = Waits::new(&closing, Admission::default().enter());
+        let read = connection::read_head(&mut stream, BytesMut::new(), &mut waits, &limits(), Expected::Http2).await;
         match read {
             Ok(Opening::Preface(read)) => assert!(is_whole && read == sent),
             Err(End::Quiet) => assert!(!is_whole),

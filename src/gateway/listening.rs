@@ -1,9 +1,16 @@
 //! What a listener runs: the limits of its connections, the proxy behind them, and what is said of those that never come
 //! to a request.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use pingora_core::{
     listeners::L4BufferSettings, protocols::http::v2::server::H2Options, server::configuration::ServerConf,
 };
@@ -12,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::file,
-    front::{Entrance, Fault, Limits, Refuse, small_frames_budget},
+    front::{Entrance, Fault, Limits, MinBodyRate, Refuse, Rejected, small_frames_budget},
     proxy::{
         Proxy,
         refusal::{Answer, Problem},
@@ -56,9 +63,22 @@ pub(super) fn limits(server: &file::Server) -> Limits {
         head_timeout: server.head_timeout.0,
         idle_timeout: server.idle_timeout.0,
         body_timeout: server.body_timeout.0,
+        min_body_rate: min_body_rate(server),
         max_stream_age: server.max_stream_age.0,
         max_connections: server.max_connections.get(),
+        max_connections_per_address: per_address(server),
     }
+}
+
+fn min_body_rate(server: &file::Server) -> MinBodyRate {
+    MinBodyRate { bytes_per_second: server.min_body_bytes_per_second, patience: server.body_timeout.0 }
+}
+
+/// How many connections one address may have where nothing is said of it: a tenth, but as many as a browser or two open.
+fn per_address(server: &file::Server) -> usize {
+    const LEAST: usize = 16;
+    let tenth = (server.max_connections.get() / 10).max(LEAST);
+    server.max_connections_per_address.map_or(tenth, NonZeroUsize::get)
 }
 
 pub(super) fn proxy(
@@ -69,7 +89,8 @@ pub(super) fn proxy(
     closing: &watch::Receiver<bool>,
 ) -> Arc<HttpProxy<Proxy>> {
     let conf = ServerConf { threads, upstream_keepalive_pool_size: KEPT_UPSTREAM_CONNECTIONS, ..ServerConf::default() };
-    let inner = Proxy::new(services.clone(), current.clone(), closing.clone(), server.write_timeout.0);
+    let inner =
+        Proxy::new(services.clone(), current.clone(), closing.clone(), server.write_timeout.0, min_body_rate(server));
     let mut proxy = HttpProxy::new(inner, Arc::new(conf));
     let mut http2 = H2Options::default();
     http2
@@ -86,7 +107,7 @@ pub(super) fn proxy(
 
 /// The door of a listener: it goes by the configuration that serves when a connection comes.
 pub(super) fn entrance(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snapshot>>) -> Entrance {
-    let (current, output) = (current.clone(), services.output.clone());
+    let output = services.output.clone();
     let metrics = services.metrics.listener(number);
     let told = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
         metrics.shaken(handshake.outcome.map_err(Failure::code));
@@ -104,7 +125,49 @@ pub(super) fn entrance(number: usize, services: &Arc<Services>, current: &Arc<Ar
             });
         }
     };
-    Entrance::new(number, move || current.load().settings.listeners[number].clone(), Box::new(told))
+    let (of_listener, of_clients) = (current.clone(), current.clone());
+    Entrance::new(
+        number,
+        move || of_listener.load().settings.listeners[number].clone(),
+        move |address| of_clients.load().settings.callers.client_address.trusts(address),
+        Box::new(told),
+        rejected(services),
+    )
+}
+
+/// Counts and tells of connections that are closed as they come. Each reason has a line a second at most, with how many
+/// there were since the one before: whoever floods a gateway with connections shall not flood its log as well.
+fn rejected(services: &Arc<Services>) -> Rejected {
+    let (services, lines) = (services.clone(), Mutex::new(HashMap::<&str, Sampled>::new()));
+    Box::new(move |listener, rejection, address| {
+        let code = rejection.code();
+        services.metrics.rejected(code);
+        let Some(count) = lines.lock().entry(code).or_default().take(Instant::now()) else { return };
+        let (listener, address) = (listener.to_string(), address.map(|address| address.to_string()));
+        let (listener, address) = (listener.as_str(), address.as_deref().unwrap_or("-"));
+        let more = if count > 1 { format!(" ({count} since the last such line)") } else { String::new() };
+        log::warn!(listener, address, reason = code; "rejected connection: {rejection}{more}");
+    })
+}
+
+/// How often something happened since it was told last.
+#[derive(Default)]
+struct Sampled {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Sampled {
+    /// Counts one more; with how many to tell of, if it is time to.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        const TELL_EVERY: Duration = Duration::from_secs(1);
+        self.since += 1;
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.since))
+    }
 }
 
 /// Answers a request whose head never became one.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     canonical::{PathFault, canonical},
-    front::{Entered, is_authority},
+    front::{Entered, is_authority, is_target},
     snapshot::{
         Gate, Snapshot,
         router::{Find, host_key},
@@ -223,13 +223,13 @@ fn make_canonical(head: &mut RequestHeader) -> Result<Target, Fault> {
         Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
         None => (target, None),
     };
+    // As over HTTP/1, where these bytes have been looked at already: the codec of HTTP/2 takes more.
+    if !is_target(target) {
+        return Err(Fault::bad("byte in the target"));
+    }
     let path = if path.is_empty() { &b"/"[..] } else { path };
     let made = canonical(path)?;
     let is_as_it_came = matches!(made.path, Cow::Borrowed(_)) && !has_authority && raw.starts_with(b"/");
-    let parses = query.is_none_or(|query| query.iter().all(|byte| is_query_byte(*byte)));
-    if !parses {
-        return Err(Fault::bad("byte in the query"));
-    }
     if is_as_it_came && head.raw_path_is_utf8() {
         return Ok(Target { has_encoded_slash: made.has_encoded_slash, received: None });
     }
@@ -245,11 +245,6 @@ fn make_canonical(head: &mut RequestHeader) -> Result<Target, Fault> {
     let target = PathAndQuery::try_from(whole).map_err(|_| Fault::bad("target"))?;
     head.set_uri(target.into());
     Ok(Target { has_encoded_slash, received })
-}
-
-/// The query is opaque, but it is no place for bytes that end a line or a target.
-fn is_query_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && byte != b'#'
 }
 
 /// `http://host/path` (RFC 9112 section 3.2.2); that its authority is the `Host` has been checked.

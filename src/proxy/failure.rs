@@ -6,7 +6,7 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 use portcullis_plugin::Reason;
 
 use super::{refusal::Problem, state::RequestState};
-use crate::{telemetry::metrics::UpstreamError, upstream::tls::Fault};
+use crate::{front::BodyFault, telemetry::metrics::UpstreamError, upstream::tls::Fault};
 
 /// The most targets that are tried for one request.
 pub const MAX_ATTEMPTS: usize = 3;
@@ -82,8 +82,11 @@ pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
             })
         }
         (ErrorSource::Downstream, etype) => {
-            state.failed(format!("client: {what}"));
+            let fault = BodyFault::of(error);
+            state.failed(format!("client: {}", fault.map_or(what, |fault| fault.to_string())));
             match etype {
+                _ if matches!(fault, Some(BodyFault::Malformed(_))) => Some(Problem::BadRequest),
+                _ if fault == Some(BodyFault::TooSlow) => Some(Problem::RequestTimeout),
                 ErrorType::ReadTimedout => Some(Problem::RequestTimeout),
                 ErrorType::WriteError
                 | ErrorType::WriteTimedout

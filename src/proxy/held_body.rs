@@ -39,6 +39,7 @@ use pace::Pace;
 pub use room::{Part, Room};
 
 use super::state::RequestState;
+use crate::front::BodyFault;
 
 /// What Pingora's buffer for trying again holds.
 const RETRY_BUFFER_BYTES: usize = 64 << 10;
@@ -233,7 +234,7 @@ impl Held {
     }
 
     fn failed(&mut self, error: &Error) -> BodyError {
-        let is_slow = *error.etype() == ErrorType::ReadTimedout;
+        let is_slow = *error.etype() == ErrorType::ReadTimedout || BodyFault::of(error) == Some(BodyFault::TooSlow);
         self.lost(if is_slow { Failure::Stalled } else { Failure::Broken });
         BodyError::Broken(error.etype().as_str().to_owned())
     }

@@ -84,6 +84,7 @@ pub struct Metrics {
     log_lines_dropped: Source,
     durations: [Histogram; Phase::ALL.len()],
     refused: Labelled<1>,
+    rejected: Labelled<1>,
     reloads_good: Counter,
     reloads_bad: Counter,
     last_reload_millis: AtomicU64,
@@ -115,6 +116,7 @@ impl Metrics {
             log_lines_dropped,
             durations: Default::default(),
             refused: Labelled::default(),
+            rejected: Labelled::default(),
             reloads_good: Counter::default(),
             reloads_bad: Counter::default(),
             last_reload_millis: AtomicU64::new(0),
@@ -191,6 +193,11 @@ impl Metrics {
     /// the one of the answer.
     pub fn refused_before_routing(&self, code: &'static str) {
         self.refused.add([code]);
+    }
+
+    /// Counts a connection that was closed as it came, or for another one. `reason` is a constant of the code.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejected.add([reason]);
     }
 
     /// Counts a reload after which `generation` serves.

@@ -276,7 +276,7 @@ async fn a_head_that_drips_is_408_though_it_never_stands_still() {
 #[tokio::test]
 async fn a_head_that_stands_still_is_told_so_by_408() {
     let site = Site::start().await;
-    for start in ["G", "GET / HTTP/1.1\r\nHost: a.example\r\n", "\r\n"] {
+    for start in ["G", "GET / HTTP/1.1\r\nHost: a.example\r\n", "\r\nG"] {
         let began = Instant::now();
         site.refuses(start, 408, "head took too long").await;
         assert!((HEAD_TIMEOUT..LIMIT / 2).contains(&began.elapsed()), "{start:?} after {:?}", began.elapsed());
@@ -292,7 +292,10 @@ async fn pitfall_62_a_target_is_a_path() {
         ("*", "target in neither origin nor absolute form"),
         ("a.example:443", "target in neither origin nor absolute form"),
         ("?a=1", "target in neither origin nor absolute form"),
-        (" /admin", "target in neither origin nor absolute form"),
+        (" /admin", "byte in the target"),
+        ("/admin ", "byte in the target"),
+        ("/admin HTTP/1.1", "byte in the target"),
+        ("/a b", "byte in the target"),
         ("ftp://a.example/", "target in neither origin nor absolute form"),
         ("http:/a.example/", "target in neither origin nor absolute form"),
         ("http:///admin", "target's authority is not the Host"),

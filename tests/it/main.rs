@@ -11,6 +11,7 @@ mod claimed;
 mod client_address;
 mod client_certificates;
 mod configuration;
+mod connections;
 mod daemon;
 mod daemon_files;
 mod harness;

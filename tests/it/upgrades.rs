@@ -79,6 +79,22 @@ async fn an_answer_that_comes_at_once_does_not_end_the_connection() {
     }
 }
 
+/// A client that does not wait for the answer: its bytes are kept until there is one, whether they come with the request
+/// or a little later, and are then the first of the new protocol.
+#[tokio::test]
+async fn bytes_that_come_before_the_upgrade_is_agreed_to_belong_to_it() {
+    let upstream = hasty(SWITCHING).await;
+    let gateway = Gateway::builder(GATEWAY).set("UPSTREAM", &upstream).start().await;
+    for number in 0..10 {
+        let mut socket = Raw::open(gateway.address(0)).await;
+        socket.send(format!("GET /ws{number} HTTP/1.1\r\n{HANDSHAKE}early{}", "x".repeat(10_000))).await;
+        socket.send("late").await;
+        assert!(socket.until("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
+        let echoed = socket.until("late").await;
+        assert_eq!((echoed.len(), echoed.starts_with("earlyx")), (10_009, true), "{number}");
+    }
+}
+
 #[tokio::test]
 async fn an_upgrade_that_the_upstream_refuses_is_an_answer_like_any_other() {
     let upstream = hasty("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno").await;

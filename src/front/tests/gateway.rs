@@ -89,7 +89,9 @@ pub(super) fn limits() -> Limits {
         idle_timeout: SOON,
         body_timeout: SOON,
         max_stream_age: SOON,
+        min_body_rate: MinBodyRate { bytes_per_second: 1024, patience: SOON },
         max_connections: 10,
+        max_connections_per_address: 10,
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_config_generations",
     "portcullis_config_last_reload_success_timestamp_seconds",
     "portcullis_connections",
+    "portcullis_connections_rejected_total",
     "portcullis_crl_next_update_timestamp_seconds",
     "portcullis_held_body_bytes",
     "portcullis_log_lines_dropped_total",

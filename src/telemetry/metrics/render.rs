@@ -59,6 +59,7 @@ impl Metrics {
             })
         });
         let refused = self.refused.each().map(|([code], count)| counter(&[("code", code)], count));
+        let rejected = self.rejected.each().map(|([reason], count)| counter(&[("reason", reason)], count));
         let durations = Phase::ALL.iter().zip(&self.durations);
         let durations = durations.map(|(phase, observed)| histogram(&[("phase", phase.as_str())], observed));
         let counters = MetricType::COUNTER;
@@ -69,6 +70,12 @@ impl Metrics {
                 "Requests refused before a route was looked for, by the code of the answer.",
                 counters,
                 refused,
+            ),
+            family(
+                "portcullis_connections_rejected_total",
+                "Connections closed as they came, or idle ones for new ones, by reason.",
+                counters,
+                rejected,
             ),
             family(
                 "portcullis_request_duration_seconds",

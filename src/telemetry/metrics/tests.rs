@@ -210,6 +210,7 @@ fn the_engine_takes_the_names_that_it_exports() {
     metrics.policy("keys").decided(AuthOutcome::Granted, None);
     metrics.upstream("orders").failed(UpstreamError::Connect);
     metrics.refused_before_routing("bad_request");
+    metrics.rejected("max_connections");
     metrics.listener(0).shaken(Ok(false));
     metrics.certificates([("api.example.com", UnixTime(1))].into_iter());
     metrics.revocation_lists([("CN=Partners", UnixTime(1))].into_iter());

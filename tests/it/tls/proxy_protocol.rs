@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{CERTIFICATE, NAME, World, configured, get};
 use crate::harness::{Authority, GatewayBuilder, LIMIT, Raw, eventually, raw};
 
-const TURNED_AWAY: &str = "a load balancer was turned away";
+const REJECTED: &str = "rejected connection: invalid PROXY protocol header: ";
 
 /// A plain listener and one with TLS, where everyone on this machine is a load balancer; and the same two, where nobody
 /// who connects is one.
@@ -144,12 +144,12 @@ async fn a_load_balancer_that_says_it_wrongly_is_turned_away() {
             assert!(begun.elapsed() < Duration::from_secs(8), "{listener}, {what} took {:?}", begun.elapsed());
         }
         let number = listener.to_string();
-        let is_told = |line: &Value| line["message"] == TURNED_AWAY && line["listener"] == number.as_str();
+        let is_told = |line: &Value| line["reason"] == "proxy_protocol" && line["listener"] == number.as_str();
         let line = world.gateway.wait_line(is_told, LIMIT).await;
         let reason = "the load balancer did not begin with the PROXY protocol";
         assert_eq!(
-            (&line["level"], &line["address"], &line["reason"]),
-            (&"warn".into(), &"127.0.0.1".into(), &reason.into()),
+            (&line["level"], &line["address"], &line["message"]),
+            (&"warn".into(), &"127.0.0.1".into(), &format!("{REJECTED}{reason}").into()),
             "{line}"
         );
     }
@@ -167,9 +167,9 @@ async fn a_load_balancer_that_leaves_without_a_byte_is_not_told_of() {
         // Who leaves later is told of, and what came before would be in front of it.
         assert_eq!(raw(silent, b"PROXY TCP4".to_vec()).await, b"");
         let number = listener.to_string();
-        let is_told = |line: &Value| line["message"] == TURNED_AWAY && line["listener"] == number.as_str();
+        let is_told = |line: &Value| line["reason"] == "proxy_protocol" && line["listener"] == number.as_str();
         let line = world.gateway.wait_line(is_told, LIMIT).await;
-        assert_eq!(line["reason"], "the load balancer left within the PROXY protocol");
+        assert_eq!(line["message"], format!("{REJECTED}the load balancer left within the PROXY protocol"));
         assert_eq!(world.gateway.lines().iter().filter(|line| is_told(line)).count(), 1, "{}", world.gateway.output());
     }
 }

@@ -51,7 +51,7 @@ fn text(bytes: Vec<u8>) -> String {
 
 #[tokio::test]
 async fn a_body_that_stands_still_is_408_after_body_timeout() {
-    let (gateway, upstream) = start("body_timeout = \"300ms\"").await;
+    let (gateway, upstream) = start("body_timeout = \"300ms\"\nmin_body_bytes_per_second = 0").await;
     for rest in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] {
         let began = Instant::now();
         let answer = text(raw(gateway.address(0), format!("POST /upload HTTP/1.1\r\nHost: a\r\n{rest}")).await);
@@ -161,21 +161,20 @@ async fn a_body_that_turns_out_too_large_is_413_and_no_byte_beyond_the_limit_is_
 
 #[tokio::test]
 async fn more_than_max_connections_are_closed_as_they_come() {
-    let (gateway, _upstream) = start("max_connections = 2").await;
+    let (gateway, upstream) = start("max_connections = 2").await;
     let open = async || {
         let mut client = Raw::open(gateway.address(0)).await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx").await;
         client
     };
-    let [mut first, mut second] = [open().await, open().await];
-    for client in [&mut first, &mut second] {
-        assert!(client.until("\r\n\r\n").await.starts_with("HTTP/1.1 200 "));
-    }
+    let [mut first, second] = [open().await, open().await];
+    upstream.wait_for(2).await;
     assert!(open().await.rest().await.is_empty(), "answered beyond the limit");
     // The operator is not kept out.
     assert_eq!(gateway.metric("portcullis_connections").await, 2.0);
+    assert_eq!(gateway.metric("portcullis_connections_rejected_total{reason=\"max_connections\"}").await, 1.0);
     // Those that are open go on, and one that ends makes room.
-    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    first.send("x").await;
     assert!(first.until("HTTP/1.1 200 ").await.contains("200"));
     drop(second);
     eventually("room for another", async || !open().await.rest().await.is_empty()).await;

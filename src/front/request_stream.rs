@@ -1,0 +1,303 @@
+//! The client's stream as Pingora gets it: one request, and not a byte of what comes behind it.
+//!
+//! Pingora reads from a connection as much as comes, also while an answer is on its way, and takes any byte behind the
+//! request for a fault: the answer became 400 after the upstream had done what was asked. Here the request's end is known
+//! from its head, and what comes behind it is kept for the next one (RFC 9112 section 9.3.2). So it is also Pingora's
+//! reading of a body that cannot differ from ours: there is nothing more for it to read.
+//!
+//! The stream is lent. When Pingora lets it go it comes back to [`Front`](super::Front) by a [`Home`], because closing a
+//! connection is more than dropping it: see [`super::linger`].
+//!
+//! `Peek` stays at its default, "cannot peek": nobody looks, since which version of HTTP it is has been found out.
+
+use std::{
+    io::{Error, ErrorKind, IoSlice, Result},
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
+    UniqueID, UniqueIDType,
+    raw_connect::ProxyDigest,
+    tls::{SslDigest, TlsRef},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    body_rate::{MinBodyRate, Throughput},
+    framing::Framing,
+    life::StreamLife,
+};
+
+/// The most that is kept of what comes behind a request while it is served. The rest waits in the client's kernel.
+const MAX_BEHIND_BYTES: usize = 4 << 10;
+
+/// Why a request's body is not read to its end: the cause of the error that Pingora has of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// Its chunks are malformed; the words say in what way, for the log only.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// It came more slowly than [`MinBodyRate`] allows.
+    #[error("the body came too slowly")]
+    TooSlow,
+}
+
+impl BodyFault {
+    /// The one that this error comes from, if it does.
+    pub fn of(error: &pingora_core::Error) -> Option<Self> {
+        error.root_cause().downcast_ref::<Error>()?.get_ref()?.downcast_ref().copied()
+    }
+}
+
+/// Where a stream comes back to that Pingora let go, and in what state.
+pub(super) type Home = Arc<Mutex<Option<Returned>>>;
+
+/// A stream that Pingora will not use again.
+pub(super) struct Returned {
+    pub(super) stream: Stream,
+    /// The response was sent whole, and the write side is closed.
+    pub(super) is_shut: bool,
+    /// There is more of the request, or another one behind it.
+    pub(super) is_unread: bool,
+}
+
+/// See the module.
+pub(super) struct RequestStream {
+    /// `None` only while it is dropped.
+    stream: Option<Stream>,
+    framing: Framing,
+    /// What came behind the request.
+    behind: BytesMut,
+    throughput: Throughput,
+    life: Arc<StreamLife>,
+    is_shut: bool,
+    home: Home,
+}
+
+impl RequestStream {
+    /// A stream of which nothing has been read. `life` tells when a request has become an upgraded connection.
+    pub(super) fn new(stream: Stream, life: Arc<StreamLife>, rate: MinBodyRate, home: Home) -> Box<Self> {
+        let (framing, behind, throughput) = (Framing::Length(0), BytesMut::new(), Throughput::new(rate));
+        Box::new(Self { stream: Some(stream), framing, behind, throughput, life, is_shut: false, home })
+    }
+
+    /// The same that Pingora was given, which has it back for the next request.
+    pub(super) fn back(stream: Stream) -> Option<Box<Self>> {
+        stream.into_any().downcast().ok()
+    }
+
+    /// The stream itself, and what has been read of it for the next request: whoever takes that goes on with
+    /// [`begin`](Self::begin).
+    pub(super) fn parts(&mut self) -> (&mut Stream, BytesMut) {
+        let behind = std::mem::take(&mut self.behind);
+        (self.inner_mut(), behind)
+    }
+
+    /// A request begins, of which so much is still to come.
+    pub(super) fn begin(&mut self, framing: Framing, behind: BytesMut) {
+        (self.framing, self.behind) = (framing, behind);
+        self.throughput.begin();
+    }
+
+    /// The stream alone: it carries HTTP/2.
+    pub(super) fn into_stream(mut self: Box<Self>) -> Stream {
+        self.stream.take().expect("it is there until it is dropped")
+    }
+
+    /// Returns whether the request has been read whole.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.framing.is_done()
+    }
+
+    fn inner(&self) -> &Stream {
+        self.stream.as_ref().expect("it is there until it is dropped")
+    }
+
+    fn inner_mut(&mut self) -> &mut Stream {
+        self.stream.as_mut().expect("it is there until it is dropped")
+    }
+
+    fn poll_endless(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        if self.behind.is_empty() {
+            return Pin::new(self.inner_mut()).poll_read(cx, into);
+        }
+        let fits = self.behind.len().min(into.remaining());
+        into.put_slice(&self.behind[..fits]);
+        self.behind.advance(fits);
+        if self.behind.is_empty() {
+            // The memory goes now rather than at the end of a connection that may last for hours.
+            self.behind = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_request(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let before = into.filled().len();
+        let Poll::Ready(outcome) = Pin::new(self.inner_mut()).poll_read(cx, into) else {
+            self.throughput.waits();
+            return Poll::Pending;
+        };
+        outcome?;
+        let read = &into.filled()[before..];
+        if self.throughput.came(read.len()) && !self.life.is_answered() {
+            return Poll::Ready(Err(Error::new(ErrorKind::TimedOut, BodyFault::TooSlow)));
+        }
+        match self.framing.advance(read) {
+            Ok(ours) => {
+                self.behind.extend_from_slice(&read[ours..]);
+                into.set_filled(before + ours);
+                Poll::Ready(Ok(()))
+            }
+            Err(why) => {
+                into.set_filled(before);
+                Poll::Ready(Err(Error::new(ErrorKind::InvalidData, BodyFault::Malformed(why))))
+            }
+        }
+    }
+
+    /// Ends when the client leaves. What it sends meanwhile is for the next request. If that becomes too much nobody is
+    /// woken any more: it is read when the response has been sent.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while self.behind.len() < MAX_BEHIND_BYTES {
+            let mut piece = [MaybeUninit::uninit(); 512];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            ready!(Pin::new(self.inner_mut()).poll_read(cx, &mut piece))?;
+            if piece.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.behind.extend_from_slice(piece.filled());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for RequestStream {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            let is_unread = !self.framing.is_done() || !self.behind.is_empty();
+            *self.home.lock() = Some(Returned { stream, is_shut: self.is_shut, is_unread });
+        }
+    }
+}
+
+impl AsyncRead for RequestStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        if self.framing == Framing::Endless {
+            self.poll_endless(cx, into)
+        } else if !self.framing.is_done() {
+            self.poll_request(cx, into)
+        } else if self.life.is_upgraded() {
+            self.framing = Framing::Endless;
+            self.poll_endless(cx, into)
+        } else {
+            self.poll_left(cx)
+        }
+    }
+}
+
+impl AsyncWrite for RequestStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        Pin::new(self.inner_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(self.inner_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let shut = Pin::new(self.inner_mut()).poll_shutdown(cx);
+        self.is_shut |= shut.is_ready();
+        shut
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        Pin::new(self.inner_mut()).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner().is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl Shutdown for RequestStream {
+    async fn shutdown(&mut self) {
+        self.inner_mut().shutdown().await;
+        self.is_shut = true;
+    }
+}
+
+impl std::fmt::Debug for RequestStream {
+    /// Without what was read: Pingora prints streams.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestStream").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl UniqueID for RequestStream {
+    fn id(&self) -> UniqueIDType {
+        self.inner().id()
+    }
+}
+
+impl Ssl for RequestStream {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner().get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner().get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner().selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for RequestStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner().get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.inner().get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.inner().get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for RequestStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner().get_proxy_digest()
+    }
+
+    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
+        self.inner_mut().set_proxy_digest(digest);
+    }
+}
+
+impl GetSocketDigest for RequestStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner().get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.inner_mut().set_socket_digest(digest);
+    }
+}
+
+impl Peek for RequestStream {}
