@@ -109,6 +109,7 @@ impl Admin {
                 "last_address": last.map(|(_, address)| address.to_string()),
             })
         });
+        let upstreams = snapshot.upstreams.iter().map(|upstream| (upstream.name.to_string(), upstream.status()));
         let listeners = snapshot.settings.listeners.iter().enumerate();
         let tls = listeners
             .filter_map(|(number, listener)| Some((format!("listeners[{number}]"), listener.tls.as_ref()?.status())));
@@ -124,6 +125,7 @@ impl Admin {
             "requests_in_flight": self.open.in_flight(),
             "log_lines_dropped": self.services.output.dropped(),
             "routes": routes.collect::<Vec<_>>(),
+            "upstreams": upstreams.collect::<serde_json::Map<_, _>>(),
             "tls": tls.collect::<serde_json::Map<_, _>>(),
             "credentials": credentials.collect::<Vec<_>>(),
         })

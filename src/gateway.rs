@@ -22,7 +22,10 @@ use std::{
 use arc_swap::ArcSwap;
 use log::{Level, LevelFilter};
 use parking_lot::Mutex;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, oneshot, watch},
+    task::JoinHandle,
+};
 
 use self::{
     listening::{limits, proxy, refuse},
@@ -69,9 +72,62 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
 /// # Errors
 /// It did not start. Nothing was served then.
 pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
-    let signals = signals::receive().map_err(system("signals"))?;
-    let open = Arc::new(Open::default());
+    let mut signals = signals::receive().map_err(system("signals"))?;
     let output = Output::stdout().map_err(system("standard output"))?;
+    let main = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("the main loop"))?;
+    let bound = Bound::default();
+    let (path, files, to) = (path.to_owned(), bound.clone(), output.clone());
+    let (ready, started) = oneshot::channel();
+    // On a thread of its own, because whatever a start waits for must not keep the process from ending.
+    thread("start", move || drop(ready.send(start(&path, registry, to, &files))))?;
+    let outcome = main.block_on(until_started(started, &mut signals));
+    if let Some((started, is_stale)) = outcome.transpose()? {
+        if is_stale {
+            drop(started.wishes.send(Wish { of: Of::File, waits: None }));
+        }
+        started.serve(&main, signals);
+    }
+    bound.remove();
+    output.flush(FLUSH_TIMEOUT);
+    Ok(())
+}
+
+/// Waits for the gateway to start, and whether a reload was wanted meanwhile; `None`: it was told to stop.
+async fn until_started(
+    mut started: oneshot::Receiver<Result<Started, StartError>>,
+    signals: &mut UnboundedReceiver<Signal>,
+) -> Option<Result<(Started, bool), StartError>> {
+    let mut is_stale = false;
+    loop {
+        tokio::select! {
+            started = &mut started => {
+                let panicked = || StartError::System("the start".to_owned(), io::Error::other("it panicked"));
+                return Some(started.unwrap_or_else(|_| Err(panicked())).map(|started| (started, is_stale)));
+            }
+            signal = signals.recv() => match signal {
+                Some(Signal::Reload) => is_stale = true,
+                Some(Signal::Stop | Signal::Interrupt) | None => return None,
+            }
+        }
+    }
+}
+
+/// Files of sockets, which are removed at the end.
+#[derive(Clone, Default)]
+struct Bound(Arc<Mutex<Vec<PathBuf>>>);
+
+impl Bound {
+    fn add(&self, files: impl IntoIterator<Item = PathBuf>) {
+        self.0.lock().extend(files);
+    }
+
+    fn remove(&self) {
+        self.0.lock().drain(..).for_each(|file| drop(std::fs::remove_file(file)));
+    }
+}
+
+fn start(path: &Path, registry: Registry, output: Output, bound: &Bound) -> Result<Started, StartError> {
+    let open = Arc::new(Open::default());
     let (counted, lines) = (open.clone(), output.clone());
     let connections = Box::new(move || counted.connections() as u64);
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), connections, Box::new(move || lines.dropped()));
@@ -87,10 +143,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     }
     services.room.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
     services.room.set_patience(snapshot.fixed.server.body_timeout.0);
-    let started = Started::new(path, registry, services, open, snapshot)?;
-    started.serve(signals);
-    output.flush(FLUSH_TIMEOUT);
-    Ok(())
+    Started::new(path, registry, services, open, snapshot, bound)
 }
 
 /// Whether what is written there goes nowhere. A descriptor that was closed is opened like that, too.
@@ -113,7 +166,6 @@ struct Started {
     running: Vec<JoinHandle<()>>,
     wishes: mpsc::Sender<Wish>,
     drain_timeout: Duration,
-    files: Vec<PathBuf>,
 }
 
 impl Started {
@@ -123,22 +175,29 @@ impl Started {
         services: Arc<Services>,
         open: Arc<Open>,
         snapshot: Snapshot,
+        bound: &Bound,
     ) -> Result<Self, StartError> {
         let fixed = snapshot.fixed.clone();
         let sockets = Sockets::bind(&fixed)?;
+        bound.add(sockets.files);
         let control = control(&fixed.server)?;
+        bound.add(control.as_ref().map(|control| control.path().to_owned()));
         let threads = worker_threads(&fixed.server);
         // Stealing: with one connection busier than others, idle workers take over. At two cores it costs the same as
         // workers that keep to themselves, and the slowest requests are faster (see benches/overhead).
         let runtime = pingora_runtime::RuntimeBuilder::new(threads, "worker").work_steal(true).build();
         let ((closing, watch), (drained, until_drained)) = (watch::channel(false), watch::channel(false));
         let (generation, routes) = (snapshot.generation, snapshot.gates.len());
+        services
+            .names
+            .begin(&fixed.server.name_servers(), sockets.addresses.iter().flat_map(|own| own.parse()).collect());
+        reload::look_up(&snapshot, &services, runtime.get_handle());
         reload::prepare(&snapshot, runtime.get_handle());
         reload::adopt(&snapshot, &services, runtime.get_handle());
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
 
         let proxy = proxy(&fixed.server, threads, &services, &current, &watch);
-        let (addresses, mut files) = (sockets.addresses, sockets.files);
+        let addresses = sockets.addresses;
         let parts = Parts {
             services: &services,
             current: &current,
@@ -155,7 +214,6 @@ impl Started {
             running.push(parts.administer(admin, address, &watch, until_drained));
         }
 
-        files.extend(control.as_ref().map(|control| control.path().to_owned()));
         let reloader = Reloader {
             path: path.to_owned(),
             registry,
@@ -166,13 +224,11 @@ impl Started {
         let wishes = start_threads(reloader, control)?;
         announce(&services, &fixed, &addresses, generation, routes);
         let drain_timeout = fixed.server.drain_timeout.0;
-        Ok(Self { runtime, services, open, closing, drained, running, wishes, drain_timeout, files })
+        Ok(Self { runtime, services, open, closing, drained, running, wishes, drain_timeout })
     }
 
     /// The main loop.
-    fn serve(self, mut signals: tokio::sync::mpsc::UnboundedReceiver<Signal>) {
-        let main =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime without threads");
+    fn serve(self, main: &tokio::runtime::Runtime, mut signals: UnboundedReceiver<Signal>) {
         main.block_on(async {
             let limit = loop {
                 match signals.recv().await {
@@ -183,12 +239,11 @@ impl Started {
             };
             self.drain(limit, &mut signals).await;
         });
-        self.files.iter().for_each(|file| drop(std::fs::remove_file(file)));
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 
     /// Stops accepting, and ends with the last request in flight, at the limit, or at a second signal.
-    async fn drain(&self, limit: Duration, signals: &mut tokio::sync::mpsc::UnboundedReceiver<Signal>) {
+    async fn drain(&self, limit: Duration, signals: &mut UnboundedReceiver<Signal>) {
         let started = Instant::now();
         systemd::stopping();
         self.note("stopping", "finishing what is in flight", started);

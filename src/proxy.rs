@@ -18,6 +18,7 @@ mod pipeline;
 pub mod refusal;
 pub mod request_id;
 mod respond;
+pub mod retry;
 pub mod state;
 
 use std::{
@@ -209,11 +210,13 @@ impl ProxyHttp for Proxy {
         let Ending::Forward(upstream) = &route.ending else {
             return Error::e_explain(ErrorType::InternalError, "a route without an upstream was forwarded");
         };
-        let target = upstream.next();
+        let upstream = upstream.clone();
+        state.upstream = Some(upstream.clone());
+        let choice = retry::next(&upstream, state).await.ok_or_else(|| failure::unresolved(&upstream))?;
         let is_upgrade = session.req_header().headers.contains_key(header::UPGRADE);
-        let (peer, handshake) = if is_upgrade { target.upgradable_peer() } else { target.peer() };
+        let (peer, handshake) = if is_upgrade { choice.upgradable_peer() } else { choice.peer() };
         (state.handshake, state.is_connected) = (handshake, false);
-        state.upstream = Some((upstream.clone(), target.address.clone()));
+        state.choice = Some(choice);
         state.attempts += 1;
         Ok(peer)
     }
@@ -302,7 +305,7 @@ impl ProxyHttp for Proxy {
         }
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // Frames come when they come: what holds for a request's body does not hold for them.
-            let silence = state.upstream.as_ref().map(|(upstream, _)| upstream.read_timeout);
+            let silence = state.upstream.as_ref().map(|upstream| upstream.read_timeout);
             session.set_read_timeout(silence);
             // Nor are they a body: of the client's frames filters see nothing, and so of neither side's. Of a 101 that
             // nobody asked for nothing comes.
@@ -352,15 +355,12 @@ impl ProxyHttp for Proxy {
     fn fail_to_connect(
         &self,
         _: &mut Session,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         state: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         failure::count(state, &error);
-        if let Some((_, target)) = &state.upstream {
-            state.unreached.push(target.clone());
-        }
-        error.set_retry(failure::may_try_another(state));
+        error.set_retry(retry::after_connecting(state, peer, &error));
         error
     }
 
@@ -380,29 +380,27 @@ impl ProxyHttp for Proxy {
             let mut error = Error::explain(ErrorType::InvalidCert, fault.why);
             error.as_up();
             failure::count(state, &error);
-            error.set_retry(failure::may_try_another(state));
+            error.set_retry(retry::may_try_another(state));
             return Err(error);
         }
         state.is_connected = true;
+        if let Some(choice) = &state.choice {
+            choice.set_reached(true);
+        }
         Ok(())
     }
 
-    /// As Pingora has it, but that a request which was never sent can be tried with another target whatever its method.
     fn error_while_proxy(
         &self,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
         state: &mut Self::CTX,
         is_reused: bool,
     ) -> Box<Error> {
-        if !state.is_connected {
-            return error;
-        }
-        if session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated() {
-            error.retry.decide_reuse(is_reused);
-        } else {
-            error.set_retry(false);
+        // Of one that was not sent it is decided already.
+        if state.is_connected {
+            error.set_retry(retry::after_sending(state, session, peer, &error, is_reused));
         }
         error
     }

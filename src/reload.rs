@@ -28,6 +28,7 @@ use crate::{
         Note, Value,
         metrics::{Kind, Metrics},
     },
+    upstream::Name,
 };
 
 pub use prepare::{BEFORE_PUBLISH_TIMEOUT, prepare};
@@ -153,8 +154,11 @@ impl Reloader {
             if fixed.is_empty() { Ok(snapshot) } else { Err(Report::of_file(&self.path, needs_restart(&fixed))) }
         });
         let reloaded = match loaded {
-            Ok(snapshot) => {
+            Ok(mut snapshot) => {
+                let names = look_up(&snapshot, &self.services, &self.runtime);
                 prepare(&snapshot, &self.runtime);
+                self.runtime.block_on(settle(&names, NAMES_TIMEOUT));
+                snapshot.warnings.0.extend(unresolved(&self.path, &names));
                 self.publish(snapshot, &before, is_of_file, started.elapsed())
             }
             Err(report) => self.refuse(&before, report),
@@ -234,6 +238,40 @@ fn needs_restart(fixed: &[&str]) -> String {
     format!("`{}` cannot change while the gateway runs: restart it", fixed.join("`, `"))
 }
 
+/// How long a reload waits for names that are new, to be able to say which lead nowhere. It is taken in any case.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Has the names of a configuration's targets looked up from now on. Nobody waits for them.
+pub fn look_up(snapshot: &Snapshot, services: &Services, runtime: &Handle) -> Vec<Arc<Name>> {
+    let names: Vec<_> = snapshot.upstreams.iter().flat_map(|upstream| upstream.names()).cloned().collect();
+    services.names.keep(names.iter().cloned(), runtime);
+    names
+}
+
+/// Waits until all these have been looked up once, side by side, and no longer than this.
+pub async fn settle(names: &[Arc<Name>], limit: Duration) {
+    let all = async {
+        for name in names {
+            name.settled().await;
+        }
+    };
+    // What is not known by then is told, and goes on being looked up.
+    let _ = tokio::time::timeout(limit, all).await;
+}
+
+/// Warnings of names that lead nowhere.
+pub fn unresolved(path: &Path, names: &[Arc<Name>]) -> Vec<Located> {
+    let warnings = names.iter().filter_map(|name| {
+        let text = match name.last().failure.as_deref() {
+            Some(why) => format!("`{name}` cannot be resolved: {why}"),
+            None if name.addresses.is_empty() => format!("`{name}` is not resolved yet"),
+            None => return None,
+        };
+        Some(Report::of_file(path, text).0)
+    });
+    warnings.flatten().collect()
+}
+
 /// A snapshot is the current one now: what belongs to others ends, and its background work starts.
 pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
@@ -252,6 +290,8 @@ pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.metrics.certificates(served().flat_map(|tls| &tls.expiries).chain(shown).map(named).chain(certificates));
     services.metrics.revocation_lists(served().flat_map(|tls| &tls.lists).map(named).chain(lists));
     snapshot.warnings.0.iter().for_each(|warning| log::warn!("{warning}"));
+    let upstreams = snapshot.upstreams.clone();
+    services.metrics.targets(Box::new(move || upstreams.iter().map(|upstream| upstream.counts()).collect()));
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());
     log::set_max_level(snapshot.settings.log.level.0);
     snapshot.instances.values().for_each(|instance| instance.start(runtime));

@@ -14,6 +14,7 @@ use crate::{
     proxy::held_body::Room,
     telemetry::{Output, metrics::Metrics},
     tls::TicketKeys,
+    upstream::{Names, RetryBudgets},
 };
 
 /// By kind and id, each with its secret.
@@ -30,6 +31,10 @@ pub struct Services {
     pub store: Arc<dyn Store>,
     /// Where bodies are held.
     pub room: Arc<Room>,
+    /// The names of upstreams' targets, and where they lead.
+    pub names: Arc<Names>,
+    /// How often requests to upstreams may be sent again.
+    pub retries: RetryBudgets,
     /// What TLS sessions are sealed with.
     pub tickets: Arc<TicketKeys>,
     /// Audit events found no room in spite of waiting, and none has been queued since.
@@ -44,6 +49,8 @@ impl Services {
         Self {
             room: Arc::new(Room::new(metrics.held_body_bytes())),
             metrics,
+            names: Arc::new(Names::new(output.clone())),
+            retries: RetryBudgets::default(),
             output,
             store: Arc::new(LocalStore::default()),
             tickets: Arc::new(TicketKeys::random().expect("a machine without random numbers keeps no secret")),

@@ -1,27 +1,55 @@
 //! Named sets of servers that requests are forwarded to.
+//!
+//! - `place`: where a target is, as the file has it.
+//! - `names`: names of targets, looked up in the background.
+//! - `addresses`: where requests to a target can go, and take turns.
+//! - `budget`: how often requests may be sent again.
+//! - `http2`: what a target has shown of its HTTP/2.
+//! - `tls`: who a target has to prove to be.
 
+mod addresses;
+mod budget;
+mod http2;
+mod names;
+mod place;
 pub mod tls;
 mod upgrade;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use http::HeaderValue;
-use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
+use pingora_core::{
+    protocols::{ALPN, l4::socket},
+    upstreams::peer::HttpPeer,
+};
 use portcullis_plugin::UnixTime;
+use serde_json::{Value, json};
 
-use self::tls::{Handshake, SystemAuthorities, Tls, Verifier, Wrong};
+use self::{
+    addresses::{Addresses, Wanted},
+    http2::Http2,
+    place::{Place, plain},
+    tls::{Handshake, SystemAuthorities, Tls, Verifier, Wrong},
+};
 use crate::{
     config::{Fingerprint, Secrets, file},
     front::small_frames_budget,
-    snapshot::router::host_key,
-    telemetry::metrics::UpstreamMetrics,
+    services::Services,
+    telemetry::{
+        clock::rfc3339,
+        metrics::{TargetCounts, UpstreamMetrics},
+    },
 };
+
+pub use budget::{RetryBudget, RetryBudgets};
+pub use names::{Name, Names};
 
 /// One upstream, compiled.
 pub struct Upstream {
@@ -30,34 +58,58 @@ pub struct Upstream {
     /// The `Host` that is sent in place of the client's.
     pub host: Option<HeaderValue>,
     /// How long it may stay silent: an upgraded connection is held to it as well.
-    pub read_timeout: std::time::Duration,
+    pub read_timeout: Duration,
     /// Where its errors are counted.
     pub metrics: Arc<UpstreamMetrics>,
+    /// How often its requests may be sent again.
+    pub retries: Arc<RetryBudget>,
     /// Of the certificates and keys that it names; of an upstream without TLS nothing is said.
     pub files: Fingerprint,
     /// The gateway's own certificate that it is shown: its subject and its end.
     pub own_certificate: Option<(String, UnixTime)>,
     /// Whether anybody can pass for it, which its author has accepted.
     pub is_unverified: bool,
-    targets: Box<[Target]>,
+    targets: Box<[Arc<Target>]>,
     /// Indexes into the targets: each as often as its weight, spread evenly.
     turns: Box<[u16]>,
     turn: AtomicUsize,
+    /// How long a request waits for a name that nobody has looked up yet.
+    patience: Duration,
 }
 
-/// One server.
+/// One server, or several behind one name.
 pub struct Target {
     /// As the file has it.
     pub address: Arc<str>,
-    /// Where that is, if names were looked up.
-    at: Option<SocketAddr>,
+    addresses: Known,
+    /// Whose turn among the addresses it is.
+    turn: AtomicUsize,
     peer: HttpPeer,
     /// Of one that is spoken to over TLS.
     verifier: Option<Arc<Verifier>>,
+    /// Of one whose server chooses the protocol.
+    http2: Option<Arc<Http2>>,
+}
+
+/// How the addresses of a target are known.
+enum Known {
+    /// The file says them.
+    Written(Addresses),
+    /// They are looked up.
+    Named(Arc<Name>),
+}
+
+/// Where a request goes.
+#[derive(Clone)]
+pub struct Choice {
+    /// The target.
+    pub target: Arc<Target>,
+    /// Which of its addresses.
+    pub at: SocketAddr,
 }
 
 impl Upstream {
-    /// Reads its certificates, resolves the targets' names and prepares their peers.
+    /// Reads its certificates and prepares the peers of its targets. Nothing is looked up.
     ///
     /// # Errors
     /// What is wrong, each with the field it is about.
@@ -66,7 +118,7 @@ impl Upstream {
         file: &file::Upstream,
         secrets: &Secrets,
         system: &SystemAuthorities,
-        metrics: Arc<UpstreamMetrics>,
+        services: &Services,
     ) -> Result<Self, Wrong> {
         let mut wrong = Wrong::new();
         wrong.extend(protocol_without_tls(file).map(|why| ("protocol".to_owned(), why)));
@@ -77,8 +129,8 @@ impl Upstream {
         });
         let mut targets = Vec::new();
         for (index, target) in file.targets.0.iter().enumerate() {
-            match Target::prepare(&target.get_ref().address, file, tls.as_ref(), !secrets.is_absent_fine()) {
-                Ok(target) => targets.push(target),
+            match Target::prepare(&target.get_ref().address, file, tls.as_ref(), &services.names) {
+                Ok(target) => targets.push(Arc::new(target)),
                 Err(why) => wrong.push((format!("targets[{index}]"), why)),
             }
         }
@@ -92,42 +144,116 @@ impl Upstream {
                 HeaderValue::from_str(host.0.as_str()).expect("an authority is made of characters a header may have")
             }),
             read_timeout: file.read_timeout.0,
-            metrics,
+            metrics: services.metrics.upstream(name),
+            retries: services.retries.of(name),
             files: tls.as_ref().map_or_else(Fingerprint::default, |tls| Fingerprint(tls.settings())),
             own_certificate: tls.as_ref().and_then(Tls::own_certificate),
             is_unverified: tls.as_ref().is_some_and(Tls::is_unverified),
             targets: targets.into(),
             turns: turns(&weights),
             turn: AtomicUsize::new(0),
+            patience: file.connect_timeout.0,
         })
     }
 
-    /// The next target: round robin by weight.
-    pub fn next(&self) -> &Target {
-        let turn = self.turn.fetch_add(1, Relaxed) % self.turns.len();
-        &self.targets[usize::from(self.turns[turn])]
+    /// The next address that this request has not tried, by the targets' weights: one that can be connected to, as far
+    /// as that is known. Where all were tried, the next one again. `None`: no name of a target leads anywhere.
+    pub fn choose(&self, tried: &[SocketAddr]) -> Option<Choice> {
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let order = |wanted: Wanted| {
+            let mut turns = (0..self.turns.len()).map(|step| self.turns[turn.wrapping_add(step) % self.turns.len()]);
+            turns.find_map(|target| self.targets[usize::from(target)].choose(wanted, tried))
+        };
+        [Wanted::Rested, Wanted::Untried, Wanted::Any].into_iter().find_map(order)
     }
 
-    /// Where its targets are, as far as their names were looked up.
+    /// The same for a request that has come before the names were looked up: it waits for them, as it waits for a
+    /// connection.
+    pub async fn choose_once_resolved(&self, tried: &[SocketAddr]) -> Option<Choice> {
+        let settled = async {
+            for name in self.names() {
+                name.settled().await;
+                if !name.addresses.is_empty() {
+                    return;
+                }
+            }
+        };
+        // One limit for all of them: they are looked up side by side.
+        let _ = tokio::time::timeout(self.patience, settled).await;
+        self.choose(tried)
+    }
+
+    /// The names of its targets.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<Name>> {
+        self.targets.iter().filter_map(|target| match &target.addresses {
+            Known::Named(name) => Some(name),
+            Known::Written(_) => None,
+        })
+    }
+
+    /// Where its targets are, as far as that is known.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.targets.iter().filter_map(|target| target.at)
+        self.targets.iter().flat_map(|target| target.addresses().list()).map(plain)
     }
 
-    /// How many different targets there are to try.
+    /// How many different addresses there are to try.
     pub fn len(&self) -> usize {
-        self.targets.len()
+        self.targets.iter().map(|target| target.addresses().len()).sum()
     }
 
-    /// Whether there are none; a configuration does not allow that.
+    /// Whether there are none, for want of a name that leads anywhere.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.len() == 0
+    }
+
+    /// The names that could not be looked up, each with why, for the log.
+    pub fn unresolved_names(&self) -> String {
+        let why = |name: &Arc<Name>| {
+            let last = name.last();
+            format!("`{name}`: {}", last.failure.as_deref().unwrap_or("no answer yet"))
+        };
+        self.names().map(why).collect::<Vec<_>>().join("; ")
+    }
+
+    /// How many of its targets have a name that could not be looked up the last time.
+    fn unresolved(&self) -> usize {
+        self.names().filter(|name| name.last().failure.is_some()).count()
+    }
+
+    /// Its targets, counted.
+    pub fn counts(&self) -> TargetCounts {
+        TargetCounts { upstream: self.name.clone(), addresses: self.len(), unresolved: self.unresolved() }
+    }
+
+    /// Its targets, for the operator.
+    pub fn status(&self) -> Value {
+        let targets = self.targets.iter().map(|target| {
+            let addresses: Vec<_> = target.addresses().list().iter().map(ToString::to_string).collect();
+            match &target.addresses {
+                Known::Written(_) => json!({ "target": &*target.address, "addresses": addresses }),
+                Known::Named(name) => {
+                    let last = name.last();
+                    json!({
+                        "target": &*target.address,
+                        "addresses": addresses,
+                        "resolved": last.resolved.map(rfc3339),
+                        "unresolved": last.failure,
+                    })
+                }
+            }
+        });
+        json!({ "targets": targets.collect::<Vec<_>>() })
     }
 }
 
 impl Target {
-    fn prepare(address: &str, file: &file::Upstream, tls: Option<&Tls>, may_resolve: bool) -> Result<Self, String> {
-        let at = resolve(address, may_resolve)?;
-        let known = may_resolve.then(|| plain(at));
+    fn prepare(address: &str, file: &file::Upstream, tls: Option<&Tls>, names: &Names) -> Result<Self, String> {
+        let place = Place::parse(address)?;
+        // A name is put in its place for each request.
+        let at = match &place {
+            Place::Address(at) => *at,
+            Place::Name(name) => SocketAddr::from(([0, 0, 0, 0], name.port)),
+        };
         let (mut peer, verifier) = match tls {
             None => (HttpPeer::new(at, false, String::new()), None),
             Some(tls) => {
@@ -140,28 +266,91 @@ impl Target {
             peer.options.alpn = ALPN::H2;
         }
         hold_to(&mut peer, file);
-        Ok(Self { address: address.into(), at: known, peer, verifier })
+        Ok(Self {
+            address: address.into(),
+            addresses: match place {
+                Place::Address(at) => Known::Written(Addresses::new(vec![at])),
+                Place::Name(name) => Known::Named(names.of(&name)),
+            },
+            turn: AtomicUsize::new(0),
+            http2: (peer.options.alpn == ALPN::H2H1).then(Arc::default),
+            peer,
+            verifier,
+        })
     }
 
+    fn choose(self: &Arc<Self>, wanted: Wanted, tried: &[SocketAddr]) -> Option<Choice> {
+        let at = self.addresses().choose(self.turn.load(Relaxed), wanted, tried)?;
+        self.turn.fetch_add(1, Relaxed);
+        Some(Choice { target: self.clone(), at })
+    }
+
+    /// Whether its addresses are looked up.
+    pub fn is_name(&self) -> bool {
+        matches!(self.addresses, Known::Named(_))
+    }
+
+    fn addresses(&self) -> &Addresses {
+        match &self.addresses {
+            Known::Written(addresses) => addresses,
+            Known::Named(name) => &name.addresses,
+        }
+    }
+}
+
+impl Choice {
     /// The peer to connect to, for one request, and what came of its handshake.
     pub fn peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
-        self.watched(self.peer.clone())
+        let mut peer = self.own_peer();
+        if let Some(http2) = &self.target.http2 {
+            http2.offer(&mut peer);
+        }
+        let http2 = self.target.http2.as_ref().filter(|_| peer.options.alpn != ALPN::H1);
+        self.watched(peer, http2)
     }
 
     /// The same for a request that asks for an upgrade.
     pub fn upgradable_peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
-        let mut peer = self.peer.clone();
+        let mut peer = self.own_peer();
         // HTTP/2 knows no upgrade: there it is a request like any other (RFC 9113 section 8.6).
         if peer.options.alpn != ALPN::H2 {
             peer.options.alpn = ALPN::H1;
             upgrade::prepare(&mut peer);
         }
-        self.watched(peer)
+        self.watched(peer, None)
     }
 
-    fn watched(&self, mut peer: HttpPeer) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
-        let handshake = self.verifier.as_ref().map(|verifier| Handshake::watch(verifier, &mut peer));
+    /// What is kept of TLS, SNI and the name in the certificate, is the target's: it does not change with the address.
+    fn own_peer(&self) -> HttpPeer {
+        let mut peer = self.target.peer.clone();
+        peer._address = socket::SocketAddr::Inet(self.at);
+        peer
+    }
+
+    fn watched(&self, mut peer: HttpPeer, http2: Option<&Arc<Http2>>) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
+        let verifier = self.target.verifier.as_ref();
+        let handshake = verifier.map(|verifier| Handshake::watch(verifier, http2, &mut peer));
         (Box::new(peer), handshake)
+    }
+
+    /// A handshake failed that offered this. Returns whether another one may do, which offers HTTP/1.1 as well.
+    pub fn may_speak_http1_now(&self, offered: &ALPN) -> bool {
+        self.target.http2.as_ref().is_some_and(|http2| http2.may_have_gone(offered))
+    }
+
+    /// An answer by HTTP/2 to a peer that offered this was not understood.
+    pub fn broke_http2(&self, offered: &ALPN) {
+        self.target.http2.iter().for_each(|http2| http2.failed(offered));
+    }
+
+    /// The server requires HTTP/1.1. Returns whether that is new; `None`: the file allows no other protocol.
+    pub fn requires_http1(&self) -> Option<bool> {
+        self.target.http2.as_ref().map(|http2| http2.requires_http1())
+    }
+
+    /// Notes that the address can be connected to, or that it cannot.
+    pub fn set_reached(&self, is_reached: bool) {
+        self.target.addresses().set_rest(self.at, !is_reached);
     }
 }
 
@@ -171,42 +360,6 @@ fn protocol_without_tls(file: &file::Upstream) -> Option<String> {
         (Some(file::Protocol::H2c), Some(_)) => Some("`h2c` is HTTP/2 without TLS: over TLS it is `h2`".to_owned()),
         (Some(file::Protocol::H2), None) => Some("`h2` is HTTP/2 over TLS: say `tls`, or `h2c` without it".to_owned()),
         _ => None,
-    }
-}
-
-fn resolve(address: &str, may_resolve: bool) -> Result<SocketAddr, String> {
-    let is_name = |host: &str| !host.contains(':') && host_key(host.as_bytes()).is_some();
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-    if let Some(address) = address.parse::<SocketAddr>().ok().filter(|address| address.port() > 0) {
-        return Ok(address);
-    }
-    if !address.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && is_port(port)) {
-        let hint = hint(address);
-        return Err(format!("`{address}` is not a host with its port, such as \"10.0.0.1:9000\"{hint}"));
-    }
-    if !may_resolve {
-        return Ok(SocketAddr::from(([127, 0, 0, 1], 1)));
-    }
-    let mut found = address.to_socket_addrs().map_err(|error| format!("`{address}` cannot be resolved: {error}"))?;
-    found.next().ok_or_else(|| format!("`{address}` has no address"))
-}
-
-/// One of the ways to write an address: `0.0.0.0` reaches this machine, and an IPv4 address may be written as IPv6.
-fn plain(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip().to_canonical() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-/// To who writes a URL: what its scheme says is said elsewhere.
-fn hint(address: &str) -> &'static str {
-    match address.split_once("://") {
-        Some(("https", _)) => "; for `https://` the upstream says `tls = true`",
-        Some(("http", _)) => "; without `tls` it is HTTP, so leave out `http://`",
-        _ => "",
     }
 }
 
@@ -261,26 +414,5 @@ mod tests {
         assert_eq!(*turns(&[1]), [0]);
         assert_eq!(*turns(&[1, 1]), [0, 1]);
         assert_eq!(*turns(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
-    }
-
-    #[test]
-    fn a_target_is_a_host_with_its_port() {
-        assert!(resolve("127.0.0.1:80", true).is_ok());
-        assert!(resolve("[::1]:80", true).is_ok());
-        assert!(resolve("localhost:80", true).is_ok());
-        for wrong in [
-            "",
-            "127.0.0.1",
-            "localhost",
-            "localhost:0",
-            ":80",
-            "localhost:http",
-            "http://localhost:80",
-            "127.0.0.1:0",
-            "u@a:80",
-        ] {
-            assert!(resolve(wrong, false).is_err(), "{wrong}");
-        }
-        assert!(resolve("orders.internal:80", false).is_ok(), "names are not looked up without permission");
     }
 }

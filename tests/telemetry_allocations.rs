@@ -68,6 +68,7 @@ fn a_warm_request_allocates_nothing_for_its_lines_and_numbers() {
         duration: Duration::from_micros(1500),
         route: Some("orders"),
         upstream: Some("orders"),
+        target_address: None,
         unreached: &[],
         target: Some("10.0.0.1:9000"),
         consumer: Some("acme"),

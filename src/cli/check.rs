@@ -1,10 +1,12 @@
-use std::{io::Write, sync::Arc};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use super::{ConfigArgument, Failure};
 use crate::{
+    config::file::AdminAddress,
     registry::Registry,
     reload,
     services::Services,
+    snapshot::Snapshot,
     telemetry::{Metrics, Output},
 };
 
@@ -12,17 +14,35 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
-    /// Go without secrets, upstreams' certificates and looking up the names of targets, as a CI machine has to.
+    /// Go without secrets and upstreams' certificates, as a CI machine has to.
     #[arg(long)]
     no_secrets: bool,
+    /// Look up the names of targets as well, and warn of those that lead nowhere.
+    #[arg(long)]
+    online: bool,
 }
 
-/// `portcullis check`: everything that a start does, but nothing is bound, connected or published.
+/// How long all names together may take.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `portcullis check`: everything that a start does, but nothing is bound, published, or asked of another machine.
 pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Failure> {
     let path = arguments.config.file()?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), Box::new(|| 0), Box::new(|| 0));
     let services = Services::new(Arc::new(metrics), Output::start(std::io::sink())?);
-    let snapshot = reload::load(path, registry, &services, None, arguments.no_secrets)?;
+    let load = |before: Option<&Snapshot>| reload::load(path, registry, &services, before, arguments.no_secrets);
+    let mut snapshot = load(None)?;
+    if arguments.online {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let fixed = &snapshot.fixed;
+        let admin = fixed.admin.iter().filter_map(AdminAddress::tcp);
+        services.names.begin(&fixed.server.name_servers(), fixed.listeners.iter().copied().chain(admin).collect());
+        let names = reload::look_up(&snapshot, &services, runtime.handle());
+        runtime.block_on(reload::settle(&names, NAMES_TIMEOUT));
+        // Once more, with what is known now: two names may lead to one address.
+        snapshot = load(Some(&snapshot))?;
+        snapshot.warnings.0.extend(reload::unresolved(path, &names));
+    }
     snapshot.warnings.0.iter().for_each(|warning| eprintln!("warning: {warning}"));
     let counts = (snapshot.gates.len(), snapshot.instances.len(), snapshot.credentials.len());
     let mut out = std::io::stdout();

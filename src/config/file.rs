@@ -1,6 +1,13 @@
 //! The shapes of a file: what serde decodes. Meaning comes after, in [`load`](super::load()).
 
-use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -59,6 +66,8 @@ pub struct Server {
     /// How much memory bodies that are read before they are forwarded may take, all of them together. Those of one client
     /// address take at most as much as they leave free, and so at most half.
     pub max_held_body_bytes: NonZeroUsize,
+    /// The DNS servers that the names of targets are asked for; absent: as the system is set up.
+    pub resolver: Option<Filled<Parsed<NameServer>>>,
     /// The private socket of `portcullis reload`; absent: in the runtime directory.
     #[serde(deserialize_with = "absolute_path")]
     pub control: Option<PathBuf>,
@@ -79,8 +88,30 @@ impl Default for Server {
             write_timeout: seconds(30),
             max_stream_age: seconds(3600),
             max_held_body_bytes: NonZeroUsize::new(Room::DEFAULT_MAX_BYTES).expect("it is not zero"),
+            resolver: None,
             control: None,
         }
+    }
+}
+
+impl Server {
+    /// The DNS servers that names are asked for; none: those of the system.
+    pub fn name_servers(&self) -> Vec<SocketAddr> {
+        self.resolver.iter().flat_map(|servers| &servers.0).map(|server| server.0.0).collect()
+    }
+}
+
+/// A DNS server: an address, with port 53 unless it says another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameServer(pub SocketAddr);
+
+impl FromStr for NameServer {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const PORT: u16 = 53;
+        let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, PORT)));
+        let address = address.ok().filter(|address| address.port() > 0);
+        address.map(Self).ok_or("not the address of a DNS server, such as \"10.0.0.53\" or \"127.0.0.1:8600\"")
     }
 }
 
@@ -100,6 +131,16 @@ pub enum AdminAddress {
     Tcp(SocketAddr),
     /// `unix:/path`.
     Unix(PathBuf),
+}
+
+impl AdminAddress {
+    /// The TCP address, where it is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl FromStr for AdminAddress {

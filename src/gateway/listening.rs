@@ -24,6 +24,7 @@ use crate::{
         Proxy,
         refusal::{Answer, Problem},
         request_id::RequestId,
+        retry::MAX_ATTEMPTS,
     },
     services::Services,
     snapshot::Snapshot,
@@ -88,7 +89,13 @@ pub(super) fn proxy(
     current: &Arc<ArcSwap<Snapshot>>,
     closing: &watch::Receiver<bool>,
 ) -> Arc<HttpProxy<Proxy>> {
-    let conf = ServerConf { threads, upstream_keepalive_pool_size: KEPT_UPSTREAM_CONNECTIONS, ..ServerConf::default() };
+    let conf = ServerConf {
+        threads,
+        upstream_keepalive_pool_size: KEPT_UPSTREAM_CONNECTIONS,
+        // Of a request, and not of what comes after the first.
+        max_retries: MAX_ATTEMPTS,
+        ..ServerConf::default()
+    };
     let inner =
         Proxy::new(services.clone(), current.clone(), closing.clone(), server.write_timeout.0, min_body_rate(server));
     let mut proxy = HttpProxy::new(inner, Arc::new(conf));
@@ -194,6 +201,7 @@ pub(super) fn refuse(services: &Arc<Services>) -> Refuse {
             duration: Duration::ZERO,
             upstream: None,
             target: None,
+            target_address: None,
             unreached: &[],
             route: None,
             consumer: None,

@@ -6,23 +6,28 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 use portcullis_plugin::Reason;
 
 use super::{refusal::Problem, state::RequestState};
-use crate::{front::BodyFault, telemetry::metrics::UpstreamError, upstream::tls::Fault};
-
-/// The most targets that are tried for one request.
-pub const MAX_ATTEMPTS: usize = 3;
+use crate::{
+    front::BodyFault,
+    telemetry::metrics::UpstreamError,
+    upstream::{Upstream, tls::Fault},
+};
 
 /// Counts an error of an upstream.
 pub fn count(state: &RequestState, error: &Error) {
-    if let Some((upstream, _)) = &state.upstream {
+    if let Some(upstream) = &state.upstream {
         upstream.metrics.failed(kind_of(state, error));
     }
 }
 
-/// Whether a request that was not sent can be tried with another target. Nothing of it is lost, whatever its method.
-pub fn may_try_another(state: &RequestState) -> bool {
-    let targets = state.upstream.as_ref().map_or(1, |(upstream, _)| upstream.len());
-    state.attempts < targets.min(MAX_ATTEMPTS)
+/// No name of a target leads anywhere: there is nothing to connect to.
+pub fn unresolved(upstream: &Upstream) -> Box<Error> {
+    upstream.metrics.failed(UpstreamError::Unresolved);
+    let mut error = Error::new(UNRESOLVED);
+    error.as_up();
+    error
 }
+
+const UNRESOLVED: ErrorType = ErrorType::new("unresolved");
 
 /// What was wrong with a handshake says more than what Pingora could not do after it.
 fn fault(state: &RequestState) -> Option<Fault> {
@@ -51,6 +56,7 @@ fn kind(error: &ErrorType) -> UpstreamError {
         | ErrorType::TLSHandshakeTimedout
         | ErrorType::InvalidCert
         | ErrorType::HandshakeError => UpstreamError::Tls,
+        _ if *error == UNRESOLVED => UpstreamError::Unresolved,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => UpstreamError::Timeout,
         ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => UpstreamError::Closed,
         _ => UpstreamError::Protocol,
@@ -73,11 +79,14 @@ pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
             }
             let tls = || openssl::reason(error).map(|why| format!("{}: {why}", UpstreamError::Tls.as_str()));
             let what = fault(state).map(|fault| fault.to_string()).or_else(tls).unwrap_or(what);
+            let names =
+                state.upstream.as_ref().filter(|_| *etype == UNRESOLVED).map(|upstream| upstream.unresolved_names());
+            let what = names.map_or(what, |names| format!("{}: {names}", UNRESOLVED.as_str()));
             state.failed(format!("upstream: {what}"));
             Some(match kind_of(state, error) {
                 _ if *etype == ErrorType::ConnectTimedout => Problem::UpstreamTimeout,
                 UpstreamError::Timeout => Problem::UpstreamTimeout,
-                UpstreamError::Connect => Problem::UpstreamUnreachable,
+                UpstreamError::Connect | UpstreamError::Unresolved => Problem::UpstreamUnreachable,
                 _ => Problem::UpstreamBroken,
             })
         }

@@ -146,8 +146,8 @@ fn announce(headers: &mut HeaderMap, callers: &Callers, state: &RequestState, cx
     forwarded(headers, &callers.client_address, state, cx);
     // HTTP/1.0 may leave the Host out. What goes to the upstream is HTTP/1.1, which may not (RFC 9112 section 3.2).
     if !headers.contains_key(header::HOST)
-        && let Some((_, target)) = &state.upstream
-        && let Ok(target) = HeaderValue::from_str(target)
+        && let Some(choice) = &state.choice
+        && let Ok(target) = HeaderValue::from_str(&choice.target.address)
     {
         headers.insert(header::HOST, target);
     }

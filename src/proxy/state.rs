@@ -22,7 +22,7 @@ use crate::{
     services::Services,
     snapshot::{Route, route::RouteRecord},
     telemetry::{Access, metrics::Phase},
-    upstream::{Upstream, tls::Handshake},
+    upstream::{Choice, Upstream, tls::Handshake},
 };
 
 /// Pingora's `CTX`. It writes the request's log line when it is dropped, so that a request which was cut off by its
@@ -74,10 +74,16 @@ pub struct RequestState {
     pub body_bytes: u64,
     /// Connections tried so far.
     pub attempts: usize,
+    /// Where this request has been sent before, or could not be.
+    pub tried: Vec<SocketAddr>,
+    /// How long it waits before it is sent again.
+    pub pause: Option<Duration>,
     /// The targets that could not be connected to.
     pub unreached: Vec<Arc<str>>,
-    /// The upstream that was chosen, and the target tried last.
-    pub upstream: Option<(Arc<Upstream>, Arc<str>)>,
+    /// The upstream that the request goes to.
+    pub upstream: Option<Arc<Upstream>>,
+    /// Where it was tried last.
+    pub choice: Option<Choice>,
     /// What judges its handshake, where TLS is spoken.
     pub handshake: Option<Arc<Handshake>>,
     /// Whether the request may go, or has gone, over a connection to it.
@@ -131,8 +137,11 @@ impl RequestState {
             holds: Holds::default(),
             body_bytes: 0,
             attempts: 0,
+            tried: Vec::new(),
+            pause: None,
             unreached: Vec::new(),
             upstream: None,
+            choice: None,
             handshake: None,
             is_connected: false,
             forwarded: None,
@@ -247,8 +256,9 @@ impl RequestState {
             bytes_sent: self.line.sent,
             bytes_received: self.body_bytes,
             duration,
-            upstream: self.upstream.as_ref().map(|(upstream, _)| &*upstream.name),
-            target: self.upstream.as_ref().map(|(_, target)| &**target),
+            upstream: self.upstream.as_ref().map(|upstream| &*upstream.name),
+            target: self.choice.as_ref().map(|choice| &*choice.target.address),
+            target_address: self.choice.as_ref().filter(|choice| choice.target.is_name()).map(|choice| choice.at),
             unreached: &self.unreached,
             route: self.record.as_ref().map(|record| &*record.name),
             consumer: consumer.map(|consumer| consumer.name.as_str()),

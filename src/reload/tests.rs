@@ -42,7 +42,7 @@ fn a_plugin_that_panics_refuses_its_configuration_and_the_next_one_is_taken() {
     let services = Arc::new(Services::new(metrics, Output::start(std::io::sink()).expect("a thread")));
     let snapshot = load(&path, &registry, &services, None, false).unwrap_or_else(|report| panic!("{report}"));
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let reloader = Reloader { path: path.clone(), registry, services, current, runtime: runtime.handle().clone() };
     let (wishes, received) = mpsc::channel();
     let thread = std::thread::spawn(move || reloader.run(&received));

@@ -136,8 +136,7 @@ fn upstreams(
     let system = SystemAuthorities::default();
     let mut upstreams = BTreeMap::new();
     for (name, draft) in &configuration.upstreams {
-        let metrics = services.metrics.upstream(name);
-        match Upstream::compile(name, &draft.file, &configuration.secrets, &system, metrics) {
+        match Upstream::compile(name, &draft.file, &configuration.secrets, &system, services) {
             Ok(upstream) => {
                 // At each load, so that it is in every log that somebody may look at.
                 if upstream.is_unverified {

@@ -2,7 +2,7 @@
 //!
 //! | event | when | fields beside `time` and `event` |
 //! |---|---|---|
-//! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target, consumer, reason, error, unreached targets, user agent |
+//! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target and its address, consumer, reason, error, unreached targets, user agent |
 //! | `authentication`, `authorization` | a policy decided | result, reason, detail, request id, route, policy, consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
 //! | `handshake` | a TLS handshake failed | result, reason, listener, server name, subject, issuer, address |
 //! | `reload`, `listening`, ... | something happened to the process | level, message, and what belongs to it |
@@ -16,7 +16,7 @@
 
 use std::{
     io::Write,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -74,6 +74,8 @@ pub struct Access<'a> {
     pub upstream: Option<&'a str>,
     /// The server of that upstream that was tried last.
     pub target: Option<&'a str>,
+    /// Where that is, if its name was looked up.
+    pub target_address: Option<SocketAddr>,
     /// Its servers that could not be connected to.
     pub unreached: &'a [Arc<str>],
     /// Who called.
@@ -103,7 +105,12 @@ impl Access<'_> {
             .num("duration_us", u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX))
             .opt_str("route", self.route.map(text))
             .opt_str("upstream", self.upstream.map(text))
-            .opt_str("target", self.target.map(text))
+            .opt_str("target", self.target.map(text));
+        if let Some(address) = self.target_address {
+            // A `Vec` takes every write.
+            object = object.plain("target_address", |line| _ = write!(line, "{address}"));
+        }
+        object = object
             .opt_str("consumer", self.consumer.map(text))
             .opt_str("reason", self.reason.map(text))
             .opt_str("error", self.error.map(text));

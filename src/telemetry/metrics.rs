@@ -77,6 +77,19 @@ pub enum Kind {
 /// A number that somebody else keeps; it is asked for when the metrics are.
 pub type Source = Box<dyn Fn() -> u64 + Send + Sync>;
 
+/// The targets of an upstream, counted.
+pub struct TargetCounts {
+    /// Whose they are.
+    pub upstream: Arc<str>,
+    /// Addresses that requests can go to.
+    pub addresses: usize,
+    /// Targets whose name could not be looked up the last time.
+    pub unresolved: usize,
+}
+
+/// Counts the targets of all upstreams, when the metrics are asked for.
+pub type Targets = Box<dyn Fn() -> Vec<TargetCounts> + Send + Sync>;
+
 /// Everything that is counted.
 pub struct Metrics {
     version: String,
@@ -96,6 +109,7 @@ pub struct Metrics {
     unrouted: Arc<RouteMetrics>,
     policies: Named<AuthMetrics>,
     upstreams: Named<UpstreamMetrics>,
+    targets: Mutex<Targets>,
     listeners: Named<HandshakeMetrics>,
     certificates: Mutex<BTreeMap<String, i64>>,
     revocation_lists: Mutex<BTreeMap<String, i64>>,
@@ -127,6 +141,7 @@ impl Metrics {
             unrouted,
             policies: Named::default(),
             upstreams: Named::default(),
+            targets: Mutex::new(Box::new(Vec::new)),
             listeners: Named::default(),
             certificates: Mutex::default(),
             revocation_lists: Mutex::default(),
@@ -157,6 +172,11 @@ impl Metrics {
     /// The counters of a listener that speaks TLS, by its number in the file. A process has those that it began with.
     pub fn listener(&self, number: usize) -> Arc<HandshakeMetrics> {
         resolve(&self.listeners, &number.to_string())
+    }
+
+    /// Takes these as the upstreams there are.
+    pub fn targets(&self, targets: Targets) {
+        *self.targets.lock() = targets;
     }
 
     /// Takes these as the names that certificates are there for, each with the moment until which it is served.

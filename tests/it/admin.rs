@@ -180,7 +180,11 @@ async fn metrics_have_the_names_and_labels_that_are_promised() {
         "portcullis_request_duration_seconds",
         "portcullis_requests_refused_before_routing_total",
         "portcullis_requests_total",
+        "portcullis_upstream_addresses",
         "portcullis_upstream_errors_total",
+        "portcullis_upstream_retries_refused_total",
+        "portcullis_upstream_retries_total",
+        "portcullis_upstream_unresolved_targets",
     ];
     let names: BTreeSet<String> = names.map(str::to_owned).into();
     assert_eq!((described("TYPE"), described("HELP")), (names.clone(), names));

@@ -33,6 +33,7 @@ use tokio::sync::mpsc;
 
 mod authority;
 mod client;
+mod dns;
 mod gateway;
 mod inspect;
 mod peer;
@@ -45,12 +46,13 @@ mod upstream;
 
 pub(crate) use authority::{Authority, KeyType, Leaf, Pair, Purpose};
 pub(crate) use client::{Asking, Client, Opened, Raw, Response, WebSocket, raw};
+pub(crate) use dns::{Dns, DnsAnswer};
 pub(crate) use gateway::{Gateway, GatewayBuilder, Output, portcullis, program};
 pub(crate) use peer::Peer;
 pub(crate) use revocation::{Crl, ocsp};
 pub(crate) use systemd::Systemd;
 pub(crate) use tls::{Tls, TlsBuilder, s_client};
-pub(crate) use upstream::{RawUpstream, Recorded, Reply, TlsServer, Upstream};
+pub(crate) use upstream::{FrameUpstream, RawUpstream, Recorded, Reply, TlsServer, Upstream, frames};
 
 /// The longest that anything is waited for. Far above what a loaded machine with two cores needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);

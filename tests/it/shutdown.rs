@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{Client, Gateway, LIMIT, Opened, Raw, Upstream, WebSocket, eventually, within};
 
@@ -248,4 +248,29 @@ async fn nothing_is_left_behind() {
     assert!(!control.exists(), "the control socket is left");
     assert!(TcpStream::connect(gateway.address(0)).await.is_err());
     assert_eq!(gateway.reload().await.code, 1);
+}
+
+/// A start that waits for somebody: here for the keys of an issuer, which takes connections and never answers.
+#[tokio::test]
+async fn a_gateway_that_does_not_serve_yet_ends_at_once() {
+    let issuer = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = issuer.local_addr().expect("a bound socket");
+    let policy = format!(
+        "[policies.tokens]\nuse = \"jwt\"\nissuer = \"http://{address}\"\naudience = [\"a\"]\n\
+         algorithms = [\"RS256\"]\ndiscovery = true\n"
+    );
+    let config = GATEWAY
+        .replace("public = true", "auth = [\"tokens\"]")
+        .replace("[upstreams.app]", &format!("{policy}[upstreams.app]"));
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let builder = Gateway::builder(&config).set("DRAIN", "30s").set("UPSTREAM", &address);
+        let mut gateway = builder.spawn();
+        let _asked = within("the issuer is asked", issuer.accept()).await.expect("a connection");
+        let began = Instant::now();
+        gateway.signal(signal);
+        assert!(gateway.ended(LIMIT).await.success(), "{}", gateway.output());
+        assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+        assert!(!gateway.lines().iter().any(|line| line["event"] == "ready"), "{}", gateway.output());
+        assert!(!gateway.dir().join("control.sock").exists(), "the socket that it had bound is gone");
+    }
 }

@@ -3,9 +3,11 @@
 //!
 //! - `verified`: which certificates are taken, and as what the others are refused.
 //! - `own_certificate`: the gateway proves who it is.
+//! - `broken_http2`: answers by HTTP/2 that are none.
 //! - `protocols`: HTTP/1.1, HTTP/2, trailers, WebSocket, streams and large bodies.
 //! - `reloaded`: files that change.
 
+mod broken_http2;
 mod own_certificate;
 mod protocols;
 mod reloaded;

@@ -1,8 +1,12 @@
 //! Servers behind the gateway: those that fail, several of one name, and connections that are kept.
 //!
 //! - `limits`: what clients are held to: bodies, idle and slow connections, how many there may be.
+//! - `names`: targets whose addresses are looked up.
+//! - `retries`: requests that are sent again, and how often.
 
 mod limits;
+mod names;
+mod retries;
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},

@@ -20,6 +20,7 @@ fn access() -> Access<'static> {
         route: Some("orders"),
         upstream: Some("orders"),
         target: Some("10.0.0.1:9000"),
+        target_address: None,
         unreached: &[],
         consumer: Some("acme"),
         reason: None,

@@ -25,7 +25,11 @@ pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_requests_refused_before_routing_total",
     "portcullis_requests_total",
     "portcullis_tls_handshakes_total",
+    "portcullis_upstream_addresses",
     "portcullis_upstream_errors_total",
+    "portcullis_upstream_retries_refused_total",
+    "portcullis_upstream_retries_total",
+    "portcullis_upstream_unresolved_targets",
 ];
 
 /// What a histogram appends to its name: such a name would be read as a part of it.

@@ -9,7 +9,7 @@ use prometheus::{
     },
 };
 
-use super::{Metrics, Phase, UpstreamError, counter::Histogram, series::STATUS_CLASSES};
+use super::{Metrics, Phase, TargetCounts, UpstreamError, UpstreamMetrics, counter::Histogram, series::STATUS_CLASSES};
 
 impl Metrics {
     /// Everything, in the text format of Prometheus.
@@ -18,6 +18,7 @@ impl Metrics {
     /// have a hundred thousand routes.
     pub fn render(&self) -> String {
         let mut families = self.of_requests();
+        families.extend(self.of_targets());
         families.extend(self.of_tls());
         families.extend(self.of_the_process());
         families.extend(self.of_plugins());
@@ -58,6 +59,11 @@ impl Metrics {
                 counter(&[("upstream", name), ("kind", kind.as_str())], upstream.errors.sum(kind as usize))
             })
         });
+        let of_upstreams = |count: fn(&UpstreamMetrics) -> u64| {
+            upstreams.iter().map(move |(name, upstream)| counter(&[("upstream", name)], count(upstream)))
+        };
+        let retries = of_upstreams(|upstream| upstream.retries.sum());
+        let retries_refused = of_upstreams(|upstream| upstream.retries_refused.sum());
         let refused = self.refused.each().map(|([code], count)| counter(&[("code", code)], count));
         let rejected = self.rejected.each().map(|([reason], count)| counter(&[("reason", reason)], count));
         let durations = Phase::ALL.iter().zip(&self.durations);
@@ -90,6 +96,34 @@ impl Metrics {
                 authentications,
             ),
             family("portcullis_upstream_errors_total", "Upstreams that gave no answer.", counters, upstream_errors),
+            family("portcullis_upstream_retries_total", "Requests that were sent again.", counters, retries),
+            family(
+                "portcullis_upstream_retries_refused_total",
+                "Requests that were not sent again because a fifth of all had been already.",
+                counters,
+                retries_refused,
+            ),
+        ]
+    }
+
+    fn of_targets(&self) -> Vec<MetricFamily> {
+        let targets = (self.targets.lock())();
+        let of = |count: fn(&TargetCounts) -> usize| {
+            targets.iter().map(move |counts| gauge(&[("upstream", &counts.upstream)], count(counts) as f64))
+        };
+        vec![
+            family(
+                "portcullis_upstream_addresses",
+                "Addresses that requests can go to.",
+                MetricType::GAUGE,
+                of(|counts| counts.addresses),
+            ),
+            family(
+                "portcullis_upstream_unresolved_targets",
+                "Targets whose name could not be looked up the last time.",
+                MetricType::GAUGE,
+                of(|counts| counts.unresolved),
+            ),
         ]
     }
 

@@ -83,6 +83,8 @@ impl HandshakeMetrics {
 /// Why an upstream did not give an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamError {
+    /// No address: the names of its targets lead nowhere.
+    Unresolved,
     /// No connection: refused, unreachable, or not within the time for connecting.
     Connect,
     /// The connection stands, TLS does not: the handshake failed, or what it agreed on is not enough.
@@ -106,7 +108,8 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
+        Self::Unresolved,
         Self::Connect,
         Self::Tls,
         Self::CertificateExpired,
@@ -122,6 +125,7 @@ impl UpstreamError {
     /// The label `kind`.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Unresolved => "unresolved",
             Self::Connect => "connect",
             Self::Tls => "tls",
             Self::CertificateExpired => "certificate_expired",
@@ -136,16 +140,23 @@ impl UpstreamError {
     }
 }
 
-/// The errors of one upstream, by kind.
+/// The errors of one upstream, by kind, and its requests that were sent again.
 #[derive(Debug, Default)]
 pub struct UpstreamMetrics {
     pub(super) errors: Sharded<{ UpstreamError::ALL.len() }>,
+    pub(super) retries: Counter,
+    pub(super) retries_refused: Counter,
 }
 
 impl UpstreamMetrics {
     /// Counts an error.
     pub fn failed(&self, error: UpstreamError) {
         self.errors.add(error as usize, 1);
+    }
+
+    /// Counts a request that is sent again, or one that would be if there were not too many of them already.
+    pub fn retried(&self, is_allowed: bool) {
+        if is_allowed { self.retries.add(1) } else { self.retries_refused.add(1) }
     }
 }
 

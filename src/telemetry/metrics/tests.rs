@@ -27,6 +27,8 @@ fn everything_under_its_name() {
     policy.decided(AuthOutcome::Denied, Some(Reason::KeyUnknown));
     policy.decided(AuthOutcome::Failed, Some(Reason::PluginFailed));
     metrics.upstream("orders").failed(UpstreamError::Connect);
+    metrics.upstream("orders").retried(true);
+    metrics.targets(Box::new(|| vec![TargetCounts { upstream: "orders".into(), addresses: 2, unresolved: 1 }]));
     metrics.refused_before_routing("head_too_large");
     metrics.observe(Phase::Policy, Duration::from_micros(3));
     metrics.observe(Phase::Total, Duration::from_millis(1));
@@ -209,6 +211,7 @@ fn the_engine_takes_the_names_that_it_exports() {
     metrics.route("orders").answered(200);
     metrics.policy("keys").decided(AuthOutcome::Granted, None);
     metrics.upstream("orders").failed(UpstreamError::Connect);
+    metrics.targets(Box::new(|| vec![TargetCounts { upstream: "orders".into(), addresses: 1, unresolved: 0 }]));
     metrics.refused_before_routing("bad_request");
     metrics.rejected("max_connections");
     metrics.listener(0).shaken(Ok(false));

@@ -21,7 +21,7 @@ use openssl::{
 use pingora_core::{protocols::Digest, upstreams::peer::HttpPeer};
 
 use super::Trust;
-use crate::{config::file::ServerName, telemetry::metrics::UpstreamError};
+use crate::{config::file::ServerName, telemetry::metrics::UpstreamError, upstream::http2::Http2};
 
 /// The most certificates between the upstream's and an authority.
 const MAX_INTERMEDIATES: c_int = 8;
@@ -158,13 +158,15 @@ fn verify(store: &X509Store, ssl: &SslRef, certificate: &X509) -> Result<(), Fau
 /// The handshake that a request may need: its verdict, and whether the request may go.
 pub struct Handshake {
     verifier: Arc<Verifier>,
+    /// Where it is noted whether the server chose HTTP/2, if it had a choice.
+    http2: Option<Arc<Http2>>,
     fault: OnceLock<Fault>,
 }
 
 impl Handshake {
-    /// Has the handshakes of this peer judged.
-    pub fn watch(verifier: &Arc<Verifier>, peer: &mut HttpPeer) -> Arc<Self> {
-        let handshake = Arc::new(Self { verifier: verifier.clone(), fault: OnceLock::new() });
+    /// Has the handshakes of this peer judged, and what they agreed on noted.
+    pub fn watch(verifier: &Arc<Verifier>, http2: Option<&Arc<Http2>>, peer: &mut HttpPeer) -> Arc<Self> {
+        let handshake = Arc::new(Self { verifier: verifier.clone(), http2: http2.cloned(), fault: OnceLock::new() });
         let judge = handshake.clone();
         peer.options.upstream_tls_handshake_complete_hook = Some(Arc::new(move |ssl| judge.complete(ssl)));
         handshake
@@ -172,7 +174,12 @@ impl Handshake {
 
     fn complete(&self, ssl: &SslRef) -> Option<Arc<dyn Any + Send + Sync>> {
         match self.verifier.judge(ssl) {
-            Ok(()) => Some(self.verifier.verified.clone()),
+            Ok(()) => {
+                if let Some(http2) = &self.http2 {
+                    http2.negotiated(ssl.selected_alpn_protocol());
+                }
+                Some(self.verifier.verified.clone())
+            }
             Err(fault) => {
                 self.fault.get_or_init(|| fault);
                 silence(ssl);

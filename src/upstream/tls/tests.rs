@@ -73,7 +73,7 @@ fn pitfall_46_what_was_not_verified_is_not_admitted() {
     let name = ServerName::Dns("orders.internal".to_owned());
     let verifier = Arc::new(Verifier::new(&Trust::Anybody, &name, false, [1; 32]).expect("a verifier"));
     let mut peer = HttpPeer::new(("127.0.0.1", 443), true, "orders.internal".to_owned());
-    let handshake = Handshake::watch(&verifier, &mut peer);
+    let handshake = Handshake::watch(&verifier, None, &mut peer);
     assert!(peer.options.upstream_tls_handshake_complete_hook.is_some());
     let kind =
         |connection: Option<&pingora_core::protocols::Digest>| handshake.admit(connection).map_err(|fault| fault.kind);

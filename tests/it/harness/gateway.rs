@@ -267,8 +267,14 @@ impl GatewayBuilder {
 
     /// How `portcullis check` judges it.
     pub(crate) async fn check(self) -> Output {
+        self.check_with(&[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn check_with(self, arguments: &[&str]) -> Output {
         self.place.write_config(&self.toml);
         let mut command = self.place.command("check");
+        command.args(arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, self.place.filled(value))));
         run(command, "").await
     }

@@ -18,7 +18,7 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -45,10 +45,12 @@ use tokio_tungstenite::{
 use self::serving::Serving;
 use super::{AnyBody, Chunks, Feed, chunks, eventually, within};
 
+pub(crate) mod frames;
 mod raw;
 mod serving;
 mod tls;
 
+pub(crate) use frames::FrameUpstream;
 pub(crate) use raw::RawUpstream;
 use tls::Shaken;
 pub(crate) use tls::TlsServer;
@@ -169,20 +171,30 @@ impl Reply {
 impl Upstream {
     /// Starts one that answers by path.
     pub(crate) fn start() -> Self {
-        Self::new(None, None)
+        Self::new(None, None, None)
+    }
+
+    /// Starts one that answers by path, at this address.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self::new(None, None, Some(address))
     }
 
     /// Starts one that answers by path, over TLS.
     pub(crate) fn tls(server: &TlsServer) -> Self {
-        Self::new(None, Some(server))
+        Self::new(None, Some(server), None)
+    }
+
+    /// The same at this address.
+    pub(crate) fn tls_at(server: &TlsServer, address: SocketAddr) -> Self {
+        Self::new(None, Some(server), Some(address))
     }
 
     /// Starts one that answers what the function says. WebSocket handshakes do not ask it.
     pub(crate) fn with(answer: impl Fn(&Recorded) -> Reply + Send + Sync + 'static) -> Self {
-        Self::new(Some(Box::new(answer)), None)
+        Self::new(Some(Box::new(answer)), None, None)
     }
 
-    fn new(answer: Option<Answer>, server: Option<&TlsServer>) -> Self {
+    fn new(answer: Option<Answer>, server: Option<&TlsServer>, at: Option<SocketAddr>) -> Self {
         let (held, to_send) = mpsc::unbounded_channel();
         let to_send = tokio::sync::Mutex::new(to_send);
         let site = Arc::new(Site { saw: Mutex::default(), changed: watch::Sender::new(()), answer, to_send });
@@ -190,7 +202,8 @@ impl Upstream {
         let shakings = tls::Shakings::default();
         let record = Arc::clone(&shakings);
         let acceptor = server.map(TlsServer::acceptor);
-        let serving = Serving::start(move |stream, number| {
+        let at = at.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+        let serving = Serving::start_at(at, move |stream, number| {
             let (site, acceptor, record) = (Arc::clone(&shared), acceptor.clone(), Arc::clone(&record));
             async move {
                 match acceptor {

@@ -25,7 +25,15 @@ impl Serving {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), serve)
+    }
+
+    /// The same at this address.
+    pub(super) fn start_at<F>(at: SocketAddr, serve: impl Fn(TcpStream, usize) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = StdListener::bind(at).expect("a free port on loopback");
         listener.set_nonblocking(true).expect("a socket can be set to non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (stop, stopped) = oneshot::channel();

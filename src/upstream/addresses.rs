@@ -1,0 +1,158 @@
+//! The addresses of a target: where requests to it can go. Requests read the list without a lock, and whoever looks
+//! names up replaces it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+
+/// The most addresses of one name.
+pub const MAX_ADDRESSES: usize = 64;
+/// How long requests pass over an address that could not be connected to, where there are others.
+pub const REST: Duration = Duration::from_secs(5);
+
+/// A list of addresses, in ascending order and each once.
+pub struct Addresses(ArcSwap<Box<[Address]>>);
+
+struct Address {
+    at: SocketAddr,
+    /// In milliseconds, as [`now`] counts them. 0: it was connected to, or nobody tried yet.
+    rests_until: AtomicU64,
+}
+
+/// Which addresses are good enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those that this request has not tried, and that nobody lately failed to connect to.
+    Rested,
+    /// Those that this request has not tried.
+    Untried,
+    /// All.
+    Any,
+}
+
+impl Addresses {
+    /// These, and no more than [`MAX_ADDRESSES`] of them.
+    pub fn new(list: Vec<SocketAddr>) -> Self {
+        Self(ArcSwap::from_pointee(made(list, &[])))
+    }
+
+    /// Takes these in the place of those before. One that stays keeps its rest.
+    ///
+    /// Returns whether they differ.
+    pub fn replace(&self, list: Vec<SocketAddr>) -> bool {
+        let before = self.0.load();
+        let made = made(list, &before);
+        let differs = made.iter().map(|one| one.at).ne(before.iter().map(|one| one.at));
+        if differs {
+            self.0.store(std::sync::Arc::new(made));
+        }
+        differs
+    }
+
+    /// The address whose turn it is, or the first after it that is wanted.
+    pub fn choose(&self, turn: usize, wanted: Wanted, tried: &[SocketAddr]) -> Option<SocketAddr> {
+        let list = self.0.load();
+        let length = list.len();
+        let order = (0..length).map(|step| &list[(turn % length + step) % length]);
+        order.into_iter().find(|one| one.is(wanted, tried)).map(|one| one.at)
+    }
+
+    /// Has other requests pass over an address, or takes that back.
+    pub fn set_rest(&self, at: SocketAddr, rests: bool) {
+        let list = self.0.load();
+        let until = if rests { now() + u64::try_from(REST.as_millis()).unwrap_or(u64::MAX) } else { 0 };
+        if let Some(one) = list.iter().find(|one| one.at == at)
+            && one.rests_until.load(Relaxed) != until
+        {
+            one.rests_until.store(until, Relaxed);
+        }
+    }
+
+    /// All of them.
+    pub fn list(&self) -> Vec<SocketAddr> {
+        self.0.load().iter().map(|one| one.at).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.load().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Address {
+    fn is(&self, wanted: Wanted, tried: &[SocketAddr]) -> bool {
+        match wanted {
+            Wanted::Any => true,
+            Wanted::Untried => !tried.contains(&self.at),
+            Wanted::Rested => {
+                let until = self.rests_until.load(Relaxed);
+                (until == 0 || until <= now()) && !tried.contains(&self.at)
+            }
+        }
+    }
+}
+
+fn made(mut list: Vec<SocketAddr>, before: &[Address]) -> Box<[Address]> {
+    list.sort_unstable();
+    list.dedup();
+    list.truncate(MAX_ADDRESSES);
+    let rest = |at| before.iter().find(|one| one.at == at).map_or(0, |one| one.rests_until.load(Relaxed));
+    list.into_iter().map(|at| Address { at, rests_until: rest(at).into() }).collect()
+}
+
+/// Milliseconds by a clock that never goes back; never 0.
+pub fn now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 80))
+    }
+
+    #[test]
+    fn addresses_take_turns() {
+        let addresses = Addresses::new(vec![at(2), at(1), at(2)]);
+        let chosen: Vec<_> = (0..4).filter_map(|turn| addresses.choose(turn, Wanted::Rested, &[])).collect();
+        assert_eq!(chosen, [at(1), at(2), at(1), at(2)]);
+        assert_eq!(Addresses::new(Vec::new()).choose(3, Wanted::Any, &[]), None);
+    }
+
+    #[test]
+    fn one_that_failed_is_passed_over_until_it_is_connected_to() {
+        let addresses = Addresses::new(vec![at(1), at(2)]);
+        addresses.set_rest(at(1), true);
+        assert_eq!(addresses.choose(0, Wanted::Rested, &[]), Some(at(2)));
+        assert_eq!(addresses.choose(0, Wanted::Rested, &[at(2)]), None, "there are better ones elsewhere, perhaps");
+        assert_eq!(addresses.choose(0, Wanted::Untried, &[at(2)]), Some(at(1)), "else it is tried all the same");
+        assert_eq!(addresses.choose(1, Wanted::Any, &[at(1), at(2)]), Some(at(2)));
+        addresses.set_rest(at(1), false);
+        assert_eq!(addresses.choose(0, Wanted::Rested, &[]), Some(at(1)));
+    }
+
+    #[test]
+    fn what_is_looked_up_again_keeps_its_rest() {
+        let addresses = Addresses::new(vec![at(1), at(2)]);
+        addresses.set_rest(at(2), true);
+        assert!(!addresses.replace(vec![at(2), at(1)]), "the same in another order");
+        assert!(addresses.replace(vec![at(2), at(3)]));
+        assert_eq!(addresses.list(), [at(2), at(3)]);
+        assert_eq!(addresses.choose(0, Wanted::Rested, &[]), Some(at(3)));
+    }
+}

@@ -1,0 +1,127 @@
+//! What is known of a target's HTTP/2, where the file leaves the protocol to the server (ALPN).
+//!
+//! Pingora 0.9.1 turns HTTP/2 off for an upstream after one answer that breaks the protocol, or one
+//! `HTTP_1_1_REQUIRED`: it enters the peer's hash into a map (`prefer_h1`) that it never clears. An upstream that speaks
+//! nothing but HTTP/2 was answered for with 502 from then on, until a restart. It does so only for peers that may fall
+//! back to HTTP/1, so:
+//! - once the server has chosen `h2` in a handshake, peers offer `h2` alone;
+//! - a first answer that breaks the protocol comes before that takes hold. The entry that it leaves is never asked for
+//!   again, because later peers have another hash;
+//! - what a server says by `HTTP_1_1_REQUIRED` holds for [`HTTP1_FOR`], and not over a reload.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
+
+use super::addresses::now;
+
+/// How long a target is spoken to by HTTP/1.1 that required it.
+pub const HTTP1_FOR: Duration = Duration::from_secs(300);
+
+/// What one target has shown.
+#[derive(Debug, Default)]
+pub struct Http2 {
+    /// The server has chosen it.
+    is_chosen: AtomicBool,
+    /// Until when it required HTTP/1.1, in milliseconds as [`now`] counts them.
+    http1_until: AtomicU64,
+    /// How often Pingora may have entered a peer of this target.
+    entries: AtomicU64,
+}
+
+impl Http2 {
+    /// Prepares a peer that may speak either.
+    pub fn offer(&self, peer: &mut HttpPeer) {
+        // An even number: the odd ones are those of peers for upgrades.
+        peer.group_key = peer.group_key.wrapping_add(self.entries.load(Relaxed).wrapping_mul(2));
+        let until = self.http1_until.load(Relaxed);
+        if until > 0 && now() < until {
+            peer.options.alpn = ALPN::H1;
+        } else if self.is_chosen.load(Relaxed) {
+            peer.options.alpn = ALPN::H2;
+        }
+    }
+
+    /// Notes what a server chose in a handshake.
+    pub fn negotiated(&self, protocol: Option<&[u8]>) {
+        let is_chosen = protocol == Some(b"h2");
+        if self.is_chosen.load(Relaxed) != is_chosen {
+            self.is_chosen.store(is_chosen, Relaxed);
+        }
+    }
+
+    /// A handshake failed that offered this. Returns whether another one may do: the server no longer takes `h2`, which
+    /// was all that it was offered.
+    pub fn may_have_gone(&self, offered: &ALPN) -> bool {
+        *offered == ALPN::H2 && self.is_chosen.swap(false, Relaxed)
+    }
+
+    /// An answer broke the protocol, or required HTTP/1.1: a peer that offered both is in Pingora's map now.
+    pub fn failed(&self, offered: &ALPN) {
+        if *offered == ALPN::H2H1 {
+            self.entries.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The server requires HTTP/1.1. Returns whether that is new.
+    pub fn requires_http1(&self) -> bool {
+        let (now, length) = (now(), u64::try_from(HTTP1_FOR.as_millis()).unwrap_or(u64::MAX));
+        self.http1_until.swap(now.saturating_add(length), Relaxed) <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(http2: &Http2) -> (ALPN, u64) {
+        let mut peer = HttpPeer::new("10.0.0.1:443", true, "a.example".to_owned());
+        peer.options.alpn = ALPN::H2H1;
+        peer.group_key = 7;
+        http2.offer(&mut peer);
+        (peer.options.alpn, peer.group_key)
+    }
+
+    #[test]
+    fn http2_that_was_chosen_is_offered_alone() {
+        let http2 = Http2::default();
+        assert_eq!(offered(&http2), (ALPN::H2H1, 7));
+        http2.negotiated(Some(b"h2"));
+        assert_eq!(offered(&http2), (ALPN::H2, 7));
+        http2.negotiated(None);
+        assert_eq!(offered(&http2), (ALPN::H2H1, 7));
+    }
+
+    #[test]
+    fn a_handshake_that_offered_it_alone_is_tried_again_with_both() {
+        let http2 = Http2::default();
+        assert!(!http2.may_have_gone(&ALPN::H2H1));
+        http2.negotiated(Some(b"h2"));
+        assert!(http2.may_have_gone(&ALPN::H2));
+        assert_eq!(offered(&http2).0, ALPN::H2H1);
+        assert!(!http2.may_have_gone(&ALPN::H2), "once");
+    }
+
+    #[test]
+    fn no_peer_meets_its_entry_in_the_map_again() {
+        let http2 = Http2::default();
+        http2.failed(&ALPN::H2H1);
+        assert_eq!(offered(&http2), (ALPN::H2H1, 9));
+        http2.failed(&ALPN::H2);
+        assert_eq!(offered(&http2).1, 9, "there is none of a peer that has no choice");
+    }
+
+    #[test]
+    fn http1_that_is_required_is_spoken_for_a_while() {
+        let http2 = Http2::default();
+        http2.negotiated(Some(b"h2"));
+        assert!(http2.requires_http1());
+        assert_eq!(offered(&http2).0, ALPN::H1);
+        assert!(!http2.requires_http1(), "logged once");
+        http2.http1_until.store(now(), Relaxed);
+        assert_eq!(offered(&http2).0, ALPN::H2);
+    }
+}

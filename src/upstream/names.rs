@@ -1,0 +1,273 @@
+//! Names of targets: looked up in the background, as often as they may change, beside all configurations.
+//!
+//! A name is known by host and port. It is looked up from when a configuration with it is about to serve until no
+//! configuration has it any more, and what is known of it outlives a reload. Nobody waits for a name but the first
+//! requests to it. One that cannot be looked up keeps the addresses that it had.
+
+pub mod allowed;
+mod lookup;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use log::Level;
+use parking_lot::Mutex;
+use portcullis_plugin::UnixTime;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore, watch},
+    time::sleep,
+};
+
+use self::{
+    allowed::{forbidden, has_route},
+    lookup::{Found, Lookups, is_localhost},
+};
+use super::{
+    addresses::Addresses,
+    place::{HostPort, plain},
+};
+use crate::telemetry::{Note, Output, Value};
+
+/// A name is looked up again no sooner, however short its addresses live.
+const MIN_AGE: Duration = Duration::from_secs(1);
+/// Nor any later, however long they live.
+const MAX_AGE: Duration = Duration::from_secs(60);
+/// The longest pause after look-ups that failed. The first one is [`MIN_AGE`], and each is twice the one before.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Look-ups at once.
+const MAX_LOOKUPS: usize = 64;
+
+/// All names that a configuration has or had.
+pub struct Names {
+    known: Mutex<HashMap<HostPort, Weak<Name>>>,
+    around: OnceLock<Around>,
+    turns: Semaphore,
+    output: Output,
+}
+
+/// What a process has from its start on.
+struct Around {
+    lookups: Lookups,
+    /// Where the gateway listens.
+    own: Vec<SocketAddr>,
+}
+
+/// One name.
+pub struct Name {
+    of: HostPort,
+    /// What is known.
+    pub addresses: Addresses,
+    last: ArcSwap<Outcome>,
+    is_kept: AtomicBool,
+    /// Whether it was looked up, with or without success.
+    settled: watch::Sender<bool>,
+    /// Somebody wants it to be looked up now.
+    asked: Arc<Notify>,
+}
+
+/// How the last look-up ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// When one succeeded.
+    pub resolved: Option<UnixTime>,
+    /// Why the last one did not.
+    pub failure: Option<String>,
+    /// Addresses that must not be targets.
+    refused: Vec<(IpAddr, &'static str)>,
+}
+
+impl Names {
+    /// None yet.
+    pub fn new(output: Output) -> Self {
+        Self { known: Mutex::default(), around: OnceLock::new(), turns: Semaphore::new(MAX_LOOKUPS), output }
+    }
+
+    /// The name, known or new. Nothing is looked up.
+    pub fn of(&self, of: &HostPort) -> Arc<Name> {
+        let mut known = self.known.lock();
+        known.retain(|_, name| name.strong_count() > 0);
+        let name = known.get(of).and_then(Weak::upgrade);
+        name.unwrap_or_else(|| {
+            let name = Arc::new(Name::new(of.clone()));
+            known.insert(of.clone(), Arc::downgrade(&name));
+            name
+        })
+    }
+
+    /// Says what holds for all look-ups, once: which servers are asked (none: the system's), and where the gateway
+    /// listens.
+    pub fn begin(&self, servers: &[SocketAddr], own: Vec<SocketAddr>) {
+        self.around.get_or_init(|| Around { lookups: Lookups::new(servers), own });
+    }
+
+    /// Looks these up from now on, for as long as anybody has them. Those that failed last are looked up at once.
+    pub fn keep(self: &Arc<Self>, names: impl Iterator<Item = Arc<Name>>, runtime: &Handle) {
+        for name in names {
+            if !name.is_kept.swap(true, Relaxed) {
+                let names = self.clone();
+                runtime.spawn(async move { names.look_up_again_and_again(Arc::downgrade(&name)).await });
+            } else if name.last.load().failure.is_some() {
+                name.asked.notify_one();
+            }
+        }
+    }
+
+    async fn look_up_again_and_again(&self, name: Weak<Name>) {
+        let mut failures = 0;
+        loop {
+            let Some(strong) = name.upgrade() else { return };
+            let pause = match self.look_up(&strong).await {
+                Ok(ttl) => {
+                    failures = 0;
+                    ttl.clamp(MIN_AGE, MAX_AGE)
+                }
+                Err(()) => {
+                    failures += 1;
+                    MAX_PAUSE.min(MIN_AGE * 2_u32.saturating_pow(failures - 1))
+                }
+            };
+            let asked = strong.asked.clone();
+            // Nobody else may have the name by then: it is not held while its time goes by.
+            drop(strong);
+            tokio::select! { () = sleep(pause) => {} () = asked.notified() => {} }
+        }
+    }
+
+    /// Looks a name up once. Returns how long that holds.
+    async fn look_up(&self, name: &Name) -> Result<Duration, ()> {
+        let around = self.around.get().ok_or(())?;
+        let found = {
+            let _turn = self.turns.acquire().await;
+            around.lookups.find(&name.of.host).await
+        };
+        let (verdict, ttl) = match found {
+            Ok(found) => {
+                let ttl = found.ttl;
+                (name.judge(found, &around.own), Ok(ttl))
+            }
+            Err(why) => (Verdict { failure: Some(why), ..Verdict::default() }, Err(())),
+        };
+        let ttl = if verdict.failure.is_some() { Err(()) } else { ttl };
+        self.take(name, verdict);
+        name.settled.send_replace(true);
+        ttl
+    }
+
+    /// Takes what a look-up came to, and says so where it is news.
+    fn take(&self, name: &Name, verdict: Verdict) {
+        let before = name.last.load_full();
+        let is_news = verdict.failure.is_some() != before.failure.is_some() || before.resolved.is_none();
+        let has_changed = verdict.failure.is_none() && name.addresses.replace(verdict.addresses);
+        let resolved = if verdict.failure.is_none() { Some(UnixTime::now()) } else { before.resolved };
+        let outcome = Outcome { resolved, failure: verdict.failure, refused: verdict.refused };
+        for (ip, why) in outcome.refused.iter().filter(|refused| !before.refused.contains(refused)) {
+            let text = format!("`{}` leads to {ip}, {why}: no request is sent there", name.of.host);
+            self.note(name, Level::Warn, &text, &outcome);
+        }
+        match &outcome.failure {
+            Some(_) if is_news && name.addresses.is_empty() => {
+                self.note(
+                    name,
+                    Level::Warn,
+                    "unresolved: requests to this target fail until its name is found",
+                    &outcome,
+                );
+            }
+            Some(_) if is_news => {
+                self.note(name, Level::Warn, "unresolved: the last known addresses go on serving", &outcome);
+            }
+            None if is_news || has_changed => self.note(name, Level::Info, "resolved", &outcome),
+            _ => {}
+        }
+        name.last.store(Arc::new(outcome));
+    }
+
+    fn note(&self, name: &Name, level: Level, message: &str, outcome: &Outcome) {
+        let (target, addresses) = (name.to_string(), shown(&name.addresses));
+        let mut fields = vec![("target", Value::Text(&target)), ("addresses", Value::Text(&addresses))];
+        fields.extend(outcome.failure.iter().map(|why| ("error", Value::Text(why))));
+        self.output.note(&Note { level, event: "resolution", message, fields: &fields });
+    }
+}
+
+/// The addresses in a line.
+fn shown(addresses: &Addresses) -> String {
+    addresses.list().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What came of a look-up.
+#[derive(Debug, Default)]
+struct Verdict {
+    addresses: Vec<SocketAddr>,
+    refused: Vec<(IpAddr, &'static str)>,
+    failure: Option<String>,
+}
+
+impl Name {
+    fn new(of: HostPort) -> Self {
+        // Known without asking anybody (RFC 6761 section 6.3); `/etc/hosts` may say which of the two.
+        let known = if is_localhost(&of.host) { ["127.0.0.1", "::1"].as_slice() } else { &[] };
+        let known = known.iter().filter_map(|ip| Some(SocketAddr::new(ip.parse().ok()?, of.port)));
+        Self {
+            addresses: Addresses::new(known.collect()),
+            of,
+            last: ArcSwap::default(),
+            is_kept: AtomicBool::new(false),
+            settled: watch::Sender::new(false),
+            asked: Arc::default(),
+        }
+    }
+
+    /// How the last look-up ended.
+    pub fn last(&self) -> Arc<Outcome> {
+        self.last.load_full()
+    }
+
+    /// Waits until it was looked up once, with or without success.
+    pub async fn settled(&self) {
+        // The sender lives as long as the name.
+        let _ = self.settled.subscribe().wait_for(|is| *is).await;
+    }
+
+    fn judge(&self, found: Found, own: &[SocketAddr]) -> Verdict {
+        let mut verdict = Verdict::default();
+        for ip in found.addresses {
+            let address = plain(SocketAddr::new(ip, self.of.port));
+            match forbidden(address, own) {
+                Some(why) => verdict.refused.push((ip, why)),
+                None => verdict.addresses.push(address),
+            }
+        }
+        // Of a kind that could not be found out, what was known is kept.
+        if let Some(kind) = found.unknown {
+            verdict.addresses.extend(self.addresses.list().iter().filter(|known| kind.has(known.ip())));
+        }
+        if verdict.addresses.iter().any(|address| has_route(*address)) {
+            verdict.addresses.retain(|address| has_route(*address));
+        }
+        if verdict.addresses.is_empty() {
+            let ips = verdict.refused.iter().map(|(ip, why)| format!("{ip} ({why})")).collect::<Vec<_>>();
+            verdict.failure = Some(format!("it leads nowhere but to {}", ips.join(", ")));
+        }
+        verdict
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.of.host, self.of.port)
+    }
+}
+
+#[cfg(test)]
+mod tests;

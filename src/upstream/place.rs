@@ -1,0 +1,143 @@
+//! Where a target is, as the file has it: an address, or a name that is looked up.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::snapshot::router::host_key;
+
+/// A host with its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An address. It is where it is.
+    Address(SocketAddr),
+    /// A name.
+    Name(HostPort),
+}
+
+/// A name and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// In lower case. A dot at the end says that no search domain is added.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+}
+
+impl Place {
+    /// Reads `host:port`. Nothing is looked up.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a host with its port, such as \"10.0.0.1:9000\"{}", hint(text));
+        if let Some(address) = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0) {
+            return Ok(Self::Address(address));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+        if host.contains(':') || host_key(host.as_bytes()).is_none() || !is_short(host) {
+            return Err(wrong());
+        }
+        match number(host) {
+            Some(Some(address)) => Ok(Self::Address(SocketAddr::new(address.into(), port))),
+            Some(None) => Err(wrong()),
+            None => Ok(Self::Name(HostPort { host: host.to_ascii_lowercase(), port })),
+        }
+    }
+}
+
+/// RFC 1035 section 2.3.4: longer ones can stand in no answer.
+fn is_short(host: &str) -> bool {
+    host.len() <= 253 && host.split('.').all(|label| label.len() <= 63)
+}
+
+/// An IPv4 address in one of its old spellings (`127.1`, `0x7f000001`), which programs take for addresses, and so never
+/// for names: the outer `None`. The inner one: it looks like a number and is no address.
+#[expect(clippy::option_option, reason = "not a number, and not a good one, are two things")]
+fn number(host: &str) -> Option<Option<Ipv4Addr>> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let part = |text: &str| match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+        Some("") => Some(0),
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8).ok(),
+        None => text.parse().ok(),
+    };
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    if !is_number {
+        return None;
+    }
+    let parts: Option<Vec<u32>> = host.split('.').map(part).collect();
+    Some(parts.and_then(|parts| {
+        let (last, first) = parts.split_last()?;
+        // The last number fills all bytes that are left.
+        let left = 4_usize.checked_sub(first.len()).filter(|left| *left > 0)?;
+        let fits = left == 4 || *last < 1 << (8 * left);
+        let first = first.iter().try_fold(0, |sum, byte| (*byte < 256).then_some(sum << 8 | byte))?;
+        fits.then(|| Ipv4Addr::from(u32::try_from(u64::from(first) << (8 * left)).unwrap_or_default() | last))
+    }))
+}
+
+/// The one spelling of an address: `0.0.0.0` reaches this machine, and an IPv4 address may be written as IPv6.
+pub fn plain(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip().to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Help for who writes a URL: its scheme is said elsewhere.
+fn hint(address: &str) -> &'static str {
+    match address.split_once("://") {
+        Some(("https", _)) => "; for `https://` the upstream says `tls = true`",
+        Some(("http", _)) => "; without `tls` it is HTTP, so leave out `http://`",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_host_with_its_port() {
+        let address = |text: &str| match Place::parse(text) {
+            Ok(Place::Address(address)) => address.to_string(),
+            other => panic!("{text}: {other:?}"),
+        };
+        for (text, meant) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:80", "[::1]:80"),
+            ("127.1:80", "127.0.0.1:80"),
+            ("0x7f.1:80", "127.0.0.1:80"),
+            ("2852039166:80", "169.254.169.254:80"),
+            ("0251.0376.0251.0376:80", "169.254.169.254:80"),
+        ] {
+            assert_eq!(address(text), meant);
+        }
+        let name = |host: &str, port| Ok(Place::Name(HostPort { host: host.to_owned(), port }));
+        assert_eq!(Place::parse("Orders.Internal:80"), name("orders.internal", 80));
+        assert_eq!(Place::parse("orders.internal.:80"), name("orders.internal.", 80));
+        assert_eq!(Place::parse("7.orders:80"), name("7.orders", 80));
+        let long = [format!("{}.a:80", "x".repeat(64)), format!("{}a:80", "x.".repeat(127))];
+        assert!(long.iter().all(|long| Place::parse(long).is_err()));
+        for wrong in [
+            "",
+            "127.0.0.1",
+            "localhost",
+            "localhost:0",
+            ":80",
+            "localhost:http",
+            "http://localhost:80",
+            "127.0.0.1:0",
+            "u@a:80",
+            "127.0.0.256:80",
+            "1.2.3.4.5:80",
+            "256.1:80",
+            "4294967296:80",
+        ] {
+            assert!(Place::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
