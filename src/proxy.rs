@@ -18,6 +18,7 @@ mod pipeline;
 pub mod refusal;
 pub mod request_id;
 mod respond;
+mod response_head;
 pub mod retry;
 pub mod state;
 
@@ -46,6 +47,7 @@ use self::{
     exchange::SessionExchange,
     held_body::Held,
     refusal::{Answer, Problem},
+    response_head::Asked,
     state::RequestState,
 };
 use crate::{
@@ -173,6 +175,9 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, state: &mut Self::CTX) -> Result<bool> {
         state.begin(session);
         session.set_write_timeout(Some(self.write_timeout));
+        // It knows no informational answers (RFC 9110 section 15.2).
+        let is_http10 = session.req_header().version == Version::HTTP_10;
+        session.set_ignore_info_resp(is_http10);
         if let Some(answer) = self.decide(session, state).await? {
             self.refuse(session, state, &answer).await?;
             return Ok(true);
@@ -285,6 +290,18 @@ impl ProxyHttp for Proxy {
             body.take_if(|piece| piece.is_empty());
         }
         outcome.map_err(|refusal| refused(state, &refusal))
+    }
+
+    /// Every head of an upstream comes by here as it was read, informational ones too.
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        _: &mut Self::CTX,
+    ) -> Result<()> {
+        let request = session.req_header();
+        let wants_upgrade = request.headers.contains_key(header::UPGRADE);
+        response_head::receive(head, Asked { version: request.version, wants_upgrade })
     }
 
     async fn response_filter(

@@ -1,9 +1,11 @@
 //! Servers behind the gateway: those that fail, several of one name, and connections that are kept.
 //!
+//! - `answers`: what of an answer passes, and which are none.
 //! - `limits`: what clients are held to: bodies, idle and slow connections, how many there may be.
 //! - `names`: targets whose addresses are looked up.
 //! - `retries`: requests that are sent again, and how often.
 
+mod answers;
 mod limits;
 mod names;
 mod retries;
