@@ -4,11 +4,13 @@
 //! `Bearer`. None granted: one that failed makes 503; else one that denied makes what it says, and of several the
 //! greatest [`DenialStatus`] counts (403, 429, 413, 411, 401); else nothing was sent at all, and that is the route's
 //! `anonymous` consumer or 401.
+//!
+//! Attempts that failed count when the request is refused: see [`pending`].
 
 use std::sync::Arc;
 
 use http::HeaderValue;
-use portcullis_plugin::{Attempt, Authentication, Denial, DenialStatus, Identity, Reason, RequestCx};
+use portcullis_plugin::{Attempt, Authentication, Denial, DenialStatus, FailedAttempt, Identity, Reason, RequestCx};
 
 use super::{
     audit::{Attempted, Trail},
@@ -19,12 +21,28 @@ use crate::{
     telemetry::metrics::AuthOutcome,
 };
 
+mod pending;
+
+use pending::Pending;
+
 /// Who is calling, or the answer to a request that does not prove it.
 pub enum Decision {
-    /// Somebody, by the alternative of this number; by none, where it is the anonymous consumer.
-    Granted(Arc<Identity>, Option<usize>),
+    /// Somebody.
+    Granted(Granted),
     /// Nobody.
     Refused(Answer, Reason),
+}
+
+/// Somebody who is known.
+#[derive(Default)]
+pub struct Granted {
+    /// Who.
+    pub identity: Arc<Identity>,
+    /// The number of the alternative that found it out; none where it is the anonymous consumer.
+    pub by: Option<usize>,
+    /// Attempts at other policies that failed with the credential that was granted. They count if its body proves it
+    /// wrong after all.
+    pub excusable: Vec<FailedAttempt>,
 }
 
 /// What one authenticator, or all of an alternative, found.
@@ -41,6 +59,7 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
     let mut denied: Option<Denial> = None;
     // Of all policies, in the order of the file.
     let mut attempts: Vec<Attempt> = Vec::new();
+    let mut pending = Pending::default();
     let holds = trail.holds();
     // What guards asked for stays, whoever grants.
     let held_before = holds.count();
@@ -50,8 +69,8 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
             holds.truncate(held_before);
         }
         let found = match &**alternative {
-            [only] => one(only, cx, trail).await,
-            together => all(together, cx, trail).await,
+            [only] => one(only, cx, trail, &mut pending).await,
+            together => all(together, cx, trail, &mut pending).await,
         };
         // Of an all-of nothing is told: whoever has one part must not learn from it whether that is right.
         let said = match &found {
@@ -64,7 +83,8 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
                 identity.credentials.iter().for_each(|credential| credential.usage.record(now, address));
                 alternative.iter().for_each(|part| part.metrics.decided(AuthOutcome::Granted, None));
                 trail.granted(alternative, &identity);
-                return Decision::Granted(identity, Some(number));
+                let excusable = pending.excusable_by(alternative);
+                return Decision::Granted(Granted { identity, by: Some(number), excusable });
             }
             Found::Denied(denial) if denied.as_ref().is_none_or(|first| first.status < denial.status) => {
                 denied = Some(denial);
@@ -78,7 +98,7 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
         if let Some(anonymous) = &auth.anonymous {
             trail.anonymous(anonymous);
             holds.truncate(held_before);
-            return Decision::Granted(anonymous.clone(), None);
+            return Decision::Granted(Granted { identity: anonymous.clone(), ..Granted::default() });
         }
         trail.attempted(Attempted::denied(None, Reason::CredentialAbsent));
     }
@@ -125,7 +145,12 @@ fn challenges(auth: &Auth, attempts: &[Attempt], realm: &str) -> Vec<HeaderValue
 }
 
 /// Asks one authenticator, and checks what holds for credentials of every kind.
-async fn one(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
+async fn one<'a>(
+    authenticator: &'a Authenticator,
+    cx: &mut RequestCx<'_>,
+    trail: &mut Trail<'_>,
+    pending: &mut Pending<'a>,
+) -> Found {
     let answer = authenticator.hook.authenticate(cx).get().await;
     let policy = Some(&authenticator.policy);
     let count = |outcome, reason| authenticator.metrics.decided(outcome, reason);
@@ -145,7 +170,10 @@ async fn one(authenticator: &Authenticator, cx: &mut RequestCx<'_>, trail: &mut 
             count(AuthOutcome::Absent, None);
             Found::Absent
         }
-        Ok(Authentication::Denied(denial)) => denied(denial, None, trail),
+        Ok(Authentication::Denied(mut denial)) => {
+            pending.add(authenticator, std::mem::take(&mut denial.attempts));
+            denied(denial, None, trail)
+        }
         Err(error) => {
             count(AuthOutcome::Failed, Some(Reason::PluginFailed));
             trail.attempted(Attempted::failed(policy));
@@ -164,13 +192,18 @@ fn objection(identity: &Identity, cx: &RequestCx<'_>) -> Option<Denial> {
 }
 
 /// All of several methods: each has to grant, and they have to agree on who it is.
-async fn all(together: &[Authenticator], cx: &mut RequestCx<'_>, trail: &mut Trail<'_>) -> Found {
+async fn all<'a>(
+    together: &'a [Authenticator],
+    cx: &mut RequestCx<'_>,
+    trail: &mut Trail<'_>,
+    pending: &mut Pending<'a>,
+) -> Found {
     let mut parts: Vec<Arc<Identity>> = Vec::with_capacity(together.len());
     let mut absent: Vec<&Arc<str>> = Vec::new();
     let mut denied: Option<Denial> = None;
     let mut failed = None;
     for authenticator in together {
-        match one(authenticator, cx, trail).await {
+        match one(authenticator, cx, trail, pending).await {
             Found::Granted(identity) => parts.push(identity),
             Found::Absent => absent.push(&authenticator.policy),
             // The least of them counts here. One that is no credential at all outweighs one that is known and not for

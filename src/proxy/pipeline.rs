@@ -5,12 +5,13 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 use pingora_proxy::Session;
 use portcullis_plugin::{
-    Answer as HookAnswer, Attempt, BodyCheck, BodyError, Challenge, Identity, PluginError, Reason, RequestCx, Verdict,
+    Answer as HookAnswer, Attempt, BodyCheck, BodyError, Challenge, FailedAttempt, Identity, PluginError, Reason,
+    RequestCx, Verdict,
 };
 
 use super::{
     audit::{Trail, refused_late},
-    authenticate::{Decision, authenticate, disproved},
+    authenticate::{Decision, Granted, authenticate, disproved},
     exchange::SessionExchange,
     held_body::{Failure, Held},
     refusal::{Answer, Problem, challenge},
@@ -37,7 +38,9 @@ pub async fn run(gate: &Gate, session: &mut Session, state: &mut RequestState, h
             && let Some(auth) = &gate.auth
         {
             match authenticate(auth, &mut cx, &gate.realm, &mut trail).await {
-                Decision::Granted(identity, by) => (outcome.identity, outcome.by) = (Some(identity), by),
+                Decision::Granted(Granted { identity, by, excusable }) => {
+                    (outcome.identity, outcome.by, outcome.excusable) = (Some(identity), by, excusable);
+                }
                 Decision::Refused(answer, reason) => outcome.refuse(answer, reason),
             }
         }
@@ -67,7 +70,9 @@ pub async fn run(gate: &Gate, session: &mut Session, state: &mut RequestState, h
         && Box::pin(settle(waiting, gate, session, state, held, &mut outcome)).await == Settled::Disproved
     {
         state.identity = None;
+        outcome.excusable.clear();
     }
+    outcome.excusable.drain(..).for_each(FailedAttempt::excuse);
     lost(held, &mut outcome);
     state.reason = outcome.reason;
     if let Some(why) = outcome.failure {
@@ -85,6 +90,8 @@ struct Outcome {
     identity: Option<Arc<Identity>>,
     /// The alternative that found it out.
     by: Option<usize>,
+    /// Failed attempts that do not count unless the body proves the identity wrong.
+    excusable: Vec<FailedAttempt>,
 }
 
 impl Outcome {

@@ -460,7 +460,8 @@ impl Built<'_, '_> {
                 }
                 pipeline.add(&name, &instance.hooks);
             }
-            Some(Authenticator { metrics: self.services.metrics.policy(&policy.key), policy: name, hook: hook.clone() })
+            let metrics = self.services.metrics.policy(&policy.key);
+            Some(Authenticator { metrics, policy: name, places: hook.places(), hook: hook.clone() })
         };
         let mut alternatives: Vec<Box<[Authenticator]>> = Vec::new();
         for together in &draft.auth {

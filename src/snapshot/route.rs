@@ -65,6 +65,8 @@ pub struct Authenticator {
     pub policy: Arc<str>,
     /// What runs.
     pub hook: Arc<dyn Authenticate>,
+    /// Where it looks for its credential.
+    pub places: Places,
     /// Where its results are counted.
     pub metrics: Arc<AuthMetrics>,
 }

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 
-use crate::harness::{Client, Gateway, Upstream, portcullis, raw};
+use crate::harness::{Client, Gateway, Upstream, key, portcullis, raw};
 
 const GATEWAY: &str = r#"
 [admin]
@@ -38,10 +38,15 @@ const PASSWORD: &str = "correct: horse, battery";
 
 /// The gateway of this file, and its upstream.
 async fn start() -> (Gateway, Upstream) {
+    start_with(GATEWAY).await
+}
+
+async fn start_with(toml: &str) -> (Gateway, Upstream) {
     let hash = portcullis(&["password", "hash"], &format!("{PASSWORD}\n")).await;
     assert_eq!(hash.code, 0, "{hash:?}");
     let upstream = Upstream::start();
-    let builder = Gateway::builder(GATEWAY).set("UPSTREAM", &upstream.address()).set("HASH", hash.stdout.trim());
+    let builder = Gateway::builder(toml).set("UPSTREAM", &upstream.address()).set("HASH", hash.stdout.trim());
+    let builder = builder.set("SHA256", &key("acme").1);
     (builder.start().await, upstream)
 }
 
@@ -73,7 +78,7 @@ async fn the_upstream_learns_who_calls_and_not_the_password() {
 }
 
 #[tokio::test]
-async fn pitfall_31_what_is_no_pair_of_name_and_password_is_401() {
+async fn what_is_no_pair_of_name_and_password_is_401() {
     let (gateway, upstream) = start().await;
     let wrong = ["!!!", "", "Y2k=", "Og==", "OmE=", "Y2k6", "Y2k6eA==Y2k6eA==", "/////w==", "AAAA"];
     for (number, credentials) in wrong.into_iter().enumerate() {
@@ -88,7 +93,7 @@ async fn pitfall_31_what_is_no_pair_of_name_and_password_is_401() {
 }
 
 #[tokio::test]
-async fn pitfall_34_guessing_is_slowed_down_and_locks_nobody_else_out() {
+async fn guessing_is_slowed_down_and_locks_nobody_else_out() {
     let (gateway, _upstream) = start().await;
     for number in 0..3 {
         assert_eq!(attempt(&gateway, "192.0.2.1", "ci", &format!("guess number {number}")).await, (401, None));
@@ -96,7 +101,7 @@ async fn pitfall_34_guessing_is_slowed_down_and_locks_nobody_else_out() {
     // Even the right password has to wait now, from here.
     let (status, retry_after) = attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await;
     assert_eq!(status, 429);
-    assert!(retry_after.is_some_and(|seconds| seconds >= 1), "pitfall 49: {retry_after:?}");
+    assert!(retry_after.is_some_and(|seconds| seconds >= 1), "{retry_after:?}");
     gateway.audit(|event| event["reason"] == "too_many_attempts").await;
     // From elsewhere the real user gets in.
     assert_eq!(attempt(&gateway, "192.0.2.2", "ci", PASSWORD).await, (200, None));
@@ -119,7 +124,94 @@ async fn the_same_wrong_password_again_is_no_distinct_failure_and_a_reload_forge
     let toml = std::fs::read_to_string(gateway.dir().join("portcullis.toml")).expect("the configuration");
     gateway.rewrite(&toml.replace("window = \"15m\"", "window = \"14m\""));
     assert_eq!(gateway.reload().await.code, 0);
-    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await.0, 429, "pitfall 48");
+    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await.0, 429);
+}
+
+/// By libxcrypt, of `a newer password`; cheap, because the tests compute it often.
+const NEWER_HASH: &str = "$2b$10$abcdefghijklmnopqrstuuvfiZW6rPGMpOZgKN1TEFizn16G0RP7S";
+const NEWER: &str = "a newer password";
+
+#[tokio::test]
+async fn two_policies_as_alternatives_count_nothing_that_one_of_them_takes() {
+    let newer = format!(
+        r#"
+[policies.newer]
+use = "basic-auth"
+attempts = {{ per_principal = 3 }}
+
+[[consumers.acme.credentials]]
+use = "basic-auth"
+id = "acme-newer"
+username = "ci"
+password_hash = "{NEWER_HASH}"
+policies = ["newer"]
+"#
+    );
+    let toml = GATEWAY.replace("auth = [\"passwords\"]", "auth = [\"newer\", \"passwords\"]");
+    let toml = toml.replace("scopes = [\"orders:read\"]", "policies = [\"passwords\"]") + &newer;
+    let (gateway, _upstream) = start_with(&toml).await;
+    for number in 0..50 {
+        assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await, (200, None), "{number}");
+    }
+    // The day on which the client changes over.
+    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", NEWER).await, (200, None));
+    let failed = |kind| format!("portcullis_failed_attempts_total{{policy=\"newer\",kind=\"{kind}\"}}");
+    assert_eq!(gateway.metric(&failed("distinct")).await + gateway.metric(&failed("repeated")).await, 0.0);
+    // What neither takes counts at both.
+    for number in 0..3 {
+        assert_eq!(attempt(&gateway, "192.0.2.2", "ci", &format!("guess number {number}")).await, (401, None));
+    }
+    assert_eq!(attempt(&gateway, "192.0.2.2", "ci", PASSWORD).await.0, 429);
+    assert_eq!(attempt(&gateway, "192.0.2.2", "ci", NEWER).await.0, 429);
+    assert_eq!(gateway.metric(&failed("distinct")).await, 3.0);
+}
+
+#[tokio::test]
+async fn whoever_has_a_key_cannot_guess_at_passwords_beside_it() {
+    let keys = r#"
+[policies.keys]
+use = "key-auth"
+
+[[consumers.acme.credentials]]
+use = "key-auth"
+id = "acme-key"
+sha256 = "@SHA256@"
+"#;
+    let toml = GATEWAY.replace("auth = [\"passwords\"]", "auth = [\"passwords\", \"keys\"]") + keys;
+    let (gateway, upstream) = start_with(&toml).await;
+    let client = Client::http1(gateway.address(0));
+    let beside = async |password: &str| {
+        let credentials = BASE64.encode(format!("ci:{password}"));
+        let asking = client.get("/orders/7").header("authorization", &format!("Basic {credentials}"));
+        let asking = asking.header("x-api-key", &key("acme").0).header("x-forwarded-for", "192.0.2.1");
+        let status = asking.send().await.status;
+        (status, upstream.last().header("x-credential-id").map(str::to_owned))
+    };
+    for number in 0..3 {
+        let answer = beside(&format!("guess number {number}")).await;
+        assert_eq!(answer, (200, Some("acme-key".to_owned())), "a right key is taken");
+    }
+    assert_eq!(beside(PASSWORD).await, (200, Some("acme-key".to_owned())), "the right guess does not show");
+    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await.0, 429);
+}
+
+#[tokio::test]
+async fn one_guess_for_each_user_from_each_address_makes_strangers_wait_and_nobody_who_is_known() {
+    let toml = GATEWAY.replace("per_address = 6", "per_address = 6, per_policy = 4");
+    let (gateway, _upstream) = start_with(&toml).await;
+    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await, (200, None));
+    let mut statuses = Vec::new();
+    for number in 0..8 {
+        let address = format!("198.51.100.{number}");
+        statuses.push(attempt(&gateway, &address, &format!("user-{number}"), "a password that many have").await.0);
+    }
+    assert_eq!(statuses, [401, 401, 401, 401, 429, 429, 429, 429]);
+    let series = "portcullis_failed_attempts_total{policy=\"passwords\",kind=\"distinct\"}";
+    assert_eq!(gateway.metric(series).await, 4.0);
+    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await, (200, None), "known here");
+    let (status, retry_after) = attempt(&gateway, "192.0.2.2", "ci", PASSWORD).await;
+    assert!(status == 429 && retry_after.is_some_and(|seconds| (1..=225).contains(&seconds)), "{retry_after:?}");
+    gateway.audit(|event| event["reason"] == "too_many_attempts").await;
 }
 
 #[tokio::test]

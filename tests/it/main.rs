@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod admin;
+mod attempts;
 mod basic_auth;
 mod claimed;
 mod client_address;

@@ -243,7 +243,7 @@ async fn plugins_show_the_values_of_choices_and_the_fields_of_inner_tables() {
                 "  body: \"signed\" or \"unsigned\"",
                 "  scheme: \"portcullis\" or \"timestamp\" or \"cavage\" or \"aws4\"",
                 "  attempts: boolean or table",
-                "      on_store_failure: \"allow\" or \"refuse\"",
+                "  replay: \"refuse\" or \"allow\"",
                 "      dialects: list of \"draft\" or \"kong\" or \"apisix\"",
                 "      env: string",
             ],

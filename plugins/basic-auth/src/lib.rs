@@ -31,7 +31,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use portcullis_plugin::{
-    Answer, Attempt, AttemptLimits, Attempts, Authenticate, Authentication, BuildCx, BuildError, Challenge, Claimed,
+    Answer, Attempt, AttemptLimits, AttemptTable, Attempts, Authenticate, Authentication, Begun, BuildCx, BuildError, Challenge, Claimed,
     Counter, Denial, Found, Hooks, Identity, Place, Places, Plugin, PluginError, Reason, RequestCx, Span, UnixTime,
 };
 use schemars::JsonSchema;
@@ -97,8 +97,8 @@ pub struct Config {
     /// Makes the user name the subject of the identity (`X-User-ID`), where each user has a name of their own. Else it
     /// names a client, as a key does.
     pub username_is_subject: bool,
-    /// How many attempts may fail, `{ per_principal = 5, per_address = 100, window = "15m" }` unless said: by user name
-    /// and address together, and by address. `false`: any number.
+    /// How many attempts may fail, `{ per_principal = 5, per_address = 100, per_policy = 1000, window = "15m" }` unless
+    /// said: by user name and address together, by address, and of all together. `false`: any number.
     pub attempts: AttemptLimits,
     /// Leaves the header in the request that is forwarded.
     pub keep_credential: bool,
@@ -109,7 +109,7 @@ impl Default for Config {
         Self {
             cache_ttl: Span(Duration::from_secs(5 * 60)),
             username_is_subject: false,
-            attempts: AttemptLimits::default(),
+            attempts: AttemptLimits::On(AttemptTable::default()),
             keep_credential: false,
         }
     }
@@ -170,8 +170,8 @@ struct Claim {
 }
 
 impl Claim {
-    fn principal(&self) -> &[u8] {
-        self.login.username().as_bytes()
+    fn principal(&self) -> Option<&[u8]> {
+        Some(self.login.username().as_bytes())
     }
 
     fn denied(&self, denial: Denial) -> Authentication {
@@ -197,10 +197,9 @@ impl Passwords {
         self.users.identity(claim.login.username(), &fingerprint)
     }
 
-    /// The whole way. What is known is asked for again: the store may have made this request wait, and others may have
-    /// finished meanwhile.
+    /// The whole way. What is known is asked for again: others may have finished meanwhile.
     async fn judge(&self, claim: Claim) -> Result<Authentication, PluginError> {
-        if let Err(wait) = self.attempts.check(claim.address, claim.principal()).get().await? {
+        if let Err(wait) = self.attempts.check(claim.address, claim.principal()).get().await {
             return Ok(claim.denied(Denial::too_many_attempts(wait)));
         }
         // Of requests that say the same one computes, and the others wait for what it finds. Else a client that sends
@@ -209,43 +208,71 @@ impl Passwords {
         let joined = self.verified.join(&claim.digest, claim.now, self.cache_ttl, is_good).await;
         let turn = match joined {
             Joined::Known(identity) => {
-                self.attempts.succeeded(claim.address, claim.principal()).get().await;
+                self.attempts.succeeded(claim.address, claim.principal());
                 return Ok(Authentication::Granted(identity));
             }
             Joined::Turn(turn) => turn,
         };
-        let begun = self.attempts.begin(claim.address, claim.principal()).get().await?;
+        let begun = self.attempts.begin(claim.address, claim.principal(), claim.digest.as_bytes()).get().await;
         let begun = match begun {
             Ok(begun) => begun,
             Err(wait) => return Ok(claim.denied(Denial::too_many_attempts(wait))),
         };
-        let (now, digest) = (claim.now, claim.digest);
-        let (identity, fingerprint) = match self.verify(claim.login).await? {
+        let now = claim.now;
+        let (identity, fingerprint) = match self.verify(claim.login, begun).await? {
             Ok(verified) => verified,
-            Err(claimed) => {
-                begun.failed(digest.as_bytes()).await;
-                return Ok(Authentication::Denied(Denial::unauthorized(Reason::PasswordWrong).claiming(claimed)));
-            }
+            Err(denial) => return Ok(Authentication::Denied(denial)),
         };
         if !self.cache_ttl.is_zero() {
             turn.note(fingerprint, now);
         }
-        begun.succeeded().await;
         Ok(Authentication::Granted(identity))
     }
 
-    /// Computes the hashes, elsewhere. `Err`: the password is wrong, for whom it was sent.
-    async fn verify(&self, login: Login) -> Result<Result<(Arc<Identity>, users::Fingerprint), Claimed>, PluginError> {
-        let (users, hashes) = (self.users.clone(), self.counters.hashes.clone());
+    /// Computes the hashes, elsewhere. Once that has begun the attempt is judged, whether its client waits for the answer
+    /// or has left: else a guess would be free for whoever leaves in time.
+    async fn verify(
+        &self,
+        login: Login,
+        begun: Begun,
+    ) -> Result<Result<(Arc<Identity>, users::Fingerprint), Denial>, PluginError> {
+        let (users, hashes, queued) = (self.users.clone(), self.counters.hashes.clone(), Queued(Some(begun)));
         let verify = move || {
-            let verified = users.verify(&login, || hashes.increment());
-            verified.ok_or_else(|| Claimed::by_user(login.username()))
+            let begun = queued.started();
+            match users.verify(&login, || hashes.increment()) {
+                Some(verified) => {
+                    begun.succeeded();
+                    Ok(verified)
+                }
+                None => {
+                    let denial = Denial::unauthorized(Reason::PasswordWrong).counting(begun.failed());
+                    Err(denial.claiming(Claimed::by_user(login.username())))
+                }
+            }
         };
         let verified = self.hashing.run(verify).await;
         verified.map_err(|error| {
             self.counters.overloads.increment();
             PluginError::new(error.to_string())
         })
+    }
+}
+
+/// An attempt that waits for its turn. One that is given up before has not been judged, and does not count: clients that
+/// lose patience while others keep the gateway busy have guessed nothing.
+struct Queued(Option<Begun>);
+
+impl Queued {
+    fn started(mut self) -> Begun {
+        self.0.take().expect("it starts once")
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        if let Some(begun) = self.0.take() {
+            begun.excuse();
+        }
     }
 }
 
@@ -258,17 +285,11 @@ impl Authenticate for Passwords {
         };
         // The limit comes before what is remembered: else a guess that is right would be answered while all others are
         // told to wait, and waiting would hinder nobody.
-        if let Answer::Now(Ok(Ok(()))) = self.attempts.check(claim.address, claim.principal())
+        if let Answer::Now(Ok(())) = self.attempts.check(claim.address, claim.principal())
             && let Some(identity) = self.recall(&claim)
         {
-            let granted = Ok(Authentication::Granted(identity));
-            return match self.attempts.succeeded(claim.address, claim.principal()) {
-                Answer::Now(()) => Answer::Now(granted),
-                Answer::Later(noted) => Answer::later(async move {
-                    noted.await;
-                    granted
-                }),
-            };
+            self.attempts.succeeded(claim.address, claim.principal());
+            return Answer::Now(Ok(Authentication::Granted(identity)));
         }
         Answer::later(self.judge(claim))
     }
@@ -280,6 +301,10 @@ impl Authenticate for Passwords {
 
     fn hidden(&self) -> Places {
         self.hidden.clone()
+    }
+
+    fn places(&self) -> Places {
+        self.places.clone()
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portcullis_plugin::{
-    DenialStatus, Store,
+    DenialStatus,
     testing::{Build, Request, now},
 };
 
@@ -61,6 +61,11 @@ impl Policy {
 
     fn counter(&self, name: &str) -> u64 {
         self.build.counters[&format!("{name}{{policy=test}}")].value()
+    }
+
+    /// Failed attempts of this kind.
+    fn failed(&self, kind: &str) -> u64 {
+        self.build.counters[&format!("portcullis_failed_attempts_total{{policy=test,kind={kind}}}")].value()
     }
 
     fn hashes(&self) -> u64 {
@@ -240,7 +245,7 @@ fn a_request_that_is_given_up_leaves_its_turn_to_the_next() {
 }
 
 #[test]
-fn pitfall_34_attempts_are_limited_before_the_hash_and_nobody_else_is_locked_out() {
+fn attempts_are_limited_before_the_hash_and_nobody_else_is_locked_out() {
     let policy = policy("");
     for n in 0..5 {
         assert_eq!(policy.outcome(basic(format!("ci:wrong {n}"))), "password_wrong");
@@ -268,7 +273,7 @@ fn now_or_wait(policy: &Policy, request: &mut Request) -> Authentication {
 }
 
 #[test]
-fn pitfall_34_a_success_resets_what_failed_before() {
+fn a_success_resets_what_failed_before() {
     let policy = policy("");
     for round in 0..4 {
         for n in 0..4 {
@@ -279,7 +284,7 @@ fn pitfall_34_a_success_resets_what_failed_before() {
 }
 
 #[test]
-fn pitfall_47_a_burst_of_guesses_gets_no_more_hashes_than_may_fail() {
+fn a_burst_of_guesses_gets_no_more_hashes_than_may_fail() {
     let policy = policy("");
     assert_eq!(policy.outcome(basic(format!("ci:{PASSWORD}"))), "acme-1");
     let all: Vec<_> = (0..60)
@@ -298,12 +303,68 @@ fn pitfall_47_a_burst_of_guesses_gets_no_more_hashes_than_may_fail() {
     assert_eq!(denied.len() - judged, denied.iter().filter(|reason| **reason == Reason::TooManyAttempts).count());
 }
 
+/// A request that is begun and given up once so many hashes have been begun.
+fn begun_and_given_up(policy: &Policy, mut request: Request, hashes: u64) {
+    let hook = policy.hook.clone();
+    let left = policy.runtime.spawn(async move { hook.authenticate(&mut request.cx()).get().await });
+    policy.runtime.block_on(async {
+        while policy.hashes() < hashes {
+            tokio::task::yield_now().await;
+        }
+        left.abort();
+        _ = left.await;
+    });
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
-fn what_the_store_keeps_holds_no_name_and_no_password() {
+fn a_client_that_leaves_while_its_guess_is_judged_has_guessed() {
     let policy = policy("");
-    policy.outcome(basic("ci:planted-password"));
-    assert!(matches!(policy.build.store.get("attempts:ci"), Answer::Now(Ok(None))));
-    assert_eq!(policy.counter("portcullis_attempts_store_failures_total"), 0);
+    for n in 1..=5 {
+        begun_and_given_up(&policy, basic(format!("ci:guess {n}")), n);
+    }
+    wait_until(|| policy.failed("distinct") == 5);
+    assert_eq!(policy.outcome(basic(format!("ci:{PASSWORD}"))), "too_many_attempts");
+    // One whose password was right has not.
+    let policy = self::policy("");
+    for round in 1..=7 {
+        begun_and_given_up(&policy, basic(format!("ci:{PASSWORD}")), round);
+    }
+    assert_eq!(policy.outcome(basic(format!("ci:{PASSWORD}"))), "acme-1");
+    assert_eq!(policy.failed("distinct"), 0);
+}
+
+#[test]
+fn a_client_that_leaves_before_its_turn_has_guessed_nothing() {
+    let policy = policy("");
+    let at_once = (std::thread::available_parallelism().unwrap().get() / 2).clamp(1, HASHES_AT_ONCE_MAX);
+    let others: Vec<_> = (0..at_once)
+        .map(|n| {
+            let (hook, mut request) = (policy.hook.clone(), basic(format!("user-{n}:x")));
+            policy.runtime.spawn(async move { hook.authenticate(&mut request.cx()).get().await })
+        })
+        .collect();
+    wait_until(|| policy.hashes() == at_once as u64);
+    policy.runtime.block_on(async {
+        for _ in 0..7 {
+            let mut request = basic(format!("ci:{PASSWORD}"));
+            let mut cx = request.cx();
+            let waiting = policy.hook.authenticate(&mut cx).get();
+            _ = tokio::time::timeout(Duration::ZERO, waiting).await;
+        }
+    });
+    for other in others {
+        policy.runtime.block_on(other).unwrap().unwrap();
+    }
+    assert_eq!(policy.outcome(basic(format!("ci:{PASSWORD}"))), "acme-1");
+    assert_eq!(policy.failed("distinct"), at_once as u64);
 }
 
 #[test]

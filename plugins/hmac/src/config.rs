@@ -38,7 +38,8 @@ pub struct Config {
     pub body: BodyRule,
     /// The largest body that is read and verified, in bytes; 8 MiB unless said. A larger one is refused with 413.
     pub max_body_bytes: Option<usize>,
-    /// How many attempts may fail before a client has to wait; see the documentation of limits on attempts.
+    /// How many attempts may fail before a client has to wait: any number unless said, for nobody guesses a secret of
+    /// 128 bits or more. See the documentation of limits on failed attempts.
     #[serde(default)]
     pub attempts: AttemptLimits,
     /// Leaves the signature in the request that is forwarded.

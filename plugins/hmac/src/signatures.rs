@@ -13,8 +13,8 @@
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use portcullis_plugin::{
-    Answer, Attempt, Attempts, Authenticate, Authentication, BodyError, BuildCx, Challenge, Claimed, Denial, Identity,
-    Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
+    Answer, Attempt, Attempts, Authenticate, Authentication, BodyError, BuildCx, Challenge, Claimed, Denial,
+    FailedAttempt, Identity, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
 };
 
 use crate::{
@@ -53,6 +53,14 @@ impl Refused {
         match self {
             Self::Denied(denial) => Self::Denied(denial.claiming(claimed)),
             failed @ Self::Failed(_) => failed,
+        }
+    }
+
+    /// What could not be judged may still have failed in part, and that counts at once.
+    fn counting(self, failed: Vec<FailedAttempt>) -> Self {
+        match self {
+            Self::Denied(denial) => Self::Denied(failed.into_iter().fold(denial, Denial::counting)),
+            Self::Failed(error) => Self::Failed(error),
         }
     }
 }
@@ -115,24 +123,23 @@ impl Signatures {
     }
 
     async fn judge_claims(&self, cx: &mut RequestCx<'_>, mut claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
-        let (mut tries, wait) = Tries::begin(&self.attempts, cx.address(), &mut claims).await?;
+        let (mut tries, wait) = Tries::begin(&self.attempts, cx.address(), &mut claims).await;
         if let Some(wait) = wait.filter(|_| claims.is_empty()) {
             return Err(Denial::too_many_attempts(wait).into());
         }
         match self.grant(cx, claims, &mut tries).await {
             Ok(Granted { identity, right, wrong }) => {
-                tries.succeeded(&right, &wrong).await;
+                tries.granted(right.as_deref(), &wrong);
                 Ok(identity)
             }
             Err(refused) => {
-                if is_guess(&refused) {
-                    tries.failed().await;
-                }
+                let failed = tries.refused(is_guess(&refused));
                 // One of those that were not looked at might have been right.
-                Err(match (refused, wait.map(Denial::too_many_attempts)) {
+                let refused = match (refused, wait.map(Denial::too_many_attempts)) {
                     (Refused::Denied(denial), Some(must_wait)) if denial.status < must_wait.status => must_wait.into(),
                     (refused, _) => refused,
-                })
+                };
+                Err(refused.counting(failed))
             }
         }
     }
@@ -198,7 +205,12 @@ impl Signatures {
 
     /// The candidate, if one of its keys made it: one whose credential can be used, where there are several. Else the
     /// name of the key.
-    fn right<'k>(&self, cx: &RequestCx<'_>, candidate: Candidate<'k>, body: &[u8]) -> Result<Verified<'k>, String> {
+    fn right<'k>(
+        &self,
+        cx: &RequestCx<'_>,
+        candidate: Candidate<'k>,
+        body: &[u8],
+    ) -> Result<Verified<'k>, Option<String>> {
         let Candidate { claim, left, keys } = candidate;
         let (known, seen) = {
             let message = claim.message.with_body(body);
@@ -210,7 +222,7 @@ impl Signatures {
             (known, known.and_then(name))
         };
         let Some(KnownKey { identity, .. }) = known else {
-            return Err(claim.key_id.unwrap_or_default());
+            return Err(claim.key_id);
         };
         Ok(Verified { claim, identity, seen })
     }
@@ -229,8 +241,7 @@ impl Signatures {
                 Ok(()) => {
                     self.remember(&mut claims).await?;
                     let Verified { claim, identity, .. } = claims.swap_remove(at);
-                    let right = claim.key_id.unwrap_or_default();
-                    return Ok(Granted { identity: Arc::clone(identity), right, wrong });
+                    return Ok(Granted { identity: Arc::clone(identity), right: claim.key_id, wrong });
                 }
                 Err(why) => _ = refused.get_or_insert(why),
             }
@@ -295,13 +306,13 @@ impl Signatures {
             Err(BodyError::TooLarge) => {
                 // Its head did not say so: as much as the limit was held for nothing.
                 if was_awaited {
-                    tries.failed().await;
+                    tries.fail();
                 }
                 Err(Denial::body_too_large().into())
             }
             Err(error @ BodyError::NoRoom) => Err(PluginError::new(error.to_string()).into()),
             Err(BodyError::Broken(_)) => {
-                tries.failed().await;
+                tries.fail();
                 Err(Wrong::malformed("the body could not be read").into())
             }
         }
@@ -312,7 +323,7 @@ impl Signatures {
 struct Verifieds<'k> {
     claims: Vec<Verified<'k>>,
     /// The names of known keys that did not make what is said to be theirs.
-    wrong: Vec<String>,
+    wrong: Vec<Option<String>>,
     /// The body, if it had to be read for it.
     held: Option<Bytes>,
 }
@@ -321,9 +332,9 @@ struct Verifieds<'k> {
 struct Granted {
     identity: Arc<Identity>,
     /// By the key of this name.
-    right: String,
+    right: Option<String>,
     /// And in spite of these, which did not make what is said to be theirs.
-    wrong: Vec<String>,
+    wrong: Vec<Option<String>>,
 }
 
 /// Whether this was an attempt to prove an identity that failed, and not a request that nobody could have signed right.
@@ -380,6 +391,10 @@ impl Authenticate for Signatures {
 
     fn hidden(&self) -> Places {
         self.hidden.clone()
+    }
+
+    fn places(&self) -> Places {
+        self.scheme.places()
     }
 }
 

@@ -394,7 +394,7 @@ fn a_signature_of_a_credential_that_can_be_used_comes_before_one_that_cannot() {
 }
 
 #[test]
-fn pitfall_34_failures_are_limited_by_key_and_address() {
+fn failures_are_limited_by_key_and_address() {
     let hook = hook("attempts = { per_principal = 3, window = \"1m\" }");
     let get = |n: u32| request("GET", &format!("/{n}"));
     let wrong = |n| Signer::of(&get(n)).secret("another-secret-of-32-bytes-or-more").sign(get(n));

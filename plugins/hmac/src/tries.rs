@@ -1,15 +1,15 @@
-//! For whom failed attempts are counted: for every key that a request names (pitfall 34).
+//! For whom failed attempts are counted, where a policy limits them: for every key that a request names.
 //!
 //! A request may carry several signatures. Were only the first one's key looked at, a signature by a key that nobody has,
 //! put in front, would take guesses at all the others off the record.
 //!
-//! A body that is waited for takes memory of everybody's before anything is proven. So it takes a place among the attempts
-//! that are under way, and one that breaks off, or proves nothing, is a failure like a wrong signature: who does that again
-//! and again is refused before a byte of the next one is read.
+//! A body that is waited for takes memory before anything is proven. So it takes a place among the attempts that are under
+//! way, and one that breaks off, or proves nothing, is a failure like a wrong signature: who does that again and again is
+//! refused before a byte of the next one is read.
 
 use std::{net::IpAddr, time::Duration};
 
-use portcullis_plugin::{Attempts, Begun, Denial, PluginError};
+use portcullis_plugin::{Attempts, Begun, Denial, FailedAttempt};
 
 use crate::{scheme::Claim, signatures::Refused};
 
@@ -18,19 +18,30 @@ pub(crate) struct Tries<'a> {
     attempts: &'a Attempts,
     address: IpAddr,
     keys: Vec<Tried>,
-    /// Given back when the request is judged, after its failures are on record.
-    places: Vec<Begun<'a>>,
+    /// Something was wrong for which the keys that were tried have failed, whatever the request is refused for.
+    has_failed: bool,
 }
 
 /// A key, and all signatures that are said to be by it.
 struct Tried {
-    key_id: String,
+    /// `None` where the scheme does not say.
+    key_id: Option<String>,
     proof: Vec<u8>,
+    /// Its place, once a body is waited for. If the client leaves meanwhile, the attempt has failed.
+    begun: Option<Begun>,
 }
 
-/// The name of a key; empty where the scheme does not say.
-fn key_id(claim: &Claim) -> &str {
-    claim.key_id.as_deref().unwrap_or_default()
+impl Tried {
+    fn principal(&self) -> Option<&[u8]> {
+        self.key_id.as_deref().map(str::as_bytes)
+    }
+
+    fn failed(self, attempts: &Attempts, address: IpAddr) -> FailedAttempt {
+        match self.begun {
+            Some(begun) => begun.failed(),
+            None => attempts.failed(address, self.principal(), &self.proof),
+        }
+    }
 }
 
 impl<'a> Tries<'a> {
@@ -39,17 +50,16 @@ impl<'a> Tries<'a> {
         attempts: &'a Attempts,
         address: IpAddr,
         claims: &mut Vec<Claim>,
-    ) -> Result<(Self, Option<Duration>), PluginError> {
-        let mut tries = Self { attempts, address, keys: Vec::with_capacity(1), places: Vec::new() };
-        let (mut waiting, mut longest): (Vec<String>, _) = (Vec::new(), None);
+    ) -> (Self, Option<Duration>) {
+        let mut tries = Self { attempts, address, keys: Vec::with_capacity(1), has_failed: false };
+        let (mut waiting, mut longest): (Vec<Option<String>>, _) = (Vec::new(), None);
         for claim in std::mem::take(claims) {
-            let key_id = key_id(&claim);
-            if waiting.iter().any(|waiting| waiting == key_id) {
+            if waiting.contains(&claim.key_id) {
                 continue;
             }
-            let wait = match tries.keys.iter().any(|tried| tried.key_id == key_id) {
+            let wait = match tries.keys.iter().any(|tried| tried.key_id == claim.key_id) {
                 true => Ok(()),
-                false => attempts.check(address, key_id.as_bytes()).get().await?,
+                false => attempts.check(address, claim.key_id.as_deref().map(str::as_bytes)).get().await,
             };
             match wait {
                 Ok(()) => {
@@ -57,52 +67,63 @@ impl<'a> Tries<'a> {
                     claims.push(claim);
                 }
                 Err(wait) => {
-                    waiting.push(key_id.to_owned());
+                    waiting.push(claim.key_id);
                     longest = longest.max(Some(wait));
                 }
             }
         }
-        Ok((tries, longest))
+        (tries, longest)
     }
 
     fn add(&mut self, claim: &Claim) {
-        let key_id = key_id(claim);
-        let known = self.keys.iter_mut().find(|tried| tried.key_id == key_id);
+        let known = self.keys.iter_mut().find(|tried| tried.key_id == claim.key_id);
         match known {
             Some(tried) => tried.proof.extend(claim.signatures.iter().flatten()),
-            None => self.keys.push(Tried { key_id: key_id.to_owned(), proof: claim.signatures.concat() }),
+            None => {
+                let (key_id, proof) = (claim.key_id.clone(), claim.signatures.concat());
+                self.keys.push(Tried { key_id, proof, begun: None });
+            }
         }
     }
 
     /// A body has to be waited for.
     pub async fn take_places(&mut self) -> Result<(), Refused> {
-        if !self.places.is_empty() {
-            return Ok(());
-        }
-        for tried in &self.keys {
-            let begun = self.attempts.begin(self.address, tried.key_id.as_bytes()).get().await;
-            let begun = begun.map_err(PluginError::from)?;
-            self.places.push(begun.map_err(Denial::too_many_attempts)?);
+        for tried in self.keys.iter_mut().filter(|tried| tried.begun.is_none()) {
+            let begun = self.attempts.begin(self.address, tried.principal(), &tried.proof).get().await;
+            tried.begun = Some(begun.map_err(Denial::too_many_attempts)?);
         }
         Ok(())
     }
 
-    /// Nothing of it was right. Further failures of the same request are none.
-    pub async fn failed(&mut self) {
-        for Tried { key_id, proof } in self.keys.drain(..) {
-            self.attempts.failed(self.address, key_id.as_bytes(), &proof).get().await;
-        }
+    /// The keys that were tried have failed.
+    pub fn fail(&mut self) {
+        self.has_failed = true;
     }
 
-    /// A signature by the key `right` was, which resets what was counted for that key alone. Of the others those count as
-    /// failed that are known and did not sign: whoever has a key of their own must not guess at others beside it. A
-    /// signature by somebody whom nobody knows here, such as a proxy's, is no guess then.
-    pub async fn succeeded(self, right: &str, wrong: &[String]) {
-        for Tried { key_id, proof } in &self.keys {
-            if key_id == right {
-                self.attempts.succeeded(self.address, key_id.as_bytes()).get().await;
-            } else if wrong.contains(key_id) {
-                self.attempts.failed(self.address, key_id.as_bytes(), proof).get().await;
+    /// Ends a request that is refused: `is_guess` says whether for what it tried. Gives what failed.
+    pub fn refused(self, is_guess: bool) -> Vec<FailedAttempt> {
+        let Self { attempts, address, keys, has_failed } = self;
+        if is_guess || has_failed {
+            return keys.into_iter().map(|tried| tried.failed(attempts, address)).collect();
+        }
+        keys.into_iter().filter_map(|tried| tried.begun).for_each(Begun::excuse);
+        Vec::new()
+    }
+
+    /// Ends a request that is granted: a signature by the key `right` was, which resets what was counted for that key
+    /// alone. Of the others those count as failed that are known and did not sign: whoever has a key of their own must not
+    /// guess at others beside it. A signature by somebody whom nobody knows here, such as a proxy's, is no guess then.
+    pub fn granted(self, right: Option<&str>, wrong: &[Option<String>]) {
+        let Self { attempts, address, keys, .. } = self;
+        for tried in keys {
+            if tried.key_id.as_deref() == right {
+                attempts.succeeded(address, tried.principal());
+            } else if wrong.contains(&tried.key_id) {
+                tried.failed(attempts, address).count();
+                continue;
+            }
+            if let Some(begun) = tried.begun {
+                begun.excuse();
             }
         }
     }

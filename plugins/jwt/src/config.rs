@@ -39,7 +39,8 @@ macro_rules! of_an_issuer {
             pub max_token_bytes: Option<NonZeroUsize>,
             /// How many tokens are remembered once their signature was found right; 10000 unless said.
             pub max_cached_tokens: Option<NonZeroUsize>,
-            /// How many tokens with a wrong signature are looked at before their sender has to wait.
+            /// How many tokens with a wrong signature are looked at before their sender has to wait: any number unless
+            /// said, for nobody guesses a signature.
             #[serde(default)]
             pub attempts: AttemptLimits,
         }

@@ -65,8 +65,8 @@ fn denied(reason: Reason, detail: &'static str) -> Judgement {
 }
 
 /// A token that can be read, but not taken.
-fn refused(reason: Reason, claims: &Claims) -> Judgement {
-    Ok(Authentication::Denied(Denial::unauthorized(reason).claiming(claimed(claims))))
+fn refused(reason: Reason, claims: &Claims) -> Denial {
+    Denial::unauthorized(reason).claiming(claimed(claims))
 }
 
 /// Who a token says it was made by, and for whom.
@@ -108,6 +108,10 @@ impl Authenticate for Policy {
 
     fn hidden(&self) -> Places {
         self.hidden.clone()
+    }
+
+    fn places(&self) -> Places {
+        self.places.clone()
     }
 
     fn headers(&self) -> Vec<HeaderName> {
@@ -184,30 +188,29 @@ impl Policy {
         });
         match issuer {
             Ok(issuer) => Ok((token, issuer)),
-            Err(reason) => Err(Denial::unauthorized(reason).claiming(claimed(token.claims()))),
+            Err(reason) => Err(refused(reason, token.claims())),
         }
     }
 
     /// Judges a token that is not remembered.
     async fn judge(&self, token: Token<'_>, issuer: Arc<Issuer>, sent: Sent<'_>) -> Judgement {
         let principal = principal(&token);
-        match self.attempts.check(sent.address, &principal).get().await {
-            Ok(Ok(())) => {}
-            Ok(Err(wait)) => {
-                let denial = Denial::too_many_attempts(wait).claiming(claimed(token.claims()));
-                return Ok(Authentication::Denied(denial));
-            }
-            Err(error) => return Err(error.into()),
+        let principal = principal.as_deref();
+        if let Err(wait) = self.attempts.check(sent.address, principal).get().await {
+            return Ok(Authentication::Denied(Denial::too_many_attempts(wait).claiming(claimed(token.claims()))));
         }
         let (current, newer) = (issuer.keys.current(), OnceLock::new());
         let key = match verified(&current, &newer, &token, &issuer).await.map_err(|error| keyless(&error))? {
             Ok(key) => key,
             Err(unverified) => {
+                let denial = refused(unverified.reason(), token.claims());
                 // A key that is unknown says nothing of whoever sends the token: it may have been withdrawn.
-                if unverified == Unverified::SignatureInvalid {
-                    self.attempts.failed(sent.address, &principal, token.signature()).get().await;
-                }
-                return refused(unverified.reason(), token.claims());
+                return Ok(Authentication::Denied(match unverified {
+                    Unverified::SignatureInvalid => {
+                        denial.counting(self.attempts.failed(sent.address, principal, token.signature()))
+                    }
+                    Unverified::KeyUnknown | Unverified::AlgorithmNotAllowed => denial,
+                }));
             }
         };
         let judged = match issuer.judge(token, sent.now) {
@@ -215,7 +218,7 @@ impl Policy {
             Err(denial) => return Ok(Authentication::Denied(denial)),
         };
         // Not before: an old token of somebody's, rightly signed, must not undo the failures of whoever guesses.
-        self.attempts.succeeded(sent.address, &principal).get().await;
+        self.attempts.succeeded(sent.address, principal);
         let ends = judged.times.ends();
         let identity = Arc::new(judged.identity);
         let known =
@@ -250,8 +253,8 @@ fn settle(revoked: Result<Option<Reason>, StoreError>, known: &Verified<Known>) 
     }
 }
 
-/// Whom failures are counted for: who the token says it is about, which nothing proves yet.
-fn principal(token: &Token<'_>) -> Vec<u8> {
-    let text = |claim: &str| token.claims().get(claim).and_then(Value::as_str).unwrap_or_default();
-    [text("iss"), "\0", text("sub")].concat().into_bytes()
+/// Whom failures are counted for: who the token says it is about, which nothing proves yet. A token may name nobody.
+fn principal(token: &Token<'_>) -> Option<Vec<u8>> {
+    let text = |claim: &str| token.claims().get(claim).and_then(Value::as_str);
+    Some([text("iss").unwrap_or_default(), "\0", text("sub")?].concat().into_bytes())
 }

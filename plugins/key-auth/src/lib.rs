@@ -292,6 +292,10 @@ impl Authenticate for Keys {
     fn hidden(&self) -> Places {
         self.hidden.clone()
     }
+
+    fn places(&self) -> Places {
+        self.places.clone()
+    }
 }
 
 /// What a client without a good key is told.

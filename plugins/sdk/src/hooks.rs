@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use crate::{
-    Answer, Claimed, Identity, Mention, Places, Reason, RequestCx, RequestHead, ResponseHead, Revocation, StoreError,
+    Answer, Claimed, FailedAttempt, Identity, Mention, Places, Reason, RequestCx, RequestHead, ResponseHead, Revocation, StoreError,
 };
 
 /// A hook could not decide: a server did not answer, a file is gone. The request is refused with 503.
@@ -115,6 +115,8 @@ pub struct Denial {
     pub claimed: Option<Claimed>,
     /// For the audit log alone: what exactly is wrong. Words of the program, so that nothing of the credential gets in.
     pub detail: Option<&'static str>,
+    /// Failed attempts, which count unless something else grants: see [`Denial::counting`].
+    pub attempts: Vec<FailedAttempt>,
 }
 
 /// What a client whose credential was not taken is told. Of several alternatives the greatest counts.
@@ -159,7 +161,15 @@ impl Denial {
     }
 
     fn new(reason: Reason, status: DenialStatus) -> Self {
-        Self { reason, status, claimed: None, detail: None }
+        Self { reason, status, claimed: None, detail: None, attempts: Vec::new() }
+    }
+
+    /// Hands over an attempt that failed. It counts if the whole request is refused, and is excused if another policy
+    /// grants what stood in the same place of the request ([`Authenticate::places`]).
+    #[must_use]
+    pub fn counting(mut self, attempt: FailedAttempt) -> Self {
+        self.attempts.extend(attempt.is_limited().then_some(attempt));
+        self
     }
 
     /// Says who was claimed.
@@ -238,6 +248,12 @@ pub trait Authenticate: Send + Sync {
     /// The places whose content must not reach the upstream. Empty where the configuration says to keep it.
     fn hidden(&self) -> Places {
         Places::default()
+    }
+
+    /// The places where it looks for its credential, whether they are hidden or not. An attempt that failed here is
+    /// excused where a policy that looks at the same places grants, for that has judged the same credential.
+    fn places(&self) -> Places {
+        self.hidden()
     }
 
     /// The headers, beside those that every identity has, that its identities fill ([`Identity::headers`]). The engine

@@ -222,6 +222,13 @@ impl Places {
         found
     }
 
+    /// Whether a request's credential in these places is the one in those: all places of one are places of the other, so
+    /// that whoever looks at them finds the same or a [`Found::Conflict`].
+    pub fn are_those_of(&self, other: &Self) -> bool {
+        let are_among = |some: &Self, all: &Self| some.0.iter().all(|place| all.0.contains(place));
+        !self.0.is_empty() && !other.0.is_empty() && (are_among(self, other) || are_among(other, self))
+    }
+
     /// Adds the places of another policy, each once.
     pub fn merge(&mut self, other: Places) {
         for place in other.0 {

@@ -1,11 +1,13 @@
 //! What alternatives come to together, as a table: each authenticator is a value that says one thing.
 
+mod attempts;
+
 use std::{net::IpAddr, time::Duration};
 
 use http::HeaderName;
 use portcullis_plugin::{
-    Answer as HookAnswer, Authenticate, Challenge, Consumer, Credential, CredentialLimits, Places, PluginError,
-    UnixTime, Usage, testing::Request,
+    Answer as HookAnswer, Attempts, Authenticate, Challenge, Consumer, Credential, CredentialLimits, Place, Places,
+    PluginError, UnixTime, Usage, testing::Request,
 };
 
 use super::*;
@@ -24,6 +26,10 @@ enum Says {
     Forbidden(Reason),
     Status(Denial),
     Fails,
+    /// Looks at this header, and denies what is there: a guess that counts.
+    Guess(Arc<Attempts>, &'static str),
+    /// Looks at this header, and grants.
+    GrantedAt(Arc<Identity>, &'static str),
 }
 
 impl Authenticate for Says {
@@ -35,6 +41,11 @@ impl Authenticate for Says {
             Self::Forbidden(reason) => Ok(Authentication::Denied(Denial::forbidden(*reason))),
             Self::Status(denial) => Ok(Authentication::Denied(denial.clone())),
             Self::Fails => Err(PluginError::new("no answer")),
+            Self::Guess(attempts, _) => {
+                let failed = attempts.failed(IpAddr::from([127, 0, 0, 1]), Some(b"ada"), b"guess");
+                Ok(Authentication::Denied(Denial::unauthorized(Reason::PasswordWrong).counting(failed)))
+            }
+            Self::GrantedAt(identity, _) => Ok(Authentication::Granted(identity.clone())),
         })
     }
 
@@ -43,8 +54,13 @@ impl Authenticate for Says {
         Some(Challenge { scheme: "Test".into(), parameters: vec![("sent", was_sent.to_string())] })
     }
 
-    fn hidden(&self) -> Places {
-        Places::default()
+    fn places(&self) -> Places {
+        match self {
+            Self::Guess(_, header) | Self::GrantedAt(_, header) => {
+                Places(vec![Place::header(header, None).expect("a place")])
+            }
+            _ => Places::default(),
+        }
     }
 }
 
@@ -115,6 +131,7 @@ fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&st
     let authenticator = |says: &Says| Authenticator {
         policy: "policy".into(),
         hook: Arc::new(says.clone()),
+        places: says.places(),
         metrics: services.metrics.policy("policy"),
     };
     let auth = Auth {
@@ -132,15 +149,19 @@ fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&st
     let decision = runtime.block_on(authenticate(&auth, &mut request.cx(), "realm", &mut trail));
     let counted = counted(&state.services.metrics.render());
     match decision {
-        Decision::Granted(identity, _) => Outcome {
-            granted: Some(identity),
-            status: 200,
-            reason: None,
-            challenges: vec![],
-            retry_after: None,
-            checks: state.holds.count(),
-            counted,
-        },
+        Decision::Granted(Granted { identity, excusable, .. }) => {
+            // As the pipeline does where no body proves the identity wrong.
+            excusable.into_iter().for_each(FailedAttempt::excuse);
+            Outcome {
+                granted: Some(identity),
+                status: 200,
+                reason: None,
+                challenges: vec![],
+                retry_after: None,
+                checks: state.holds.count(),
+                counted,
+            }
+        }
         Decision::Refused(answer, reason) => Outcome {
             granted: None,
             status: answer.problem.status().as_u16(),

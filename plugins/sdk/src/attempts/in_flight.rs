@@ -1,13 +1,13 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::atomic::{AtomicU32, Ordering::SeqCst},
 };
 
 use parking_lot::Mutex;
 
 use super::{
-    Beside,
     names::{Name, Who},
+    rules::Beside,
 };
 
 /// The attempts that are under way in this process. Whoever begins them bounds how many there are; there is no entry
@@ -15,50 +15,41 @@ use super::{
 #[derive(Default)]
 pub(super) struct InFlight {
     /// How many there are: what a request looks at while there are none, so that it takes no lock.
-    count: AtomicUsize,
-    by_name: Mutex<HashMap<Name, u64>>,
-}
-
-/// One of them, until it is dropped.
-pub(super) struct Place<'a> {
-    all: &'a InFlight,
-    names: [Name; 2],
-    /// How many were under way when this one began.
-    pub(super) beside: Beside,
+    count: AtomicU32,
+    by_name: Mutex<HashMap<Name, u32>>,
 }
 
 impl InFlight {
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.count.load(SeqCst) == 0
     }
 
     /// How many are under way beside an attempt that has no place itself.
-    pub(super) fn beside(&self, who: &Who) -> Beside {
+    pub fn beside(&self, who: &Who) -> Beside {
         if self.is_empty() {
             return Beside::default();
         }
         let by_name = self.by_name.lock();
         let [pair, block] = [who.pair, who.block].map(|name| by_name.get(&name).copied().unwrap_or(0));
-        Beside { pair, block }
+        Beside { pair, block, policy: self.count.load(SeqCst) }
     }
 
-    pub(super) fn enter(&self, who: &Who) -> Place<'_> {
-        self.count.fetch_add(1, SeqCst);
-        let names = [who.pair, who.block];
+    /// Takes a place, and says how many have one already.
+    pub fn enter(&self, who: &Who) -> Beside {
+        let policy = self.count.fetch_add(1, SeqCst);
         let mut by_name = self.by_name.lock();
-        let [pair, block] = names.map(|name| {
+        let [pair, block] = [who.pair, who.block].map(|name| {
             let count = by_name.entry(name).or_default();
             *count += 1;
             *count - 1
         });
-        Place { all: self, names, beside: Beside { pair, block } }
+        Beside { pair, block, policy }
     }
-}
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut by_name = self.all.by_name.lock();
-        for name in self.names {
+    /// Gives a place back.
+    pub fn leave(&self, who: &Who) {
+        let mut by_name = self.by_name.lock();
+        for name in [who.pair, who.block] {
             if let Entry::Occupied(mut entry) = by_name.entry(name) {
                 *entry.get_mut() -= 1;
                 if *entry.get() == 0 {
@@ -66,6 +57,6 @@ impl Drop for Place<'_> {
                 }
             }
         }
-        self.all.count.fetch_sub(1, SeqCst);
+        self.count.fetch_sub(1, SeqCst);
     }
 }

@@ -5,11 +5,13 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{BuildError, Span};
 
-/// How many attempts may fail: `{ per_principal = 5, per_address = 100, window = "15m" }`, or `false` for no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+/// How many attempts may fail: `{ per_principal = 5, per_address = 100, per_policy = 1000, window = "15m" }`, or `false`
+/// for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "Written")]
 pub enum AttemptLimits {
     /// No limit.
+    #[default]
     Off,
     /// These.
     On(AttemptTable),
@@ -23,21 +25,11 @@ pub struct AttemptTable {
     pub per_principal: NonZeroU32,
     /// So many different failures from one address (IPv6: one /64), and it has to wait; 100 unless said.
     pub per_address: NonZeroU32,
+    /// So many different failures in a `window`, from everywhere, and whoever has not succeeded from their address within
+    /// a day has to wait; 1000 unless said, at most 30000.
+    pub per_policy: NonZeroU32,
     /// How long failures count, and the longest wait; 15 minutes unless said.
     pub window: Span,
-    /// What happens to an attempt that cannot be counted because the store fails: `"allow"` it, or `"refuse"` it (503).
-    pub on_store_failure: OnStoreFailure,
-}
-
-/// What happens to an attempt that cannot be counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnStoreFailure {
-    /// It is judged all the same.
-    #[default]
-    Allow,
-    /// It is refused with 503.
-    Refuse,
 }
 
 /// What may stand in the file.
@@ -55,15 +47,9 @@ impl Default for AttemptTable {
         Self {
             per_principal: const { NonZeroU32::new(5).unwrap() },
             per_address: const { NonZeroU32::new(100).unwrap() },
+            per_policy: const { NonZeroU32::new(1000).unwrap() },
             window: Span(Duration::from_secs(15 * 60)),
-            on_store_failure: OnStoreFailure::Allow,
         }
-    }
-}
-
-impl Default for AttemptLimits {
-    fn default() -> Self {
-        Self::On(AttemptTable::default())
     }
 }
 
@@ -77,7 +63,7 @@ impl<'de> Deserialize<'de> for AttemptLimits {
                 f.write_str("limits, such as { per_principal = 5, per_address = 100, window = \"15m\" }, or false")
             }
             fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<AttemptLimits, E> {
-                Ok(if is_on { AttemptLimits::default() } else { AttemptLimits::Off })
+                Ok(if is_on { AttemptLimits::On(AttemptTable::default()) } else { AttemptLimits::Off })
             }
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<AttemptLimits, A::Error> {
                 AttemptTable::deserialize(de::value::MapAccessDeserializer::new(map)).map(AttemptLimits::On)
@@ -93,10 +79,18 @@ impl AttemptTable {
     /// The longest window, and so the longest that anybody has to wait.
     pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+    /// The most that `per_policy` may be, so that a window of failures fits into what they are counted in.
+    pub const PER_POLICY_MAX: u32 = 30_000;
+
     pub(super) fn check(&self) -> Result<(), BuildError> {
-        if (Self::WINDOW_MIN..=Self::WINDOW_MAX).contains(&self.window.0) {
-            return Ok(());
+        let mut problems = Vec::new();
+        if !(Self::WINDOW_MIN..=Self::WINDOW_MAX).contains(&self.window.0) {
+            problems.push(("attempts.window".to_owned(), format!("`{}` is not between a second and a day", self.window)));
         }
-        Err(BuildError::new("attempts.window", format!("`{}` is not between a second and a day", self.window)))
+        if self.per_policy.get() > Self::PER_POLICY_MAX {
+            let text = format!("{} is more than {}", self.per_policy, Self::PER_POLICY_MAX);
+            problems.push(("attempts.per_policy".to_owned(), text));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(BuildError { problems }) }
     }
 }

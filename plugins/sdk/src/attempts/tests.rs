@@ -1,14 +1,16 @@
 use std::{
     net::Ipv4Addr,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     time::Instant,
 };
 
 use super::*;
 use crate::{
-    LocalStore, Span,
+    Span,
     testing::{Build, now},
 };
+
+mod floods;
 
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
 const AWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9));
@@ -17,19 +19,30 @@ fn limits(text: &str) -> AttemptLimits {
     serde_json::from_str(text).unwrap()
 }
 
-fn attempts(text: &str) -> Attempts {
-    Attempts::new(limits(text), &mut BuildCx::new(&mut Build::new())).ok().unwrap()
+/// The attempts of one policy, at a time that the test sets.
+struct Scene {
+    attempts: Attempts,
+    ms: Arc<AtomicU64>,
 }
 
-/// Waits in this thread; the store answers at once.
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+fn scene(text: &str) -> Scene {
+    scene_with(text, false)
 }
 
-impl Attempts {
+fn scene_with(text: &str, are_bodies: bool) -> Scene {
+    let AttemptLimits::On(limits) = limits(text) else { panic!("limits") };
+    let ms = Arc::new(AtomicU64::new(0));
+    let clock = ms.clone();
+    let counts = Arc::new(Counts::new(Box::new(move || Duration::from_millis(clock.load(SeqCst)))));
+    let (distinct, repeated) = Default::default();
+    let counted = Counted { limits, counts, distinct, repeated, are_bodies };
+    Scene { attempts: Attempts(Some(Arc::new(counted))), ms }
+}
+
+impl Scene {
     /// How long an attempt would have to wait.
     fn asked(&self, address: IpAddr, principal: &str) -> Option<Duration> {
-        run(self.check(address, principal.as_bytes()).get()).unwrap().err()
+        now(self.attempts.check(address, Some(principal.as_bytes()))).err()
     }
 
     fn may(&self, address: IpAddr, principal: &str) -> bool {
@@ -37,105 +50,120 @@ impl Attempts {
     }
 
     fn fails(&self, address: IpAddr, principal: &str, proof: &str) {
-        run(self.failed(address, principal.as_bytes(), proof.as_bytes()).get());
+        self.attempts.failed(address, Some(principal.as_bytes()), proof.as_bytes()).count();
     }
 
     fn succeeds(&self, address: IpAddr, principal: &str) {
-        run(self.succeeded(address, principal.as_bytes()).get());
+        self.attempts.succeeded(address, Some(principal.as_bytes()));
     }
 
     /// `None`: it has to wait.
-    fn begins(&self, address: IpAddr, principal: &str) -> Option<Begun<'_>> {
-        run(self.begin(address, principal.as_bytes()).get()).unwrap().ok()
+    fn begins(&self, address: IpAddr, principal: &str, proof: &str) -> Option<Begun> {
+        now(self.attempts.begin(address, Some(principal.as_bytes()), proof.as_bytes())).ok()
+    }
+
+    fn after(&self, time: Duration) {
+        self.ms.fetch_add(u64::try_from(time.as_millis()).unwrap(), SeqCst);
+    }
+
+    fn counted(&self) -> &Counted {
+        self.attempts.0.as_ref().unwrap()
     }
 }
 
 #[test]
 fn limits_are_a_table_or_a_switch() {
-    let AttemptLimits::On(default) = AttemptLimits::default() else { panic!("on unless said") };
-    assert_eq!((default.per_principal.get(), default.per_address.get()), (5, 100));
+    let AttemptLimits::On(default) = limits("true") else { panic!("on") };
+    assert_eq!(default, AttemptTable::default());
+    assert_eq!((default.per_principal.get(), default.per_address.get(), default.per_policy.get()), (5, 100, 1000));
     assert_eq!(default.window, Span(Duration::from_secs(900)));
-    assert_eq!(default.on_store_failure, OnStoreFailure::Allow);
-    assert_eq!(limits("true"), AttemptLimits::default());
-    assert_eq!(limits("{}"), AttemptLimits::default());
+    assert_eq!(limits("{}"), AttemptLimits::On(default));
     assert_eq!(limits("false"), AttemptLimits::Off);
-    let some = limits(r#"{"per_principal": 3, "window": "1h", "on_store_failure": "refuse"}"#);
-    let AttemptLimits::On(some) = some else { panic!("a table is on") };
+    assert_eq!(AttemptLimits::default(), AttemptLimits::Off);
+    let AttemptLimits::On(some) = limits(r#"{"per_principal": 3, "window": "1h"}"#) else { panic!("a table is on") };
     assert_eq!((some.per_principal.get(), some.per_address.get(), some.window.0.as_secs()), (3, 100, 3600));
     for (text, words) in [
         (r#"{"per_principle": 3}"#, "unknown field `per_principle`"),
         (r#"{"per_principal": 0}"#, "nonzero"),
+        (r#"{"per_policy": 0}"#, "nonzero"),
         (r#"{"window": 900}"#, "a length of time"),
-        (r#"{"on_store_failure": "open"}"#, "unknown variant"),
         ("5", "or false"),
     ] {
         let error = serde_json::from_str::<AttemptLimits>(text).unwrap_err().to_string();
         assert!(error.contains(words), "{text}: {error}");
     }
+    let problems = |text: &str| {
+        let error = Attempts::new(limits(text), &mut BuildCx::new(&mut Build::new())).err().unwrap();
+        error.problems.into_iter().map(|(field, _)| field).collect::<Vec<_>>()
+    };
     for window in ["0s", "999ms", "2d"] {
-        let limits = limits(&format!(r#"{{"window": "{window}"}}"#));
-        let error = Attempts::new(limits, &mut BuildCx::new(&mut Build::new())).err().unwrap();
-        assert_eq!(error.problems[0].0, "attempts.window");
+        assert_eq!(problems(&format!(r#"{{"window": "{window}"}}"#)), ["attempts.window"]);
     }
+    let both = r#"{"window": "2d", "per_policy": 30001}"#;
+    assert_eq!(problems(both), ["attempts.window", "attempts.per_policy"]);
 }
 
 #[test]
-fn pitfall_34_after_so_many_failures_the_pair_waits_and_nobody_else_does() {
-    let attempts = attempts("true");
+fn after_so_many_failures_the_pair_waits_and_nobody_else_does() {
+    let scene = scene("true");
     for n in 0..5 {
-        assert!(attempts.may(HOME, "ada"), "{n}");
-        attempts.fails(HOME, "ada", &n.to_string());
+        assert!(scene.may(HOME, "ada"), "{n}");
+        scene.fails(HOME, "ada", &n.to_string());
     }
-    let wait = attempts.asked(HOME, "ada").expect("a wait");
-    assert!(wait > Duration::from_secs(10) && wait <= Duration::from_secs(900) / 64, "{wait:?}");
-    assert!(attempts.may(AWAY, "ada"), "the real user, somewhere else");
-    assert!(attempts.may(HOME, "grace"), "a colleague");
+    assert_eq!(scene.asked(HOME, "ada"), Some(Duration::from_secs(900) / 64));
+    assert!(scene.may(AWAY, "ada"), "the real user, somewhere else");
+    assert!(scene.may(HOME, "grace"), "a colleague");
 }
 
 #[test]
-fn pitfall_34_a_success_resets_the_pair() {
-    let attempts = attempts("true");
+fn a_success_resets_the_pair() {
+    let scene = scene("true");
     for round in 0..10 {
-        (0..4).for_each(|_| attempts.fails(HOME, "ada", "typo"));
-        assert!(attempts.may(HOME, "ada"), "{round}");
-        attempts.succeeds(HOME, "ada");
+        (0..4).for_each(|_| scene.fails(HOME, "ada", "typo"));
+        assert!(scene.may(HOME, "ada"), "{round}");
+        scene.succeeds(HOME, "ada");
     }
-    (0..5).for_each(|_| attempts.fails(HOME, "ada", "typo"));
-    assert!(!attempts.may(HOME, "ada"));
+    (0..5).for_each(|_| scene.fails(HOME, "ada", "typo"));
+    assert!(!scene.may(HOME, "ada"));
 }
 
 #[test]
-fn waits_double_up_to_the_window_and_then_one_attempt_at_a_time() {
-    let window = Duration::from_secs(64);
-    let mut back_off = BackOff::first(window);
-    let mut waits = vec![back_off.wait(window).as_secs()];
-    for _ in 0..8 {
-        back_off = back_off.next(window);
-        waits.push(back_off.wait(window).as_secs());
-    }
-    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
-    assert_eq!(BackOff::from_bytes(&back_off.to_bytes()), Some(back_off));
-    for bytes in [&b""[..], b"3", b"12345678", b"\x0712345678", b"\x01123456789"] {
-        assert_eq!(BackOff::from_bytes(bytes), None, "{bytes:?}");
-    }
-
-    // The first wait is two seconds, in which a busy machine gets through the next lines.
-    let attempts = attempts(r#"{"per_principal": 1, "window": "128s"}"#);
-    attempts.fails(HOME, "ada", "1");
-    let first = attempts.asked(HOME, "ada").expect("a wait");
-    assert!(first <= Duration::from_secs(2), "{first:?}");
-    (0..20).for_each(|n| attempts.fails(HOME, "ada", &n.to_string()));
-    let wait = attempts.asked(HOME, "ada");
-    assert!(wait.is_none_or(|wait| wait <= first), "failures that come together make no wait longer: {wait:?}");
-    wait_for(|| attempts.may(HOME, "ada"));
-    let one = attempts.begins(HOME, "ada").expect("the wait is over");
-    assert!(attempts.begins(HOME, "ada").is_none(), "one attempt at a time");
-    run(one.failed(b"2"));
-    let second = attempts.asked(HOME, "ada").expect("a wait");
-    assert!(second > first && second <= Duration::from_secs(4), "{second:?}");
+fn failures_are_forgotten_a_window_after_the_first() {
+    let scene = scene("true");
+    (0..4).for_each(|n| scene.fails(HOME, "ada", &n.to_string()));
+    scene.after(Duration::from_secs(899));
+    scene.fails(HOME, "ada", "4");
+    assert!(!scene.may(HOME, "ada"));
+    let scene = self::scene("true");
+    (0..4).for_each(|n| scene.fails(HOME, "ada", &n.to_string()));
+    scene.after(Duration::from_secs(900));
+    scene.fails(HOME, "ada", "4");
+    assert!(scene.may(HOME, "ada"));
 }
 
-/// Until something is so, which it is within the test's windows.
+#[test]
+fn waits_double_up_to_the_window_and_end_by_a_clock_that_nobody_sets() {
+    let scene = scene(r#"{"per_principal": 1, "window": "64s"}"#);
+    for (round, seconds) in [1, 2, 4, 8, 16, 32, 64, 64].into_iter().enumerate() {
+        let guess = scene.begins(HOME, "ada", &round.to_string()).expect("the wait is over");
+        if round > 0 {
+            assert!(scene.begins(HOME, "ada", "beside").is_none(), "one attempt at a time");
+        }
+        guess.failed().count();
+        (0..20).for_each(|n| scene.fails(HOME, "ada", &n.to_string()));
+        assert_eq!(scene.asked(HOME, "ada"), Some(Duration::from_secs(seconds)), "what comes together counts once");
+        scene.after(Duration::from_millis(seconds * 1000 - 1));
+        assert_eq!(scene.asked(HOME, "ada"), Some(Duration::from_millis(1)));
+        scene.after(Duration::from_millis(1));
+        assert!(scene.may(HOME, "ada"));
+    }
+    scene.after(Duration::from_secs(64));
+    assert!(scene.counted().counts.is_quiet(Duration::from_secs(30)));
+    scene.fails(HOME, "ada", "later");
+    assert_eq!(scene.asked(HOME, "ada"), Some(Duration::from_secs(1)), "a window later all is forgotten");
+}
+
+/// Until something is so.
 fn wait_for(mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -145,276 +173,203 @@ fn wait_for(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn the_clock_of_another_gateway_makes_nobody_wait_longer_than_a_window() {
-    let ahead = BackOff::from_bytes(&[0, 255, 255, 255, 255, 255, 255, 255, 255]).unwrap();
-    assert_eq!(ahead.left(Duration::from_secs(60)), Some(Duration::from_secs(60)));
-    assert_eq!(BackOff::from_bytes(&[0; 9]).unwrap().left(Duration::from_secs(60)), None);
+fn distinct_failures_close_an_address_and_the_same_one_again_does_not() {
+    let scene = scene(r#"{"per_principal": 1000, "per_address": 10}"#);
+    (0..50).for_each(|_| scene.fails(HOME, "ada", "an old password"));
+    assert!(scene.may(HOME, "grace"), "a client with an old configuration is one failure");
+    (0..8).for_each(|n| scene.fails(HOME, &format!("user-{n}"), "123456"));
+    assert!(scene.may(HOME, "grace"));
+    scene.fails(HOME, "user-9", "123456");
+    assert_eq!(scene.asked(HOME, "grace"), Some(Duration::from_secs(900)));
+    assert!(scene.may(AWAY, "grace"));
+    let counted = scene.counted();
+    assert_eq!((counted.distinct.value(), counted.repeated.value()), (10, 49));
+    scene.after(Duration::from_secs(900));
+    assert!(scene.may(HOME, "grace"));
 }
 
 #[test]
-fn pitfall_34_distinct_failures_close_an_address_and_the_same_one_again_does_not() {
-    let attempts = attempts(r#"{"per_principal": 1000, "per_address": 10}"#);
-    (0..50).for_each(|_| attempts.fails(HOME, "ada", "an old password"));
-    assert!(attempts.may(HOME, "grace"), "a client with an old configuration is one failure");
-    (0..8).for_each(|n| attempts.fails(HOME, &format!("user-{n}"), "123456"));
-    assert!(attempts.may(HOME, "grace"));
-    attempts.fails(HOME, "user-9", "123456");
-    let wait = attempts.asked(HOME, "grace").expect("a wait");
-    assert!(wait > Duration::from_secs(890) && wait <= Duration::from_secs(900), "{wait:?}");
-    assert!(attempts.may(AWAY, "grace"));
-}
-
-#[test]
-fn pitfall_34_a_closed_address_does_not_lock_out_whoever_succeeded_from_it() {
-    let attempts = attempts(r#"{"per_principal": 3, "per_address": 10}"#);
-    attempts.succeeds(HOME, "grace");
-    attempts.succeeds(AWAY, "alan");
-    (0..10).for_each(|n| attempts.fails(HOME, &format!("user-{n}"), "123456"));
-    assert!(!attempts.may(HOME, "ada"), "never seen");
-    assert!(!attempts.may(HOME, "alan"), "seen elsewhere");
-    assert!(attempts.may(HOME, "grace"));
+fn a_closed_address_does_not_lock_out_whoever_succeeded_from_it() {
+    let scene = scene(r#"{"per_principal": 3, "per_address": 10}"#);
+    scene.succeeds(HOME, "grace");
+    scene.succeeds(AWAY, "alan");
+    (0..10).for_each(|n| scene.fails(HOME, &format!("user-{n}"), "123456"));
+    assert!(!scene.may(HOME, "ada"), "never seen");
+    assert!(!scene.may(HOME, "alan"), "seen elsewhere");
+    assert!(scene.may(HOME, "grace"));
     for n in 0..3 {
-        assert!(attempts.may(HOME, "grace"), "{n}");
-        attempts.fails(HOME, "grace", &n.to_string());
-        attempts.succeeds(HOME, "grace");
+        assert!(scene.may(HOME, "grace"), "{n}");
+        scene.fails(HOME, "grace", &n.to_string());
+        scene.succeeds(HOME, "grace");
     }
-    assert!(!attempts.may(HOME, "grace"), "nor may anybody guess behind the back of one who is well known");
+    assert!(!scene.may(HOME, "grace"), "nor may anybody guess behind the back of one who is well known");
 }
 
 #[test]
 fn an_ipv6_client_is_its_network_and_a_mapped_address_is_plain() {
-    let attempts = attempts(r#"{"per_principal": 2}"#);
+    let scene = scene(r#"{"per_principal": 2}"#);
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
-    attempts.fails(address("2001:db8:0:1::1"), "ada", "1");
-    attempts.fails(address("2001:db8:0:1:ffff::2"), "ada", "2");
-    assert!(!attempts.may(address("2001:db8:0:1:a:b:c:d"), "ada"));
-    assert!(attempts.may(address("2001:db8:0:2::1"), "ada"));
-    attempts.fails(HOME, "ada", "1");
-    attempts.fails(address("::ffff:203.0.113.7"), "ada", "2");
-    assert!(!attempts.may(HOME, "ada"));
+    scene.fails(address("2001:db8:0:1::1"), "ada", "1");
+    scene.fails(address("2001:db8:0:1:ffff::2"), "ada", "2");
+    assert!(!scene.may(address("2001:db8:0:1:a:b:c:d"), "ada"));
+    assert!(scene.may(address("2001:db8:0:2::1"), "ada"));
+    scene.fails(HOME, "ada", "1");
+    scene.fails(address("::ffff:203.0.113.7"), "ada", "2");
+    assert!(!scene.may(HOME, "ada"));
+}
+
+#[test]
+fn where_nothing_names_a_principal_only_the_address_is_limited() {
+    let Scene { attempts, .. } = scene(r#"{"per_principal": 2, "per_address": 10}"#);
+    let may = |address| now(attempts.check(address, None)).is_ok();
+    let guess = |n: u8| now(attempts.begin(HOME, None, &[n])).ok();
+    let all: Vec<_> = (0..10).map(|n| guess(n).expect("any number of one that nobody names")).collect();
+    assert!(guess(10).is_none(), "but not of one address");
+    drop(all);
+    assert!(!may(HOME) && may(AWAY));
+    attempts.succeeded(AWAY, None);
+    (0..50).for_each(|n| attempts.failed(AWAY, None, &[n]).count());
+    assert!(may(AWAY), "whoever was right goes on");
+    assert!(now(attempts.check(HOME, Some(b""))).is_err(), "it waits for all");
+    assert!(now(attempts.check(AWAY, Some(b""))).is_err(), "an empty name is a name");
 }
 
 #[test]
 fn a_limit_that_is_off_counts_nothing() {
     let mut build = Build::new();
     let off = Attempts::new(AttemptLimits::Off, &mut BuildCx::new(&mut build)).ok().unwrap();
-    for n in 0..1_000 {
-        off.fails(HOME, "ada", &n.to_string());
+    for n in 0..1_000_u32 {
+        let failed = off.failed(HOME, Some(b"ada"), &n.to_be_bytes());
+        assert!(!failed.is_limited());
+        failed.count();
     }
-    assert!(off.may(HOME, "ada") && off.begins(HOME, "ada").is_some());
+    assert!(now(off.check(HOME, Some(b"ada"))).is_ok() && now(off.begin(HOME, Some(b"ada"), b"")).is_ok());
     assert!(build.counters.is_empty());
 }
 
 #[test]
-fn what_the_store_gets_to_see_names_nobody() {
-    let store = Arc::new(Recording::default());
-    let attempts = recorded(&store, "true");
-    (0..6).for_each(|_| attempts.fails(HOME, "ada.lovelace", "hunter2-hunter2"));
-    attempts.succeeds(HOME, "ada.lovelace");
-    let (log, hex) = (store.log.lock().clone(), |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    assert!(log.len() > 20);
-    for key in log {
-        let (kind, name) = key.split_once(':').unwrap();
-        assert!(matches!(kind, "attempts" | "attempts-proven"), "{key}");
-        assert!(name.len() >= 32 && hex(&name[name.len() - 32..]), "{key}");
-    }
-    let other = recorded(&store, "true");
-    let name = |attempts: &Attempts| attempts.0.as_ref().unwrap().names.block(HOME).mark().to_owned();
-    assert_ne!(name(&attempts), name(&other), "each process has a key of its own");
+fn a_clean_request_costs_no_allocation() {
+    let scene = scene("true");
+    scene.succeeds(HOME, "ada");
+    let clean = |scene: &Scene| {
+        allocation_counter::measure(|| {
+            assert!(scene.may(HOME, "ada"));
+            scene.succeeds(HOME, "ada");
+        })
+    };
+    assert_eq!(clean(&scene).count_total, 0);
+    scene.fails(AWAY, "ada", "1");
+    assert_eq!(clean(&scene).count_total, 0, "also while others fail");
 }
 
 #[test]
-fn a_clean_request_costs_one_look_up_and_no_allocation() {
-    let store = Arc::new(Recording::default());
-    let attempts = recorded(&store, "true");
-    attempts.succeeds(HOME, "ada");
-    store.log.lock().clear();
-    store.log.lock().reserve(16);
-    assert_eq!(now(attempts.check(HOME, b"ada")).unwrap(), Ok(()));
-    now(attempts.succeeded(HOME, b"ada"));
-    assert_eq!(store.log.lock().len(), 1, "{:?}", store.log.lock());
-
-    let attempts = self::attempts("true");
-    attempts.succeeds(HOME, "ada");
-    let allocations = allocation_counter::measure(|| {
-        assert!(matches!(now(attempts.check(HOME, b"ada")), Ok(Ok(()))));
-        now(attempts.succeeded(HOME, b"ada"));
-    });
-    assert_eq!(allocations.count_total, 0);
-}
-
-#[test]
-fn pitfall_47_a_burst_gets_no_more_than_its_share() {
-    let attempts = attempts("true");
+fn a_burst_gets_no_more_than_its_share() {
+    let scene = scene("true");
     let (judged, open) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for n in 0..64 {
-            let (attempts, judged, open) = (&attempts, &judged, &open);
+            let (scene, judged, open) = (&scene, &judged, &open);
             scope.spawn(move || {
-                let begun = attempts.begins(HOME, "ada");
+                let begun = scene.begins(HOME, "ada", &format!("guess {n}"));
                 if begun.is_some() {
                     judged.fetch_add(1, SeqCst);
                 }
                 // All are under way at once: nobody has failed before everybody has asked.
                 wait_for(|| open.load(SeqCst));
-                if let Some(begun) = begun {
-                    run(begun.failed(format!("guess {n}").as_bytes()));
-                }
+                begun.into_iter().for_each(|begun| begun.failed().count());
             });
         }
         wait_for(|| judged.load(SeqCst) == 5);
         open.store(true, SeqCst);
     });
     assert_eq!(judged.load(SeqCst), 5);
-    assert!(!attempts.may(HOME, "ada"));
+    assert!(!scene.may(HOME, "ada"));
 }
 
 #[test]
-fn pitfall_47_a_burst_that_fails_as_it_goes_gets_no_more_either() {
+fn a_burst_that_fails_as_it_goes_gets_no_more_either() {
     for _ in 0..20 {
-        let attempts = attempts("true");
+        let scene = scene("true");
         let judged = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for thread in 0..8 {
-                let (attempts, judged) = (&attempts, &judged);
+                let (scene, judged) = (&scene, &judged);
                 scope.spawn(move || {
                     for n in 0..20 {
-                        if let Some(begun) = attempts.begins(HOME, "ada") {
+                        if let Some(begun) = scene.begins(HOME, "ada", &format!("guess {thread} {n}")) {
                             judged.fetch_add(1, SeqCst);
-                            run(begun.failed(format!("guess {thread} {n}").as_bytes()));
+                            begun.failed().count();
                         }
                     }
                 });
             }
         });
-        // Fewer where those that are refused stand in each other's way; with this window no wait is over yet.
+        // Fewer where those that are refused stand in each other's way; the clock stands still.
         assert!((1..=5).contains(&judged.load(SeqCst)), "{judged:?}");
     }
 }
 
 #[test]
-fn pitfall_47_an_answer_that_is_known_waits_while_guesses_are_under_way() {
-    let attempts = attempts("true");
-    let guesses: Vec<_> = (0..5).map(|_| attempts.begins(HOME, "ada").unwrap()).collect();
-    assert_eq!(attempts.asked(HOME, "ada"), Some(Attempts::UNDER_WAY_WAIT));
-    assert!(attempts.may(AWAY, "ada") && attempts.may(HOME, "grace"));
-    drop(guesses);
-    assert!(attempts.may(HOME, "ada"), "what was given up counts neither way");
-    assert!(attempts.0.as_ref().unwrap().in_flight.is_empty());
+fn an_answer_that_is_known_waits_while_guesses_are_under_way() {
+    let scene = scene("true");
+    let guesses: Vec<_> = (0..5).map(|_| scene.begins(HOME, "ada", "guess").unwrap()).collect();
+    assert_eq!(scene.asked(HOME, "ada"), Some(Attempts::UNDER_WAY_WAIT));
+    assert!(scene.may(AWAY, "ada") && scene.may(HOME, "grace"));
+    // The place is held until it is decided whether the failure counts.
+    let failures: Vec<_> = guesses.into_iter().map(Begun::failed).collect();
+    assert_eq!(scene.asked(HOME, "ada"), Some(Attempts::UNDER_WAY_WAIT));
+    failures.into_iter().for_each(FailedAttempt::excuse);
+    assert!(scene.may(HOME, "ada"));
+    assert!(scene.counted().counts.in_flight.is_empty());
 }
 
 #[test]
-fn pitfall_47_one_address_has_so_many_attempts_under_way() {
-    let attempts = attempts(r#"{"per_address": 10}"#);
-    attempts.succeeds(HOME, "grace");
-    attempts.fails(HOME, "user-0", "123456");
-    let spray: Vec<_> = (1..20).filter_map(|n| attempts.begins(HOME, &format!("user-{n}"))).collect();
+fn an_attempt_counts_unless_it_is_excused_and_only_once() {
+    let scene = scene(r#"{"per_principal": 2}"#);
+    let guess = || scene.attempts.failed(HOME, Some(b"ada"), b"guess");
+    for _ in 0..9 {
+        guess().excuse();
+        scene.begins(HOME, "ada", "guess").unwrap().excuse();
+        scene.begins(HOME, "ada", "guess").unwrap().failed().excuse();
+    }
+    assert_eq!(scene.counted().distinct.value(), 0);
+    drop(scene.begins(HOME, "ada", "given up in the middle"));
+    assert!(scene.may(HOME, "ada"));
+    let failed = scene.begins(HOME, "ada", "guess").unwrap().failed();
+    let (copy, same, other) = (failed.clone(), guess(), scene.attempts.failed(HOME, Some(b"ada"), b"another"));
+    assert!(failed == copy && failed == same && failed != other);
+    [same, other].into_iter().for_each(FailedAttempt::excuse);
+    drop(failed);
+    assert_eq!(scene.counted().distinct.value(), 1, "there is a copy of it");
+    drop(copy);
+    assert_eq!(scene.counted().distinct.value(), 2);
+    assert!(!scene.may(HOME, "ada"));
+}
+
+#[test]
+fn one_address_has_so_many_attempts_under_way() {
+    let scene = scene(r#"{"per_address": 10}"#);
+    scene.succeeds(HOME, "grace");
+    scene.fails(HOME, "user-0", "123456");
+    let spray: Vec<_> = (1..20).filter_map(|n| scene.begins(HOME, &format!("user-{n}"), "123456")).collect();
     assert_eq!(spray.len(), 9, "one is on record");
-    assert!(attempts.begins(HOME, "grace").is_some(), "who is known does not stand behind them");
-    assert!(attempts.begins(AWAY, "user-1").is_some());
+    assert!(scene.begins(HOME, "grace", "right").is_some(), "who is known does not stand behind them");
+    assert!(scene.begins(AWAY, "user-1", "123456").is_some());
 }
 
 #[test]
 fn where_bodies_are_waited_for_places_bound_strangers_and_nobody_else() {
-    let attempts = attempts(r#"{"per_principal": 3, "per_address": 10}"#).for_bodies();
-    attempts.succeeds(HOME, "grace");
-    let strangers: Vec<_> = (0..3).map(|_| attempts.begins(HOME, "ada").expect("a place")).collect();
-    assert!(attempts.begins(HOME, "ada").is_none(), "so many are under way");
-    assert!(attempts.may(HOME, "ada"), "what needs no place is not kept waiting by those that have one");
-    let known: Vec<_> = (0..50).map(|_| attempts.begins(HOME, "grace").expect("a place")).collect();
-    attempts.fails(HOME, "grace", "1");
-    assert!(attempts.begins(HOME, "grace").is_some(), "a body that broke off makes nobody wait");
-    (2..4).for_each(|n| attempts.fails(HOME, "grace", &n.to_string()));
-    assert!(attempts.begins(HOME, "grace").is_none(), "three of them do");
-    drop((strangers, known));
-    assert!(attempts.begins(HOME, "ada").is_some());
-}
-
-#[test]
-fn pitfall_50_a_store_that_fails_is_no_limit_unless_the_policy_says_so() {
-    let store = Arc::new(Recording::default());
-    store.is_broken.store(true, SeqCst);
-    let lenient = recorded(&store, "true");
-    assert!(lenient.may(HOME, "ada") && lenient.begins(HOME, "ada").is_some());
-    lenient.fails(HOME, "ada", "1");
-    lenient.succeeds(HOME, "ada");
-    assert!(lenient.0.as_ref().unwrap().store_failures.value() >= 4);
-    let strict = recorded(&store, r#"{"on_store_failure": "refuse"}"#);
-    assert!(run(strict.check(HOME, b"ada").get()).is_err());
-    assert!(run(strict.begin(HOME, b"ada").get()).is_err());
-    assert!(strict.0.as_ref().unwrap().in_flight.is_empty());
-}
-
-#[test]
-fn pitfall_51_memory_is_the_stores_and_what_is_known_of_good_clients_has_room_of_its_own() {
-    let store = Arc::new(Recording { inner: LocalStore::new(640), ..Recording::default() });
-    let attempts = recorded(&store, "true");
-    for n in 0..5_000_u32 {
-        attempts.fails(IpAddr::V4(Ipv4Addr::from_bits(n)), "ada", "1");
-    }
-    assert!(attempts.0.as_ref().unwrap().store_failures.value() > 0, "the store is full");
-    attempts.succeeds(HOME, "grace");
-    let counted = attempts.0.as_ref().unwrap();
-    assert!(counted.noted.has(HOME, b"grace"), "and has room for this");
-}
-
-#[test]
-fn a_store_that_does_not_answer_at_once_is_waited_for() {
-    let store = Arc::new(Recording { is_slow: true, ..Recording::default() });
-    let attempts = recorded(&store, "true");
-    assert!(matches!(attempts.check(HOME, b"ada"), Answer::Later(_)));
-    assert!(attempts.may(HOME, "ada"));
-    (0..5).for_each(|n| attempts.fails(HOME, "ada", &n.to_string()));
-    assert!(!attempts.may(HOME, "ada"));
-}
-
-/// A store that notes what it is asked, fails, or takes its time.
-#[derive(Default)]
-struct Recording {
-    inner: LocalStore,
-    log: parking_lot::Mutex<Vec<String>>,
-    is_broken: AtomicBool,
-    is_slow: bool,
-}
-
-impl Recording {
-    fn ask<'a, T: Send + 'a>(
-        &'a self,
-        key: &'a str,
-        answer: impl FnOnce() -> Answer<'a, Result<T, StoreError>> + Send + 'a,
-    ) -> Answer<'a, Result<T, StoreError>> {
-        if self.is_slow {
-            return Answer::later(async move {
-                tokio::task::yield_now().await;
-                answer().get().await
-            });
-        }
-        self.log.lock().push(key.to_owned());
-        if self.is_broken.load(SeqCst) { Answer::Now(Err(StoreError("gone".to_owned()))) } else { answer() }
-    }
-}
-
-impl Store for Recording {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Result<Option<Bytes>, StoreError>> {
-        self.ask(key, || self.inner.get(key))
-    }
-    fn put<'a>(&'a self, key: &'a str, value: Bytes, keep: Duration) -> Answer<'a, Result<(), StoreError>> {
-        self.ask(key, move || self.inner.put(key, value, keep))
-    }
-    fn put_new<'a>(&'a self, key: &'a str, value: Bytes, keep: Duration) -> Answer<'a, Result<bool, StoreError>> {
-        self.ask(key, move || self.inner.put_new(key, value, keep))
-    }
-    fn add<'a>(&'a self, key: &'a str, by: u64, keep: Duration) -> Answer<'a, Result<u64, StoreError>> {
-        self.ask(key, move || self.inner.add(key, by, keep))
-    }
-    fn remove<'a>(&'a self, key: &'a str) -> Answer<'a, Result<(), StoreError>> {
-        self.ask(key, || self.inner.remove(key))
-    }
-}
-
-/// Over a store of the test's own.
-fn recorded(store: &Arc<Recording>, text: &str) -> Attempts {
-    let mut attempts = attempts(text);
-    attempts.0.as_mut().unwrap().store = store.clone();
-    attempts
+    let scene = scene_with(r#"{"per_principal": 3, "per_address": 10}"#, true);
+    scene.succeeds(HOME, "grace");
+    let begins = |principal| scene.begins(HOME, principal, "a signature");
+    let strangers: Vec<_> = (0..3).map(|_| begins("ada").expect("a place")).collect();
+    assert!(begins("ada").is_none(), "so many are under way");
+    assert!(scene.may(HOME, "ada"), "what needs no place is not kept waiting by those that have one");
+    let known: Vec<_> = (0..50).map(|_| begins("grace").expect("a place")).collect();
+    scene.fails(HOME, "grace", "1");
+    begins("grace").expect("a body that broke off makes nobody wait").excuse();
+    (2..4).for_each(|n| scene.fails(HOME, "grace", &n.to_string()));
+    assert!(begins("grace").is_none(), "three of them do");
+    strangers.into_iter().chain(known).for_each(Begun::excuse);
+    assert!(begins("ada").is_some());
 }
