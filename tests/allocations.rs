@@ -29,7 +29,7 @@ use portcullis::{
     config::{self, Problems, Secrets, Source, Sources},
     proxy::{
         audit::Trail,
-        authenticate::{Decision, authenticate},
+        authenticate::{Decision, Granted, authenticate},
         forward,
         request_id::RequestId,
         state::RequestState,
@@ -161,7 +161,7 @@ fn request(snapshot: &Snapshot, services: &Arc<Services>) -> [(&'static str, usi
         let mut trail = Trail::of(&state, &gate.settings.audit, "orders");
         at_once(authenticate(auth, &mut seen.cx(), &gate.realm, &mut trail))
     });
-    let Decision::Granted(identity, _) = decision else { panic!("the key is good") };
+    let Decision::Granted(Granted { identity, .. }) = decision else { panic!("the key is good") };
     let (admitted, verdict) = allocations(|| {
         let hook = &gate.admit[0].hook;
         at_once(hook.admit(&mut seen.cx(), &identity).get())

@@ -31,8 +31,9 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use portcullis_plugin::{
-    Answer, Attempt, AttemptLimits, AttemptTable, Attempts, Authenticate, Authentication, Begun, BuildCx, BuildError, Challenge, Claimed,
-    Counter, Denial, Found, Hooks, Identity, Place, Places, Plugin, PluginError, Reason, RequestCx, Span, UnixTime,
+    Answer, Attempt, AttemptLimits, AttemptTable, Attempts, Authenticate, Authentication, Begun, BuildCx, BuildError,
+    Challenge, Claimed, Counter, Denial, Found, Hooks, Identity, Place, Places, Plugin, PluginError, Reason, RequestCx,
+    Span, UnixTime,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -46,11 +46,7 @@ impl Tried {
 
 impl<'a> Tries<'a> {
     /// Takes claims by keys that have to wait out of `claims`, and says how long the longest wait is.
-    pub async fn begin(
-        attempts: &'a Attempts,
-        address: IpAddr,
-        claims: &mut Vec<Claim>,
-    ) -> (Self, Option<Duration>) {
+    pub async fn begin(attempts: &'a Attempts, address: IpAddr, claims: &mut Vec<Claim>) -> (Self, Option<Duration>) {
         let mut tries = Self { attempts, address, keys: Vec::with_capacity(1), has_failed: false };
         let (mut waiting, mut longest): (Vec<Option<String>>, _) = (Vec::new(), None);
         for claim in std::mem::take(claims) {

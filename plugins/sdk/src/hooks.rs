@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use crate::{
-    Answer, Claimed, FailedAttempt, Identity, Mention, Places, Reason, RequestCx, RequestHead, ResponseHead, Revocation, StoreError,
+    Answer, Claimed, FailedAttempt, Identity, Mention, Places, Reason, RequestCx, RequestHead, ResponseHead,
+    Revocation, StoreError,
 };
 
 /// A hook could not decide: a server did not answer, a file is gone. The request is refused with 503.

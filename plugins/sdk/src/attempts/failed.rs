@@ -65,9 +65,7 @@ impl FailedAttempt {
 impl PartialEq for FailedAttempt {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Some(a), Some(b)) => {
-                Arc::ptr_eq(&a.counted, &b.counted) && (a.who, a.tried) == (b.who, b.tried)
-            }
+            (Some(a), Some(b)) => Arc::ptr_eq(&a.counted, &b.counted) && (a.who, a.tried) == (b.who, b.tried),
             (None, None) => true,
             _ => false,
         }

@@ -85,7 +85,8 @@ impl AttemptTable {
     pub(super) fn check(&self) -> Result<(), BuildError> {
         let mut problems = Vec::new();
         if !(Self::WINDOW_MIN..=Self::WINDOW_MAX).contains(&self.window.0) {
-            problems.push(("attempts.window".to_owned(), format!("`{}` is not between a second and a day", self.window)));
+            problems
+                .push(("attempts.window".to_owned(), format!("`{}` is not between a second and a day", self.window)));
         }
         if self.per_policy.get() > Self::PER_POLICY_MAX {
             let text = format!("{} is more than {}", self.per_policy, Self::PER_POLICY_MAX);

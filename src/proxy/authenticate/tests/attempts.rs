@@ -50,8 +50,7 @@ fn whoever_has_another_credential_cannot_guess_beside_it() {
 
 #[test]
 fn one_guess_at_a_policy_that_stands_in_two_alternatives_is_one_failure() {
-    let twice = |guess: &dyn Fn(usize, &'static str) -> Says| {
-        vec![vec![guess(0, "x-a"), Says::Absent], vec![guess(0, "x-a")]]
-    };
+    let twice =
+        |guess: &dyn Fn(usize, &'static str) -> Says| vec![vec![guess(0, "x-a"), Says::Absent], vec![guess(0, "x-a")]];
     assert_eq!(counted(twice), [1, 0]);
 }
