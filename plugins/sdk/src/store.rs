@@ -1,6 +1,6 @@
 //! What plugins remember beyond a request: counters, nonces, revocations, sessions.
 //!
-//! A key begins with what it is about and a colon (`nonce:`, `revoked:`, `attempts:`), so that plugins do not meet, and
+//! A key begins with what it is about and a colon (`nonce:`, `revoked:`), so that plugins do not meet, and
 //! holds no secret: whoever keeps a token there keeps a digest of it. Every entry has an end.
 
 use std::time::Duration;
