@@ -1,5 +1,5 @@
 //! Tokens that somebody sends who should not get in: each is refused, for the reason that stands beside it, and soon
-//! (pitfalls 19 to 23, 72 and 73, RFC 8725).
+//! (RFC 8725).
 //!
 //! All are made from one good token, which is tried too: were it refused, the others would prove nothing.
 
@@ -17,7 +17,7 @@ use portcullis_plugin::{Reason, UnixTime};
 use serde_json::{Value, json};
 
 use crate::{
-    Algorithm, Expectations, KeySet, Token, Wrong,
+    Algorithm, Expectations, KeySet, PublishedKeys, Token, Wrong,
     testing::{Signer, base64url, jwks},
 };
 
@@ -38,7 +38,7 @@ impl Scene {
         let [rsa, ec, ed] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa].map(Signer::new);
         let published = jwks(&[rsa.jwk("rsa"), ec.jwk("ec"), ed.jwk("ed")]);
         Self {
-            keys: KeySet::from_published_jwks(&published).unwrap(),
+            keys: PublishedKeys::from_jwks(&published).unwrap().keys,
             expected: Expectations {
                 issuer: Some("https://auth.example.com".to_owned()),
                 audiences: vec!["api".to_owned()],

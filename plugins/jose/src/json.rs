@@ -19,8 +19,21 @@ pub const MAX_DEPTH: usize = 32;
 /// It is not JSON in UTF-8, not an object, nested deeper than [`MAX_DEPTH`], or names a member twice. The message is for
 /// an operator: of a value it shows at most its type.
 pub fn object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+    read(text, Doubles::Refuse)
+}
+
+/// The same, but an object inside of it that names a member twice is `null`: one entry of a list that cannot be read does
+/// not keep the others from being read.
+///
+/// # Errors
+/// As [`object`].
+pub fn object_of_entries(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+    read(text, Doubles::NullInside)
+}
+
+fn read(text: &[u8], doubles: Doubles) -> Result<Map<String, Value>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = Strict { depth_left: MAX_DEPTH }.deserialize(&mut reader)?;
+    let value = Strict { depth_left: MAX_DEPTH, doubles }.deserialize(&mut reader)?;
     reader.end()?;
     match value {
         Value::Object(members) => Ok(members),
@@ -28,17 +41,32 @@ pub fn object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     }
 }
 
+/// Treatment of an object that names a member twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doubles {
+    /// The whole text is refused.
+    Refuse,
+    /// The object is read as `null`, unless it is the outermost one.
+    NullInside,
+}
+
 /// Reads one value.
 #[derive(Clone, Copy)]
 struct Strict {
     depth_left: usize,
+    doubles: Doubles,
 }
 
 impl Strict {
     /// For what stands inside of this value.
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
         let depth_left = self.depth_left.checked_sub(1).ok_or_else(|| E::custom("is nested too deep"))?;
-        Ok(Self { depth_left })
+        Ok(Self { depth_left, ..self })
+    }
+
+    /// Whether an object may be read as `null`.
+    fn is_forgiven(self) -> bool {
+        self.doubles == Doubles::NullInside && self.depth_left < MAX_DEPTH
     }
 }
 
@@ -88,13 +116,15 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let inside = self.deeper()?;
         let mut map = Map::new();
+        let mut is_double = false;
         while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(inside)?;
-            if map.insert(name, value).is_some() {
+            is_double |= map.insert(name, value).is_some();
+            if is_double && !self.is_forgiven() {
                 return Err(de::Error::custom("has a member twice"));
             }
         }
-        Ok(Value::Object(map))
+        Ok(if is_double { Value::Null } else { Value::Object(map) })
     }
 }
 

@@ -2,25 +2,31 @@
 //!
 //! Signatures are verified by aws-lc-rs. Measured for one verification with a key parsed once, in microseconds: RS256
 //! 13.5, ES256 48, Ed25519 30; OpenSSL 3.0 takes 18-25, 62-78 and 86-105, pure Rust 135, 230 and 38. jsonwebtoken on
-//! the same aws-lc takes 18-23, 51-58 and 32-47 because it parses the key for each token (pitfall 75), and it has no
-//! ES512 (pitfall 74).
+//! the same aws-lc takes 18-23, 51-58 and 32-47 because it parses the key for each token, and it has no ES512.
+//!
+//! Keys that the gateway's own operator provides (a file, PEM, a secret) are all good or an error. A set that an issuer
+//! publishes is read by [`PublishedKeys`], which skips what it cannot use.
 
 mod error;
 mod jwk;
 mod key;
 mod pem;
+mod published;
+mod weak;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use portcullis_plugin::{Reason, Secret};
 
-pub use error::{KeyError, KeySetError};
+pub use error::{KeyError, KeySetError, SkipReason, SkippedKey};
 use key::Material;
-pub use key::{Key, KeyId, RSA_MAX_BITS, RSA_MIN_BITS};
+pub use key::{Key, KeyId};
+pub use published::PublishedKeys;
+pub use weak::{RSA_MAX_BITS, RSA_MIN_BITS};
 
 use crate::{Algorithm, Family, Token};
 
-/// The most keys in a set. Issuers publish two or three, directories with many tenants a few dozen.
+/// The most keys in a set, for whatever use. Issuers publish two or three, directories with many tenants a few dozen.
 pub const MAX_KEYS: usize = 128;
 
 /// The most keys that are tried on one token. Each costs a verification, and a token without `kid` fits every key of its
@@ -72,16 +78,7 @@ impl KeySet {
     /// # Errors
     /// Anything is wrong with the set or one of its keys, or none of them can verify a token.
     pub fn from_jwks(jwks: &[u8]) -> Result<Self, KeySetError> {
-        Self::new(jwk::read(jwks, jwk::Origin::File)?).and_then(Self::filled)
-    }
-
-    /// Reads a JWKS that an issuer publishes: public keys alone. A set without any is one: its issuer has withdrawn all
-    /// of them.
-    ///
-    /// # Errors
-    /// Anything is wrong with the set or one of its keys.
-    pub fn from_published_jwks(jwks: &[u8]) -> Result<Self, KeySetError> {
-        Self::new(jwk::read(jwks, jwk::Origin::Published)?)
+        Self::new(jwk::read(jwks)?).and_then(Self::filled)
     }
 
     /// Reads PEM: public keys (`PUBLIC KEY`, `RSA PUBLIC KEY`), or one certificate, of which only the key counts. They
@@ -96,7 +93,7 @@ impl KeySet {
     /// A secret for HMAC with this one algorithm.
     ///
     /// # Errors
-    /// The algorithm takes no secret, or the secret is shorter than its hash (pitfall 25).
+    /// The algorithm takes no secret, or the secret is shorter than its hash.
     pub fn from_secret(secret: &Secret, algorithm: Algorithm) -> Result<Self, KeySetError> {
         let key = Key::new(&Material::Secret(secret.clone()), None, Some(algorithm));
         Self::new(vec![key.map_err(KeySetError::Secret)?])
@@ -105,15 +102,20 @@ impl KeySet {
     /// One set of the keys of several: files, or secrets that are valid at the same time.
     ///
     /// # Errors
-    /// Together they are no set: two keys of one type and `kid`, secrets beside public keys, too many.
+    /// Together they are no set: two keys for one algorithm and `kid`, secrets beside public keys, too many.
     pub fn merge(sets: impl IntoIterator<Item = Self>) -> Result<Self, KeySetError> {
         Self::new(sets.into_iter().flat_map(|set| set.keys).collect()).and_then(Self::filled)
     }
 
+    /// Keys whose owner can mend what is wrong with them.
     fn new(keys: Vec<Key>) -> Result<Self, KeySetError> {
-        static GENERATIONS: AtomicU64 = AtomicU64::new(1);
         check_set(&keys)?;
-        Ok(Self { keys, generation: GENERATIONS.fetch_add(1, Relaxed) })
+        Ok(Self::of(keys))
+    }
+
+    fn of(keys: Vec<Key>) -> Self {
+        static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+        Self { keys, generation: GENERATIONS.fetch_add(1, Relaxed) }
     }
 
     fn filled(self) -> Result<Self, KeySetError> {
@@ -121,7 +123,7 @@ impl KeySet {
     }
 
     /// Finds the key that made the signature. `allowed` comes from the configuration: the token's own `alg` only says
-    /// which of those it means (pitfall 19, RFC 8725 section 3.1).
+    /// which of those it means (RFC 8725 section 3.1).
     ///
     /// A token with a `kid` is verified by the keys of that `kid`; where there are none, by the keys that have no `kid`
     /// at all, such as those from PEM. A token without `kid` is verified by any key whose type fits.
@@ -191,9 +193,7 @@ fn check_set(keys: &[Key]) -> Result<(), KeySetError> {
         return Err(KeySetError::Mixed);
     }
     let is_double = |(index, key): &(usize, &Key)| {
-        keys[..*index].iter().any(|other| {
-            key.id() == other.id() || key.kid().is_some() && (key.kid(), key.family()) == (other.kid(), other.family())
-        })
+        keys[..*index].iter().any(|other| key.id() == other.id() || key.is_confused_with(other))
     };
     match keys.iter().enumerate().find(is_double) {
         None => Ok(()),

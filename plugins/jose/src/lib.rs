@@ -52,7 +52,8 @@ pub use binding::{Binding, CertificateBinding};
 pub use expectations::{Expectations, MAX_NUMERIC_DATE, Times};
 pub use json::MAX_DEPTH;
 pub use keys::{
-    Key, KeyError, KeyId, KeySet, KeySetError, MAX_KEYS, MAX_KEYS_TRIED, RSA_MAX_BITS, RSA_MIN_BITS, Unverified,
+    Key, KeyError, KeyId, KeySet, KeySetError, MAX_KEYS, MAX_KEYS_TRIED, PublishedKeys, RSA_MAX_BITS, RSA_MIN_BITS,
+    SkipReason, SkippedKey, Unverified,
 };
 pub use token::{Header, MAX_TOKEN_BYTES, MAX_TOKEN_BYTES_CAP, Token};
 pub use verified::{TokenDigest, Verified, VerifiedTokens};

@@ -27,6 +27,14 @@ fn pitfall_22_members_twice_are_refused_at_every_level() {
 }
 
 #[test]
+fn among_entries_one_with_a_member_twice_is_null() {
+    let read = |text: &str| object_of_entries(text.as_bytes()).map(Value::Object);
+    let expected = serde_json::json!({ "keys": [null, { "b": null, "c": 1 }] });
+    assert_eq!(read(r#"{"keys":[{"a":1,"a":{"x":2}},{"b":{"a":1,"a":1},"c":1}]}"#).unwrap(), expected);
+    assert!(read(r#"{"keys":[],"keys":[]}"#).unwrap_err().to_string().contains("has a member twice"));
+}
+
+#[test]
 fn pitfall_22_nesting_has_a_limit() {
     let nested = |depth: usize| format!("{{\"a\":{}0{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
     assert!(object(nested(MAX_DEPTH).as_bytes()).is_ok());

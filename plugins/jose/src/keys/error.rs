@@ -23,7 +23,7 @@ pub enum KeySetError {
     /// Secrets beside public keys.
     #[error("has secrets (`oct`) beside public keys")]
     Mixed,
-    /// Two keys of one type under one `kid`, or one key twice.
+    /// Two keys for one algorithm under one `kid`, or one key twice.
     #[error("has {0} twice")]
     Double(String),
     /// One key is wrong.
@@ -48,12 +48,21 @@ pub enum KeyError {
     /// A member is missing, of another type or not base64url.
     #[error("has no `{0}`, or one that cannot be read")]
     Member(&'static str),
+    /// An entry of the list that is no object, or names a member twice.
+    #[error("is not an object, or names a member twice")]
+    NotAnObject,
     /// The private half is there.
     #[error("has the private member `{0}`: whoever has read it can sign, so it must not be used any more")]
     Private(&'static str),
     /// A secret where public keys are expected.
     #[error("is a secret (`oct`) that was published: everyone who can read it can sign")]
     Published,
+    /// The public half of a private key that was published as well.
+    #[error("is the public half of a private key that the same set publishes")]
+    Exposed,
+    /// Two different keys, of which the `kid` can mean either.
+    #[error("has the `kid` of a different key for the same algorithm: a token could mean either")]
+    Ambiguous,
     /// A secret that does not say what it is for.
     #[error("is a secret without `alg`: say HS256, HS384 or HS512")]
     SecretWithoutAlgorithm,
@@ -72,6 +81,9 @@ pub enum KeyError {
     /// An RSA exponent that is even, 1 or huge. With 1 the signature is the message, and anyone can make it.
     #[error("is an RSA key with an unsafe exponent")]
     RsaExponent,
+    /// An RSA key made by a generator whose keys can be factored.
+    #[error("is an RSA key that can be factored (ROCA, CVE-2017-15361): its owner has to make a new one")]
+    RsaRoca,
     /// No point of its curve, or otherwise refused by the library.
     #[error("is not a valid key of its type")]
     Invalid,
@@ -91,6 +103,56 @@ pub enum KeyError {
     /// The algorithm takes no secret.
     #[error("{0} takes no secret: HS256, HS384 or HS512")]
     SecretAlgorithm(Algorithm),
+}
+
+/// The kinds of fault for which a key of a published set is skipped, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// It cannot be read, contradicts itself, or is longer than is taken.
+    Invalid,
+    /// It is too short, or known to be breakable.
+    Weak,
+    /// Its `kid` can also mean another key.
+    Ambiguous,
+    /// It is private or a secret, or belongs to a private key that was published too.
+    Private,
+}
+
+impl SkipReason {
+    /// Every reason there is.
+    pub const ALL: [Self; 4] = [Self::Invalid, Self::Weak, Self::Ambiguous, Self::Private];
+
+    /// Its name as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Weak => "weak",
+            Self::Ambiguous => "ambiguous",
+            Self::Private => "private",
+        }
+    }
+}
+
+impl KeyError {
+    /// The kind of fault.
+    pub fn skip_reason(&self) -> SkipReason {
+        match self {
+            Self::Private(_) | Self::Published | Self::Exposed => SkipReason::Private,
+            Self::RsaShort(_) | Self::RsaExponent | Self::RsaRoca | Self::SecretShort { .. } => SkipReason::Weak,
+            Self::Ambiguous => SkipReason::Ambiguous,
+            _ => SkipReason::Invalid,
+        }
+    }
+}
+
+/// A key of a published set that is not used, with the reason. Its text is for the log: it names the key by its `kid`.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{which} {why}")]
+pub struct SkippedKey {
+    /// Its `kid`, or its place in the list.
+    pub which: String,
+    /// What is wrong with it.
+    pub why: KeyError,
 }
 
 /// A key as errors name it. A `kid` comes from outside: only the start is shown, and nothing that moves a cursor.

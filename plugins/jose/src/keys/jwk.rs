@@ -1,8 +1,11 @@
-//! Reads key sets (RFC 7517). jsonwebtoken's types for them look at none of `use`, `key_ops`, `alg` and `crv`, and take
-//! members that come twice, so they are not used (pitfall 72).
+//! Reads keys and the lists of them (RFC 7517). jsonwebtoken's types for them look at none of `use`, `key_ops`, `alg` and
+//! `crv`, and take members that come twice, so they are not used.
 //!
-//! What is of no use to us is passed over: a key for encryption, of an unknown type, on a curve that we do not have. What
-//! is wrong refuses the whole set, and the one before goes on serving: half of a broken set is a guess at the other half.
+//! A key for something else is passed over: for encryption, of an unknown type, on a curve that we do not have. In a file,
+//! anything wrong with another key refuses the file, because its owner can mend it.
+//!
+//! Members that are `null` are absent ones. Numbers may have zeros before them and base64url may be padded: libraries that
+//! write a sign byte before `n` are common, and the key is the same.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use portcullis_plugin::Secret;
@@ -11,7 +14,7 @@ use serde_json::{Map, Value};
 use super::{
     Key, KeyError, KeySetError,
     error::shown,
-    key::{Curve, Material},
+    key::{Curve, Material, Thumbprint},
 };
 use crate::{Algorithm, Family, json};
 
@@ -24,39 +27,46 @@ pub enum Origin {
     Published,
 }
 
-type Jwk = Map<String, Value>;
+/// One key as it is written, without members that are `null`.
+pub type Jwk = Map<String, Value>;
 
-/// The keys of a set that can verify tokens.
-pub fn read(jwks: &[u8], origin: Origin) -> Result<Vec<Key>, KeySetError> {
-    let set = json::object(jwks).map_err(|error| KeySetError::NotJson(error.to_string()))?;
-    let Some(Value::Array(entries)) = set.get("keys") else { return Err(KeySetError::NoList) };
+/// The keys in a file that can verify tokens.
+pub fn read(jwks: &[u8]) -> Result<Vec<Key>, KeySetError> {
+    let entries = entries(json::object(jwks))?;
     let mut keys = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        let jwk = entry.as_object().ok_or(KeySetError::NoList)?;
-        keys.extend(read_key(jwk, origin).map_err(|problem| KeySetError::Key { which: which(jwk, index), problem })?);
-        if keys.len() > super::MAX_KEYS {
-            return Err(KeySetError::TooManyKeys);
-        }
+        let jwk = entry.as_ref().ok_or(KeySetError::NoList)?;
+        let key = read_key(jwk, Origin::File);
+        keys.extend(key.map_err(|problem| KeySetError::Key { which: which(Some(jwk), index), problem })?);
     }
     Ok(keys)
 }
 
-fn which(jwk: &Jwk, index: usize) -> String {
-    match jwk.get("kid").and_then(Value::as_str) {
+/// The entries of `keys`; `None` for one that is no object.
+pub fn entries(set: serde_json::Result<Map<String, Value>>) -> Result<Vec<Option<Jwk>>, KeySetError> {
+    let mut set = set.map_err(|error| KeySetError::NotJson(error.to_string()))?;
+    let Some(Value::Array(entries)) = set.remove("keys") else { return Err(KeySetError::NoList) };
+    if entries.len() > super::MAX_KEYS {
+        return Err(KeySetError::TooManyKeys);
+    }
+    let entry = |entry| match entry {
+        Value::Object(members) => Some(members.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        _ => None,
+    };
+    Ok(entries.into_iter().map(entry).collect())
+}
+
+/// The name of an entry in messages.
+pub fn which(jwk: Option<&Jwk>, index: usize) -> String {
+    match jwk.and_then(|jwk| jwk.get("kid")?.as_str()) {
         Some(kid) => shown(Some(kid)),
         None => format!("keys[{index}]"),
     }
 }
 
 /// `None`: a key for something else.
-fn read_key(jwk: &Jwk, origin: Origin) -> Result<Option<Key>, KeyError> {
-    let family = match text(jwk, "kty")?.ok_or(KeyError::Member("kty"))? {
-        "RSA" => Family::Rsa,
-        "EC" => Family::Ec,
-        "OKP" => Family::Ed,
-        "oct" => Family::Hmac,
-        _ => return Ok(None),
-    };
+pub fn read_key(jwk: &Jwk, origin: Origin) -> Result<Option<Key>, KeyError> {
+    let Some(family) = family(jwk)? else { return Ok(None) };
     check_secrecy(jwk, family, origin)?;
     let kid = text(jwk, "kid")?;
     if !is_for_verifying(jwk, family)? {
@@ -72,6 +82,22 @@ fn read_key(jwk: &Jwk, origin: Origin) -> Result<Option<Key>, KeyError> {
     };
     let Some(material) = material(jwk, family)? else { return Ok(None) };
     Key::new(&material, kid, algorithm).map(Some)
+}
+
+fn family(jwk: &Jwk) -> Result<Option<Family>, KeyError> {
+    Ok(Some(match text(jwk, "kty")?.ok_or(KeyError::Member("kty"))? {
+        "RSA" => Family::Rsa,
+        "EC" => Family::Ec,
+        "OKP" => Family::Ed,
+        "oct" => Family::Hmac,
+        _ => return Ok(None),
+    }))
+}
+
+/// The thumbprint of the public half of a private key, as far as it can be read.
+pub fn public_half(jwk: &Jwk) -> Option<Thumbprint> {
+    let family = family(jwk).ok()??;
+    material(jwk, family).ok()?.map(|material| material.thumbprint())
 }
 
 /// A private key that stands in a set for verifying was given to people who should not have it.
@@ -139,9 +165,11 @@ const UNCOMPRESSED: u8 = 4;
 /// The length of an encoded point of edwards25519 (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;
 
-/// A coordinate has the full length of its field (RFC 7518 section 6.2.1.2).
+/// A coordinate in the full length of its field (RFC 7518 section 6.2.1.2).
 fn coordinate(jwk: &Jwk, member: &'static str, curve: Curve) -> Result<Vec<u8>, KeyError> {
-    sized(jwk, member, curve.coordinate_bytes())
+    let (number, length) = (number(jwk, member)?, curve.coordinate_bytes());
+    let zeros = length.checked_sub(number.len()).ok_or(KeyError::Member(member))?;
+    Ok([vec![0; zeros], number].concat())
 }
 
 fn sized(jwk: &Jwk, member: &'static str, length: usize) -> Result<Vec<u8>, KeyError> {
@@ -149,15 +177,17 @@ fn sized(jwk: &Jwk, member: &'static str, length: usize) -> Result<Vec<u8>, KeyE
     if bytes.len() == length { Ok(bytes) } else { Err(KeyError::Member(member)) }
 }
 
-/// A number in as few octets as it needs (RFC 7518 section 2, Base64urlUInt).
+/// A number above zero in as few octets as it needs (RFC 7518 section 2, Base64urlUInt), with whatever number of zeros it
+/// was written.
 fn number(jwk: &Jwk, member: &'static str) -> Result<Vec<u8>, KeyError> {
     let bytes = bytes(jwk, member)?;
-    if matches!(bytes.first(), None | Some(0)) { Err(KeyError::Member(member)) } else { Ok(bytes) }
+    let start = bytes.iter().position(|byte| *byte != 0).ok_or(KeyError::Member(member))?;
+    Ok(bytes[start..].to_vec())
 }
 
 fn bytes(jwk: &Jwk, member: &'static str) -> Result<Vec<u8>, KeyError> {
     let text = text(jwk, member)?.ok_or(KeyError::Member(member))?;
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError::Member(member))
+    URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| KeyError::Member(member))
 }
 
 fn text<'j>(jwk: &'j Jwk, member: &'static str) -> Result<Option<&'j str>, KeyError> {

@@ -7,18 +7,13 @@ use aws_lc_rs::{
 use portcullis_plugin::Secret;
 use sha2::{Digest, Sha256};
 
-use super::KeyError;
+use super::{KeyError, weak};
 use crate::{Algorithm, Family, Token};
-
-/// The shortest RSA modulus, in bits (RFC 7518 section 3.3, pitfall 25).
-pub const RSA_MIN_BITS: usize = 2048;
-
-/// The longest RSA modulus, in bits. A longer one makes each verification expensive for us, and nothing safer.
-pub const RSA_MAX_BITS: usize = 8192;
 
 /// One key, ready to verify with each algorithm that it takes.
 pub struct Key {
     id: KeyId,
+    thumbprint: Thumbprint,
     kid: Option<String>,
     family: Family,
     verifiers: Vec<(Algorithm, Verifier)>,
@@ -27,6 +22,10 @@ pub struct Key {
 /// Tells keys apart: the same only where key, `kid` and algorithms are. What was verified is kept by it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId([u8; 32]);
+
+/// Digest of the key alone: the same under whatever `kid` and for whatever algorithms it is published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Thumbprint([u8; 32]);
 
 /// It may be made from a secret.
 impl fmt::Debug for KeyId {
@@ -89,10 +88,13 @@ impl Key {
             }
             Some(algorithm) => return Err(KeyError::Algorithm(algorithm)),
         };
+        material.check()?;
         let verifiers = algorithms.iter().map(|algorithm| Ok((*algorithm, material.verifier(*algorithm)?)));
+        let thumbprint = material.thumbprint();
         Ok(Self {
             verifiers: verifiers.collect::<Result<_, KeyError>>()?,
-            id: material.id(kid, &algorithms),
+            id: thumbprint.id(kid, &algorithms),
+            thumbprint,
             kid: kid.map(str::to_owned),
             family: algorithms[0].family(),
         })
@@ -116,6 +118,18 @@ impl Key {
     /// The algorithms that it verifies.
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         self.verifiers.iter().map(|(algorithm, _)| *algorithm)
+    }
+
+    pub(super) fn thumbprint(&self) -> Thumbprint {
+        self.thumbprint
+    }
+
+    /// Whether a `kid` can mean this key as well as the other one, which is a different key.
+    pub(super) fn is_confused_with(&self, other: &Self) -> bool {
+        self.kid.is_some()
+            && self.kid == other.kid
+            && self.thumbprint != other.thumbprint
+            && self.algorithms().any(|algorithm| other.takes(algorithm))
     }
 
     pub(super) fn takes(&self, algorithm: Algorithm) -> bool {
@@ -166,22 +180,39 @@ impl Material {
         }
     }
 
-    /// Each part with its length before it, so that no two keys are one text.
-    fn id(&self, kid: Option<&str>, algorithms: &[Algorithm]) -> KeyId {
+    /// Refuses a key that somebody else may be able to sign with, or that costs too much to verify with.
+    fn check(&self) -> Result<(), KeyError> {
+        match self {
+            Self::Rsa { n, e } => weak::check_rsa(n, e),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn thumbprint(&self) -> Thumbprint {
         let (kind, [one, two]): (_, [&[u8]; 2]) = match self {
             Self::Rsa { n, e } => ("rsa", [n, e]),
             Self::Ec(_, point) => ("ec", [point, &[]]),
             Self::Ed25519(point) => ("ed25519", [point, &[]]),
             Self::Secret(secret) => ("secret", [secret.expose(), &[]]),
         };
-        let named: [&[u8]; 2] = [&[u8::from(kid.is_some())], kid.unwrap_or_default().as_bytes()];
-        let names = algorithms.iter().map(|algorithm| algorithm.name().as_bytes());
-        let parts = [kind.as_bytes(), one, two].into_iter().chain(named).chain(names);
-        let digest = parts.fold(Sha256::new(), |digest, part| {
-            digest.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
-        });
-        KeyId(digest.finalize().into())
+        Thumbprint(digest([kind.as_bytes(), one, two].into_iter()))
     }
+}
+
+impl Thumbprint {
+    fn id(self, kid: Option<&str>, algorithms: &[Algorithm]) -> KeyId {
+        let named: [&[u8]; 3] = [&self.0, &[u8::from(kid.is_some())], kid.unwrap_or_default().as_bytes()];
+        let names = algorithms.iter().map(|algorithm| algorithm.name().as_bytes());
+        KeyId(digest(named.into_iter().chain(names)))
+    }
+}
+
+/// Each part with its length before it, so that no two lists are one text.
+fn digest<'p>(parts: impl Iterator<Item = &'p [u8]>) -> [u8; 32] {
+    let digest = parts.fold(Sha256::new(), |digest, part| {
+        digest.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
+    });
+    digest.finalize().into()
 }
 
 fn parsed(algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> Result<Verifier, KeyError> {
@@ -198,15 +229,6 @@ fn ec_algorithm(algorithm: Algorithm) -> &'static dyn VerificationAlgorithm {
 }
 
 fn rsa(n: &[u8], e: &[u8], algorithm: Algorithm) -> Result<Verifier, KeyError> {
-    let leading_zeros = n.first().map_or(0, |first| first.leading_zeros() as usize);
-    match n.len() * 8 - leading_zeros {
-        bits if bits < RSA_MIN_BITS => return Err(KeyError::RsaShort(bits)),
-        bits if bits > RSA_MAX_BITS => return Err(KeyError::RsaLong(bits)),
-        _ => {}
-    }
-    if !is_safe_exponent(e) {
-        return Err(KeyError::RsaExponent);
-    }
     let parameters = match algorithm {
         Algorithm::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
         Algorithm::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
@@ -217,12 +239,6 @@ fn rsa(n: &[u8], e: &[u8], algorithm: Algorithm) -> Result<Verifier, KeyError> {
     };
     let key = RsaPublicKeyComponents { n, e }.to_parsed_public_key(parameters);
     key.map(Verifier::Public).map_err(|_| KeyError::Invalid)
-}
-
-/// Odd, at least 3, and short: a long exponent makes verification as slow as signing.
-fn is_safe_exponent(e: &[u8]) -> bool {
-    const MAX_BYTES: usize = 4;
-    e.last().is_some_and(|last| last % 2 == 1) && e != [1] && e.len() <= MAX_BYTES
 }
 
 fn hmac_key(secret: &Secret, algorithm: Algorithm) -> Result<Verifier, KeyError> {

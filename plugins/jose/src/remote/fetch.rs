@@ -30,6 +30,9 @@ pub enum FetchError {
     /// No answer, or none in time.
     #[error("{0}")]
     Unreachable(String),
+    /// An error in the place of an answer, or a redirect.
+    #[error("the answer was {0}")]
+    Status(StatusCode),
     /// An answer that is no key set.
     #[error("{0}")]
     Invalid(String),
@@ -168,7 +171,7 @@ async fn response(url: &Url) -> Result<Response, FetchError> {
 /// file text, and what is no key set does not parse.
 async fn body(mut response: Response) -> Result<(Vec<u8>, HeaderMap), FetchError> {
     if response.status() != StatusCode::OK {
-        return Err(invalid(format!("the answer was {}", response.status())));
+        return Err(FetchError::Status(response.status()));
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {

@@ -4,6 +4,8 @@ use portcullis_plugin::Span;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::place::Known;
+
 /// Where keys are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
@@ -39,11 +41,12 @@ pub struct Settings {
     /// Keys are fresh for at least so long, whatever the issuer says; 1 min unless said.
     pub min_refresh: Span,
     /// Keys are fresh for at most so long, whatever the issuer says; 24 h unless said. A key that the issuer withdraws
-    /// serves no longer than this.
+    /// serves no longer than this while the issuer answers, whatever else is wrong with its answer.
     pub max_refresh: Span,
-    /// The time between two fetches for unknown keys, and after one that failed; 30 s unless said.
+    /// The time between two fetches for unknown keys, and the longest pause after one that failed; 30 s unless said.
     pub cooldown: Span,
-    /// How long keys serve after they were due, while the issuer does not answer; 24 h unless said.
+    /// How long keys serve after they were due, while the issuer cannot be reached or answers with an error; 24 h unless
+    /// said.
     pub max_stale: Span,
 }
 
@@ -106,5 +109,11 @@ impl Settings {
     /// How long keys are fresh that the issuer lets be kept for so long.
     pub(super) fn fresh(&self, max_age: Option<Duration>) -> Duration {
         max_age.unwrap_or(self.refresh.0).clamp(self.min_refresh.0, self.max_refresh.0)
+    }
+
+    /// How long keys may be used after they were fetched.
+    pub(super) fn usable(&self, known: &Known) -> Duration {
+        let usable = self.fresh(known.max_age) + self.max_stale.0;
+        if known.is_contradicted { usable.min(self.max_refresh.0) } else { usable }
     }
 }

@@ -1,12 +1,21 @@
 mod network;
+mod outage;
 pub mod server;
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
 
 use portcullis_plugin::{Span, testing::Build};
 use serde_json::Value;
 
-use super::*;
+use super::{
+    fetch::{FetchError, Page},
+    *,
+};
 use crate::{
     Algorithm, Token,
     testing::{Signer, jwks},
@@ -18,6 +27,8 @@ const ALLOWED: [Algorithm; 1] = [Algorithm::EdDsa];
 #[derive(Default)]
 struct Issuer {
     page: Mutex<Option<Page>>,
+    /// In the place of a page.
+    status: Mutex<Option<u16>>,
     delay: Mutex<Duration>,
     fetches: AtomicUsize,
 }
@@ -39,6 +50,12 @@ impl Issuer {
         *self.page.lock() = None;
     }
 
+    /// Answers with an error.
+    fn fails_with(&self, status: u16) {
+        *self.page.lock() = None;
+        *self.status.lock() = Some(status);
+    }
+
     fn fetches(&self) -> usize {
         self.fetches.load(SeqCst)
     }
@@ -49,7 +66,10 @@ impl Issuer {
         let page = self.page.lock().as_ref().map(|page| Page { jwks: page.jwks.clone(), max_age: page.max_age });
         let delay = *self.delay.lock();
         tokio::time::sleep(delay).await;
-        page.ok_or_else(|| FetchError::Unreachable("gone".to_owned()))
+        page.ok_or_else(|| match *self.status.lock() {
+            None => FetchError::Unreachable("gone".to_owned()),
+            Some(status) => FetchError::Status(status.try_into().unwrap()),
+        })
     }
 }
 
@@ -58,12 +78,21 @@ fn source(issuer: &Arc<Issuer>) -> Arc<KeySource> {
 }
 
 fn with(issuer: &Arc<Issuer>, settings: Settings) -> Arc<KeySource> {
+    seen(&place(issuer), settings)
+}
+
+fn place(issuer: &Arc<Issuer>) -> Arc<Place> {
     let issuer = issuer.clone();
     let fetch: Fetch = Box::new(move || {
         let issuer = issuer.clone();
         Box::pin(async move { issuer.answer().await })
     });
-    Arc::new(KeySource::new("test".to_owned(), settings, Counters::default(), fetch))
+    Arc::new(Place::new("test".to_owned(), Counters::default(), fetch))
+}
+
+/// The place as a policy with these settings sees it.
+fn seen(place: &Arc<Place>, settings: Settings) -> Arc<KeySource> {
+    Arc::new(KeySource { place: place.clone(), settings })
 }
 
 fn signer() -> Signer {
@@ -115,7 +144,7 @@ async fn keys_are_refreshed_when_their_server_says() {
     tokio::spawn(source.clone().keep_fresh());
     for (max_age, expected) in [(None, 600), (Some(300), 300), (Some(0), 60), (Some(1_000_000), 86_400)] {
         issuer.publishes_for(&[signer().jwk("1")], max_age);
-        let due = source.schedule.lock().refresh;
+        let due = source.due(&source.place.schedule.lock());
         tokio::time::sleep_until(due + Duration::from_millis(1)).await;
         let before = issuer.fetches();
         seconds(expected - 1).await;
@@ -143,7 +172,7 @@ async fn the_same_text_is_the_same_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_9_known_keys_serve_while_the_server_is_down_and_not_for_ever() {
+async fn known_keys_serve_while_the_server_is_down_and_not_for_ever() {
     let (issuer, key) = (Arc::new(Issuer::default()), signer());
     issuer.publishes(&[key.jwk("1")]);
     let source = source(&issuer);
@@ -153,7 +182,7 @@ async fn pitfall_9_known_keys_serve_while_the_server_is_down_and_not_for_ever() 
     seconds(600 + 86_400 - 10).await;
     assert_eq!(verifies(&source, &key, Some("1")).await, Ok(true));
     let fetches = issuer.fetches();
-    assert!((2800..=2890).contains(&fetches), "once in 30 s for a day: {fetches}");
+    assert!((2870..=3900).contains(&fetches), "once in 22 to 30 s for a day: {fetches}");
     seconds(20).await;
     assert_eq!(source.current().unwrap_err(), KeysUnavailable::Stale("test".into()));
     assert!(source.refreshed_for(Some("1")).await.is_err(), "503, and not let through");
@@ -163,19 +192,19 @@ async fn pitfall_9_known_keys_serve_while_the_server_is_down_and_not_for_ever() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_set_that_is_wrong_leaves_the_one_before() {
+async fn what_is_no_set_leaves_the_one_before() {
     let (issuer, key) = (Arc::new(Issuer::default()), signer());
     issuer.publishes(&[key.jwk("1")]);
     let source = source(&issuer);
     tokio::spawn(source.clone().keep_fresh());
     seconds(1).await;
-    for text in ["<html>", "{}", r#"{"keys":[{"kty":"oct","k":"AAAA","alg":"HS256"}]}"#] {
+    for text in ["<html>", "{}", r#"{"keys":null}"#] {
         issuer.publishes_text(text);
         seconds(601).await;
         assert_eq!(verifies(&source, &key, Some("1")).await, Ok(true), "{text}");
     }
-    assert!(source.counters.invalid.value() >= 3);
-    assert_eq!((source.counters.fetched.value(), source.counters.unreachable.value()), (1, 0));
+    assert!(source.place.counters.invalid.value() >= 3);
+    assert_eq!((source.place.counters.fetched.value(), source.place.counters.unreachable.value()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,7 +220,7 @@ async fn keys_that_were_withdrawn_verify_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_24_a_rotation_loses_no_token() {
+async fn a_rotation_loses_no_token() {
     let (issuer, old, new) = (Arc::new(Issuer::default()), signer(), signer());
     issuer.publishes(&[old.jwk("old")]);
     let source = source(&issuer);
@@ -216,7 +245,7 @@ async fn pitfall_24_a_rotation_loses_no_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_24_unknown_kids_fetch_once_in_a_cooldown() {
+async fn unknown_kids_fetch_once_in_a_cooldown() {
     let (issuer, key) = (Arc::new(Issuer::default()), signer());
     issuer.publishes(&[key.jwk("1")]);
     let source = source(&issuer);
@@ -232,7 +261,7 @@ async fn pitfall_24_unknown_kids_fetch_once_in_a_cooldown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_24_the_cooldown_holds_after_a_failure_too() {
+async fn the_cooldown_holds_after_a_failure_too() {
     let (issuer, key) = (Arc::new(Issuer::default()), signer());
     let source = source(&issuer);
     source.clone().first().await;
@@ -247,7 +276,7 @@ async fn pitfall_24_the_cooldown_holds_after_a_failure_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_24_a_kid_that_was_not_there_does_not_fetch_again_soon() {
+async fn a_kid_that_was_not_there_does_not_fetch_again_soon() {
     let (issuer, key) = (Arc::new(Issuer::default()), signer());
     issuer.publishes(&[key.jwk("1")]);
     let source = source(&issuer);
@@ -266,15 +295,16 @@ async fn pitfall_24_a_kid_that_was_not_there_does_not_fetch_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_51_unknown_kids_are_kept_in_a_bounded_list() {
+async fn unknown_kids_are_kept_in_a_bounded_list() {
     let issuer = Arc::new(Issuer::default());
     issuer.publishes(&[]);
     let source = source(&issuer);
     source.clone().first().await;
     for number in 0..10_000 {
-        source.remember(Some(&number.to_string()));
+        source.place.remember_unknown(&number.to_string());
     }
-    assert!(source.unknown.len() <= MAX_UNKNOWN_KIDS, "{}", source.unknown.len());
+    let remembered = source.place.unknown_len();
+    assert!((1..=MAX_UNKNOWN_KIDS).contains(&remembered), "{remembered}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,7 +340,8 @@ async fn a_request_waits_no_longer_than_it_may_and_the_fetch_goes_on() {
     issuer.publishes(&[new.jwk("new")]);
     *issuer.delay.lock() = Duration::from_secs(3);
     let started = Instant::now();
-    assert_eq!(verifies(&source, &new, Some("new")).await, Ok(false));
+    let unconfirmed = Err(KeysUnavailable::Unconfirmed("test".into()));
+    assert_eq!(verifies(&source, &new, Some("new")).await, unconfirmed, "not decided in time");
     assert_eq!(started.elapsed().as_secs(), 1);
     seconds(3).await;
     assert_eq!(verifies(&source, &new, Some("new")).await, Ok(true));
@@ -356,16 +387,16 @@ async fn a_fetch_that_hangs_is_given_up() {
     let started = Instant::now();
     source.clone().first().await;
     assert_eq!(started.elapsed().as_secs(), 4, "below the 5 s that a configuration waits");
-    assert_eq!(source.counters.unreachable.value(), 1);
+    assert_eq!(source.place.counters.unreachable.value(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn policies_that_share_a_source_fetch_once() {
+async fn policies_that_share_a_place_fetch_once() {
     let issuer = Arc::new(Issuer::default());
     issuer.publishes(&[signer().jwk("1")]);
-    let source = source(&issuer);
+    let place = place(&issuer);
     for _ in 0..5 {
-        tokio::spawn(source.clone().keep_fresh());
+        tokio::spawn(seen(&place, Settings::default()).keep_fresh());
     }
     seconds(1801).await;
     assert_eq!(issuer.fetches(), 4);
@@ -373,7 +404,7 @@ async fn policies_that_share_a_source_fetch_once() {
 
 /// The runtime that a configuration is built on ends before the one that serves begins.
 #[test]
-fn pitfall_52_a_fetch_that_is_cut_off_with_its_runtime_is_made_again() {
+fn a_fetch_that_is_cut_off_with_its_runtime_is_made_again() {
     let issuer = Arc::new(Issuer::default());
     issuer.publishes(&[signer().jwk("1")]);
     *issuer.delay.lock() = Duration::from_millis(50);

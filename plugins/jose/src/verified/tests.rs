@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Algorithm,
+    Algorithm, PublishedKeys,
     testing::{Signer, jwks},
 };
 
@@ -10,7 +10,7 @@ const LATER: UnixTime = UnixTime(2000);
 
 fn set(signers: &[(&Signer, &str)]) -> KeySet {
     let keys: Vec<_> = signers.iter().map(|(signer, kid)| signer.jwk(kid)).collect();
-    KeySet::from_published_jwks(&jwks(&keys)).unwrap()
+    PublishedKeys::from_jwks(&jwks(&keys)).unwrap().keys
 }
 
 fn signer() -> Signer {

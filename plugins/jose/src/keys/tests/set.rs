@@ -1,9 +1,17 @@
-//! What a key set may be (pitfall 72).
+//! What a key set may be, in a file and published.
 
 use super::*;
 
-fn jwk(json: &str) -> Result<KeySet, KeySetError> {
-    KeySet::from_published_jwks(format!(r#"{{"keys":[{json}]}}"#).as_bytes())
+/// Reads a published set of one key.
+fn published(keys: &[Value]) -> PublishedKeys {
+    PublishedKeys::from_jwks(&jwks(keys)).unwrap()
+}
+
+/// What is said of the keys that are skipped, and the `kid`s of those that count.
+fn outcome(keys: &[Value]) -> (Vec<String>, Vec<String>) {
+    let read = published(keys);
+    let kids = read.keys.keys().iter().map(|key| key.kid().unwrap_or("-").to_owned());
+    (read.skipped.iter().map(ToString::to_string).collect(), kids.collect())
 }
 
 /// A good key, with members changed or, where they are null, taken out.
@@ -18,16 +26,23 @@ fn with(algorithm: Algorithm, change: &Value) -> Value {
     jwk
 }
 
-/// How many keys are left of this one.
+/// How many keys are left of this one, or why it was skipped. A file with it is refused for the same reason.
 fn count(jwk: Value) -> Result<usize, String> {
-    let keys = KeySet::from_published_jwks(&jwks(&[jwk]));
-    keys.map(|keys| keys.keys().len()).map_err(|error| error.to_string())
+    let file = KeySet::from_jwks(&jwks(std::slice::from_ref(&jwk)));
+    let read = published(&[jwk]);
+    match read.skipped.first() {
+        None => Ok(read.keys.keys().len()),
+        Some(skipped) => {
+            assert_eq!(file.unwrap_err().to_string(), skipped.to_string());
+            Err(skipped.to_string())
+        }
+    }
 }
 
 use Algorithm::{EdDsa, Es256, Es384, Es512, Rs256};
 
 #[test]
-fn pitfall_72_keys_for_something_else_are_passed_over() {
+fn keys_for_something_else_are_passed_over() {
     for (algorithm, change) in [
         (Rs256, json!({ "use": "enc" })),
         (Rs256, json!({ "use": "whatever" })),
@@ -50,13 +65,24 @@ fn pitfall_72_keys_for_something_else_are_passed_over() {
 }
 
 #[test]
-fn pitfall_72_keys_for_verifying_are_taken() {
+fn keys_for_verifying_are_taken() {
+    let rsa = openssl_modulus();
+    let [x, y] = small_coordinates();
     for (algorithm, change) in [
         (Rs256, json!({})),
         (Rs256, json!({ "use": "sig" })),
         (Rs256, json!({ "use": "sig", "key_ops": ["verify"], "alg": "RS512" })),
         (Rs256, json!({ "kid": null })),
         (Rs256, json!({ "x5c": ["nonsense"], "x5t": 1, "x5u": "http://127.0.0.1/", "ext": true })),
+        // Microsoft Entra ID, Google, Okta: members that are none of ours.
+        (Rs256, json!({ "x5t": "x5t", "x5c": ["MIIC"], "issuer": "https://login.example.com/", "cloud_instance_name": "a" })),
+        // What is null is absent.
+        (Rs256, json!({ "d": Value::Null, "use": null, "alg": null, "key_ops": null, "oth": null })),
+        // Firebase App Check, Cloud Foundry UAA and Jenkins write the sign byte of Java's BigInteger.
+        (Rs256, json!({ "n": base64url([&[0][..], &rsa].concat()) })),
+        (Rs256, json!({ "e": base64url([0, 0, 1, 0, 1]) })),
+        (Rs256, json!({ "n": format!("{}==", base64url(&rsa)), "e": "AQAB====" })),
+        (Es256, json!({ "x": base64url(&x[1..]), "y": base64url([&[0][..], &y].concat()) })),
         (Es256, json!({ "alg": "ES256" })),
         (Es384, json!({ "key_ops": ["verify", "encrypt"] })),
         (Es512, json!({ "alg": "ES512" })),
@@ -66,8 +92,33 @@ fn pitfall_72_keys_for_verifying_are_taken() {
     }
 }
 
+/// The modulus of the RSA signer.
+fn openssl_modulus() -> Vec<u8> {
+    Signer::new(Rs256).public().rsa().unwrap().n().to_vec()
+}
+
+/// A point of P-256 whose first coordinate begins with a zero byte.
+fn small_coordinates() -> [Vec<u8>; 2] {
+    let decoded = |jwk: &Value, member: &str| base64url_decoded(jwk[member].as_str().unwrap());
+    let mut signers = std::iter::repeat_with(|| Signer::new(Es256).bare_jwk());
+    let jwk = signers.find(|jwk| decoded(jwk, "x")[0] == 0).unwrap();
+    ["x", "y"].map(|member| decoded(&jwk, member))
+}
+
 #[test]
-fn pitfall_72_what_is_wrong_with_one_key_refuses_the_set() {
+fn a_number_is_the_same_with_zeros_before_it() {
+    let [x, y] = small_coordinates();
+    let plain = with(Es256, &json!({ "x": base64url(&x), "y": base64url(&y) }));
+    let odd = with(Es256, &json!({ "x": base64url(&x[1..]), "y": base64url([&[0, 0][..], &y].concat()) }));
+    let padded = with(Rs256, &json!({ "n": base64url([&[0][..], &openssl_modulus()].concat()) }));
+    for (one, two) in [(plain, odd), (Signer::new(Rs256).jwk("k"), padded)] {
+        let [one, two] = [one, two].map(|jwk| published(&[jwk]).keys.keys()[0].id());
+        assert!(one == two);
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_skipped_and_told_of() {
     let off_curve = base64url([7; 32]);
     for (algorithm, change, words) in [
         (Rs256, json!({ "kty": null }), "has no `kty`"),
@@ -86,20 +137,22 @@ fn pitfall_72_what_is_wrong_with_one_key_refuses_the_set() {
         (Rs256, json!({ "n": null }), "has no `n`"),
         (Rs256, json!({ "n": "" }), "has no `n`"),
         (Rs256, json!({ "n": "+/+/" }), "has no `n`"),
-        (Rs256, json!({ "n": base64url([&[0][..], &[255; 256]].concat()) }), "has no `n`"),
+        (Rs256, json!({ "n": base64url([0; 256]) }), "has no `n`"),
         (Rs256, json!({ "e": null }), "has no `e`"),
         (Rs256, json!({ "e": base64url([1]) }), "unsafe exponent"),
         (Rs256, json!({ "e": base64url([2]) }), "unsafe exponent"),
         (Rs256, json!({ "e": base64url([1, 0, 0]) }), "unsafe exponent"),
         (Rs256, json!({ "e": base64url([255; 5]) }), "unsafe exponent"),
-        (Rs256, json!({ "e": base64url([0, 1, 0, 1]) }), "has no `e`"),
+        (Rs256, json!({ "e": base64url([0]) }), "has no `e`"),
+        (Rs256, json!({ "e": base64url([0, 1]) }), "unsafe exponent"),
         (Es256, json!({ "crv": null }), "has no `crv`"),
-        (Es256, json!({ "crv": "P-384" }), "has no `x`"),
+        (Es256, json!({ "crv": "P-384" }), "is not a valid key"),
+        (Es384, json!({ "crv": "P-256" }), "has no `x`"),
         (Es256, json!({ "x": null }), "has no `x`"),
         (Es256, json!({ "y": null }), "has no `y`"),
         (Es256, json!({ "y": off_curve }), "is not a valid key"),
-        (Es256, json!({ "x": base64url([0; 32]), "y": base64url([0; 32]) }), "is not a valid key"),
-        (Es256, json!({ "x": base64url([7; 31]) }), "has no `x`"),
+        (Es256, json!({ "x": base64url([0; 32]), "y": base64url([0; 32]) }), "has no `x`"),
+        (Es256, json!({ "x": base64url([7; 31]) }), "is not a valid key"),
         (Es256, json!({ "x": base64url([7; 33]) }), "has no `x`"),
         (Es256, json!({ "alg": "ES384" }), "is not a key for ES384"),
         (Es256, json!({ "alg": "EdDSA" }), "is not a key for EdDSA"),
@@ -108,25 +161,56 @@ fn pitfall_72_what_is_wrong_with_one_key_refuses_the_set() {
         (EdDsa, json!({ "crv": null }), "has no `crv`"),
         (EdDsa, json!({ "alg": "ES256" }), "is not a key for ES256"),
     ] {
-        let error = count(with(algorithm, &change)).unwrap_err();
+        let wrong = with(algorithm, &change);
+        let error = count(wrong.clone()).unwrap_err();
         assert!(error.contains(words), "{change}: {error}");
+        let [before, after] = ["before", "after"].map(|kid| Signer::new(EdDsa).jwk(kid));
+        let (skipped, kids) = outcome(&[before, wrong, after]);
+        assert_eq!((skipped.len(), kids), (1, vec!["before".to_owned(), "after".to_owned()]), "{change}");
     }
 }
 
 #[test]
-fn private_keys_refuse_the_set() {
+fn a_private_key_is_an_alarm_and_takes_its_public_half_with_it() {
     for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
         for algorithm in [Rs256, Es256, EdDsa] {
-            for change in [json!({ member: "AQAB" }), json!({ member: "AQAB", "use": "enc" })] {
-                let error = count(with(algorithm, &change)).unwrap_err();
+            for change in [json!({ member: "AQAB" }), json!({ member: "AQAB", "use": "enc", "kid": "other" })] {
+                let private = with(algorithm, &change);
+                let error = count(private.clone()).unwrap_err();
                 assert!(error.contains(&format!("the private member `{member}`")), "{error}");
+                // The public half, under another name and with zeros before its numbers.
+                let mut public = private.clone();
+                public["kid"] = "public".into();
+                public.as_object_mut().unwrap().remove(member);
+                public.as_object_mut().unwrap().remove("use");
+                if algorithm == Rs256 {
+                    public["alg"] = "RS256".into();
+                    public["n"] = base64url([&[0][..], &openssl_modulus()].concat()).into();
+                }
+                let other = Signer::new(EdDsa).jwk("other");
+                for keys in [[private.clone(), public.clone(), other.clone()], [public, other, private]] {
+                    let read = published(&keys);
+                    assert!(read.skipped.iter().all(|key| key.why.skip_reason() == SkipReason::Private));
+                    assert_eq!((read.skipped.len(), read.keys.keys()[0].kid()), (2, Some("other")), "{change}");
+                    assert!(read.skipped.iter().any(|key| key.to_string().contains("the public half of a private key")));
+                }
             }
         }
     }
 }
 
 #[test]
-fn pitfall_25_rsa_keys_have_at_least_2048_bits() {
+fn the_reason_of_a_skipped_key_is_one_of_a_closed_list() {
+    let reason = |jwk: Value| published(&[jwk]).skipped[0].why.skip_reason();
+    assert_eq!(reason(with(Rs256, &json!({ "n": "" }))), SkipReason::Invalid);
+    assert_eq!(reason(with(Rs256, &json!({ "n": base64url([255; 128]) }))), SkipReason::Weak);
+    assert_eq!(reason(with(Rs256, &json!({ "e": base64url([1]) }))), SkipReason::Weak);
+    assert_eq!(reason(Signer::new(Algorithm::Hs256).jwk("s")), SkipReason::Private);
+    assert_eq!(SkipReason::ALL.map(SkipReason::as_str), ["invalid", "weak", "ambiguous", "private"]);
+}
+
+#[test]
+fn rsa_keys_have_at_least_2048_bits() {
     let of = |bytes: usize, first: u8| {
         let mut n = vec![255; bytes];
         n[0] = first;
@@ -141,28 +225,55 @@ fn pitfall_25_rsa_keys_have_at_least_2048_bits() {
 }
 
 #[test]
-fn pitfall_72_keys_of_one_type_and_kid_refuse_the_set() {
+fn a_kid_that_could_mean_two_keys_drops_these_two_alone() {
     let [one, two] = [0; 2].map(|_| Signer::new(Es256).jwk("k"));
-    let of = |keys: &[Value]| KeySet::from_published_jwks(&jwks(keys)).map(|keys| keys.keys().len());
-    assert_eq!(of(&[one.clone(), two]), Err(KeySetError::Double("the key `k`".to_owned())));
-    assert_eq!(of(&[one.clone(), one.clone()]), Err(KeySetError::Double("the key `k`".to_owned())));
-    // RFC 7517 section 4.5: of different types, they may be alternatives.
-    assert_eq!(of(&[one.clone(), Signer::new(Rs256).jwk("k")]), Ok(2));
+    let good = Signer::new(Es256).jwk("good");
+    let file = |keys: &[Value]| KeySet::from_jwks(&jwks(keys)).map(|keys| keys.keys().len());
+    let twice = Err(KeySetError::Double("the key `k`".to_owned()));
+
+    let read = published(&[one.clone(), good.clone(), two.clone()]);
+    assert!(read.skipped.iter().all(|key| key.why == KeyError::Ambiguous && key.which == "the key `k`"));
+    assert_eq!((read.skipped.len(), read.keys.keys().len()), (2, 1));
+    assert!(read.keys.knows("good") && !read.keys.knows("k"));
+    assert_eq!(file(&[one.clone(), two]), twice);
+
+    // Twins are one key.
+    assert_eq!(outcome(&[one.clone(), one.clone(), good]), (vec![], vec!["k".to_owned(), "good".to_owned()]));
+    assert_eq!(file(&[one.clone(), one.clone()]), twice);
     let bare = Signer::new(Es256).bare_jwk();
-    assert!(matches!(of(&[bare.clone(), bare]), Err(KeySetError::Double(_))));
+    assert_eq!(outcome(&[bare.clone(), bare.clone()]), (vec![], vec!["-".to_owned()]));
+    assert!(matches!(file(&[bare.clone(), bare]), Err(KeySetError::Double(_))));
+
+    // RFC 7517 section 4.5: for different algorithms they may be alternatives.
+    let of_rsa = |signer: Signer, alg: &str| {
+        let mut jwk = signer.jwk("k");
+        jwk["alg"] = alg.into();
+        jwk
+    };
+    let [rs256, rs512] = [of_rsa(Signer::new(Rs256), "RS256"), of_rsa(Signer::other(Rs256), "RS512")];
+    for other in [Signer::new(Rs256).jwk("k"), Signer::new(Es384).jwk("k")] {
+        assert_eq!(outcome(&[one.clone(), other.clone()]).1.len(), 2);
+        assert_eq!(file(&[one.clone(), other]), Ok(2));
+    }
+    assert_eq!(outcome(&[rs256.clone(), rs512]).1.len(), 2);
+    // Without `alg` it is for RS256 as well.
+    assert_eq!(outcome(&[rs256.clone(), Signer::other(Rs256).jwk("k")]).1.len(), 0);
+    // The same key for one algorithm and for all of them is the same key.
+    assert_eq!(outcome(&[rs256, Signer::new(Rs256).jwk("k")]).0.len(), 0);
+
     let mut other_use = Signer::new(Es256).jwk("k");
     other_use["use"] = "enc".into();
-    assert_eq!(of(&[one, other_use]), Ok(1), "passed over before they are compared");
+    assert_eq!(outcome(&[one, other_use]).1.len(), 1, "passed over before they are compared");
 }
 
 #[test]
-fn pitfall_72_secrets_are_neither_published_nor_beside_public_keys() {
+fn secrets_are_neither_published_nor_beside_public_keys() {
     let secret = Signer::new(Algorithm::Hs256).jwk("s");
     let public = Signer::new(Es256).jwk("p");
-    let published = KeySet::from_published_jwks(&jwks(std::slice::from_ref(&secret))).unwrap_err();
-    assert!(published.to_string().contains("a secret (`oct`) that was published"), "{published}");
+    let (skipped, kids) = outcome(&[secret.clone(), public.clone()]);
+    assert!(skipped[0].contains("the key `s` is a secret (`oct`) that was published"), "{skipped:?}");
+    assert_eq!(kids, ["p"]);
     let mixed = [public, secret.clone()];
-    assert!(KeySet::from_published_jwks(&jwks(&mixed)).is_err());
     assert_eq!(KeySet::from_jwks(&jwks(&mixed)).unwrap_err(), KeySetError::Mixed);
     assert!(KeySet::from_jwks(&jwks(&[secret])).unwrap().is_symmetric());
 }
@@ -186,32 +297,48 @@ fn secrets_in_a_file_say_what_they_are_for() {
 }
 
 #[test]
-fn a_set_is_an_object_with_a_list_of_objects() {
+fn a_set_is_an_object_with_a_list() {
     for (text, words) in [
         ("", "is not a key set"),
         ("[]", "is not an object"),
         ("null", "is not an object"),
         ("{}", "`keys` is not a list"),
+        (r#"{"keys":null}"#, "`keys` is not a list"),
         (r#"{"keys":{}}"#, "`keys` is not a list"),
-        (r#"{"keys":[[]]}"#, "`keys` is not a list"),
-        (r#"{"keys":["a"]}"#, "`keys` is not a list"),
         (r#"{"keys":[],"keys":[]}"#, "has a member twice"),
-        (r#"{"keys":[{"kty":"EC","kty":"RSA"}]}"#, "has a member twice"),
-        (r#"{"keys":[{}]}"#, "keys[0] has no `kty`"),
         ("<html>", "is not a key set"),
     ] {
-        let error = KeySet::from_published_jwks(text.as_bytes()).unwrap_err().to_string();
+        let error = PublishedKeys::from_jwks(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(words), "{text}: {error}");
     }
     let deep = format!(r#"{{"keys":[{{"kty":"x","a":{}}}]}}"#, "[".repeat(100_000));
-    assert!(KeySet::from_published_jwks(deep.as_bytes()).unwrap_err().to_string().contains("nested too deep"));
+    assert!(PublishedKeys::from_jwks(deep.as_bytes()).unwrap_err().to_string().contains("nested too deep"));
+}
+
+#[test]
+fn an_entry_that_is_no_key_is_skipped() {
+    let good = Signer::new(EdDsa).jwk("good");
+    for (entry, words) in [
+        ("[]", "keys[0] is not an object"),
+        ("\"a\"", "keys[0] is not an object"),
+        ("null", "keys[0] is not an object"),
+        (r#"{"kty":"EC","kid":"k","kty":"RSA"}"#, "keys[0] is not an object, or names a member twice"),
+        ("{}", "keys[0] has no `kty`"),
+        (r#"{"kid":"k"}"#, "the key `k` has no `kty`"),
+    ] {
+        let text = format!(r#"{{"keys":[{entry},{good}]}}"#);
+        let read = PublishedKeys::from_jwks(text.as_bytes()).unwrap();
+        assert!(read.skipped[0].to_string().contains(words), "{entry}: {}", read.skipped[0]);
+        assert_eq!((read.skipped.len(), read.keys.knows("good")), (1, true), "{entry}");
+        assert!(KeySet::from_jwks(text.as_bytes()).is_err(), "{entry}");
+    }
 }
 
 #[test]
 fn an_issuer_may_withdraw_all_its_keys_and_a_file_is_not_empty() {
-    assert_eq!(jwk("").map(|keys| keys.keys().len()), Ok(0));
+    let withdrawn = published(&[]).keys;
+    assert_eq!(withdrawn.keys().len(), 0);
     assert_eq!(KeySet::from_jwks(br#"{"keys":[]}"#).unwrap_err(), KeySetError::Empty);
-    let withdrawn = jwk("").unwrap();
     let token = Signer::new(Es256).token_of(None, CLAIMS);
     assert_eq!(verdict(&withdrawn, &token, &[Es256]), Err(Unverified::KeyUnknown));
 }
@@ -220,17 +347,28 @@ fn an_issuer_may_withdraw_all_its_keys_and_a_file_is_not_empty() {
 fn a_set_has_a_limited_number_of_keys() {
     let of = |count: usize| {
         let keys: Vec<_> = (0..count).map(|index| Signer::new(EdDsa).jwk(&index.to_string())).collect();
-        KeySet::from_published_jwks(&jwks(&keys)).map(|keys| keys.keys().len())
+        PublishedKeys::from_jwks(&jwks(&keys)).map(|read| read.keys.keys().len())
     };
     assert_eq!(of(MAX_KEYS), Ok(MAX_KEYS));
     assert_eq!(of(MAX_KEYS + 1), Err(KeySetError::TooManyKeys));
 }
 
 #[test]
-fn errors_show_the_start_of_a_kid_and_nothing_that_moves_a_cursor() {
-    let error = jwk(&json!({ "kty": "RSA", "kid": format!("\u{1b}[2J\n{}", "x".repeat(10_000)) }).to_string());
-    let error = error.unwrap_err().to_string();
-    assert!(error.starts_with(r"the key `\u{1b}[2J\nxxx") && error.len() < 200, "{error}");
+fn messages_show_the_start_of_a_kid_and_nothing_that_moves_a_cursor() {
+    let kid = format!("\u{1b}[2J\n{}", "x".repeat(10_000));
+    let (skipped, _) = outcome(&[json!({ "kty": "RSA", "kid": kid })]);
+    assert!(skipped[0].starts_with(r"the key `\u{1b}[2J\nxxx") && skipped[0].len() < 200, "{skipped:?}");
+}
+
+#[test]
+fn many_keys_without_kid_do_not_keep_the_others_from_counting() {
+    let mut keys: Vec<_> = (0..=MAX_KEYS_TRIED).map(|_| Signer::new(EdDsa).bare_jwk()).collect();
+    let named = Signer::new(Es256);
+    keys.push(named.jwk("k"));
+    let keys = published(&keys).keys;
+    assert_eq!(verdict(&keys, &named.token_of(Some("k"), CLAIMS), &[Es256]), Ok(()));
+    let bare = Signer::new(EdDsa).token_of(None, CLAIMS);
+    assert_eq!(verdict(&keys, &bare, &[EdDsa]), Err(Unverified::KeyUnknown), "too many to try");
 }
 
 #[test]
@@ -248,7 +386,7 @@ fn sets_merge_into_one_that_is_judged_whole() {
 fn no_key_set_panics() {
     bolero::check!().with_type::<Vec<u8>>().for_each(|bytes| {
         let _ = KeySet::from_jwks(bytes);
-        let _ = KeySet::from_published_jwks(bytes);
+        let _ = PublishedKeys::from_jwks(bytes);
         let _ = KeySet::from_pem(bytes, None);
     });
 }
@@ -279,6 +417,6 @@ fn what_comes_close_to_a_key_set_does_not_panic() {
         });
         let text = format!(r#"{{"keys":[{{{}}}]}}"#, members.collect::<Vec<_>>().join(","));
         let _ = KeySet::from_jwks(text.as_bytes());
-        let _ = KeySet::from_published_jwks(text.as_bytes());
+        let _ = PublishedKeys::from_jwks(text.as_bytes());
     });
 }

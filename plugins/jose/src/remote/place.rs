@@ -1,0 +1,280 @@
+//! One place where keys are published: the keys that were there last, and what came of the attempts to fetch them. These
+//! are facts, which all policies that name the place share; each judges them by its own settings.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use aws_lc_rs::rand;
+use parking_lot::Mutex;
+use portcullis_plugin::{BoxFuture, BuildCx, Counter};
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+use tokio::{sync::watch, time::Instant};
+
+use super::fetch::{FetchError, Page};
+use crate::{KeySet, PublishedKeys, SkipReason, SkippedKey};
+
+/// The most `kid`s that are remembered as unknown.
+pub const MAX_UNKNOWN_KIDS: usize = 1024;
+
+/// The pause after the first fetch that fails. After each further one it is twice as long.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The most keys of one set whose faults are logged one by one.
+const MAX_SKIPPED_LOGGED: usize = 8;
+
+/// What fetches: the network, or a test.
+pub type Fetch = Box<dyn Fn() -> BoxFuture<'static, Result<Page, FetchError>> + Send + Sync>;
+
+/// See the module.
+pub struct Place {
+    /// For log and metric; a query, which may hold a secret, is left out.
+    pub name: Arc<str>,
+    fetch: Fetch,
+    pub known: ArcSwapOption<Known>,
+    pub schedule: Mutex<Schedule>,
+    /// Tells whoever waits until the keys are due that a fetch has ended.
+    pub ended: watch::Sender<()>,
+    /// When a `kid` was not in the set that was just fetched.
+    unknown: Cache<[u8; 32], Instant>,
+    pub counters: Counters,
+}
+
+/// Keys, as fetched.
+#[derive(Clone)]
+pub struct Known {
+    pub keys: Arc<KeySet>,
+    skipped: Arc<[SkippedKey]>,
+    /// Of the text that they were read from.
+    digest: [u8; 32],
+    pub fetched: Instant,
+    /// How long they may be kept, by their server.
+    pub max_age: Option<Duration>,
+    /// The issuer has answered since, but with something that is no key set.
+    pub is_contradicted: bool,
+}
+
+/// What became of the fetches so far.
+#[derive(Default)]
+pub struct Schedule {
+    /// The fetch that is under way, if any: closed once it is done.
+    running: Option<watch::Receiver<()>>,
+    /// When a token with an unknown key last caused a fetch.
+    pub asked: Option<Instant>,
+    /// The last fetch failed.
+    pub failed: Option<Failed>,
+}
+
+impl Schedule {
+    /// The fetch that is under way.
+    pub fn running(&self) -> Option<watch::Receiver<()>> {
+        self.running.clone().filter(|running| running.has_changed().is_ok())
+    }
+}
+
+/// Fetches that failed, one after the other.
+#[derive(Clone, Copy)]
+pub struct Failed {
+    /// When the last one ended.
+    pub at: Instant,
+    count: u32,
+    /// From three quarters to one: gateways that lost an issuer together do not all ask again together.
+    jitter: f64,
+}
+
+impl Failed {
+    fn after(before: Option<Self>) -> Self {
+        let mut random = [0];
+        // Without random numbers all of them ask together.
+        let _ = rand::fill(&mut random);
+        let count = before.map_or(0, |failed| failed.count).saturating_add(1);
+        Self { at: Instant::now(), count, jitter: 1.0 - f64::from(random[0]) / 1024.0 }
+    }
+
+    /// The moment of the next attempt, after a pause that grows up to `longest`.
+    pub fn retry(self, longest: Duration) -> Instant {
+        let pause = FIRST_RETRY.saturating_mul(1_u32.checked_shl(self.count - 1).unwrap_or(u32::MAX));
+        self.at + pause.min(longest).mul_f64(self.jitter)
+    }
+}
+
+/// `portcullis_key_set_fetches_total` and `portcullis_key_set_skipped_keys_total`.
+#[derive(Clone, Default)]
+pub struct Counters {
+    pub fetched: Counter,
+    pub unreachable: Counter,
+    pub invalid: Counter,
+    pub skipped: [Counter; SkipReason::ALL.len()],
+}
+
+impl Counters {
+    pub fn new(cx: &mut BuildCx<'_>, source: &str) -> Self {
+        let mut fetches = |result: &str| {
+            let labels = [("source", source), ("result", result)];
+            cx.counter("portcullis_key_set_fetches_total", "Fetches of key sets, by how they ended.", &labels)
+        };
+        let [fetched, unreachable, invalid] = ["ok", "unreachable", "invalid"].map(&mut fetches);
+        let skipped = SkipReason::ALL.map(|reason| {
+            let labels = [("source", source), ("reason", reason.as_str())];
+            let help = "Keys that something was wrong with, in each key set that was fetched.";
+            cx.counter("portcullis_key_set_skipped_keys_total", help, &labels)
+        });
+        Self { fetched, unreachable, invalid, skipped }
+    }
+}
+
+impl Place {
+    pub fn new(name: String, counters: Counters, fetch: Fetch) -> Self {
+        Self {
+            name: name.into(),
+            fetch,
+            known: ArcSwapOption::empty(),
+            schedule: Mutex::default(),
+            ended: watch::Sender::new(()),
+            unknown: Cache::new(MAX_UNKNOWN_KIDS),
+            counters,
+        }
+    }
+
+    /// Whether the last fetch succeeded, so that what it did not bring is not there.
+    pub fn is_up_to_date(&self) -> bool {
+        self.schedule.lock().failed.is_none() && self.known.load().is_some()
+    }
+
+    /// Starts a fetch, or joins the one that is under way. It is a task of its own: whoever asked for it may go away.
+    pub fn start(self: &Arc<Self>, schedule: &mut Schedule, timeout: Duration) -> watch::Receiver<()> {
+        if let Some(running) = schedule.running() {
+            return running;
+        }
+        let (done, running) = watch::channel(());
+        schedule.running = Some(running.clone());
+        let under_way = UnderWay { place: self.clone(), is_done: false, _done: done };
+        tokio::spawn(under_way.carry_out(timeout));
+        running
+    }
+
+    /// When this `kid` was found to be unknown.
+    pub fn unknown_since(&self, kid: &str) -> Option<Instant> {
+        self.unknown.get(&digest(kid.as_bytes()))
+    }
+
+    /// Remembers a `kid` that the newest keys do not have.
+    pub fn remember_unknown(&self, kid: &str) {
+        if self.is_up_to_date() && self.known.load().as_ref().is_some_and(|known| !known.keys.knows(kid)) {
+            self.unknown.insert(digest(kid.as_bytes()), Instant::now());
+        }
+    }
+
+    #[cfg(test)]
+    pub fn unknown_len(&self) -> usize {
+        self.unknown.len()
+    }
+
+    fn succeed(&self, page: &Page) -> Result<(), FetchError> {
+        let digest = digest(&page.jwks);
+        let (keys, skipped) = match self.known.load_full().filter(|known| known.digest == digest) {
+            // The same keys stay the same set, so that nothing that was verified has to be looked at again.
+            Some(known) => (known.keys.clone(), known.skipped.clone()),
+            None => {
+                let read = PublishedKeys::from_jwks(&page.jwks).map_err(|why| FetchError::Invalid(why.to_string()))?;
+                self.tell(&read);
+                (Arc::new(read.keys), read.skipped.into())
+            }
+        };
+        self.count(&skipped);
+        let known = Known {
+            keys,
+            skipped,
+            digest,
+            fetched: Instant::now(),
+            max_age: page.max_age,
+            is_contradicted: false,
+        };
+        self.known.store(Some(Arc::new(known)));
+        self.schedule.lock().failed = None;
+        self.counters.fetched.increment();
+        Ok(())
+    }
+
+    fn count(&self, skipped: &[SkippedKey]) {
+        for (reason, counter) in SkipReason::ALL.iter().zip(&self.counters.skipped) {
+            let keys = skipped.iter().filter(|key| key.why.skip_reason() == *reason);
+            keys.for_each(|_| counter.increment());
+        }
+    }
+
+    /// Logs what is wrong with a set that was not there before; first what is an alarm.
+    fn tell(&self, read: &PublishedKeys) {
+        let name = &self.name;
+        if read.keys.keys().is_empty() {
+            log::warn!("the key set of {name} has no key that can verify a signature");
+        }
+        let (alarms, others): (Vec<_>, Vec<_>) =
+            read.skipped.iter().partition(|key| key.why.skip_reason() == SkipReason::Private);
+        let lines = alarms.iter().chain(&others).take(MAX_SKIPPED_LOGGED);
+        lines.for_each(|key| match key.why.skip_reason() {
+            SkipReason::Private => log::error!("a key in the key set of {name} is not used: {key}"),
+            _ => log::warn!("a key in the key set of {name} is not used: {key}"),
+        });
+        let more = read.skipped.len().saturating_sub(MAX_SKIPPED_LOGGED);
+        if more > 0 {
+            log::warn!("{more} more keys in the key set of {name} are not used");
+        }
+    }
+
+    fn fail(&self, error: &FetchError) {
+        log::warn!("the keys of {} could not be fetched: {error}", self.name);
+        match error {
+            FetchError::Unreachable(_) => self.counters.unreachable.increment(),
+            FetchError::Status(_) | FetchError::Invalid(_) => self.counters.invalid.increment(),
+        }
+        if let (FetchError::Invalid(_), Some(known)) = (error, self.known.load_full()) {
+            self.known.store(Some(Arc::new(Known { is_contradicted: true, ..(*known).clone() })));
+        }
+        self.failed();
+    }
+
+    fn failed(&self) {
+        let mut schedule = self.schedule.lock();
+        schedule.failed = Some(Failed::after(schedule.failed));
+    }
+}
+
+/// A fetch that was started. When it is dropped, whoever waits goes on.
+struct UnderWay {
+    place: Arc<Place>,
+    is_done: bool,
+    _done: watch::Sender<()>,
+}
+
+impl UnderWay {
+    async fn carry_out(mut self, timeout: Duration) {
+        let place = self.place.clone();
+        let fetched = tokio::time::timeout(timeout, (place.fetch)()).await;
+        let fetched = fetched.unwrap_or_else(|_| Err(FetchError::Unreachable("it took too long".to_owned())));
+        if let Err(error) = fetched.and_then(|page| place.succeed(&page)) {
+            place.fail(&error);
+        }
+        self.is_done = true;
+    }
+}
+
+impl Drop for UnderWay {
+    /// One that was cut off, with the runtime it was on or by a panic, has failed: it is made again, and not at once for
+    /// ever.
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.place.failed();
+        }
+        self.place.ended.send_replace(());
+    }
+}
+
+/// Waits until the fetch is done: nothing is ever sent.
+pub async fn finished(mut running: watch::Receiver<()>) {
+    while running.changed().await.is_ok() {}
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
