@@ -102,8 +102,7 @@ impl KeySource {
             return Err(BuildError { problems });
         };
         let counters = Counters::new(cx, &target.name());
-        let place =
-            cx.shared(&key, || Place::new(target.name(), counters.clone(), network(&target, allow_http)));
+        let place = cx.shared(&key, || Place::new(target.name(), counters.clone(), network(&target, allow_http)));
         let source = Arc::new(Self { place, settings });
         cx.before_publish(source.clone().first());
         cx.background(source.clone().keep_fresh());

@@ -157,7 +157,8 @@ async fn odd_keys_of_an_issuer_are_skipped_and_told_of_and_all_others_count() {
     let mut world = World::start("issue_tokens.mjs", &["RS256"]).await;
     let withdrawn = world.token("RS256", json!({ "jti": "withdrawn" }));
     assert_eq!(world.status(&withdrawn).await, 200);
-    let published = world.issuer.ask(&json!({ "keys": [{ "kid": "new", "alg": "ES256" }, { "kid": "leaked", "alg": "ES256" }] }));
+    let published =
+        world.issuer.ask(&json!({ "keys": [{ "kid": "new", "alg": "ES256" }, { "kid": "leaked", "alg": "ES256" }] }));
     let of = |kid: &str| {
         let keys = published["jwks"]["keys"].as_array().expect("a list");
         keys.iter().find(|key| key["kid"] == kid).expect("its key").clone()
@@ -196,17 +197,23 @@ async fn odd_keys_of_an_issuer_are_skipped_and_told_of_and_all_others_count() {
         ("warn", "the key `broken\\u{1b}[2J` has no `e`"),
         ("warn", "keys[3] is not an object"),
     ] {
-        let is_it = |line: &Value| line["level"] == level && line["message"].as_str().is_some_and(|text| text.contains(words));
+        let is_it =
+            |line: &Value| line["level"] == level && line["message"].as_str().is_some_and(|text| text.contains(words));
         world.gateway.wait_line(is_it, Duration::from_secs(10)).await;
     }
     assert!(!world.gateway.output().contains("encrypts"), "a key for something else is nothing odd");
     let metrics = Client::http1(world.gateway.admin()).get("/metrics").send().await.text();
     for (reason, count) in [("private", 3), ("invalid", 2), ("weak", 0), ("ambiguous", 0)] {
         let line = format!("reason=\"{reason}\"}} {count}");
-        assert!(metrics.lines().any(|of| of.starts_with("portcullis_key_set_skipped_keys_total") && of.ends_with(&line)), "{metrics}");
+        assert!(
+            metrics.lines().any(|of| of.starts_with("portcullis_key_set_skipped_keys_total") && of.ends_with(&line)),
+            "{metrics}"
+        );
     }
     // The way that Java writes a number, as Firebase App Check, UAA and Jenkins publish it.
-    world.gateway.rewrite(&GATEWAY.replace("discovery = true", &format!("jwks_url = \"{}/jwks\"", world.server.issuer())));
+    world
+        .gateway
+        .rewrite(&GATEWAY.replace("discovery = true", &format!("jwks_url = \"{}/jwks\"", world.server.issuer())));
     world.server.is(Mood::Keys(json!({ "keys": [padded] })));
     assert_eq!(world.gateway.reload().await.code, 0);
     assert_eq!(world.status(&withdrawn).await, 200, "{}", world.gateway.output());

@@ -209,9 +209,8 @@ impl Thumbprint {
 
 /// Each part with its length before it, so that no two lists are one text.
 fn digest<'p>(parts: impl Iterator<Item = &'p [u8]>) -> [u8; 32] {
-    let digest = parts.fold(Sha256::new(), |digest, part| {
-        digest.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
-    });
+    let digest = parts
+        .fold(Sha256::new(), |digest, part| digest.chain_update((part.len() as u64).to_be_bytes()).chain_update(part));
     digest.finalize().into()
 }
 

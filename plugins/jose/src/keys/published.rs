@@ -50,7 +50,9 @@ fn skip(key: &Key, why: KeyError) -> SkippedKey {
 
 /// Whoever has read a private key can sign for its public half, under whatever `kid` that stands.
 fn drop_exposed(keys: &mut Vec<Key>, exposed: &[Thumbprint], skipped: &mut Vec<SkippedKey>) {
-    skipped.extend(keys.extract_if(.., |key| exposed.contains(&key.thumbprint())).map(|key| skip(&key, KeyError::Exposed)));
+    skipped.extend(
+        keys.extract_if(.., |key| exposed.contains(&key.thumbprint())).map(|key| skip(&key, KeyError::Exposed)),
+    );
 }
 
 /// Two different keys that a `kid` can mean for one algorithm: which of them the issuer means is a guess.

@@ -32,8 +32,8 @@ fn is_safe_exponent(e: &[u8]) -> bool {
 
 /// The odd primes below 168: those that every key of the faulty generator shows its fingerprint modulo.
 const ROCA_PRIMES: [u32; 38] = [
-    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113,
-    127, 131, 137, 139, 149, 151, 157, 163, 167,
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+    113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
 ];
 
 /// Whether a modulus is of the generator in Infineon's chips (CVE-2017-15361, "ROCA"), whose keys can be factored.

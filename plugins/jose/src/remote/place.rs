@@ -182,14 +182,8 @@ impl Place {
             }
         };
         self.count(&skipped);
-        let known = Known {
-            keys,
-            skipped,
-            digest,
-            fetched: Instant::now(),
-            max_age: page.max_age,
-            is_contradicted: false,
-        };
+        let known =
+            Known { keys, skipped, digest, fetched: Instant::now(), max_age: page.max_age, is_contradicted: false };
         self.known.store(Some(Arc::new(known)));
         self.schedule.lock().failed = None;
         self.counters.fetched.increment();

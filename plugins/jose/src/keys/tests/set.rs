@@ -75,7 +75,10 @@ fn keys_for_verifying_are_taken() {
         (Rs256, json!({ "kid": null })),
         (Rs256, json!({ "x5c": ["nonsense"], "x5t": 1, "x5u": "http://127.0.0.1/", "ext": true })),
         // Microsoft Entra ID, Google, Okta: members that are none of ours.
-        (Rs256, json!({ "x5t": "x5t", "x5c": ["MIIC"], "issuer": "https://login.example.com/", "cloud_instance_name": "a" })),
+        (
+            Rs256,
+            json!({ "x5t": "x5t", "x5c": ["MIIC"], "issuer": "https://login.example.com/", "cloud_instance_name": "a" }),
+        ),
         // What is null is absent.
         (Rs256, json!({ "d": Value::Null, "use": null, "alg": null, "key_ops": null, "oth": null })),
         // Firebase App Check, Cloud Foundry UAA and Jenkins write the sign byte of Java's BigInteger.
@@ -192,7 +195,9 @@ fn a_private_key_is_an_alarm_and_takes_its_public_half_with_it() {
                     let read = published(&keys);
                     assert!(read.skipped.iter().all(|key| key.why.skip_reason() == SkipReason::Private));
                     assert_eq!((read.skipped.len(), read.keys.keys()[0].kid()), (2, Some("other")), "{change}");
-                    assert!(read.skipped.iter().any(|key| key.to_string().contains("the public half of a private key")));
+                    assert!(
+                        read.skipped.iter().any(|key| key.to_string().contains("the public half of a private key"))
+                    );
                 }
             }
         }

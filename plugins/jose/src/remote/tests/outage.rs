@@ -139,7 +139,10 @@ async fn each_policy_judges_the_age_of_shared_keys_by_its_own_settings() {
     issuer.publishes_for(&[key.jwk("1")], Some(86_400));
     let place = place(&issuer);
     let patient = seen(&place, Settings::default());
-    let strict = seen(&place, Settings { refresh: span(60), max_refresh: span(300), max_stale: span(60), ..Settings::default() });
+    let strict = seen(
+        &place,
+        Settings { refresh: span(60), max_refresh: span(300), max_stale: span(60), ..Settings::default() },
+    );
     for source in [&patient, &strict] {
         tokio::spawn(source.clone().keep_fresh());
     }
