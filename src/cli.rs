@@ -25,8 +25,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use log::Level;
 
-use crate::{config::Report, registry::Registry, signals};
+use crate::{config::Report, registry::Registry, signals, telemetry::journal::stderr};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong; 3 done, with a warning (revoke).
@@ -141,22 +142,22 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Unread) => ExitCode::FAILURE,
         Err(Failure::Other(why)) => {
-            eprintln!("{} {why}", error_label());
+            stderr(Level::Error, &format!("{} {why}", error_label()));
             ExitCode::FAILURE
         }
         Err(Failure::CommandLine(why)) => {
-            eprintln!("{} {why}", error_label());
+            stderr(Level::Error, &format!("{} {why}", error_label()));
             ExitCode::from(2)
         }
         Err(Failure::Warned(why)) => {
-            eprintln!("warning: {why}");
+            stderr(Level::Warn, &format!("warning: {why}"));
             ExitCode::from(3)
         }
         Err(Failure::Configuration(report)) => {
-            eprint!("{report}");
             let count = report.0.len();
             let plural = if count == 1 { "" } else { "s" };
-            eprintln!("{} the configuration has {count} problem{plural}", error_label());
+            let label = error_label();
+            stderr(Level::Error, &format!("{report}{label} the configuration has {count} problem{plural}"));
             ExitCode::from(2)
         }
     }

@@ -29,5 +29,5 @@ pub use listeners::{ClientsDraft, ListenerDraft, TlsDraft};
 pub use load::{Configuration, PolicyDraft, UpstreamDraft, load};
 pub use problem::{Located, Problems, Report};
 pub use routes::{Alternative, Ending, PluginUse, PolicyRef, RouteDraft};
-pub use secrets::Secrets;
+pub use secrets::{OfTheStart, Secrets, changed_since_start};
 pub use source::{Source, Sources};

@@ -35,6 +35,7 @@ use self::{
 use crate::{
     config::{Report, file},
     control::{self, Control, Revoker},
+    descriptors,
     front::Open,
     registry::Registry,
     reload::{self, Of, Reloaded, Reloader, Wish},
@@ -42,7 +43,7 @@ use crate::{
     signals::{self, Signal},
     snapshot::{Fixed, Snapshot},
     systemd,
-    telemetry::{Logger, Metrics, Note, Output, Value},
+    telemetry::{Logger, Metrics, Note, Output, Value, journal::stderr},
 };
 
 /// How long SIGINT waits for requests in flight, if `drain_timeout` is not shorter.
@@ -133,13 +134,18 @@ fn start(path: &Path, registry: Registry, output: Output, bound: &Bound) -> Resu
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), connections, Box::new(move || lines.dropped()));
     let services = Arc::new(Services::new(Arc::new(metrics), output.clone()));
 
+    descriptors::raise_limit().map_err(system("the limit of file descriptors"))?;
     let snapshot = reload::load(path, &registry, &services, None, false)?;
     // A gateway that is run twice in one process (in tests) keeps the first one's logger.
     // Its own limit is none: what `[log] level` says may change by a reload, and stands in `log::max_level` alone.
     drop(Logger::new(output.clone(), LevelFilter::Trace).install());
     log::set_max_level(snapshot.settings.log.level.0);
     if snapshot.settings.audit.on_full == file::OnFull::Refuse && is_thrown_away(io::stdout()) {
-        eprintln!("warning: `audit.on_full` is \"refuse\", and standard output is /dev/null: the audit trail is lost");
+        let lost = "`audit.on_full` is \"refuse\", and standard output is /dev/null: the audit trail is lost";
+        stderr(Level::Warn, &format!("warning: {lost}"));
+    }
+    if let Some(shortage) = descriptors::shortage(snapshot.fixed.server.max_connections.get()) {
+        log::warn!("{shortage}");
     }
     services.room.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
     services.room.set_patience(snapshot.fixed.server.body_timeout.0);
@@ -330,5 +336,5 @@ fn announce(services: &Services, fixed: &Fixed, addresses: &[String], generation
             ("routes", Value::Number(routes as u64)),
         ],
     });
-    systemd::ready(&Reloaded { generation, routes, changes: None, errors: Vec::new(), warnings: Vec::new() });
+    systemd::ready(&Reloaded { generation, routes, ..Reloaded::default() });
 }

@@ -11,11 +11,13 @@
 //! - [`cli`]: the command line, one file a subcommand.
 //! - [`gateway`]: from a configuration to sockets, a runtime and services; the main loop and its end.
 //! - [`signals`], [`control`], [`systemd`], [`reload`]: what the process is told and tells; signal -> load -> publish.
+//! - [`descriptors`]: how many files and connections the process may have open.
 //! - [`config`]: what a file may say -> what it means -> what is wrong with it.
 //! - [`registry`], [`builtin`]: which plugins there are.
 //! - [`snapshot`]: routes, router, pipelines: a compiled configuration.
 //! - [`front`]: a connection before Pingora: limits, TLS, the HTTP/1 head read and checked.
 //! - [`files`]: what the configuration names, read within bounds.
+//! - [`unit`]: what a systemd unit gives to its service.
 //! - [`certificates`]: the gateway's own, as files have them.
 //! - [`tls`]: which of them a client sees, who is asked for one, and what is known of a connection.
 //! - [`canonical`]: the one path that is matched, authorised and forwarded.
@@ -48,6 +50,7 @@ pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod descriptors;
 pub mod files;
 pub mod front;
 pub mod gateway;
@@ -60,6 +63,7 @@ pub mod snapshot;
 pub mod systemd;
 pub mod telemetry;
 pub mod tls;
+pub mod unit;
 pub mod upstream;
 
 use std::process::ExitCode;

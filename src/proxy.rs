@@ -376,6 +376,10 @@ impl ProxyHttp for Proxy {
         state: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        if failure::is_out_of_descriptors(&error) {
+            error.set_retry(false);
+            return error;
+        }
         failure::count(state, &error);
         error.set_retry(retry::after_connecting(state, peer, &error));
         error

@@ -19,7 +19,7 @@ use portcullis_plugin::{Ends, UnixTime};
 use tokio::runtime::Handle;
 
 use crate::{
-    config::{self, Located, Problems, Report, Secrets, Sources},
+    config::{self, Located, Problems, Report, Secrets, Sources, changed_since_start},
     registry::Registry,
     services::Services,
     snapshot::{Changes, Snapshot, compile},
@@ -28,6 +28,7 @@ use crate::{
         Note, Value,
         metrics::{Kind, Metrics},
     },
+    unit::Unit,
     upstream::Name,
 };
 
@@ -45,26 +46,47 @@ pub fn load(
     before: Option<&Snapshot>,
     is_without_secrets: bool,
 ) -> Result<Snapshot, Report> {
-    load_from(Arc::new(Sources::read(path)?), path, registry, services, before, is_without_secrets)
+    let secrets = secrets(path, is_without_secrets);
+    load_from(Arc::new(Sources::read(path)?), registry, services, before, secrets)
 }
 
-/// The same from files that have been read.
-fn load_from(
-    sources: Arc<Sources>,
+/// The same outside of the service that the configuration is for: what this process was not given is looked for where
+/// the unit says that the service gets it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check(
     path: &Path,
     registry: &Registry,
     services: &Services,
     before: Option<&Snapshot>,
     is_without_secrets: bool,
 ) -> Result<Snapshot, Report> {
-    let secrets = Secrets::new(path.parent().unwrap_or(Path::new("")), is_without_secrets);
+    let secrets = secrets(path, is_without_secrets).as_given_by(Unit::find());
+    load_from(Arc::new(Sources::read(path)?), registry, services, before, secrets)
+}
+
+fn secrets(path: &Path, is_without_secrets: bool) -> Secrets {
+    Secrets::new(path.parent().unwrap_or(Path::new("")), is_without_secrets)
+}
+
+/// The same from files that have been read.
+fn load_from(
+    sources: Arc<Sources>,
+    registry: &Registry,
+    services: &Services,
+    before: Option<&Snapshot>,
+    secrets: Secrets,
+) -> Result<Snapshot, Report> {
     let mut problems = Problems::default();
+    let read = secrets.clone();
     let configuration = config::load(&sources, registry, secrets, &mut problems);
     let snapshot = configuration.and_then(|configuration| compile(configuration, services, before, &mut problems));
     match snapshot {
         Some(mut snapshot) if problems.is_empty() => {
             snapshot.warnings = problems.warnings(&sources);
             snapshot.sources = sources;
+            snapshot.of_the_start = read.of_the_start();
             Ok(snapshot)
         }
         _ => Err(problems.locate(&sources)),
@@ -72,7 +94,7 @@ fn load_from(
 }
 
 /// What came of a reload.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Reloaded {
     /// The generation that serves now.
     pub generation: u64,
@@ -84,6 +106,8 @@ pub struct Reloaded {
     pub errors: Vec<Located>,
     /// What is hardly meant, where it was taken.
     pub warnings: Vec<Located>,
+    /// Secrets that a reload does not read again, each in words.
+    pub not_reread: Vec<String>,
 }
 
 /// Somebody wants a reload.
@@ -147,9 +171,11 @@ impl Reloader {
         let started = Instant::now();
         let before = self.current.load_full();
         let sources = if is_of_file { Sources::read(&self.path).map(Arc::new) } else { Ok(before.sources.clone()) };
-        let loaded = sources
-            .and_then(|sources| load_from(sources, &self.path, &self.registry, &self.services, Some(&before), false));
-        let loaded = loaded.and_then(|snapshot| {
+        let loaded = sources.and_then(|sources| {
+            load_from(sources, &self.registry, &self.services, Some(&before), secrets(&self.path, false))
+        });
+        let loaded = loaded.and_then(|mut snapshot| {
+            snapshot.warnings.0.extend(changed_secrets(&self.path, &snapshot));
             let fixed = before.fixed.differences(&snapshot.fixed);
             if fixed.is_empty() { Ok(snapshot) } else { Err(Report::of_file(&self.path, needs_restart(&fixed))) }
         });
@@ -175,6 +201,7 @@ impl Reloader {
         let changed = changes.changed.len() + changes.reread.len();
         let counts = [changes.added.len(), changed, changes.removed.len()];
         let [added, changed, removed] = counts.map(|count| Value::Number(count as u64));
+        let not_reread: Vec<_> = snapshot.of_the_start.iter().map(ToString::to_string).collect();
         self.services.output.note(&Note {
             level: Level::Info,
             event: "reload",
@@ -187,6 +214,7 @@ impl Reloader {
                 ("removed", removed),
                 ("changes", Value::Text(&changes.lines().collect::<Vec<_>>().join("; "))),
                 ("tls", Value::Text(&changes.tls.join("; "))),
+                ("not_reread", Value::Text(&not_reread.join("; "))),
                 ("took_ms", Value::Number(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))),
             ],
         });
@@ -207,6 +235,7 @@ impl Reloader {
             changes: Some(changes),
             errors: Vec::new(),
             warnings: snapshot.warnings.0.clone(),
+            not_reread,
         }
     }
 
@@ -230,8 +259,17 @@ impl Reloader {
             changes: None,
             errors: report.0,
             warnings: Vec::new(),
+            not_reread: Vec::new(),
         }
     }
+}
+
+/// Warnings of secrets that have changed on disk since the service got them, as far as that can be seen.
+fn changed_secrets(path: &Path, snapshot: &Snapshot) -> Vec<Located> {
+    let secrets = &snapshot.of_the_start;
+    let unit = (!secrets.is_empty()).then(Unit::find).flatten();
+    let changed = unit.map(|unit| changed_since_start(secrets, &unit)).unwrap_or_default();
+    changed.into_iter().flat_map(|text| Report::of_file(path, text).0).collect()
 }
 
 fn needs_restart(fixed: &[&str]) -> String {

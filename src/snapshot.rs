@@ -13,7 +13,11 @@ pub mod router;
 mod slips;
 mod together;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use portcullis_plugin::Credential;
 
@@ -24,7 +28,7 @@ pub use route::{Gate, Route};
 
 use self::{instance::Instance, route::Settings, router::Router};
 use crate::{
-    config::{Fingerprint, Report, Sources, file},
+    config::{Fingerprint, OfTheStart, Report, Sources, file},
     upstream::Upstream,
 };
 
@@ -42,6 +46,8 @@ pub struct Snapshot {
     pub sources: Arc<Sources>,
     /// What of it is hardly meant.
     pub warnings: Report,
+    /// Secrets that it goes by and that are those of the service's start.
+    pub of_the_start: BTreeSet<OfTheStart>,
     /// What only a restart can change.
     pub fixed: Fixed,
     /// Every credential, for the admin listener.

@@ -76,8 +76,7 @@ mod tests {
 
     #[test]
     fn the_status_has_the_generation_the_routes_and_what_was_refused() {
-        let mut reloaded =
-            Reloaded { generation: 3, routes: 12, changes: None, errors: Vec::new(), warnings: Vec::new() };
+        let mut reloaded = Reloaded { generation: 3, routes: 12, ..Reloaded::default() };
         assert_eq!(status(&reloaded), "generation 3, 12 routes");
         let wrong = Located { file: "p.toml".into(), line: 4, column: 1, path: "routes.a".into(), text: "no".into() };
         reloaded.errors.push(wrong);
@@ -89,8 +88,7 @@ mod tests {
     fn a_status_is_one_line_that_systemd_takes() {
         let text = format!("no\nREADY=1\n{}", "x".repeat(8192));
         let wrong = Located { file: "p.toml".into(), line: 4, column: 1, path: "routes.a".into(), text };
-        let status =
-            status(&Reloaded { generation: 3, routes: 12, changes: None, errors: vec![wrong], warnings: Vec::new() });
+        let status = status(&Reloaded { generation: 3, routes: 12, errors: vec![wrong], ..Reloaded::default() });
         assert!(!status.contains('\n') && status.len() <= MAX_STATUS_BYTES, "{} bytes: {status}", status.len());
     }
 }

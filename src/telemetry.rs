@@ -5,6 +5,7 @@
 //! - [`events`]: what is worth a line: a request (`access`), a decision (`authentication`, `authorization`), and what
 //!   happens to the process itself.
 //! - [`logger`]: everything that libraries say through the `log` crate, on the same output.
+//! - [`journal`]: the priority that a line has where the journal reads it.
 //! - [`metrics`]: counters by core, resolved by name when a configuration is built, and their text for Prometheus.
 //! - [`json`] and [`clock`]: how a line is put together without allocating.
 //!
@@ -15,6 +16,7 @@
 
 pub mod clock;
 pub mod events;
+pub mod journal;
 pub mod json;
 pub mod logger;
 pub mod metrics;

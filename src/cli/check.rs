@@ -1,13 +1,16 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
+use log::Level;
+
 use super::{ConfigArgument, Failure};
 use crate::{
     config::file::AdminAddress,
+    descriptors,
     registry::Registry,
     reload,
     services::Services,
     snapshot::Snapshot,
-    telemetry::{Metrics, Output},
+    telemetry::{Metrics, Output, journal::stderr},
 };
 
 #[derive(clap::Args)]
@@ -30,7 +33,7 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
     let path = arguments.config.file()?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), Box::new(|| 0), Box::new(|| 0));
     let services = Services::new(Arc::new(metrics), Output::start(std::io::sink())?);
-    let load = |before: Option<&Snapshot>| reload::load(path, registry, &services, before, arguments.no_secrets);
+    let load = |before: Option<&Snapshot>| reload::check(path, registry, &services, before, arguments.no_secrets);
     let mut snapshot = load(None)?;
     if arguments.online {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -43,7 +46,9 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
         snapshot = load(Some(&snapshot))?;
         snapshot.warnings.0.extend(reload::unresolved(path, &names));
     }
-    snapshot.warnings.0.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    let shortage = descriptors::shortage(snapshot.fixed.server.max_connections.get());
+    let warnings = snapshot.warnings.0.iter().map(ToString::to_string).chain(shortage);
+    warnings.for_each(|warning| stderr(Level::Warn, &format!("warning: {warning}")));
     let counts = (snapshot.gates.len(), snapshot.instances.len(), snapshot.credentials.len());
     let mut out = std::io::stdout();
     writeln!(out, "{}: {} routes, {} policies, {} credentials", path.display(), counts.0, counts.1, counts.2)?;

@@ -3,10 +3,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use log::Level;
+
 use super::{ConfigArgument, Failure};
 use crate::{
     config::{Report, Source},
     control::{self, Asked},
+    telemetry::journal::stderr,
 };
 
 #[derive(clap::Args)]
@@ -34,8 +37,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for line in changes.lines().chain(changes.tls.iter().cloned()) {
         writeln!(out, "{line}")?;
     }
-    changes.exposed.iter().for_each(|exposed| eprintln!("warning: {exposed}"));
-    reloaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    if !reloaded.not_reread.is_empty() {
+        writeln!(out, "not read again, as it was at the start until a restart: {}", reloaded.not_reread.join(", "))?;
+    }
+    let warnings = changes.exposed.iter().map(ToString::to_string);
+    let warnings = warnings.chain(reloaded.warnings.iter().map(ToString::to_string));
+    warnings.for_each(|warning| stderr(Level::Warn, &format!("warning: {warning}")));
     Ok(())
 }
 

@@ -1,10 +1,19 @@
 //! Where secrets are read. An unresolved one is an error; an empty one is unresolved.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use parking_lot::Mutex;
 use portcullis_plugin::{Secret, SecretSource};
 
-use crate::files;
+use crate::{
+    files,
+    unit::{Source, Unit},
+};
 
 /// The longest secret that a file may hold. The longest keys have some 13 KB.
 const MAX_SECRET_BYTES: usize = 1 << 20;
@@ -14,13 +23,60 @@ const MAX_SECRET_BYTES: usize = 1 << 20;
 pub struct Secrets {
     folder: PathBuf,
     is_absent_fine: bool,
+    /// The unit whose service the configuration is for, where this process is not that service.
+    unit: Option<Arc<Unit>>,
+    /// The secrets that were read so far and that the service got at its start. Clones share it.
+    of_start: Arc<Mutex<BTreeSet<OfTheStart>>>,
+}
+
+/// A secret that the service gets when it starts, and keeps until it ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OfTheStart {
+    /// A systemd credential of this name.
+    Credential(String),
+    /// An environment variable of this name.
+    Variable(String),
+}
+
+impl fmt::Display for OfTheStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credential(name) => write!(f, "the systemd credential `{}`", name.escape_debug()),
+            Self::Variable(name) => write!(f, "the environment variable `{}`", name.escape_debug()),
+        }
+    }
+}
+
+impl OfTheStart {
+    /// The file that holds another value by now than the service got, as far as that can be seen.
+    fn changed_in(&self, unit: &Unit) -> Option<PathBuf> {
+        match self {
+            Self::Credential(name) => {
+                let Source::File(source) = unit.credential(name)? else { return None };
+                let given = files::contents(&credential_path(name).ok()?, MAX_SECRET_BYTES).ok()?;
+                let now = files::contents(&source, MAX_SECRET_BYTES).ok()?;
+                (given != now).then_some(source)
+            }
+            Self::Variable(name) => {
+                let (now, file) = unit.variable(name)?;
+                let given = std::env::var_os(name)?;
+                (given.as_encoded_bytes() != now.as_bytes()).then_some(file)
+            }
+        }
+    }
 }
 
 impl Secrets {
     /// Paths that are not absolute start at `folder`. With `is_absent_fine` (`check --no-secrets`) nothing is read and
     /// every secret is a placeholder, so that a CI machine can check a configuration without having its secrets.
     pub fn new(folder: &Path, is_absent_fine: bool) -> Self {
-        Self { folder: folder.to_owned(), is_absent_fine }
+        Self { folder: folder.to_owned(), is_absent_fine, unit: None, of_start: Arc::default() }
+    }
+
+    /// Reads what this process was not given from where the unit says that its service gets it.
+    #[must_use]
+    pub fn as_given_by(self, unit: Option<Unit>) -> Self {
+        Self { unit: unit.map(Arc::new), ..self }
     }
 
     /// Whether this run goes without secrets, and so without what else only the real machine has.
@@ -33,43 +89,113 @@ impl Secrets {
         self.folder.join(path)
     }
 
+    /// The secrets among those read that are the ones of the service's start.
+    pub fn of_the_start(&self) -> BTreeSet<OfTheStart> {
+        self.of_start.lock().clone()
+    }
+
     /// Reads one.
     ///
     /// # Errors
     /// Why it is not to be had. The message names the place, never the value.
     pub fn read(&self, source: &SecretSource) -> Result<Secret, String> {
         if self.is_absent_fine && !matches!(source, SecretSource::Value(_)) {
-            return Ok(Secret::new(b"a placeholder of `check --no-secrets`".to_vec()));
+            // As long as the longest that has to be: a secret for HS512 (RFC 7518 section 3.2).
+            return Ok(Secret::new(
+                b"a placeholder of `check --no-secrets`, and as long as a secret has to be".to_vec(),
+            ));
         }
         let secret = match source {
             SecretSource::Value(secret) => secret.clone(),
-            SecretSource::Env(name) => Secret::new(
-                std::env::var_os(name)
-                    .ok_or_else(|| format!("the environment variable `{name}` is not set"))?
-                    .into_encoded_bytes(),
-            ),
-            SecretSource::File(path) => self.file(&self.path(path))?,
-            SecretSource::Credential(name) => self.file(&credential_path(name)?)?,
+            SecretSource::Env(name) => self.variable(name)?,
+            SecretSource::File(path) => file(&self.path(path))?,
+            SecretSource::Credential(name) => self.credential(name)?,
         };
         if secret.expose().is_empty() { Err("the secret is empty".to_owned()) } else { Ok(secret) }
     }
 
-    /// A secret's file, without the one newline that editors put at the end.
-    fn file(&self, path: &Path) -> Result<Secret, String> {
-        let mut bytes = files::read(path, MAX_SECRET_BYTES)?;
-        if bytes.ends_with(b"\n") {
-            bytes.pop();
+    fn variable(&self, name: &str) -> Result<Secret, String> {
+        if let Some(value) = std::env::var_os(name) {
+            self.of_start.lock().insert(OfTheStart::Variable(name.to_owned()));
+            return Ok(Secret::new(value.into_encoded_bytes()));
         }
-        Ok(Secret::new(bytes))
+        let given = self.unit.as_ref().and_then(|unit| unit.variable(name));
+        let (value, _) = given.ok_or_else(|| match &self.unit {
+            None => format!("the environment variable `{name}` is not set"),
+            Some(unit) => {
+                format!(
+                    "the environment variable `{name}` is not set, nor in an `EnvironmentFile=` of {} that can be read",
+                    unit.name
+                )
+            }
+        })?;
+        Ok(Secret::new(value.into_bytes()))
+    }
+
+    fn credential(&self, name: &str) -> Result<Secret, String> {
+        let path = match (credential_path(name), &self.unit) {
+            (Ok(path), _) => {
+                self.of_start.lock().insert(OfTheStart::Credential(name.to_owned()));
+                path
+            }
+            (Err(CredentialError::NoService), Some(unit)) => source(name, unit)?,
+            (Err(error), _) => return Err(error.to_string()),
+        };
+        file(&path)
     }
 }
 
-/// `$CREDENTIALS_DIRECTORY/name` (systemd.exec(5), "Credentials").
-pub(crate) fn credential_path(name: &str) -> Result<PathBuf, String> {
-    if name.is_empty() || name.contains('/') || name == ".." {
-        return Err(format!("`{name}` is not the name of a credential"));
+/// The secrets that have changed since the service got them: each a sentence for the operator.
+pub fn changed_since_start(secrets: &BTreeSet<OfTheStart>, unit: &Unit) -> Vec<String> {
+    let changed = secrets.iter().filter_map(|secret| Some((secret, secret.changed_in(unit)?)));
+    let told = changed.map(|(secret, file)| {
+        let (file, service) = (file.display(), &unit.name);
+        format!(
+            "`{file}` has changed, but {secret} was read when the service started and stays as it was: \
+             `systemctl restart {service}` takes the new one"
+        )
+    });
+    told.collect()
+}
+
+/// Where systemd would take a credential from for the service.
+fn source(name: &str, unit: &Unit) -> Result<PathBuf, String> {
+    match unit.credential(name) {
+        Some(Source::File(path)) => Ok(path),
+        Some(Source::Elsewhere(setting)) => Err(format!(
+            "the systemd credential `{name}` cannot be judged outside of the service: {} has `{setting}`; \
+             --no-secrets checks all the rest",
+            unit.name
+        )),
+        None => Err(format!("the unit {} has no `LoadCredential={name}:...`", unit.name)),
     }
-    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
-        .ok_or("there are no systemd credentials: the unit needs `LoadCredential=`")?;
+}
+
+/// A secret's file, without the one newline that editors put at the end.
+fn file(path: &Path) -> Result<Secret, String> {
+    let mut bytes = files::read(path, MAX_SECRET_BYTES)?;
+    if bytes.ends_with(b"\n") {
+        bytes.pop();
+    }
+    Ok(Secret::new(bytes))
+}
+
+/// Why there is no path of a credential.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CredentialError {
+    /// No name that a credential can have.
+    #[error("`{0}` is not the name of a credential")]
+    Name(String),
+    /// This process has none.
+    #[error("there are no systemd credentials: the unit needs `LoadCredential=`")]
+    NoService,
+}
+
+/// `$CREDENTIALS_DIRECTORY/name` (systemd.exec(5), "Credentials").
+pub(crate) fn credential_path(name: &str) -> Result<PathBuf, CredentialError> {
+    if name.is_empty() || name.contains('/') || name == ".." {
+        return Err(CredentialError::Name(name.to_owned()));
+    }
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or(CredentialError::NoService)?;
     Ok(PathBuf::from(folder).join(name))
 }

@@ -2,6 +2,8 @@
 
 mod openssl;
 
+use std::io;
+
 use pingora_core::{Error, ErrorSource, ErrorType};
 use portcullis_plugin::Reason;
 
@@ -11,6 +13,13 @@ use crate::{
     telemetry::metrics::UpstreamError,
     upstream::{Upstream, tls::Fault},
 };
+
+/// Whether this process (`EMFILE`) or the machine (`ENFILE`) has no descriptor left for a connection: no fault of an
+/// upstream, and the next target cannot be reached either.
+pub fn is_out_of_descriptors(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    matches!(cause, Some(libc::EMFILE | libc::ENFILE))
+}
 
 /// Counts an error of an upstream.
 pub fn count(state: &RequestState, error: &Error) {
@@ -67,6 +76,10 @@ fn kind(error: &ErrorType) -> UpstreamError {
 pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
     // Only the kind of error: Pingora's words about it hold parts of the request.
     let what = error.etype().as_str().to_owned();
+    if is_out_of_descriptors(error) {
+        state.failed("gateway: too many open files".to_owned());
+        return Some(Problem::Unavailable);
+    }
     match (error.esource(), error.etype()) {
         (_, ErrorType::HTTPStatus(status)) => {
             let known = Problem::ALL.into_iter().find(|problem| problem.status().as_u16() == *status);

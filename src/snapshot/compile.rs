@@ -82,6 +82,7 @@ pub fn compile(
         settings,
         sources: Arc::default(),
         warnings: Report::default(),
+        of_the_start: BTreeSet::new(),
         fixed: Fixed {
             server: configuration.server,
             admin: configuration.admin.map(|(listen, _)| listen),

@@ -340,7 +340,12 @@ impl Output {
 
     /// Queues a note. Without room it is dropped and counted.
     pub fn note(&self, note: &Note<'_>) {
-        if self.try_line(Urgency::High, |line| note.append(line)).is_err() {
+        let priority = self.priority(note.level);
+        let line = |line: &mut Vec<u8>| {
+            line.extend_from_slice(priority.as_bytes());
+            note.append(line);
+        };
+        if self.try_line(Urgency::High, line).is_err() {
             self.count_dropped();
         }
     }

@@ -78,7 +78,9 @@ impl Logger {
             }
         };
         let fields = FIELDS.map(|name| (name, field(record, name)));
+        let priority = self.output.priority(record.level());
         let queued = self.output.try_line(Urgency::High, |line| {
+            line.extend_from_slice(priority.as_bytes());
             let object = Object::begin(line)
                 .plain("time", clock::now)
                 .str("level", level_name(record.level()))

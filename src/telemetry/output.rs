@@ -36,9 +36,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use log::Level;
 use parking_lot::{Condvar, Mutex};
 
-use super::metrics::Counter;
+use super::{journal, metrics::Counter};
 
 mod writer;
 
@@ -124,6 +125,8 @@ struct Queue {
     flushes: Mutex<Flushes>,
     flushed: Condvar,
     dropped: Counter,
+    /// The journal reads what is written.
+    is_journal: bool,
     /// The sink did not take what was written to it last.
     is_failing: AtomicBool,
     /// Since when the sink is busy with one write, in milliseconds of `begun`, plus one; zero while it is not.
@@ -154,11 +157,17 @@ impl Output {
     /// An output to the standard output of the process, past the buffer and the lock of [`io::stdout`]: a writer that
     /// is stuck must hold up neither a `println!` nor the end of the process.
     pub fn stdout() -> io::Result<Self> {
-        Self::start(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let is_journal = journal::is_journal(&stdout);
+        Self::start_with(stdout, is_journal)
     }
 
     /// An output to `sink`, with its writer thread. The sink may block.
     pub fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::start_with(sink, false)
+    }
+
+    fn start_with(sink: impl Write + Send + 'static, is_journal: bool) -> io::Result<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let queue = Arc::new(Queue {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -169,6 +178,7 @@ impl Output {
             flushes: Mutex::default(),
             flushed: Condvar::new(),
             dropped: Counter::default(),
+            is_journal,
             is_failing: AtomicBool::new(false),
             busy_since: AtomicU64::new(0),
             begun: Instant::now(),
@@ -196,6 +206,11 @@ impl Output {
             queue.wake();
         }
         Ok(())
+    }
+
+    /// What a line of this level begins with.
+    pub fn priority(&self, level: Level) -> &'static str {
+        self.owner.0.priority(level)
     }
 
     /// Counts a line that was given up.
@@ -240,6 +255,10 @@ impl std::fmt::Debug for Output {
 }
 
 impl Queue {
+    fn priority(&self, level: Level) -> &'static str {
+        if self.is_journal { journal::priority(level) } else { "" }
+    }
+
     /// This thread's shard, which is made on the thread's first line.
     #[inline]
     fn shard(&self) -> Arc<Shard> {

@@ -10,8 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use log::Level;
+
 use super::{BUFFER_BYTES, GATHER, Queue, REPORT_EVERY};
-use crate::telemetry::{clock, json::Object};
+use crate::telemetry::{clock, journal, json::Object};
 
 /// The pause before another attempt at a sink that does not block and takes nothing now.
 const RETRY: Duration = Duration::from_millis(5);
@@ -119,9 +121,12 @@ impl<W: Write> Writer<'_, W> {
         let was_failing = self.queue.is_failing.swap(failure.is_some(), AcqRel);
         let missing = self.queue.dropped.sum();
         match failure {
-            Some(why) if !was_failing => self.tell(format!("error: the log cannot be written, lines are lost: {why}")),
+            Some(why) if !was_failing => {
+                self.tell(Level::Error, format!("error: the log cannot be written, lines are lost: {why}"));
+            }
             None if was_failing => {
-                self.tell(format!("warning: the log is written again; {missing} lines were lost since the start"));
+                let missing = format!("warning: the log is written again; {missing} lines were lost since the start");
+                self.tell(Level::Warn, missing);
             }
             _ => {}
         }
@@ -129,14 +134,15 @@ impl<W: Write> Writer<'_, W> {
 
     /// Puts a line on standard error, from a thread that may wait for whoever reads it: this one may not. While one waits
     /// there is no other.
-    fn tell(&self, line: String) {
+    fn tell(&self, level: Level, line: String) {
         let is_telling = self.queue.is_telling.clone();
         if is_telling.swap(true, AcqRel) {
             return;
         }
         // Without a thread, or with nobody at the other end, there is nobody left to tell.
         let told = thread::Builder::new().name("log-notice".into()).spawn(move || {
-            let _ = writeln!(io::stderr(), "{line}");
+            let priority = if journal::is_journal(io::stderr()) { journal::priority(level) } else { "" };
+            let _ = writeln!(io::stderr(), "{priority}{line}");
             is_telling.store(false, Release);
         });
         if told.is_err() {
@@ -171,7 +177,7 @@ impl<W: Write> Writer<'_, W> {
         if up_to == self.reported || self.reported_at.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
             return None;
         }
-        let mut line = Vec::new();
+        let mut line = self.queue.priority(Level::Warn).as_bytes().to_vec();
         Object::begin(&mut line)
             .plain("time", clock::now)
             .str("level", "warn")

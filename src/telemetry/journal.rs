@@ -1,0 +1,54 @@
+//! The priority of lines that the journal reads: it stands before them (sd-daemon(3)), and nowhere else does anybody see
+//! it. Without it a refused reload is as unimportant to `journalctl -p err` as an access line.
+
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+};
+
+use log::Level;
+
+/// Whether the journal reads what is written there. systemd says in `JOURNAL_STREAM` which device and inode it connected
+/// (systemd.exec(5)), so that output which was redirected since is not taken for it.
+pub fn is_journal(output: impl AsFd) -> bool {
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_stream(&stream, output))
+}
+
+fn is_stream(stream: &str, output: impl AsFd) -> bool {
+    let Some((device, inode)) = stream.split_once(':') else { return false };
+    let like = output.as_fd().try_clone_to_owned().and_then(|output| File::from(output).metadata());
+    like.is_ok_and(|like| device.parse() == Ok(like.dev()) && inode.parse() == Ok(like.ino()))
+}
+
+/// The prefix of a line of this level. Lines without one have the priority that the unit says, `info` as a rule.
+pub fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info | Level::Debug | Level::Trace => "",
+    }
+}
+
+/// Puts lines on standard error, each with its priority where the journal reads them.
+pub fn stderr(level: Level, text: &str) {
+    let priority = if is_journal(io::stderr()) { priority(level) } else { "" };
+    text.lines().for_each(|line| eprintln!("{priority}{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_stream_that_systemd_names_is_the_journal() {
+        let (file, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let like = file.metadata().unwrap();
+        let stream = format!("{}:{}", like.dev(), like.ino());
+        assert!(is_stream(&stream, &file));
+        assert!(!is_stream(&stream, &other), "redirected elsewhere");
+        for wrong in ["", ":", "8", &format!("{}:", like.dev()), &format!("{}:{}", like.dev() + 1, like.ino())] {
+            assert!(!is_stream(wrong, &file), "{wrong}");
+        }
+    }
+}
