@@ -106,7 +106,8 @@ pub struct Reloaded {
     pub errors: Vec<Located>,
     /// What is hardly meant, where it was taken.
     pub warnings: Vec<Located>,
-    /// Secrets that a reload does not read again, each in words.
+    /// Secrets that a reload does not read again, each in words. A gateway before an upgrade does not tell.
+    #[serde(default)]
     pub not_reread: Vec<String>,
 }
 

@@ -160,12 +160,14 @@ struct Checked {
 fn portcullis_check(arguments: &[&str], folder: &Path) -> Checked {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.args(["check", "-c"]).args(arguments).current_dir(folder);
-    command.env_remove("CREDENTIALS_DIRECTORY");
+    command.env_remove("CREDENTIALS_DIRECTORY").env("SYSTEMD_UNIT_PATH", "/nowhere");
     command.env("PORTCULLIS_TEST_TOKEN", "a token of the tests");
     let output = command.output().expect("the binary starts");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     let (warnings, mut errors): (Vec<_>, Vec<_>) = stderr.lines().partition(|line| line.starts_with("warning: "));
-    let warnings = warnings.iter().map(|line| line["warning: ".len()..].to_owned()).collect();
+    let warnings = warnings.iter().map(|line| &line["warning: ".len()..]);
+    // Of the machine, and not of the file: how many descriptors a process may open there.
+    let warnings = warnings.filter(|line| !line.starts_with("`server.max_connections` is")).map(str::to_owned).collect();
     let last = errors.pop().map(str::to_owned);
     let errors = errors.into_iter().map(str::to_owned).collect();
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
