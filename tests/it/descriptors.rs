@@ -10,6 +10,7 @@ use crate::harness::{Client, Gateway, LIMIT, Upstream, eventually};
 const GATEWAY: &str = r#"
 [server]
 max_connections = @CONNECTIONS@
+max_connections_per_address = @CONNECTIONS@
 
 [[listeners]]
 address = "127.0.0.1:0"
