@@ -167,7 +167,8 @@ fn portcullis_check(arguments: &[&str], folder: &Path) -> Checked {
     let (warnings, mut errors): (Vec<_>, Vec<_>) = stderr.lines().partition(|line| line.starts_with("warning: "));
     let warnings = warnings.iter().map(|line| &line["warning: ".len()..]);
     // Of the machine, and not of the file: how many descriptors a process may open there.
-    let warnings = warnings.filter(|line| !line.starts_with("`server.max_connections` is")).map(str::to_owned).collect();
+    let warnings =
+        warnings.filter(|line| !line.starts_with("`server.max_connections` is")).map(str::to_owned).collect();
     let last = errors.pop().map(str::to_owned);
     let errors = errors.into_iter().map(str::to_owned).collect();
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
