@@ -1,6 +1,8 @@
 //! Ids that tell requests apart, in the logs of the gateway and of everything behind it.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+
+use zeroize::Zeroize;
 
 /// A request's id: 128 random bits in hexadecimal, or what a trusted peer sent.
 #[derive(Clone, Copy)]
@@ -19,13 +21,15 @@ impl RequestId {
     /// The longest id that is taken over.
     pub const MAX_BYTES: usize = 64;
 
-    /// A new one. It tells requests apart and is no secret: a small generator for each thread, seeded by the system.
+    /// A new one, which nobody can predict from those before it: services behind the gateway take such ids for keys of
+    /// idempotency and names of jobs.
     pub fn random() -> Self {
-        let mut id = Self { length: 32, ..Self::default() };
-        for half in id.bytes[..32].chunks_exact_mut(16) {
-            let bits = next().to_be_bytes();
-            hex::encode_to_slice(bits, half).expect("16 digits for 8 bytes");
+        thread_local! {
+            static STOCK: RefCell<Stock> = const { RefCell::new(Stock::empty()) };
         }
+        let mut id = Self { length: 32, ..Self::default() };
+        let bits = STOCK.with_borrow_mut(Stock::take);
+        hex::encode_to_slice(bits, &mut id.bytes[..32]).expect("32 digits for 16 bytes");
         id
     }
 
@@ -46,19 +50,32 @@ impl RequestId {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): every state occurs once in 2^64 steps, so ids of one thread never repeat, and
-/// 64 random bits of seed keep threads and processes apart.
-fn next() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(getrandom::u64().unwrap_or_else(|_| {
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
-        }));
+/// How many random bytes a thread asks the system for at once: enough for 256 ids, so that a request pays for the copy of
+/// 16 bytes.
+const STOCK_BYTES: usize = 4096;
+
+/// Random bytes from the system that a thread has not used yet. Used ones are wiped.
+struct Stock {
+    bytes: [u8; STOCK_BYTES],
+    used: usize,
+}
+
+impl Stock {
+    const fn empty() -> Self {
+        Self { bytes: [0; STOCK_BYTES], used: STOCK_BYTES }
     }
-    let state = STATE.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
-    STATE.set(state);
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
+
+    fn take(&mut self) -> [u8; 16] {
+        if self.used == STOCK_BYTES {
+            getrandom::fill(&mut self.bytes).expect("the system gave random bytes when the process started");
+            self.used = 0;
+        }
+        let (mut bits, unused) = ([0; 16], &mut self.bytes[self.used..]);
+        bits.copy_from_slice(&unused[..16]);
+        unused[..16].zeroize();
+        self.used += 16;
+        bits
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +88,49 @@ mod tests {
             (0..1000).map(|_| RequestId::random().as_str().to_owned()).collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    }
+
+    /// Ids used to come from SplitMix64, whose state follows from any 64 bits of its output.
+    #[test]
+    fn an_id_does_not_tell_the_next_one() {
+        let halves = |id: RequestId| {
+            let bits = u128::from_str_radix(id.as_str(), 16).expect("128 bits in hexadecimal");
+            [(bits >> 64) as u64, bits as u64]
+        };
+        let [first, second] = halves(RequestId::random());
+        let [third, _] = halves(RequestId::random());
+        assert_ne!(splitmix_after(first), second);
+        assert_ne!(splitmix_after(second), third);
+    }
+
+    /// The number that SplitMix64 makes after this one.
+    fn splitmix_after(output: u64) -> u64 {
+        let unshift = |mut value: u64, by: u32| {
+            let mixed = value;
+            (0..64 / by).for_each(|_| value = mixed ^ (value >> by));
+            value
+        };
+        let inverse = |odd: u64| {
+            (0..6).fold(odd, |inverse: u64, _| inverse.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(inverse))))
+        };
+        let mix = |state: u64| {
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            mixed ^ (mixed >> 31)
+        };
+        let state = unshift(output, 31).wrapping_mul(inverse(0x94D0_49BB_1331_11EB));
+        let state = unshift(state, 27).wrapping_mul(inverse(0xBF58_476D_1CE4_E5B9));
+        let state = unshift(state, 30);
+        assert_eq!(mix(state), output, "the inversion is right");
+        mix(state.wrapping_add(0x9E37_79B9_7F4A_7C15))
+    }
+
+    #[test]
+    fn what_was_used_is_wiped_and_the_stock_is_filled_again() {
+        let mut stock = Stock::empty();
+        let taken: std::collections::HashSet<[u8; 16]> = (0..STOCK_BYTES / 16 + 1).map(|_| stock.take()).collect();
+        assert_eq!(taken.len(), STOCK_BYTES / 16 + 1);
+        assert!(stock.bytes[..16] == [0; 16] && stock.bytes[16..].iter().any(|byte| *byte != 0));
     }
 
     #[test]
