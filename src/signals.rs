@@ -1,4 +1,5 @@
-//! Signals, from the first moment on: SIGHUP kills a process that has not said otherwise.
+//! Signals, from the first moment on: SIGHUP kills a process that has not said otherwise, and so do SIGUSR1, SIGUSR2 and
+//! SIGQUIT, which other daemons take for "reopen the log" and "drain".
 
 use std::{io, sync::OnceLock};
 
@@ -15,7 +16,10 @@ pub enum Signal {
     Interrupt,
 }
 
-const HANDLED: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT];
+/// Signals to which nothing is bound: they are noted in the log and change nothing.
+const UNBOUND: [(libc::c_int, &str); 3] =
+    [(libc::SIGUSR1, "SIGUSR1"), (libc::SIGUSR2, "SIGUSR2"), (libc::SIGQUIT, "SIGQUIT")];
+const BOUND: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT];
 
 /// Blocks the signals, so that they wait rather than kill. Every thread started later inherits this; it has to be the
 /// first thing a process does. The mask before is kept for [`unblock`].
@@ -49,6 +53,10 @@ pub fn receive() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
             if unsafe { libc::sigwait(&raw const *handled(), &raw mut number) } != 0 {
                 continue;
             }
+            if let Some((_, name)) = UNBOUND.iter().find(|(unbound, _)| *unbound == number) {
+                log::warn!("ignored {name}: nothing is bound to it");
+                continue;
+            }
             let signal = match number {
                 libc::SIGHUP => Signal::Reload,
                 libc::SIGTERM => Signal::Stop,
@@ -70,7 +78,8 @@ fn handled() -> &'static libc::sigset_t {
     SET.get_or_init(|| {
         let mut set = empty();
         // SAFETY: the set is initialised, and the numbers are signals.
-        HANDLED.into_iter().for_each(|number| unsafe { _ = libc::sigaddset(&raw mut set, number) });
+        let mut add = |number| unsafe { _ = libc::sigaddset(&raw mut set, number) };
+        BOUND.into_iter().chain(UNBOUND.map(|(number, _)| number)).for_each(&mut add);
         set
     })
 }
