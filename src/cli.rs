@@ -6,6 +6,7 @@
 //! | 1 | it failed: a port is taken, no gateway listens, input is wrong |
 //! | 2 | the configuration is wrong, or the command line is |
 //! | 3 | done, with a warning: `revoke`, where it has no effect |
+//! | 4 | it is not known: the gateway that `reload` or `revoke` asked ended before it answered |
 
 mod check;
 mod completions;
@@ -30,7 +31,8 @@ use log::Level;
 use crate::{config::Report, registry::Registry, signals, telemetry::journal::stderr};
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong; 3 done, with a warning (revoke).
+Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong; 3 done, with a warning (revoke);
+4 not known: the gateway ended before it answered (reload, revoke).
 
 A first look: portcullis run -c conf/portcullis.toml";
 
@@ -100,6 +102,8 @@ pub(crate) enum Failure {
     CommandLine(String),
     /// It was done, and hardly does what was meant: exit code 3.
     Warned(String),
+    /// Whoever was asked ended before it answered: exit code 4.
+    Unknown(String),
     /// Nobody reads what is printed, and so nobody is told: exit code 1.
     Unread,
     /// Anything else: exit code 1.
@@ -148,6 +152,10 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
         Err(Failure::CommandLine(why)) => {
             stderr(Level::Error, &format!("{} {why}", error_label()));
             ExitCode::from(2)
+        }
+        Err(Failure::Unknown(why)) => {
+            eprintln!("{} {why}", error_label());
+            ExitCode::from(4)
         }
         Err(Failure::Warned(why)) => {
             stderr(Level::Warn, &format!("warning: {why}"));

@@ -8,11 +8,13 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::{
-        fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+        fs::{DirBuilderExt, PermissionsExt},
         net::{UnixListener, UnixStream},
     },
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
+        Arc,
         atomic::{AtomicUsize, Ordering::AcqRel},
         mpsc,
     },
@@ -21,10 +23,13 @@ use std::{
 };
 
 mod revoke;
+mod socket;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 pub use revoke::{Revoke, Revoked, Revoker};
+pub use socket::{SocketFile, bind};
 
 use crate::reload::{Of, Reloaded, Wish};
 
@@ -36,6 +41,10 @@ const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
 const CALLERS_MAX: usize = 16;
 /// How long a caller waits for a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long nobody is accepted after that has failed, as it does when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a gateway that gave no answer is given to end, before it is asked whether it still listens.
+const END_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a gateway says that was asked to reload.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,10 +59,10 @@ pub enum Asked {
     },
 }
 
-/// The gateway's end.
+/// The gateway's end of the socket, bound.
 pub struct Control {
     listener: UnixListener,
-    path: PathBuf,
+    file: SocketFile,
 }
 
 /// Where the socket is when the configuration does not say: in the runtime directory that systemd made, in root's, or
@@ -76,63 +85,127 @@ impl Control {
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        // Between binding and this others could connect, and be turned away by their user id.
-        let listener = bind(path, fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path: path.to_owned() })
+        let (listener, file) = bind(path, fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, file })
     }
 
-    /// Serves callers until the process ends, each in a thread of its own: who revokes must not wait for who reloads.
-    /// `serves` is the configuration's file.
-    pub fn serve(self, wishes: &mpsc::Sender<Wish>, revoker: &Revoker, serves: &Path) {
-        let callers = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for caller in self.listener.incoming() {
-                if callers.fetch_add(1, AcqRel) >= CALLERS_MAX {
-                    callers.fetch_sub(1, AcqRel);
-                    log::warn!("control socket: {CALLERS_MAX} callers are served already");
-                    continue;
-                }
-                let callers = &callers;
-                let served = move || {
-                    let served = caller.and_then(|caller| serve(&caller, wishes, revoker, serves));
-                    if let Err(error) = served {
-                        log::warn!("control socket: {error}");
-                    }
-                    callers.fetch_sub(1, AcqRel);
-                };
-                if let Err(error) = thread::Builder::new().name("caller".into()).spawn_scoped(scope, served) {
-                    callers.fetch_sub(1, AcqRel);
-                    log::warn!("control socket: {error}");
-                }
-            }
-        });
-    }
-
-    /// Where it is, to be removed at the end.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Its file.
+    pub fn file(&self) -> &SocketFile {
+        &self.file
     }
 }
 
-/// Binds a Unix socket. One that a dead process left behind is replaced; one of a living process is not, and nothing that
-/// is no socket is ever removed.
-///
-/// # Errors
-/// The place is taken, or cannot be written to.
-pub fn bind(path: &Path, permissions: fs::Permissions) -> io::Result<UnixListener> {
-    if let Ok(there) = fs::symlink_metadata(path) {
-        if !there.file_type().is_socket() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something lies there that is no socket"));
+/// Serves callers until the process ends, each in a thread of its own: who revokes must not wait for who reloads.
+pub struct Service {
+    socket: Mutex<Control>,
+    callers: Arc<AtomicUsize>,
+    wishes: mpsc::Sender<Wish>,
+    revoker: Revoker,
+    /// The configuration's file.
+    serves: PathBuf,
+}
+
+impl Service {
+    /// Starts to serve the callers of a socket.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn start(
+        control: Control,
+        wishes: mpsc::Sender<Wish>,
+        revoker: Revoker,
+        serves: PathBuf,
+    ) -> io::Result<Arc<Self>> {
+        let service = Self { socket: Mutex::new(control), callers: Arc::default(), wishes, revoker, serves };
+        let service = Arc::new(service);
+        service.accept_on_a_thread()?;
+        Ok(service)
+    }
+
+    /// Makes the socket again if somebody has deleted it.
+    pub fn renew(self: &Arc<Self>) {
+        let mut socket = self.socket.lock();
+        if socket.file.is_in_place() {
+            return;
         }
-        // Any other error means that somebody is there, who does not let us in.
-        match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
-            _ => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another gateway listens there")),
+        let path = socket.file.path().to_owned();
+        let renewed = Control::bind(&path).and_then(|renewed| {
+            // Ends the thread that accepts on the one that is gone.
+            socket2::SockRef::from(&socket.listener).shutdown(std::net::Shutdown::Both)?;
+            *socket = renewed;
+            Ok(())
+        });
+        drop(socket);
+        match renewed.and_then(|()| self.accept_on_a_thread()) {
+            Ok(()) => log::warn!("the control socket {} was deleted: made it again", path.display()),
+            Err(error) => {
+                log::warn!("the control socket {} was deleted, and cannot be made again: {error}", path.display());
+            }
         }
     }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, permissions)?;
-    Ok(listener)
+
+    /// Removes the socket, unless its path belongs to somebody else by now.
+    pub fn remove(&self) {
+        self.socket.lock().file.remove();
+    }
+
+    fn accept_on_a_thread(self: &Arc<Self>) -> io::Result<()> {
+        let (service, listener) = (self.clone(), self.socket.lock().listener.try_clone()?);
+        thread::Builder::new().name("control".into()).spawn(move || service.accept(&listener)).map(drop)
+    }
+
+    fn accept(self: &Arc<Self>, listener: &UnixListener) {
+        for caller in listener.incoming() {
+            let caller = match caller {
+                Ok(caller) => caller,
+                // Another socket has taken the place of this one.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
+                Err(error) => {
+                    log::warn!("control socket: {error}");
+                    thread::sleep(ACCEPT_PAUSE);
+                    continue;
+                }
+            };
+            let Some(slot) = Slot::take(&self.callers) else {
+                log::warn!("control socket: {CALLERS_MAX} callers are served already");
+                continue;
+            };
+            let service = self.clone();
+            let served = move || {
+                let _slot = slot;
+                service.serve_or_log(&caller);
+            };
+            if let Err(error) = thread::Builder::new().name("caller".into()).spawn(served) {
+                log::warn!("control socket: {error}");
+            }
+        }
+    }
+
+    /// Serves a caller. A panic is a bug, of the gateway or of a plugin; the caller gets no answer.
+    fn serve_or_log(&self, caller: &UnixStream) {
+        let serve = || serve(caller, &self.wishes, &self.revoker, &self.serves);
+        match catch_unwind(AssertUnwindSafe(serve)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::warn!("control socket: {error}"),
+            Err(_) => log::error!("control socket: the gateway panicked while it served a caller: a bug in it"),
+        }
+    }
+}
+
+/// One of the callers that are served at once, until it is dropped: also by a panic.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(callers: &Arc<AtomicUsize>) -> Option<Self> {
+        let slot = Self(callers.clone());
+        (callers.fetch_add(1, AcqRel) < CALLERS_MAX).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, AcqRel);
+    }
 }
 
 fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>, revoker: &Revoker, serves: &Path) -> io::Result<()> {
@@ -210,11 +283,22 @@ fn user_of(caller: &UnixStream) -> io::Result<libc::uid_t> {
     if result == 0 { Ok(credentials.uid) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Why a gateway that was to be asked gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// Nobody listens there, or whoever does gives none.
+    #[error("{0}")]
+    Silent(#[from] io::Error),
+    /// The gateway ended before it answered: what came of it is not known.
+    #[error("the gateway ended before it answered")]
+    Ended,
+}
+
 /// Asks the gateway behind this socket to reload this file, which has to be the one it serves, and waits for what comes of it.
 ///
 /// # Errors
 /// Nobody listens there, or no answer came.
-pub fn ask(path: &Path, file: &Path) -> io::Result<Asked> {
+pub fn ask(path: &Path, file: &Path) -> Result<Asked, NoAnswer> {
     told(path, &format!("reload {}\n", absolute(file).display()))
 }
 
@@ -222,23 +306,91 @@ pub fn ask(path: &Path, file: &Path) -> io::Result<Asked> {
 ///
 /// # Errors
 /// Nobody listens there, or no answer came.
-pub fn ask_to_revoke(path: &Path, revoke: &Revoke) -> io::Result<Revoked> {
-    let line = format!("revoke {}\n", serde_json::to_string(revoke)?);
+pub fn ask_to_revoke(path: &Path, revoke: &Revoke) -> Result<Revoked, NoAnswer> {
+    let line = format!("revoke {}\n", serde_json::to_string(revoke).map_err(io::Error::from)?);
     if line.len() as u64 > MAX_REQUEST_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is to be revoked is too long"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is to be revoked is too long").into());
     }
     told(path, &line)
 }
 
 /// What the gateway behind this socket says to a line.
-fn told<T: serde::de::DeserializeOwned>(path: &Path, line: &str) -> io::Result<T> {
+fn told<T: serde::de::DeserializeOwned>(path: &Path, line: &str) -> Result<T, NoAnswer> {
     let mut gateway = UnixStream::connect(path)?;
     gateway.set_read_timeout(Some(RELOAD_TIMEOUT))?;
-    gateway.write_all(line.as_bytes())?;
     let mut answer = String::new();
-    gateway.read_to_string(&mut answer)?;
-    if answer.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway gave no answer; its log says why"));
+    let asked = gateway.write_all(line.as_bytes()).and_then(|()| gateway.read_to_string(&mut answer));
+    match asked {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let why = format!("the gateway did not answer within {} s", RELOAD_TIMEOUT.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why).into());
+        }
+        Err(error) if !matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            return Err(error.into());
+        }
+        _ => {}
     }
-    Ok(serde_json::from_str(&answer)?)
+    match serde_json::from_str(&answer) {
+        Ok(answer) => Ok(answer),
+        // Whoever ends while it answers leaves half a line.
+        Err(error) if error.is_eof() && has_ended(path) => Err(NoAnswer::Ended),
+        Err(error) if error.is_eof() => {
+            let why = "the gateway gave no answer; its log says why";
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, why).into())
+        }
+        Err(error) => Err(io::Error::from(error).into()),
+    }
+}
+
+/// Whether the gateway behind this socket listens no longer. One that ends closes its sockets one after the other.
+fn has_ended(path: &Path) -> bool {
+    thread::sleep(END_PAUSE);
+    let refused = UnixStream::connect(path).err().map(|error| error.kind());
+    matches!(refused, Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_that_panics_gives_its_slot_back() {
+        let callers = Arc::default();
+        for _ in 0..2 * CALLERS_MAX {
+            let slot = Slot::take(&callers).expect("the ones before it are free again");
+            let panicked = catch_unwind(AssertUnwindSafe(move || {
+                let _slot = slot;
+                std::panic::resume_unwind(Box::new("a bug"));
+            }));
+            assert!(panicked.is_err());
+        }
+        let all: Vec<_> = (0..CALLERS_MAX).map(|_| Slot::take(&callers).expect("a free slot")).collect();
+        assert!(Slot::take(&callers).is_none());
+        drop(all);
+        assert!(Slot::take(&callers).is_some());
+    }
+
+    #[test]
+    fn a_gateway_that_ends_is_told_from_one_that_gives_no_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("control.sock");
+        let asked = |ends: bool, says: &'static str| {
+            let _ = fs::remove_file(&path);
+            let listener = UnixListener::bind(&path).expect("a socket");
+            let gateway = thread::spawn(move || {
+                let (mut caller, _) = listener.accept().expect("a caller");
+                caller.write_all(says.as_bytes()).expect("it reads");
+                drop(caller);
+                (!ends).then_some(listener)
+            });
+            let answer = ask(&path, Path::new("/portcullis.toml"));
+            drop(gateway.join());
+            answer.expect_err("no answer")
+        };
+        assert!(matches!(asked(true, ""), NoAnswer::Ended));
+        assert!(matches!(asked(true, "{\"generation\":"), NoAnswer::Ended));
+        assert!(matches!(asked(false, ""), NoAnswer::Silent(_)));
+        fs::remove_file(&path).expect("our own file");
+        assert!(matches!(ask(&path, Path::new("/portcullis.toml")), Err(NoAnswer::Silent(_))));
+    }
 }

@@ -14,7 +14,7 @@ mod sockets;
 use std::{
     io,
     os::fd::AsFd,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     config::{Report, file},
-    control::{self, Control, Revoker},
+    control::{self, Control, Revoker, SocketFile},
     descriptors,
     front::Open,
     registry::Registry,
@@ -115,15 +115,15 @@ async fn until_started(
 
 /// Files of sockets, which are removed at the end.
 #[derive(Clone, Default)]
-struct Bound(Arc<Mutex<Vec<PathBuf>>>);
+struct Bound(Arc<Mutex<Vec<SocketFile>>>);
 
 impl Bound {
-    fn add(&self, files: impl IntoIterator<Item = PathBuf>) {
+    fn add(&self, files: impl IntoIterator<Item = SocketFile>) {
         self.0.lock().extend(files);
     }
 
     fn remove(&self) {
-        self.0.lock().drain(..).for_each(|file| drop(std::fs::remove_file(file)));
+        self.0.lock().drain(..).for_each(|file| file.remove());
     }
 }
 
@@ -171,6 +171,7 @@ struct Started {
     drained: watch::Sender<bool>,
     running: Vec<JoinHandle<()>>,
     wishes: mpsc::Sender<Wish>,
+    control: Option<Arc<control::Service>>,
     drain_timeout: Duration,
 }
 
@@ -187,7 +188,7 @@ impl Started {
         let sockets = Sockets::bind(&fixed)?;
         bound.add(sockets.files);
         let control = control(&fixed.server)?;
-        bound.add(control.as_ref().map(|control| control.path().to_owned()));
+        bound.add(control.as_ref().map(|control| control.file().clone()));
         let threads = worker_threads(&fixed.server);
         // Stealing: with one connection busier than others, idle workers take over. At two cores it costs the same as
         // workers that keep to themselves, and the slowest requests are faster (see benches/overhead).
@@ -227,10 +228,10 @@ impl Started {
             current,
             runtime: runtime.get_handle().clone(),
         };
-        let wishes = start_threads(reloader, control)?;
+        let (wishes, control) = start_threads(reloader, control)?;
         announce(&services, &fixed, &addresses, generation, routes);
         let drain_timeout = fixed.server.drain_timeout.0;
-        Ok(Self { runtime, services, open, closing, drained, running, wishes, drain_timeout })
+        Ok(Self { runtime, services, open, closing, drained, running, wishes, control, drain_timeout })
     }
 
     /// The main loop.
@@ -238,13 +239,17 @@ impl Started {
         main.block_on(async {
             let limit = loop {
                 match signals.recv().await {
-                    Some(Signal::Reload) => drop(self.wishes.send(Wish { of: Of::File, waits: None })),
+                    Some(Signal::Reload) => {
+                        self.control.iter().for_each(control::Service::renew);
+                        drop(self.wishes.send(Wish { of: Of::File, waits: None }));
+                    }
                     Some(Signal::Stop) => break self.drain_timeout,
                     Some(Signal::Interrupt) | None => break self.drain_timeout.min(INTERRUPT_DRAIN),
                 }
             };
             self.drain(limit, &mut signals).await;
         });
+        self.control.iter().for_each(|control| control.remove());
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 
@@ -299,19 +304,22 @@ fn worker_threads(server: &file::Server) -> usize {
 }
 
 /// Starts what waits for a reason to reload, and what reloads. Whoever has a wish of their own sends it there.
-fn start_threads(reloader: Reloader, control: Option<Control>) -> Result<mpsc::Sender<Wish>, StartError> {
+fn start_threads(
+    reloader: Reloader,
+    control: Option<Control>,
+) -> Result<(mpsc::Sender<Wish>, Option<Arc<control::Service>>), StartError> {
     let (wishes, received) = mpsc::channel();
     let (current, told) = (reloader.current.clone(), wishes.clone());
     thread("watch", move || reload::watch(&current, &told))?;
-    if let Some(control) = control {
+    let control = control.map(|control| {
         let Reloader { services, runtime, current, .. } = &reloader;
         let (services, runtime, current) = (services.clone(), runtime.clone(), current.clone());
         let revoker = Revoker { services, runtime, current, one_at_a_time: Mutex::default() };
-        let (told, serves) = (wishes.clone(), control::absolute(&reloader.path));
-        thread("control", move || control.serve(&told, &revoker, &serves))?;
-    }
+        control::Service::start(control, wishes.clone(), revoker, control::absolute(&reloader.path))
+    });
+    let control = control.transpose().map_err(system("the thread `control`"))?;
     thread("reload", move || reloader.run(&received))?;
-    Ok(wishes)
+    Ok((wishes, control))
 }
 
 /// Says where it listens and that it serves.

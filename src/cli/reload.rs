@@ -8,7 +8,7 @@ use log::Level;
 use super::{ConfigArgument, Failure};
 use crate::{
     config::{Report, Source},
-    control::{self, Asked},
+    control::{self, Asked, NoAnswer},
     telemetry::journal::stderr,
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = arguments.config.file()?;
     let socket = Socket::find(arguments.socket.as_deref(), file)?;
-    let reloaded = match control::ask(&socket.path, file).map_err(|error| socket.no_answer(&error))? {
+    let reloaded = match control::ask(&socket.path, file).map_err(|why| socket.no_answer(&why))? {
         Asked::Reloaded(reloaded) => reloaded,
         Asked::ServesAnother { serves } => return Err(Failure::CommandLine(control::serves_another(&serves))),
     };
@@ -85,7 +85,16 @@ impl Socket {
     }
 
     /// Why nobody was asked. What is wrong with the file comes first: it may be the only reason.
-    pub(super) fn no_answer(&self, error: &io::Error) -> Failure {
+    pub(super) fn no_answer(&self, why: &NoAnswer) -> Failure {
+        let error = match why {
+            NoAnswer::Ended => {
+                return Failure::Unknown(format!(
+                    "the gateway at {} ended before it answered: it is not known what came of this; see its log",
+                    self.path.display()
+                ));
+            }
+            NoAnswer::Silent(error) => error,
+        };
         let hint = match self.origin {
             Origin::Said => "",
             Origin::Configured => {

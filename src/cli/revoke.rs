@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         revocation: arguments.revocation(),
         keep_s: arguments.keep.0.as_secs(),
     };
-    let revoked = control::ask_to_revoke(&socket.path, &revoke).map_err(|error| socket.no_answer(&error))?;
+    let revoked = control::ask_to_revoke(&socket.path, &revoke).map_err(|why| socket.no_answer(&why))?;
     if let Some(why) = revoked.error {
         let why = format!("nothing is revoked: {why}");
         return Err(if revoked.is_not_meant { Failure::CommandLine(why) } else { Failure::Other(why) });

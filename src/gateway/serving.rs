@@ -69,7 +69,8 @@ impl Parts<'_> {
         let mut service = Service::new("admin".into(), front);
         match admin {
             file::AdminAddress::Tcp(_) => service.add_tcp(address),
-            // Said again: by default Pingora opens a socket to everybody on the machine.
+            // Said again: Pingora sets the mode of a socket that it is handed, by default to that for everybody on the
+            // machine. Where the umask took permissions away this gives them back.
             file::AdminAddress::Unix(_) => service.add_uds(address, Some(admin_permissions())),
         }
         self.serve(service, until)

@@ -3,7 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     os::{fd::IntoRawFd, unix::fs::PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use pingora_core::server::Fds;
@@ -11,7 +11,7 @@ use pingora_core::server::Fds;
 use super::{StartError, system};
 use crate::{
     config::file,
-    control::{self, Control},
+    control::{self, Control, SocketFile},
     snapshot::Fixed,
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Sockets {
     /// Where they are bound, in the order of the configuration.
     pub(super) addresses: Vec<String>,
     /// Files that are removed at the end.
-    pub(super) files: Vec<PathBuf>,
+    pub(super) files: Vec<SocketFile>,
 }
 
 impl Sockets {
@@ -51,15 +51,15 @@ impl Sockets {
 
     fn bind_unix(&mut self, path: &Path) -> Result<(), StartError> {
         let bind = || {
-            let listener = control::bind(path, admin_permissions())?;
+            let (listener, file) = control::bind(path, admin_permissions())?;
             listener.set_nonblocking(true)?;
-            Ok(listener.into_raw_fd())
+            Ok((listener.into_raw_fd(), file))
         };
-        let fd = bind().map_err(system(format!("cannot listen on unix:{}", path.display())))?;
+        let (fd, file) = bind().map_err(system(format!("cannot listen on unix:{}", path.display())))?;
         let address = path.display().to_string();
         self.fds.add(address.clone(), fd);
         self.addresses.push(address);
-        self.files.push(path.to_owned());
+        self.files.push(file);
         Ok(())
     }
 }

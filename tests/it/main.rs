@@ -13,6 +13,7 @@ mod client_address;
 mod client_certificates;
 mod configuration;
 mod connections;
+mod control_socket;
 mod daemon;
 mod daemon_files;
 mod descriptors;

@@ -42,7 +42,7 @@ impl Gateway {
         let dir = TempDir::new().expect("a temporary directory");
         let words = vec![("DIR".into(), dir.path().display().to_string())];
         let place = Place { program: BINARY.into(), words, dir, config: None };
-        GatewayBuilder { toml: toml.into(), place, environment: Vec::new(), log: None }
+        GatewayBuilder { toml: toml.into(), place, environment: Vec::new(), log: None, umask: None }
     }
 
     /// The exit code and standard error of a start that must be refused.
@@ -181,6 +181,7 @@ pub(crate) struct GatewayBuilder {
     place: Place,
     environment: Vec<(String, String)>,
     log: Option<fs::File>,
+    umask: Option<String>,
 }
 
 impl GatewayBuilder {
@@ -223,6 +224,12 @@ impl GatewayBuilder {
     /// Sets an environment variable of the gateway, which may have words in it as the configuration has.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it with another umask, in octal.
+    pub(crate) fn umask(mut self, umask: &str) -> Self {
+        self.umask = Some(umask.into());
         self
     }
 
@@ -281,6 +288,13 @@ impl GatewayBuilder {
 
     fn command(&self) -> Command {
         let mut command = self.place.command("run");
+        if let Some(umask) = &self.umask {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg("umask \"$0\" && exec \"$@\"").arg(umask).arg(command.get_program());
+            shell.args(command.get_args());
+            shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command = shell;
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // Of a systemd that happens to run the tests: readiness is not for it.
         command.env_remove("NOTIFY_SOCKET");
