@@ -76,7 +76,7 @@ pub(crate) struct Status {
     certificate: X509,
     issuer: X509,
     last: ArcSwapOption<Last>,
-    asking: Mutex<()>,
+    asking: Arc<Mutex<()>>,
 }
 
 /// The last answer, and from when on another is needed.
@@ -98,7 +98,7 @@ enum Said {
 impl Status {
     /// Of a certificate and whoever made it.
     pub(crate) fn new(certificate: X509, issuer: X509) -> Self {
-        Self { certificate, issuer, last: ArcSwapOption::empty(), asking: Mutex::new(()) }
+        Self { certificate, issuer, last: ArcSwapOption::empty(), asking: Arc::default() }
     }
 
     fn current(&self, now: UnixTime) -> Option<Said> {
@@ -142,7 +142,7 @@ impl Ocsp {
     }
 
     /// Whether a certificate may be used, by the last answer or a new one.
-    pub(crate) fn check(&self, status: Arc<Status>, now: UnixTime) -> Answer<'_, Result<(), Reason>> {
+    pub(crate) fn check(self: &Arc<Self>, status: Arc<Status>, now: UnixTime) -> Answer<'_, Result<(), Reason>> {
         match status.current(now) {
             Some(said) => Answer::Now(self.verdict(said)),
             None => Answer::later(async move { self.verdict(self.ask_once(&status, now).await) }),
@@ -158,21 +158,31 @@ impl Ocsp {
         }
     }
 
-    /// Asks, or waits for whoever asks already.
-    async fn ask_once(&self, status: &Status, now: UnixTime) -> Said {
+    /// Asks, or waits for whoever asks already. The question is a task of its own: others wait for the answer, and the
+    /// request that put it may end before it comes.
+    async fn ask_once(self: &Arc<Self>, status: &Arc<Status>, now: UnixTime) -> Said {
         let waiting = async {
-            let _asking = status.asking.lock().await;
+            let asking = status.asking.clone().lock_owned().await;
             if let Some(said) = status.current(now) {
                 return said;
             }
-            let (said, until) = self.ask(status, now).await;
-            self.counters[said as usize].increment();
-            let said = if said == Said::Nothing { status.unanswered() } else { said };
-            status.last.store(Some(Arc::new(Last { said, until })));
-            said
+            let (ocsp, of) = (self.clone(), status.clone());
+            let asked = tokio::spawn(async move {
+                let _asking = asking;
+                ocsp.ask_and_keep(&of, now).await
+            });
+            asked.await.unwrap_or_else(|_| status.unanswered())
         };
         // Longer than one question takes: whoever asks was let wait, and a second time nobody waits.
         tokio::time::timeout(self.timeout * 2, waiting).await.unwrap_or_else(|_| status.unanswered())
+    }
+
+    async fn ask_and_keep(&self, status: &Status, now: UnixTime) -> Said {
+        let (said, until) = self.ask(status, now).await;
+        self.counters[said as usize].increment();
+        let said = if said == Said::Nothing { status.unanswered() } else { said };
+        status.last.store(Some(Arc::new(Last { said, until })));
+        said
     }
 
     async fn ask(&self, status: &Status, now: UnixTime) -> (Said, UnixTime) {

@@ -35,7 +35,7 @@ pub(crate) struct Policy {
     needs_purpose: bool,
     headers: Vec<HandedOn>,
     from_header: Option<Source>,
-    ocsp: Option<Ocsp>,
+    ocsp: Option<Arc<Ocsp>>,
     known: Cache<[u8; 32], Arc<Known>, ByBytes>,
 }
 
@@ -71,7 +71,7 @@ impl Policy {
             needs_purpose: config.require_purpose,
             headers: config.headers,
             from_header: config.from_header.and_then(Source::new),
-            ocsp,
+            ocsp: ocsp.map(Arc::new),
             known: Cache::with_weighter(most, weight, ByBytes),
         }
     }

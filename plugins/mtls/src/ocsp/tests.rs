@@ -152,6 +152,22 @@ async fn pitfall_45_a_responder_says_what_was_revoked() {
 }
 
 #[tokio::test]
+async fn a_question_is_asked_to_its_end_also_when_the_request_that_put_it_has_gone() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let scene = Scene::new(&root, openssl(&root, &root, &line(&leaf, false), "1"), "").await;
+    let now = UnixTime::now();
+    // Given up as soon as the responder has been asked.
+    tokio::select! {
+        biased;
+        _ = scene.outcome(&leaf, now) => panic!("the responder has answered already"),
+        () = async { while scene.asked() == 0 { tokio::task::yield_now().await } } => {}
+    }
+    assert_eq!(scene.outcome(&leaf, now).await, "leaf");
+    assert_eq!(scene.asked(), 1, "asked again");
+}
+
+#[tokio::test]
 async fn a_delegate_of_the_ca_may_answer_and_nobody_else() {
     let root = Ca::root("Root");
     let leaf = root.client("leaf", |_| {});
