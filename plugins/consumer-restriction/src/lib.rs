@@ -12,9 +12,9 @@
 //! The fields of an entry hold together, the entries are alternatives, and `deny` wins. A request that `allow` does not
 //! name is refused.
 //!
-//! Where several credentials came together, names (consumer, group, role, tenant, credential, label) may come from any
-//! of them, but the scopes of an entry must all come from one: two tokens that each may do half of a thing may not do
-//! it together.
+//! Where several credentials came together, names (consumer, group, tenant, credential, label) may come from any of them.
+//! Roles and scopes that let somebody in are those of the one that speaks: two tokens that each may do half of a thing
+//! may not do it together. Those that keep somebody out count in any of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,11 +41,11 @@ impl Plugin for ConsumerRestriction {
         if config.allow.is_none() && config.deny.is_none() {
             problems.push((String::new(), "restricts nothing: it needs `allow`, `deny` or both".to_owned()));
         }
-        let mut list = |field, entries| rules(field, entries, &mut problems);
+        let mut list = |effect, field, entries| rules(effect, field, entries, &mut problems);
         let of_list = |field, entries: &Option<Vec<Entry>>| mentions(field, entries.iter().flatten());
         let mentions = [of_list("allow", &config.allow), of_list("deny", &config.deny)].concat();
-        let allow = config.allow.map(|entries| list("allow", entries));
-        let deny = config.deny.map(|entries| list("deny", entries)).unwrap_or_default();
+        let allow = config.allow.map(|entries| list(Effect::Allow, "allow", entries));
+        let deny = config.deny.map(|entries| list(Effect::Deny, "deny", entries)).unwrap_or_default();
         if !problems.is_empty() {
             return Err(BuildError { problems });
         }
@@ -77,7 +77,7 @@ pub struct Entry {
     pub tenants: Option<Vec<String>>,
     /// Ids of credentials, which have to be there.
     pub credentials: Option<Vec<String>>,
-    /// Scopes, all of which one credential must have.
+    /// Scopes, all of which one credential must have; in `allow` the one that speaks for the request.
     pub scopes: Option<Vec<String>>,
     /// Labels of the consumer, all of which must be equal.
     pub labels: Option<BTreeMap<String, String>>,
@@ -89,12 +89,12 @@ pub struct Entry {
 type Problems = Vec<(String, String)>;
 
 /// Compiles a list of entries. An empty one is a mistake either way: `allow` would refuse everyone, `deny` no one.
-fn rules(field: &str, entries: Vec<Entry>, problems: &mut Problems) -> Vec<Rule> {
+fn rules(effect: Effect, field: &str, entries: Vec<Entry>, problems: &mut Problems) -> Vec<Rule> {
     if entries.is_empty() {
         problems.push((field.to_owned(), "is empty: name whom it is about, or leave it out".to_owned()));
     }
     let entries = entries.into_iter().enumerate();
-    entries.map(|(index, entry)| Rule::new(&format!("{field}[{index}]"), entry, problems)).collect()
+    entries.map(|(index, entry)| Rule::new(effect, &format!("{field}[{index}]"), entry, problems)).collect()
 }
 
 /// What entries name of the rest of the file.
@@ -127,6 +127,7 @@ type Names = BTreeSet<String>;
 struct Rule {
     /// What the log calls it: `allow[0]`.
     path: Arc<str>,
+    effect: Effect,
     consumers: Option<Names>,
     groups: Option<Names>,
     roles: Option<Names>,
@@ -135,6 +136,15 @@ struct Rule {
     scopes: Option<Names>,
     labels: Option<BTreeMap<String, String>>,
     methods: Option<Vec<Method>>,
+}
+
+/// What becomes of a request that fits an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// It may pass.
+    Allow,
+    /// It may not.
+    Deny,
 }
 
 /// How a rule and a request go together.
@@ -149,10 +159,11 @@ enum Match {
 }
 
 impl Rule {
-    fn new(path: &str, entry: Entry, problems: &mut Problems) -> Self {
+    fn new(effect: Effect, path: &str, entry: Entry, problems: &mut Problems) -> Self {
         let mut names = |field: &str, list: Option<Vec<String>>| names(&format!("{path}.{field}"), list, problems);
         let rule = Self {
             path: path.into(),
+            effect,
             consumers: names("consumers", entry.consumers),
             groups: names("groups", entry.groups),
             roles: names("roles", entry.roles),
@@ -184,11 +195,17 @@ impl Rule {
     fn matches(&self, method: &Method, identity: &Identity) -> Match {
         if !self.fits_method(method) || !self.fits_names(identity) {
             Match::No
-        } else if self.scopes.as_ref().is_none_or(|scopes| identity.each().any(|part| has_all(part, scopes))) {
+        } else if self.scopes.as_ref().is_none_or(|scopes| self.speakers(identity).any(|part| has_all(part, scopes))) {
             Match::Full
         } else {
             Match::AllButScopes
         }
+    }
+
+    /// Whose roles and scopes count: to let somebody in only those of the part that speaks, which are the identity's own.
+    fn speakers<'i>(&self, identity: &'i Identity) -> impl Iterator<Item = &'i Identity> {
+        let parts = if self.effect == Effect::Deny { identity.parts.as_slice() } else { &[] };
+        std::iter::once(identity).chain(parts.iter().map(Arc::as_ref))
     }
 
     fn fits_method(&self, method: &Method) -> bool {
@@ -201,7 +218,7 @@ impl Rule {
             && fits(self.groups.as_ref(), identity, |part, names| {
                 consumer(part).is_some_and(|of| any(&of.groups, names))
             })
-            && fits(self.roles.as_ref(), identity, |part, names| any(&part.roles, names))
+            && self.roles.as_ref().is_none_or(|names| self.speakers(identity).any(|part| any(&part.roles, names)))
             && fits(self.tenants.as_ref(), identity, |part, names| any(&part.tenant, names))
             && fits(self.credentials.as_ref(), identity, |part, names| {
                 part.credentials.iter().any(|credential| names.contains(&*credential.id))

@@ -73,12 +73,13 @@ fn subject(scopes: &[&str]) -> Identity {
     }
 }
 
-/// Two proofs that were asked for together, as the engine puts them together; a careless union of scopes included.
+/// Two proofs that were asked for together, as the engine puts them together: the first one speaks.
 fn both(first: Identity, second: Identity) -> Identity {
     Identity {
         consumer: first.consumer.clone().or(second.consumer.clone()),
         tenant: first.tenant.clone().or(second.tenant.clone()),
-        scopes: [first.scopes.clone(), second.scopes.clone()].concat(),
+        roles: first.roles.clone(),
+        scopes: first.scopes.clone(),
         credentials: [first.credentials.clone(), second.credentials.clone()].concat(),
         parts: vec![Arc::new(first), Arc::new(second)],
         ..Identity::default()
@@ -177,10 +178,11 @@ fn who_is_no_consumer_fits_no_field_of_consumers() {
 }
 
 #[test]
-fn scopes_come_from_one_part_and_are_never_a_union() {
+fn scopes_are_those_of_who_speaks_and_never_a_union() {
     let toml = "allow = [{ scopes = ['read', 'write'] }]";
     assert_eq!(get(toml, both(acme(&["read"]), subject(&["write"]))), SCOPE);
-    assert_eq!(get(toml, both(acme(&["x"]), subject(&["read", "write"]))), ALLOWED);
+    assert_eq!(get(toml, both(acme(&["x"]), subject(&["read", "write"]))), SCOPE);
+    assert_eq!(get(toml, both(subject(&["read", "write"]), acme(&["x"]))), ALLOWED);
     let toml = "deny = [{ scopes = ['read', 'write'] }]";
     assert_eq!(get(toml, both(acme(&["read"]), subject(&["write"]))), ALLOWED);
     assert_eq!(get(toml, both(acme(&[]), subject(&["read", "write"]))), CONSUMER);
@@ -189,7 +191,9 @@ fn scopes_come_from_one_part_and_are_never_a_union() {
 #[test]
 fn names_are_seen_in_every_part() {
     let together = || both(subject(&["read"]), acme(&[]));
-    for field in ["roles = ['editor']", "roles = ['buyer']", "credentials = ['acme-1']", "tenants = ['t1']"] {
+    assert_eq!(get("allow = [{ roles = ['buyer'] }]", together()), CONSUMER, "a role of who does not speak");
+    assert_eq!(get("deny = [{ roles = ['buyer'] }]", together()), CONSUMER, "keeps out all the same");
+    for field in ["roles = ['editor']", "credentials = ['acme-1']", "tenants = ['t1']"] {
         assert_eq!(get(&format!("allow = [{{ {field} }}]"), together()), ALLOWED, "{field}");
         assert_eq!(get(&format!("deny = [{{ {field} }}]"), together()), CONSUMER, "{field}");
     }
@@ -236,7 +240,7 @@ fn judging_a_request_allocates_nothing() {
          deny = [{ labels = { tier = 'none' } }]",
     );
     let mut request = Request::get("/");
-    for identity in [acme(&["read"]), acme(&[]), both(acme(&[]), subject(&["read"]))].map(Arc::new) {
+    for identity in [acme(&["read"]), acme(&[]), both(subject(&["read"]), acme(&[]))].map(Arc::new) {
         let allocations = allocation_counter::measure(|| {
             assert!(now(hook.admit(&mut request.cx(), &identity)).is_ok());
         });

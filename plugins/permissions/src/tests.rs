@@ -44,11 +44,11 @@ pub fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|item| (*item).to_owned()).collect()
 }
 
-/// Two proofs that were asked for together; a careless union of what they may do included.
+/// Two proofs that were asked for together, as the engine puts them together: the first one speaks.
 pub fn both(first: Identity, second: Identity) -> Identity {
     Identity {
-        scopes: [first.scopes.clone(), second.scopes.clone()].concat(),
-        roles: [first.roles.clone(), second.roles.clone()].concat(),
+        scopes: first.scopes.clone(),
+        roles: first.roles.clone(),
         claims: first.claims.clone().or(second.claims.clone()),
         parts: vec![Arc::new(first), Arc::new(second)],
         ..Identity::default()

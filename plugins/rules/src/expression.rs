@@ -40,6 +40,15 @@ pub const EXPRESSION_MAX_DEPTH: usize = 32;
 static LANGUAGE: LazyLock<Arc<Env>> =
     LazyLock::new(|| Arc::new(Env::default().with_optional_support(false).with_stdlib()));
 
+/// What an expression is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It has to hold.
+    Require,
+    /// It must not hold.
+    Deny,
+}
+
 /// An expression, ready to be evaluated.
 pub(crate) struct Expression {
     tree: IdedExpr,
@@ -73,18 +82,26 @@ impl Expression {
         })
     }
 
-    /// The parts of an identity that have all the lists and claims the expression mentions; all of the identity where
-    /// none has, or where it is of one piece.
-    pub fn parts<'i>(&'i self, identity: &'i Identity) -> impl Iterator<Item = &'i Identity> {
-        let fits = |part: &&Identity| self.accesses.iter().all(|access| access.field.is_of(part));
+    /// The parts of an identity that have all that the expression mentions and that `effect` tells apart by parts; all of
+    /// the identity where none has, or where it is of one piece.
+    pub fn parts<'i>(&'i self, identity: &'i Identity, effect: Effect) -> impl Iterator<Item = &'i Identity> {
+        let fits = move |part: &&Identity| self.accesses.iter().all(|access| access.field.is_of(part, effect));
         let mut parts = identity.parts.iter().map(Arc::as_ref).filter(fits).peekable();
         let whole = parts.peek().is_none().then_some(identity);
         whole.into_iter().chain(parts)
     }
 
-    /// Evaluates the expression, with scopes, roles and claims of one `part` of the identity.
-    pub fn evaluate(&self, cx: &RequestCx<'_>, identity: &Identity, part: &Identity) -> Result<bool, Failure> {
-        let values = Values::new(&self.accesses, cx, identity, part);
+    /// Evaluates the expression, with the claims of one `part` of the identity. Roles and scopes that are to let somebody
+    /// in are those of the part that speaks, which are the identity's own; those that keep somebody out are the part's.
+    pub fn evaluate(
+        &self,
+        cx: &RequestCx<'_>,
+        identity: &Identity,
+        part: &Identity,
+        effect: Effect,
+    ) -> Result<bool, Failure> {
+        let speaker = if effect == Effect::Require { identity } else { part };
+        let values = Values::new(&self.accesses, cx, identity, part, speaker);
         // The interpreter is a library with `panic!` and `unwrap` in it. None is known to be reached from here; one that
         // is refuses this request and does no more.
         let said = catch_unwind(AssertUnwindSafe(|| self.run(&values))).unwrap_or(Err(Failure::Panic));

@@ -49,8 +49,9 @@
 //! `||` pass over an error where their other side decides alone.
 //!
 //! # Several credentials together
-//! Scopes, roles and claims are never added up. An expression that mentions one of them is evaluated for each
-//! credential of the request that has what it mentions: `require` asks all of them, and one is enough for `deny`.
+//! Scopes, roles and claims are never added up. In `require`, roles and scopes are those of the credential that speaks for
+//! the request, and an expression that mentions a claim has to hold for every token. In `deny` an expression is evaluated
+//! for each credential that has what it mentions, and one for which it holds is enough.
 
 mod expression;
 
@@ -65,7 +66,7 @@ use serde::Deserialize;
 
 pub use expression::{EVALUATION_MAX_STEPS, EXPRESSION_MAX_BYTES, EXPRESSION_MAX_DEPTH, PATTERN_MAX_BYTES};
 
-use expression::Expression;
+use expression::{Effect, Expression};
 
 /// The plugin `rules`.
 pub struct Rules;
@@ -131,14 +132,15 @@ struct Restriction {
 impl Restriction {
     /// The first rule that speaks against the request.
     fn objection(&self, cx: &RequestCx<'_>, identity: &Identity) -> Option<&Rule> {
-        let denied = self.deny.iter().find(|rule| !self.says(rule, false, cx, identity));
-        denied.or_else(|| self.require.iter().find(|rule| !self.says(rule, true, cx, identity)))
+        let denied = self.deny.iter().find(|rule| !self.says(rule, Effect::Deny, cx, identity));
+        denied.or_else(|| self.require.iter().find(|rule| !self.says(rule, Effect::Require, cx, identity)))
     }
 
     /// Whether a rule says what it has to, for every credential that it is about.
-    fn says(&self, rule: &Rule, wanted: bool, cx: &RequestCx<'_>, identity: &Identity) -> bool {
-        rule.expression.parts(identity).all(|part| {
-            let said = rule.expression.evaluate(cx, identity, part);
+    fn says(&self, rule: &Rule, effect: Effect, cx: &RequestCx<'_>, identity: &Identity) -> bool {
+        let wanted = effect == Effect::Require;
+        rule.expression.parts(identity, effect).all(|part| {
+            let said = rule.expression.evaluate(cx, identity, part, effect);
             if let Err(why) = &said {
                 // The reason that is counted is one for all rules. What is wrong with this one stands here, and never a
                 // value: it may be personal, or secret.

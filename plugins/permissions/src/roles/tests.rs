@@ -35,10 +35,11 @@ fn a_method_that_nothing_is_asked_of_is_refused() {
 }
 
 #[test]
-fn roles_come_from_one_part() {
+fn roles_are_those_of_who_speaks() {
     let hook = hook::<Roles>("all = ['a', 'b']");
     assert_eq!(outcome(&*hook, "GET", both(with(&["a"]), with(&["b"]))), ROLE);
-    assert_eq!(outcome(&*hook, "GET", both(with(&[]), with(&["b", "a"]))), ALLOWED);
+    assert_eq!(outcome(&*hook, "GET", both(with(&[]), with(&["b", "a"]))), ROLE);
+    assert_eq!(outcome(&*hook, "GET", both(with(&["b", "a"]), with(&[]))), ALLOWED);
 }
 
 #[test]

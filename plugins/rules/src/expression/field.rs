@@ -3,7 +3,7 @@ use portcullis_plugin::{
     http::{HeaderName, header},
 };
 
-use super::kind::Kind;
+use super::{Effect, kind::Kind};
 
 /// Something of the identity or of the request that an expression may mention.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,8 +123,9 @@ impl Field {
     }
 
     /// Whether a part of an identity has what this is about. What is not told apart by parts, all of them have.
-    pub fn is_of(&self, part: &Identity) -> bool {
+    pub fn is_of(&self, part: &Identity, effect: Effect) -> bool {
         match self {
+            Self::Roles | Self::Scopes if effect == Effect::Require => true,
             Self::Roles => !part.roles.is_empty(),
             Self::Scopes => !part.scopes.is_empty(),
             Self::Claims(_) => part.claims.is_some(),

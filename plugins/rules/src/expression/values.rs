@@ -30,6 +30,8 @@ pub(super) struct Values<'a, 'r> {
     cx: &'a RequestCx<'r>,
     identity: &'a Identity,
     part: &'a Identity,
+    /// Whose roles and scopes count.
+    speaker: &'a Identity,
     pub steps: Steps,
 }
 
@@ -37,19 +39,25 @@ pub(super) struct Values<'a, 'r> {
 type Boxed<'v> = Box<dyn Val + 'v>;
 
 impl<'a, 'r> Values<'a, 'r> {
-    pub fn new(accesses: &'a [Access], cx: &'a RequestCx<'r>, identity: &'a Identity, part: &'a Identity) -> Self {
-        Self { accesses, cx, identity, part, steps: Steps::new() }
+    pub fn new(
+        accesses: &'a [Access],
+        cx: &'a RequestCx<'r>,
+        identity: &'a Identity,
+        part: &'a Identity,
+        speaker: &'a Identity,
+    ) -> Self {
+        Self { accesses, cx, identity, part, speaker, steps: Steps::new() }
     }
 
     /// The value of a field. `None`: it has none, it cannot be read as a text, or the steps do not suffice.
     fn read(&self, field: &Field) -> Option<Boxed<'_>> {
-        let Self { cx, identity, part, .. } = self;
+        let Self { cx, identity, part, speaker, .. } = self;
         let consumer = identity.consumer.as_deref();
         match field {
             Field::Consumer => self.text(&consumer?.name),
             Field::Groups => self.texts(consumer.iter().flat_map(|of| &of.groups).map(String::as_str)),
-            Field::Roles => self.texts(part.roles.iter().map(String::as_str)),
-            Field::Scopes => self.texts(part.scopes.iter().map(String::as_str)),
+            Field::Roles => self.texts(speaker.roles.iter().map(String::as_str)),
+            Field::Scopes => self.texts(speaker.scopes.iter().map(String::as_str)),
             Field::Labels => self.map(consumer.iter().flat_map(|of| &of.labels), |value| self.text(value)),
             Field::Label(name) => self.text(consumer?.labels.get(name)?),
             Field::Tenant => self.name(&identity.tenant),

@@ -1,7 +1,7 @@
 use portcullis_plugin::{Claims, Identity, serde_json::from_str, testing::Request};
 
 use super::*;
-use crate::expression::{EXPRESSION_MAX_BYTES, Expression, Failure};
+use crate::expression::{EXPRESSION_MAX_BYTES, Effect, Expression, Failure};
 
 fn problems(text: &str) -> Vec<String> {
     Expression::compile(text).err().unwrap_or_default()
@@ -266,7 +266,7 @@ fn run(text: &str) {
     };
     let mut request = Request::get("/a?b").header("x-a", "a");
     for identity in [full, Identity::default()] {
-        let said = expression.evaluate(&request.cx(), &identity, &identity);
+        let said = expression.evaluate(&request.cx(), &identity, &identity, Effect::Require);
         assert!(!matches!(said, Err(Failure::Panic)), "{text}");
     }
 }
