@@ -154,7 +154,7 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
             ExitCode::from(2)
         }
         Err(Failure::Unknown(why)) => {
-            eprintln!("{} {why}", error_label());
+            stderr(Level::Error, &format!("{} {why}", error_label()));
             ExitCode::from(4)
         }
         Err(Failure::Warned(why)) => {

@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod failure;
 pub mod forward;
 pub mod held_body;
+pub mod hook;
 pub mod identity_headers;
 mod pipeline;
 pub mod refusal;
@@ -39,13 +40,14 @@ use pingora_core::{
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
-use portcullis_plugin::{Reason, Refusal, RequestCx};
+use portcullis_plugin::{Refusal, RequestCx};
 use tokio::sync::watch;
 
 use self::{
     edit::ClientEdit,
     exchange::SessionExchange,
     held_body::Held,
+    hook::{Call, Client, Filter, Undecided},
     refusal::{Answer, Problem},
     response_head::Asked,
     state::RequestState,
@@ -98,7 +100,7 @@ impl Proxy {
         };
         state.matched(&gate.route);
         let mut held = Held::default();
-        let answer = pipeline::run(&gate, session, state, &mut held).await;
+        let answer = pipeline::run(&gate, session, state, &mut held).await?;
         state.made_up_bytes = held.made_up_bytes();
         if answer.is_some() {
             return Ok(answer);
@@ -145,18 +147,20 @@ fn is_grpc(session: &Session) -> bool {
 
 /// Ends a request that is under way with an answer of the gateway's own; [`ProxyHttp::fail_to_proxy`] sends it.
 /// `new_down`, because an error of any other source is swallowed on the way to an HTTP/2 upstream.
-fn refused(state: &mut RequestState, refusal: &Refusal) -> Box<Error> {
+fn refused(state: &mut RequestState, policy: Option<&str>, refusal: &Refusal) -> Box<Error> {
     state.reason = Some(refusal.reason);
-    audit::refused_late(state, refusal.reason, refusal.detail.as_deref());
+    audit::refused_late(state, policy, refusal.reason, refusal.detail.as_deref());
     let problem = Problem::from(refusal.status);
     state.late_answer = Some(Box::new(Answer { retry_after: refusal.retry_after, ..problem.into() }));
     Error::new_down(ErrorType::HTTPStatus(problem.status().as_u16()))
 }
 
-fn plugin_failed(state: &mut RequestState, why: impl std::fmt::Display) -> Box<Error> {
-    state.reason = Some(Reason::PluginFailed);
-    state.failed(why.to_string());
-    Error::new_down(ErrorType::HTTPStatus(503))
+/// The same where a plugin could not do its part.
+fn undecided(state: &mut RequestState, policy: &str, why: &Undecided) -> Box<Error> {
+    state.failed(format!("{policy}: {why}"));
+    state.reason = Some(why.reason());
+    audit::refused_late(state, Some(policy), why.reason(), None);
+    Error::new_down(ErrorType::HTTPStatus(why.problem().status().as_u16()))
 }
 
 #[async_trait]
@@ -198,7 +202,7 @@ impl ProxyHttp for Proxy {
                 let mut head = session.req_header().clone();
                 let completed =
                     self.with_cx(session, state, &route, |cx| forward::complete(&mut head, &route, state, cx));
-                completed.map_err(|error| plugin_failed(state, error))?;
+                completed.map_err(|(policy, why)| undecided(state, policy, &why))?;
                 respond::echo(&head)?
             }
         };
@@ -242,10 +246,15 @@ impl ProxyHttp for Proxy {
         let completed = self.with_cx(session, state, &route, |cx| {
             forward::complete(head, &route, state, cx)?;
             // A body filter may change the length, so it is not said beforehand. Made anew when a request is tried again.
-            let filters = route.body.iter().filter_map(|step| step.hook.begin(cx));
-            Ok::<_, portcullis_plugin::PluginError>(filters.collect::<Vec<_>>())
+            let filters = route.body.iter().filter_map(|step| {
+                let call = Call { state, policy: &step.policy, hook: "body" };
+                let begun = call.run(|| Ok(step.hook.begin(cx))).transpose()?;
+                let filter = begun.map(|filter| Filter { policy: step.policy.clone(), filter });
+                Some(filter.map_err(|why| (&*step.policy, why)))
+            });
+            filters.collect::<Result<Vec<_>, _>>()
         });
-        state.bodies = completed.map_err(|error| plugin_failed(state, error))?;
+        state.bodies = completed.map_err(|(policy, why)| undecided(state, policy, &why))?;
         if !state.bodies.is_empty()
             && head.remove_header(&header::CONTENT_LENGTH).is_some()
             && head.version != Version::HTTP_2
@@ -279,17 +288,24 @@ impl ProxyHttp for Proxy {
             return Err(Error::new_down(ErrorType::HTTPStatus(Problem::RequestTimeout.status().as_u16())));
         }
         if state.max_body_bytes.is_some_and(|limit| state.body_bytes > limit) {
-            return Err(refused(state, &Refusal::body_too_large()));
+            return Err(refused(state, None, &Refusal::body_too_large()));
         }
         let mut filters = std::mem::take(&mut state.bodies);
-        let outcome = filters.iter_mut().try_for_each(|filter| filter.request(body, end_of_stream));
+        for Filter { policy, filter } in &mut filters {
+            let call = Call { state, policy, hook: "body" };
+            match call.run(|| Ok(filter.request(body, end_of_stream))) {
+                Ok(Ok(())) => {}
+                Ok(Err(refusal)) => return Err(refused(state, Some(policy), &refusal)),
+                Err(why) => return Err(undecided(state, policy, &why)),
+            }
+        }
         state.bodies = filters;
         if end_of_stream {
             // An HTTP/2 body may end with an empty frame. Pingora would write it as an empty chunk, which ends the body,
             // and end the body again: the next request on that connection to the upstream would begin with a `0`.
             body.take_if(|piece| piece.is_empty());
         }
-        outcome.map_err(|refusal| refused(state, &refusal))
+        Ok(())
     }
 
     /// Every head of an upstream comes by here as it was read, informational ones too.
@@ -363,9 +379,11 @@ impl ProxyHttp for Proxy {
         state: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         let mut filters = std::mem::take(&mut state.bodies);
-        let outcome = filters.iter_mut().rev().try_for_each(|filter| filter.response(body, end_of_stream));
+        for Filter { policy, filter } in filters.iter_mut().rev() {
+            let call = Call { state, policy, hook: "body" };
+            call.run(|| filter.response(body, end_of_stream)).map_err(|why| undecided(state, policy, &why))?;
+        }
         state.bodies = filters;
-        outcome.map_err(|error| plugin_failed(state, error))?;
         Ok(None)
     }
 
@@ -481,8 +499,8 @@ impl Proxy {
         f: impl FnOnce(&RequestCx<'_>) -> T,
     ) -> T {
         let snapshot = self.current.load();
-        let mut held = Held::default();
-        let mut exchange = SessionExchange { session, state, route, settings: &snapshot.settings, held: &mut held };
+        let (mut held, client) = (Held::default(), Client::of(session));
+        let mut exchange = SessionExchange::new(&client, state, route, &snapshot.settings, &mut held);
         f(&RequestCx::new(&mut exchange))
     }
 
@@ -492,8 +510,11 @@ impl Proxy {
         };
         let edited = self.with_cx(session, state, &route, |cx| {
             let mut edit = ClientEdit(head);
-            route.edit_response.iter().rev().try_for_each(|step| step.hook.edit_response(cx, &mut edit))
+            route.edit_response.iter().rev().try_for_each(|step| {
+                let call = Call { state, policy: &step.policy, hook: "edit_response" };
+                call.run(|| step.hook.edit_response(cx, &mut edit)).map_err(|why| (step.policy.clone(), why))
+            })
         });
-        edited.map_err(|error| plugin_failed(state, error))
+        edited.map_err(|(policy, why)| undecided(state, &policy, &why))
     }
 }

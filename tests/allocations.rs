@@ -31,6 +31,7 @@ use portcullis::{
         audit::Trail,
         authenticate::{Decision, Granted, authenticate},
         forward,
+        hook::Client,
         request_id::RequestId,
         state::RequestState,
     },
@@ -159,7 +160,7 @@ fn request(snapshot: &Snapshot, services: &Arc<Services>) -> [(&'static str, usi
     let auth = gate.auth.as_ref().expect("a protected route");
     let (authenticated, decision) = allocations(|| {
         let mut trail = Trail::of(&state, &gate.settings.audit, "orders");
-        at_once(authenticate(auth, &mut seen.cx(), &gate.realm, &mut trail))
+        at_once(authenticate(auth, &mut seen.cx(), &Client::default(), &gate.realm, &mut trail))
     });
     let Decision::Granted(Granted { identity, .. }) = decision else { panic!("the key is good") };
     let (admitted, verdict) = allocations(|| {

@@ -51,6 +51,8 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
     }
     writeln!(out, "A policy may say:")?;
     fields(&config, &config, 0, &mut out)?;
+    writeln!(out, "\nA policy of any plugin may say:\n  hook_timeout: string, default `server.hook_timeout`")?;
+    writeln!(out, "      How long a hook of it may take, what it waits for of the client's body left out.")?;
     if credential["properties"].is_object() {
         writeln!(out, "\nA consumer's credential says, beside what credentials of all kinds may say:")?;
         fields(&credential, &credential, 0, &mut out)?;

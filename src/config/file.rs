@@ -60,6 +60,9 @@ pub struct Server {
     /// How long a client may take to read a piece of the response.
     #[serde(deserialize_with = "not_zero")]
     pub write_timeout: Span,
+    /// How long a hook of a plugin may take to decide, what it waits for of the client's body left out.
+    #[serde(deserialize_with = "not_zero")]
+    pub hook_timeout: Span,
     /// The longest a request, a stream or a WebSocket may last.
     #[serde(deserialize_with = "not_zero")]
     pub max_stream_age: Span,
@@ -86,6 +89,7 @@ impl Default for Server {
             body_timeout: Span(Room::DEFAULT_PATIENCE),
             min_body_bytes_per_second: 1024,
             write_timeout: seconds(30),
+            hook_timeout: seconds(5),
             max_stream_age: seconds(3600),
             max_held_body_bytes: NonZeroUsize::new(Room::DEFAULT_MAX_BYTES).expect("it is not zero"),
             resolver: None,

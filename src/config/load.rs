@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_plugin::{Consumer, Secret};
+use portcullis_plugin::{Consumer, Secret, Span};
 
 use super::{
     credentials::{self, CredentialDraft, Location, unknown},
@@ -91,13 +91,28 @@ pub struct PolicyDraft<'i> {
     pub route: Option<String>,
     /// Its plugin.
     pub kind: Kind,
+    /// How long its hooks may take, where it says that.
+    pub hook_timeout: Option<Span>,
     /// Its configuration, as far as it could be decoded; absent where it could not be at all.
     pub config: Option<Partly<Decoded>>,
-    /// Of its plugin and configuration.
+    /// Of its plugin and configuration, without what the engine alone goes by.
     pub fingerprint: Fingerprint,
     /// Where it stands.
     pub location: Location,
     node: Node<'i>,
+}
+
+/// What a policy of any plugin may say, and the engine goes by.
+pub(super) struct PolicyCommon {
+    hook_timeout: Option<Span>,
+}
+
+impl PolicyCommon {
+    /// Takes it out of a policy.
+    pub(super) fn take(node: &mut Node<'_>, problems: &mut Problems) -> Self {
+        let hook_timeout = node.take("hook_timeout").and_then(|value| value.decode::<file::SpanAboveZero>(problems));
+        Self { hook_timeout: hook_timeout.map(|span| span.0) }
+    }
 }
 
 impl<'i> PolicyDraft<'i> {
@@ -105,16 +120,16 @@ impl<'i> PolicyDraft<'i> {
         key: String,
         route: Option<String>,
         kind: Kind,
-        fingerprint: Fingerprint,
+        (common, fingerprint): (PolicyCommon, Fingerprint),
         node: Node<'i>,
         problems: &mut Problems,
     ) -> Self {
         let mut location = Location::of(&node);
         location.path = format!("{} ({})", location.path, kind.name);
-        let mut shown = node.clone().knowing(&["use", "id"]);
+        let mut shown = node.clone().knowing(&["use", "id", "hook_timeout"]);
         shown.path.clone_from(&location.path);
         let config = (kind.config)(shown, problems);
-        Self { key, route, kind, config, fingerprint, location, node }
+        Self { key, route, kind, hook_timeout: common.hook_timeout, config, fingerprint, location, node }
     }
 
     /// Says what is wrong with a field of it.
@@ -208,6 +223,7 @@ pub fn load<'i>(
     let mut policies = Vec::new();
     let mut named = HashMap::new();
     for (name, mut node) in tables.named("policies", problems) {
+        let common = PolicyCommon::take(&mut node, problems);
         let fingerprint = Fingerprint::of(&node);
         if name.text.contains('/') {
             name.problem(problems, "a policy's name has no `/`");
@@ -217,7 +233,7 @@ pub fn load<'i>(
             continue;
         };
         named.insert(name.text.clone(), Some(policies.len()));
-        policies.push(PolicyDraft::read(name.text, None, kind, fingerprint, node, problems));
+        policies.push(PolicyDraft::read(name.text, None, kind, (common, fingerprint), node, problems));
     }
 
     let consumer_nodes = tables.named("consumers", problems);

@@ -107,6 +107,11 @@ impl<'i> Node<'i> {
         matches!(self.value.get_ref(), DeValue::Table(table) if table.values().all(|value| is_empty(value.get_ref())))
     }
 
+    /// Whether it is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Array(_))
+    }
+
     /// The value itself.
     pub(super) fn value(&self) -> &DeValue<'i> {
         self.value.get_ref()

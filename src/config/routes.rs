@@ -10,9 +10,9 @@ use super::{
     credentials::{Location, unknown},
     file,
     fingerprint::Fingerprint,
-    load::PolicyDraft,
+    load::{PolicyCommon, PolicyDraft},
     node::{Name, Node},
-    problem::Problems,
+    problem::{Problems, suggestion},
 };
 use crate::{
     registry::Registry,
@@ -25,8 +25,14 @@ pub type PolicyRef = usize;
 /// `[policies]` by name. `None`: it is there, but its plugin is not known, which has been said.
 pub(super) type Named = HashMap<String, Option<PolicyRef>>;
 
-/// One entry of `auth`: policies that have to grant together.
-pub type Alternative = Vec<PluginUse>;
+/// One entry of `auth`: a policy, or several that have to grant together.
+#[derive(Clone, Debug)]
+pub struct Alternative {
+    /// The policies.
+    pub policies: Vec<PluginUse>,
+    /// Which of them speaks for the request, where the file says it.
+    pub speaker: Option<usize>,
+}
 
 /// A policy where a route uses it.
 #[derive(Clone, Debug)]
@@ -214,7 +220,8 @@ impl<'i> Known<'_, 'i> {
         }
     }
 
-    /// `auth`: a list of alternatives; a string names a policy, a table is one of its own, a list means all of them.
+    /// `auth`: a list of alternatives; a string names a policy, a table is one of its own, a list means all of them, and so
+    /// does a table that says which of them speaks.
     fn auth(&mut self, node: &Node<'i>, route: &str, problems: &mut Problems) -> Vec<Alternative> {
         let problems_before = problems.len();
         let items = node.clone().items(problems);
@@ -222,28 +229,81 @@ impl<'i> Known<'_, 'i> {
             if problems.len() == problems_before {
                 node.problem(problems, "an empty `auth` lets nobody in; say `public = true` to let everybody in");
             }
-            return vec![Vec::new()]; // wrong, but not public
+            return vec![Alternative { policies: Vec::new(), speaker: None }]; // wrong, but not public
         }
         let mut alternatives: Vec<Alternative> = Vec::with_capacity(items.len());
         for item in items {
-            let together = match item.value() {
-                toml::de::DeValue::Array(_) => item.clone().items(problems),
-                _ => vec![item.clone()],
+            let alternative = match item.value() {
+                toml::de::DeValue::Array(_) => self.all_of(&item, None, route, problems),
+                _ if item.has("use") => self.single(item.clone(), route, problems),
+                _ if item.has("all") || item.has("speaker") => self.spoken(item.clone(), route, problems),
+                _ => self.single(item.clone(), route, problems),
             };
-            if together.is_empty() {
-                item.problem(problems, "an empty list proves nothing");
-            }
-            let mut uses = Vec::with_capacity(together.len());
-            for item in together {
-                self.add_use(item, &mut uses, route, problems);
-            }
-            let is_same = |other: &Alternative| !uses.is_empty() && is_among(&uses, other) && is_among(other, &uses);
+            let policies = &alternative.policies;
+            let is_same = |other: &Alternative| {
+                !policies.is_empty() && is_among(policies, &other.policies) && is_among(&other.policies, policies)
+            };
             if let Some(first) = alternatives.iter().position(is_same) {
                 item.problem(problems, format!("the same alternative stands at {}[{first}] already", node.path));
             }
-            alternatives.push(uses);
+            alternatives.push(alternative);
         }
         alternatives
+    }
+
+    fn single(&mut self, item: Node<'i>, route: &str, problems: &mut Problems) -> Alternative {
+        Alternative { policies: self.plugin_use(item, route, problems).into_iter().collect(), speaker: None }
+    }
+
+    /// `{ all = [...], speaker = "..." }`: all of them, and the name of the policy that speaks for the request.
+    fn spoken(&mut self, mut item: Node<'i>, route: &str, problems: &mut Problems) -> Alternative {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Spoken {
+            speaker: Spanned<String>,
+        }
+        let location = Location::of(&item);
+        let all = item.take("all");
+        let spoken = item.knowing(&["all"]).decode::<Spoken>(problems);
+        let speaker = spoken.map(|spoken| located(&spoken.speaker, &location, "speaker"));
+        match all {
+            Some(all) => self.all_of(&all, speaker.as_ref(), route, problems),
+            None => {
+                location.problem(problems, "", "`all` is missing: it lists the policies of which one speaks");
+                Alternative { policies: Vec::new(), speaker: None }
+            }
+        }
+    }
+
+    /// A list of policies that have to grant together.
+    fn all_of(&mut self, list: &Node<'i>, speaker: Option<&Name>, route: &str, problems: &mut Problems) -> Alternative {
+        let items = list.clone().items(problems);
+        if items.is_empty() && list.is_list() {
+            list.problem(problems, "an empty list proves nothing");
+        }
+        let names: Vec<String> = items.iter().filter_map(called).collect();
+        let mut alternative = Alternative { policies: Vec::with_capacity(items.len()), speaker: None };
+        for item in items {
+            let is_speaker = speaker.is_some_and(|speaker| called(&item).as_ref() == Some(&speaker.text));
+            let before = alternative.policies.len();
+            self.add_use(item, &mut alternative.policies, route, problems);
+            if is_speaker && alternative.policies.len() > before {
+                alternative.speaker = Some(before);
+            }
+        }
+        if let Some(speaker) = speaker {
+            match names.iter().filter(|name| **name == speaker.text).count() {
+                0 if names.is_empty() => {}
+                0 => {
+                    let near = suggestion(&speaker.text, names.iter().map(String::as_str));
+                    speaker.problem(problems, format!("no policy in `all` is called `{}`{near}", speaker.text));
+                }
+                1 if names.len() == 1 => speaker.problem(problems, "one policy alone speaks anyway: write its name"),
+                1 => {}
+                _ => speaker.problem(problems, format!("several in `all` are called `{}`", speaker.text)),
+            }
+        }
+        alternative
     }
 
     fn plugins(
@@ -313,6 +373,7 @@ impl<'i> Known<'_, 'i> {
             item.problem(problems, "write the name of a policy, or a table with `use`");
             return None;
         }
+        let common = PolicyCommon::take(&mut item, problems);
         let fingerprint = Fingerprint::of(&item);
         let kind = *self.registry.plugin_of(&mut item, problems)?;
         let id = match item.take("id") {
@@ -338,13 +399,19 @@ impl<'i> Known<'_, 'i> {
         }
         let policy = self.policies.len();
         self.inline.insert(key.clone(), policy);
-        self.policies.push(PolicyDraft::read(key, Some(route.to_owned()), kind, fingerprint, item, problems));
+        self.policies.push(PolicyDraft::read(key, Some(route.to_owned()), kind, (common, fingerprint), item, problems));
         Some(PluginUse { policy, location, is_default: false })
     }
 }
 
+/// How a policy is called where it is used: by its name, or an inline one by its `id` or else its plugin.
+fn called(item: &Node<'_>) -> Option<String> {
+    let inline = || item.entry("id").or_else(|| item.entry("use"));
+    item.as_str().map(str::to_owned).or_else(|| inline()?.as_str().map(str::to_owned))
+}
+
 /// Whether every policy of the one is among those of the other.
-fn is_among(one: &Alternative, other: &Alternative) -> bool {
+fn is_among(one: &[PluginUse], other: &[PluginUse]) -> bool {
     one.iter().all(|plugin| other.iter().any(|other| other.policy == plugin.policy))
 }
 

@@ -54,7 +54,12 @@ pub struct Entered {
 impl Entered {
     /// Of the connection that this tells of.
     pub fn of(digest: Option<&Digest>) -> Option<&Self> {
-        digest?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+        Self::in_digest(digest?.proxy_digest.as_ref()?)
+    }
+
+    /// As it is kept with a connection.
+    pub fn in_digest(digest: &ProxyDigest) -> Option<&Self> {
+        digest.user_data.as_ref()?.downcast_ref()
     }
 
     /// Onto the connection under TLS, if there is TLS: Pingora looks there for it, and lets nobody put it on TLS itself.

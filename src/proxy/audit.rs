@@ -49,8 +49,8 @@ impl Attempted {
     }
 
     /// It could not be judged.
-    pub fn failed(policy: Option<&Arc<str>>) -> Self {
-        Self { result: AuditResult::Failed, ..Self::denied(policy, Reason::PluginFailed) }
+    pub fn failed(policy: Option<&Arc<str>>, reason: Reason) -> Self {
+        Self { result: AuditResult::Failed, ..Self::denied(policy, reason) }
     }
 }
 
@@ -69,6 +69,11 @@ impl<'t> Trail<'t> {
     /// Of this request.
     pub fn of(state: &'t RequestState, settings: &'t file::Audit, route: &'t str) -> Self {
         Self { state, settings, route, attempts: Vec::new(), failure: None, is_incomplete: false }
+    }
+
+    /// The request.
+    pub fn state(&self) -> &'t RequestState {
+        self.state
     }
 
     /// The request's checks that wait for its body.
@@ -207,12 +212,12 @@ impl Decided<'_> {
 }
 
 /// Writes that a request which had been let through was refused after all: for a body that is larger than the route
-/// takes, or that a plugin does not like.
-pub fn refused_late(state: &RequestState, reason: Reason, detail: Option<&str>) {
+/// takes, or that a plugin does not like, or because a plugin failed.
+pub fn refused_late(state: &RequestState, policy: Option<&str>, reason: Reason, detail: Option<&str>) {
     let Some(record) = &state.record else { return };
     // Of the settings none counts here: refusals are never left out, and this request is refused already.
     let settings = file::Audit::default();
-    Trail::of(state, &settings, &record.name).forbidden(None, reason, detail, state.identity.as_deref());
+    Trail::of(state, &settings, &record.name).forbidden(policy, reason, detail, state.identity.as_deref());
 }
 
 /// Queues the event, waiting a little where there is no room. The queue is full only while whoever reads it stands

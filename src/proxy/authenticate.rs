@@ -9,15 +9,16 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use portcullis_plugin::{Attempt, Authentication, Denial, DenialStatus, FailedAttempt, Identity, Reason, RequestCx};
 
 use super::{
     audit::{Attempted, Trail},
+    hook::{Call, Client, Undecided},
     refusal::{Answer, Problem, challenge},
 };
 use crate::{
-    snapshot::route::{Auth, Authenticator},
+    snapshot::route::{Alternative, Auth, Authenticator},
     telemetry::metrics::AuthOutcome,
 };
 
@@ -31,6 +32,8 @@ pub enum Decision {
     Granted(Granted),
     /// Nobody.
     Refused(Answer, Reason),
+    /// It could not be found out, and what asked for it is over: a client that left.
+    Ended(Undecided),
 }
 
 /// Somebody who is known.
@@ -50,12 +53,19 @@ enum Found {
     Granted(Arc<Identity>),
     Absent,
     Denied(Denial),
-    Failed(String),
+    /// By the policy of this name.
+    Failed(Arc<str>, Undecided),
 }
 
 /// Tries the alternatives in order.
-pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trail: &mut Trail<'_>) -> Decision {
-    let mut failure = None;
+pub async fn authenticate(
+    auth: &Auth,
+    cx: &mut RequestCx<'_>,
+    client: &Client<'_>,
+    realm: &str,
+    trail: &mut Trail<'_>,
+) -> Decision {
+    let mut failure: Option<(Arc<str>, Undecided)> = None;
     let mut denied: Option<Denial> = None;
     // Of all policies, in the order of the file.
     let mut attempts: Vec<Attempt> = Vec::new();
@@ -68,31 +78,37 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
             // Whoever did not grant has nothing to say about the body either.
             holds.truncate(held_before);
         }
-        let found = match &**alternative {
-            [only] => one(only, cx, trail, &mut pending).await,
-            together => all(together, cx, trail, &mut pending).await,
+        let parts = &alternative.parts;
+        let found = match &**parts {
+            [only] => one(only, cx, client, trail, &mut pending).await,
+            _ => all(alternative, cx, client, trail, &mut pending).await,
         };
         // Of an all-of nothing is told: whoever has one part must not learn from it whether that is right.
         let said = match &found {
-            Found::Denied(denial) if alternative.len() == 1 => Attempt::Denied(denial.reason),
+            Found::Denied(denial) if parts.len() == 1 => Attempt::Denied(denial.reason),
             _ => Attempt::Absent,
         };
         match found {
             Found::Granted(identity) => {
                 let (now, address) = (cx.now(), cx.address());
                 identity.credentials.iter().for_each(|credential| credential.usage.record(now, address));
-                alternative.iter().for_each(|part| part.metrics.decided(AuthOutcome::Granted, None));
-                trail.granted(alternative, &identity);
-                let excusable = pending.excusable_by(alternative);
+                parts.iter().for_each(|part| part.metrics.decided(AuthOutcome::Granted, None));
+                trail.granted(parts, &identity);
+                let excusable = pending.excusable_by(parts);
                 return Decision::Granted(Granted { identity, by: Some(number), excusable });
             }
             Found::Denied(denial) if denied.as_ref().is_none_or(|first| first.status < denial.status) => {
                 denied = Some(denial);
             }
             Found::Absent | Found::Denied(_) => {}
-            Found::Failed(why) => _ = failure.get_or_insert(why),
+            Found::Failed(policy, why) if why.is_about_the_client() => {
+                trail.refused();
+                trail.failed(format!("{policy}: {why}"));
+                return Decision::Ended(why);
+            }
+            Found::Failed(policy, why) => _ = failure.get_or_insert((policy, why)),
         }
-        attempts.extend(std::iter::repeat_n(said, alternative.len()));
+        attempts.extend(std::iter::repeat_n(said, parts.len()));
     }
     if failure.is_none() && denied.is_none() {
         if let Some(anonymous) = &auth.anonymous {
@@ -103,14 +119,14 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
         trail.attempted(Attempted::denied(None, Reason::CredentialAbsent));
     }
     trail.refused();
-    if let Some(why) = failure {
-        trail.failed(why);
-        return Decision::Refused(Problem::Unavailable.into(), Reason::PluginFailed);
+    if let Some((policy, why)) = failure {
+        trail.failed(format!("{policy}: {why}"));
+        return Decision::Refused(why.problem().into(), why.reason());
     }
     let Denial { reason, status, .. } = denied.unwrap_or(Denial::unauthorized(Reason::CredentialAbsent));
     let answer = Answer::from(status);
     let challenges = match status {
-        DenialStatus::Unauthorized => challenges(auth, &attempts, realm),
+        DenialStatus::Unauthorized => challenges(auth, &attempts, realm, trail),
         _ => Vec::new(),
     };
     Decision::Refused(Answer { challenges, ..answer }, reason)
@@ -118,25 +134,28 @@ pub async fn authenticate(auth: &Auth, cx: &mut RequestCx<'_>, realm: &str, trai
 
 /// The answer to a request whose body proves wrong what its head proved, by the alternative that granted.
 pub fn disproved(auth: &Auth, by: Option<usize>, reason: Reason, realm: &str, trail: &mut Trail<'_>) -> Answer {
-    let granted = by.map(|by| &auth.alternatives[by]);
+    let granted = by.map(|by| &auth.alternatives[by].parts);
     for authenticator in granted.into_iter().flatten() {
         authenticator.metrics.decided(AuthOutcome::Denied, Some(reason));
         trail.attempted(Attempted::denied(Some(&authenticator.policy), reason));
     }
-    let attempts = auth.alternatives.iter().enumerate().flat_map(|(number, parts)| {
+    let attempts = auth.alternatives.iter().enumerate().flat_map(|(number, Alternative { parts, .. })| {
         let is_told = by == Some(number) && parts.len() == 1;
         parts.iter().map(move |_| if is_told { Attempt::Denied(reason) } else { Attempt::Absent })
     });
     let attempts: Vec<_> = attempts.collect();
     trail.refused();
-    Answer { challenges: challenges(auth, &attempts, realm), ..Problem::Unauthenticated.into() }
+    Answer { challenges: challenges(auth, &attempts, realm, trail), ..Problem::Unauthenticated.into() }
 }
 
 /// One `WWW-Authenticate` for each way in; the same way twice is told once.
-fn challenges(auth: &Auth, attempts: &[Attempt], realm: &str) -> Vec<HeaderValue> {
+fn challenges(auth: &Auth, attempts: &[Attempt], realm: &str, trail: &Trail<'_>) -> Vec<HeaderValue> {
     let mut challenges: Vec<HeaderValue> = Vec::new();
-    for (authenticator, attempt) in auth.alternatives.iter().flatten().zip(attempts) {
-        let value = authenticator.hook.challenge(*attempt).and_then(|wanted| challenge(&wanted, realm));
+    for (authenticator, attempt) in auth.authenticators().zip(attempts) {
+        let call = Call { state: trail.state(), policy: &authenticator.policy, hook: "challenge" };
+        // One that panics challenges nobody; the answer is the same without it.
+        let wanted = call.run(|| Ok(authenticator.hook.challenge(*attempt))).unwrap_or_default();
+        let value = wanted.and_then(|wanted| challenge(&wanted, realm));
         if let Some(value) = value.filter(|value| !challenges.contains(value)) {
             challenges.push(value);
         }
@@ -148,10 +167,15 @@ fn challenges(auth: &Auth, attempts: &[Attempt], realm: &str) -> Vec<HeaderValue
 async fn one<'a>(
     authenticator: &'a Authenticator,
     cx: &mut RequestCx<'_>,
+    client: &Client<'_>,
     trail: &mut Trail<'_>,
     pending: &mut Pending<'a>,
 ) -> Found {
-    let answer = authenticator.hook.authenticate(cx).get().await;
+    let call = Call { state: trail.state(), policy: &authenticator.policy, hook: "authenticate" };
+    let answer = {
+        let cx = &mut *cx;
+        call.wait(client, authenticator.timeout, move || authenticator.hook.authenticate(cx)).await
+    };
     let policy = Some(&authenticator.policy);
     let count = |outcome, reason| authenticator.metrics.decided(outcome, reason);
     let denied = |mut denial: Denial, identity: Option<Arc<Identity>>, trail: &mut Trail<'_>| {
@@ -174,10 +198,10 @@ async fn one<'a>(
             pending.add(authenticator, std::mem::take(&mut denial.attempts));
             denied(denial, None, trail)
         }
-        Err(error) => {
-            count(AuthOutcome::Failed, Some(Reason::PluginFailed));
-            trail.attempted(Attempted::failed(policy));
-            Found::Failed(format!("{}: {error}", authenticator.policy))
+        Err(why) => {
+            count(AuthOutcome::Failed, Some(why.reason()));
+            trail.attempted(Attempted::failed(policy, why.reason()));
+            Found::Failed(authenticator.policy.clone(), why)
         }
     }
 }
@@ -193,17 +217,19 @@ fn objection(identity: &Identity, cx: &RequestCx<'_>) -> Option<Denial> {
 
 /// All of several methods: each has to grant, and they have to agree on who it is.
 async fn all<'a>(
-    together: &'a [Authenticator],
+    alternative: &'a Alternative,
     cx: &mut RequestCx<'_>,
+    client: &Client<'_>,
     trail: &mut Trail<'_>,
     pending: &mut Pending<'a>,
 ) -> Found {
+    let together = &alternative.parts;
     let mut parts: Vec<Arc<Identity>> = Vec::with_capacity(together.len());
     let mut absent: Vec<&Arc<str>> = Vec::new();
     let mut denied: Option<Denial> = None;
     let mut failed = None;
-    for authenticator in together {
-        match one(authenticator, cx, trail, pending).await {
+    for authenticator in together.iter() {
+        match one(authenticator, cx, client, trail, pending).await {
             Found::Granted(identity) => parts.push(identity),
             Found::Absent => absent.push(&authenticator.policy),
             // The least of them counts here. One that is no credential at all outweighs one that is known and not for
@@ -212,11 +238,12 @@ async fn all<'a>(
                 denied = Some(denial);
             }
             Found::Denied(_) => {}
-            Found::Failed(why) => _ = failed.get_or_insert(why),
+            Found::Failed(policy, why) if why.is_about_the_client() => return Found::Failed(policy, why),
+            Found::Failed(policy, why) => _ = failed.get_or_insert((policy, why)),
         }
     }
-    if let Some(why) = failed {
-        return Found::Failed(why);
+    if let Some((policy, why)) = failed {
+        return Found::Failed(policy, why);
     }
     if absent.len() == together.len() {
         return Found::Absent;
@@ -231,10 +258,10 @@ async fn all<'a>(
     if !absent.is_empty() {
         return Found::Denied(Denial::unauthorized(Reason::CredentialAbsent));
     }
-    match merge(&parts) {
+    match merge(&parts, alternative.speaker) {
         Some(identity) => Found::Granted(Arc::new(identity)),
         None => {
-            for authenticator in together {
+            for authenticator in together.iter() {
                 authenticator.metrics.decided(AuthOutcome::Denied, Some(Reason::IdentityConflict));
                 trail.attempted(Attempted::denied(Some(&authenticator.policy), Reason::IdentityConflict));
             }
@@ -245,9 +272,9 @@ async fn all<'a>(
 
 /// One identity out of several that were proven together; `None` where they do not agree.
 ///
-/// Whatever names a subject (a token) gives subject, e-mail, issuer, claims, roles and scopes; the client comes from the first
-/// that names one (a certificate, a key). Scopes are never added up.
-fn merge(parts: &[Arc<Identity>]) -> Option<Identity> {
+/// One of them speaks: it gives subject, e-mail, issuer, claims, roles and scopes, none of which is ever added up. The
+/// client comes from the first that names one and no subject (a certificate, a key).
+fn merge(parts: &[Arc<Identity>], speaker: Option<usize>) -> Option<Identity> {
     let consumer = agreed(parts.iter().filter_map(|part| part.consumer.as_ref()), |a, b| a.name == b.name)?;
     // What names no user, such as a certificate and a key, names the same client: with a certificate that is nobody's a
     // stolen key would open as much as with its owner's.
@@ -256,7 +283,7 @@ fn merge(parts: &[Arc<Identity>]) -> Option<Identity> {
         return None;
     }
     let tenant = agreed(parts.iter().filter_map(|part| part.tenant.as_ref()), |a, b| a == b)?;
-    let speaker = parts.iter().find(|part| part.subject.is_some()).or(parts.first())?;
+    let speaker = speaker.map_or_else(|| only_speaker(parts), |named| parts.get(named))?;
     let machine = parts.iter().find(|part| part.subject.is_none() && part.client.is_some()).unwrap_or(speaker);
     Some(Identity {
         method: parts.iter().map(|part| part.method.as_str()).collect::<Vec<_>>().join("+"),
@@ -270,12 +297,43 @@ fn merge(parts: &[Arc<Identity>]) -> Option<Identity> {
         scopes: speaker.scopes.clone(),
         claims: speaker.claims.clone(),
         certificate: parts.iter().find_map(|part| part.certificate.clone()),
-        headers: parts.iter().flat_map(|part| part.headers.iter().cloned()).collect(),
+        headers: headers(parts, speaker),
         credentials: parts.iter().flat_map(|part| part.credentials.iter().cloned()).collect(),
         expires: parts.iter().filter_map(|part| part.expires).min(),
         parts: parts.to_vec(),
         ..Identity::default()
     })
+}
+
+/// The part that speaks where the file does not say which: the first that names a subject, or else the first. `None`: they
+/// name different subjects, and nothing tells which of them the request is made for.
+fn only_speaker(parts: &[Arc<Identity>]) -> Option<&Arc<Identity>> {
+    let mut naming = parts.iter().filter(|part| part.subject.is_some());
+    let Some(first) = naming.next() else { return parts.first() };
+    naming.all(|other| is_same_subject(first, other)).then_some(first)
+}
+
+/// Whether both name the same subject. A name is unique within its issuer only (RFC 7519 section 4.1.2): the same name from
+/// another issuer is somebody else, unless the file says that both belong to one consumer.
+fn is_same_subject(one: &Identity, other: &Identity) -> bool {
+    let is_one_issuer = one.issuer.is_some() && one.issuer == other.issuer;
+    let is_one_consumer = match (&one.consumer, &other.consumer) {
+        (Some(one), Some(other)) => one.name == other.name,
+        _ => false,
+    };
+    one.subject == other.subject && (is_one_issuer || is_one_consumer)
+}
+
+/// The headers that the parts fill. Where two fill the same one it is the speaker's, or else the first one's.
+fn headers(parts: &[Arc<Identity>], speaker: &Arc<Identity>) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers: Vec<_> = speaker.headers.clone();
+    for part in parts.iter().filter(|part| !Arc::ptr_eq(part, speaker)) {
+        let known = headers.len();
+        let is_new = |name: &HeaderName| headers[..known].iter().all(|(other, _)| other != name);
+        let new: Vec<_> = part.headers.iter().filter(|(name, _)| is_new(name)).cloned().collect();
+        headers.extend(new);
+    }
+    headers
 }
 
 /// The one value that all agree on, if any has one; the outer `None`: they differ.

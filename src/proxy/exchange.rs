@@ -2,37 +2,52 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 use http::{request::Parts, uri::PathAndQuery};
-use pingora_proxy::Session;
+use pingora_core::{ErrorType, protocols::raw_connect::ProxyDigest};
 use portcullis_plugin::{BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, Reason, UnixTime};
 
-use super::{held_body::Held, state::RequestState};
+use super::{
+    held_body::Held,
+    hook::{Client, Lent},
+    state::RequestState,
+};
 use crate::{
     front::Entered,
     snapshot::{Route, route::Settings},
 };
 
 /// Borrows the session and the state; nothing is copied.
-pub struct SessionExchange<'s> {
-    /// Pingora's side.
-    pub session: &'s mut Session,
-    /// Ours.
-    pub state: &'s RequestState,
-    /// The matched route.
-    pub route: &'s Route,
+pub struct SessionExchange<'c, 's> {
+    lent: Lent<'c, 's>,
+    /// Where it is kept what is known of the connection, once somebody has asked.
+    connection: OnceLock<Option<Arc<ProxyDigest>>>,
+    state: &'c RequestState,
+    route: &'c Route,
     /// By these the connection's certificate is judged.
-    pub settings: &'s Settings,
-    /// What of the body hooks have read.
-    pub held: &'s mut Held,
+    settings: &'c Settings,
+    held: &'c mut Held,
 }
 
-impl Exchange for SessionExchange<'_> {
+impl<'c, 's> SessionExchange<'c, 's> {
+    /// Of this client's request, which was matched to this route. `held` is what hooks have read of the body.
+    pub fn new(
+        client: &'c Client<'s>,
+        state: &'c RequestState,
+        route: &'c Route,
+        settings: &'c Settings,
+        held: &'c mut Held,
+    ) -> Self {
+        Self { lent: Lent::take(client), connection: OnceLock::new(), state, route, settings, held }
+    }
+}
+
+impl Exchange for SessionExchange<'_, '_> {
     fn head(&self) -> &Parts {
-        self.session.req_header()
+        self.lent.head()
     }
 
     fn address(&self) -> IpAddr {
@@ -44,7 +59,9 @@ impl Exchange for SessionExchange<'_> {
     }
 
     fn certificate(&self) -> Result<Option<&ClientCert>, Reason> {
-        let Some(Entered { listener, secured: Some(secured) }) = Entered::of(self.session.digest()) else {
+        let connection = self.connection.get_or_init(|| self.lent.client().connection_digest());
+        let Some(Entered { listener, secured: Some(secured) }) = connection.as_deref().and_then(Entered::in_digest)
+        else {
             return Ok(None);
         };
         secured.certificate(self.settings.tls(*listener), self.state.now)
@@ -63,7 +80,7 @@ impl Exchange for SessionExchange<'_> {
     }
 
     fn received_target(&self) -> &str {
-        let canonical = self.session.req_header().uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let canonical = self.head().uri.path_and_query().map_or("/", PathAndQuery::as_str);
         self.state.received_target.as_deref().unwrap_or(canonical)
     }
 
@@ -72,7 +89,7 @@ impl Exchange for SessionExchange<'_> {
     }
 
     fn path_parameter(&self, name: &str) -> Option<&str> {
-        self.route.path_parameter(self.session.req_header().uri.path(), name)
+        self.route.path_parameter(self.head().uri.path(), name)
     }
 
     fn now(&self) -> UnixTime {
@@ -80,7 +97,13 @@ impl Exchange for SessionExchange<'_> {
     }
 
     fn body(&mut self, limit: usize) -> BoxFuture<'_, Result<Bytes, BodyError>> {
-        Box::pin(self.held.read(self.session, self.state, limit))
+        Box::pin(async move {
+            let mut taken = self.lent.session();
+            match taken.session() {
+                Some(session) => self.held.read(session, self.state, limit).await,
+                None => Err(BodyError::Broken(ErrorType::ReadError.as_str().to_owned())),
+            }
+        })
     }
 
     fn hold_body(&mut self, limit: usize, check: BodyCheck) {

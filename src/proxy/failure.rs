@@ -119,11 +119,8 @@ pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
         }
         _ => {
             state.failed(format!("gateway: {what}"));
-            if state.reason == Some(Reason::PluginFailed) {
-                Some(Problem::Unavailable)
-            } else {
-                Some(Problem::Internal)
-            }
+            let is_undecided = state.reason == Some(Reason::PluginFailed);
+            Some(if is_undecided { Problem::Unavailable } else { Problem::Internal })
         }
     }
 }

@@ -10,9 +10,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
-use portcullis_plugin::{Places, PluginError, RequestCx};
+use portcullis_plugin::{Places, RequestCx};
 
-use super::{client_address::ClientAddress, edit::UpstreamEdit, state::RequestState};
+use super::{
+    client_address::ClientAddress,
+    edit::UpstreamEdit,
+    hook::{Call, Undecided},
+    state::RequestState,
+};
 use crate::{
     snapshot::{
         Route,
@@ -91,12 +96,15 @@ fn internal(why: &'static str) -> Box<Error> {
 }
 
 /// Makes the upstream's request out of the stripped one: plugins' edits, then what only the gateway says.
-pub fn complete(
+///
+/// # Errors
+/// The policy whose plugin could not edit it, and why.
+pub fn complete<'r>(
     head: &mut RequestHeader,
-    route: &Route,
+    route: &'r Route,
     state: &RequestState,
     cx: &RequestCx<'_>,
-) -> Result<(), PluginError> {
+) -> Result<(), (&'r str, Undecided)> {
     if let Ending::Forward(upstream) = &route.ending
         && let Some(host) = &upstream.host
     {
@@ -105,9 +113,8 @@ pub fn complete(
     if !route.edit_request.is_empty() {
         let mut edit = UpstreamEdit::new(head, &route.callers.identity);
         for step in &route.edit_request {
-            step.hook
-                .edit_request(cx, &mut edit)
-                .map_err(|error| PluginError::new(format!("{}: {error}", step.policy)))?;
+            let call = Call { state, policy: &step.policy, hook: "edit_request" };
+            call.run(|| step.hook.edit_request(cx, &mut edit)).map_err(|why| (&*step.policy, why))?;
         }
     }
     open(head, |parts| announce(&mut parts.headers, &route.callers, state, cx));

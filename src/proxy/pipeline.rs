@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, header};
+use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use portcullis_plugin::{
-    Answer as HookAnswer, Attempt, BodyCheck, BodyError, Challenge, FailedAttempt, Identity, PluginError, Reason,
-    RequestCx, Verdict,
+    Attempt, BodyCheck, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Verdict,
 };
 
 use super::{
@@ -14,34 +14,45 @@ use super::{
     authenticate::{Decision, Granted, authenticate, disproved},
     exchange::SessionExchange,
     held_body::{Failure, Held},
+    hook::{Call, Client, Undecided},
     refusal::{Answer, Problem, challenge},
     state::RequestState,
 };
 use crate::snapshot::{Gate, Route};
 
 /// Runs them; `None`: the request is let through.
-pub async fn run(gate: &Gate, session: &mut Session, state: &mut RequestState, held: &mut Held) -> Option<Answer> {
+///
+/// # Errors
+/// The client has left.
+pub async fn run(
+    gate: &Gate,
+    session: &mut Session,
+    state: &mut RequestState,
+    held: &mut Held,
+) -> Result<Option<Answer>> {
     let (route, settings) = (&*gate.route, &*gate.settings);
     if let Some(refused) = declared_too_large(route, session) {
         state.reason = Some(Reason::BodyTooLarge);
-        refused_late(state, Reason::BodyTooLarge, None);
-        return Some(refused);
+        refused_late(state, None, Reason::BodyTooLarge, None);
+        return Ok(Some(refused));
     }
     let name = &*route.record.name;
     let mut outcome = Outcome::default();
     {
         let mut trail = Trail::of(state, &settings.audit, name);
-        let mut exchange = SessionExchange { session, state, route, settings, held };
+        let client = Client::of(session);
+        let mut exchange = SessionExchange::new(&client, state, route, settings, held);
         let mut cx = RequestCx::new(&mut exchange);
-        guards(gate, &mut cx, &mut trail, &mut outcome).await;
+        guards(gate, &mut cx, &client, &mut trail, &mut outcome).await;
         if outcome.answer.is_none()
             && let Some(auth) = &gate.auth
         {
-            match authenticate(auth, &mut cx, &gate.realm, &mut trail).await {
+            match authenticate(auth, &mut cx, &client, &gate.realm, &mut trail).await {
                 Decision::Granted(Granted { identity, by, excusable }) => {
                     (outcome.identity, outcome.by, outcome.excusable) = (Some(identity), by, excusable);
                 }
                 Decision::Refused(answer, reason) => outcome.refuse(answer, reason),
+                Decision::Ended(why) => outcome.undecided(&why),
             }
         }
         outcome.end(trail);
@@ -51,9 +62,10 @@ pub async fn run(gate: &Gate, session: &mut Session, state: &mut RequestState, h
         && let Some(identity) = state.identity.clone()
     {
         let mut trail = Trail::of(state, &settings.audit, name);
-        let mut exchange = SessionExchange { session, state, route, settings, held };
+        let client = Client::of(session);
+        let mut exchange = SessionExchange::new(&client, state, route, settings, held);
         let mut cx = RequestCx::new(&mut exchange);
-        admits(gate, &mut cx, &identity, &mut trail, &mut outcome).await;
+        admits(gate, &mut cx, &client, &identity, &mut trail, &mut outcome).await;
         if outcome.answer.is_none() && !settings.callers.identity.fits(&identity) {
             trail.forbidden(None, Reason::IdentityTooLarge, None, Some(&identity));
             outcome.refuse(Problem::Forbidden.into(), Reason::IdentityTooLarge);
@@ -78,7 +90,10 @@ pub async fn run(gate: &Gate, session: &mut Session, state: &mut RequestState, h
     if let Some(why) = outcome.failure {
         state.failed(why);
     }
-    outcome.answer
+    if outcome.is_abandoned {
+        return Err(Error::new_down(ErrorType::ConnectionClosed));
+    }
+    Ok(outcome.answer)
 }
 
 /// What came of the phases so far.
@@ -92,6 +107,8 @@ struct Outcome {
     by: Option<usize>,
     /// Failed attempts that do not count unless the body proves the identity wrong.
     excusable: Vec<FailedAttempt>,
+    /// The client has left: there is nobody to answer.
+    is_abandoned: bool,
 }
 
 impl Outcome {
@@ -100,10 +117,16 @@ impl Outcome {
         self.reason = Some(reason);
     }
 
+    /// Nothing was decided, and so nobody is let in.
+    fn undecided(&mut self, why: &Undecided) {
+        self.is_abandoned = *why == Undecided::ClientGone;
+        self.refuse(why.problem().into(), why.reason());
+    }
+
     /// Takes what a hook said; `false`: the request ends here.
     fn take(
         &mut self,
-        verdict: Result<Verdict, PluginError>,
+        verdict: Result<Verdict, Undecided>,
         policy: &str,
         gate: &Gate,
         cx: &RequestCx<'_>,
@@ -114,26 +137,27 @@ impl Outcome {
             Ok(Verdict::Refuse(refusal)) => {
                 let identity = cx.identity().map(Arc::as_ref);
                 trail.forbidden(Some(policy), refusal.reason, refusal.detail.as_deref(), identity);
-                let challenges =
-                    refusal.challenge.and_then(|wanted| self.challenge(gate, &wanted)).into_iter().collect();
+                let wanted = refusal.challenge.and_then(|wanted| self.challenge(gate, &wanted, trail));
+                let challenges = wanted.into_iter().collect();
                 let retry_after = refusal.retry_after;
                 let answer = Answer { retry_after, challenges, ..Problem::from(refusal.status).into() };
                 self.refuse(answer, refusal.reason);
             }
-            Err(error) => {
-                trail.forbidden(Some(policy), Reason::PluginFailed, None, cx.identity().map(Arc::as_ref));
-                self.failure = Some(format!("{policy}: {error}"));
-                self.refuse(Problem::Unavailable.into(), Reason::PluginFailed);
+            Err(why) => {
+                trail.forbidden(Some(policy), why.reason(), None, cx.identity().map(Arc::as_ref));
+                self.failure = Some(format!("{policy}: {why}"));
+                self.undecided(&why);
             }
         }
         false
     }
 
     /// A challenge to prove more, where the identity was proven in that way: who sent a key is not told about tokens.
-    fn challenge(&self, gate: &Gate, wanted: &Challenge) -> Option<HeaderValue> {
-        let granted = &gate.auth.as_ref()?.alternatives[self.by?];
+    fn challenge(&self, gate: &Gate, wanted: &Challenge, trail: &Trail<'_>) -> Option<HeaderValue> {
+        let granted = &gate.auth.as_ref()?.alternatives[self.by?].parts;
         let is_its_way = granted.iter().any(|authenticator| {
-            let own = authenticator.hook.challenge(Attempt::Absent);
+            let call = Call { state: trail.state(), policy: &authenticator.policy, hook: "challenge" };
+            let own = call.run(|| Ok(authenticator.hook.challenge(Attempt::Absent))).unwrap_or_default();
             own.is_some_and(|own| own.scheme.eq_ignore_ascii_case(&wanted.scheme))
         });
         is_its_way.then(|| challenge(wanted, &gate.realm)).flatten()
@@ -151,9 +175,19 @@ impl Outcome {
     }
 }
 
-async fn guards(gate: &Gate, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>, outcome: &mut Outcome) {
+async fn guards(
+    gate: &Gate,
+    cx: &mut RequestCx<'_>,
+    client: &Client<'_>,
+    trail: &mut Trail<'_>,
+    outcome: &mut Outcome,
+) {
     for step in &gate.guard {
-        let verdict = HookAnswer::get(step.hook.guard(cx)).await;
+        let call = Call { state: trail.state(), policy: &step.policy, hook: "guard" };
+        let verdict = {
+            let cx = &mut *cx;
+            call.wait(client, step.timeout, move || step.hook.guard(cx)).await
+        };
         if !outcome.take(verdict, &step.policy, gate, cx, trail) {
             return;
         }
@@ -163,12 +197,17 @@ async fn guards(gate: &Gate, cx: &mut RequestCx<'_>, trail: &mut Trail<'_>, outc
 async fn admits(
     gate: &Gate,
     cx: &mut RequestCx<'_>,
+    client: &Client<'_>,
     identity: &Arc<Identity>,
     trail: &mut Trail<'_>,
     outcome: &mut Outcome,
 ) {
     for step in &gate.admit {
-        let verdict = HookAnswer::get(step.hook.admit(cx, identity)).await;
+        let call = Call { state: trail.state(), policy: &step.policy, hook: "admit" };
+        let verdict = {
+            let cx = &mut *cx;
+            call.wait(client, step.timeout, move || step.hook.admit(cx, identity)).await
+        };
         if !outcome.take(verdict, &step.policy, gate, cx, trail) {
             return;
         }
@@ -188,9 +227,14 @@ async fn settle(
 ) -> Settled {
     let body = held.read(session, state, limit).await;
     let mut trail = Trail::of(state, &gate.settings.audit, &gate.route.record.name);
-    let (answer, reason, settled) = match body.map(|body| check(&body)) {
-        Ok(Ok(())) => return Settled::Otherwise,
-        Ok(Err(reason)) => {
+    let call = Call { state, policy: "", hook: "hold_body" };
+    let (answer, reason, settled) = match body.map(|body| call.run(|| Ok(check(&body)))) {
+        Ok(Ok(Ok(()))) => return Settled::Otherwise,
+        Ok(Err(why)) => {
+            outcome.failure.get_or_insert_with(|| why.to_string());
+            (why.problem().into(), why.reason(), Settled::Otherwise)
+        }
+        Ok(Ok(Err(reason))) => {
             let auth = gate.auth.as_ref();
             let answer = auth.map(|auth| disproved(auth, outcome.by, reason, &gate.realm, &mut trail));
             (answer.unwrap_or(Problem::Unauthenticated.into()), reason, Settled::Disproved)

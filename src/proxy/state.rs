@@ -10,10 +10,11 @@ use http::{HeaderValue, Method, Uri, Version, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use portcullis_plugin::{BodyFilter, Identity, Outcome, Reason, UnixTime};
+use portcullis_plugin::{Identity, Outcome, Reason, UnixTime};
 
 use super::{
     held_body::{Held, Holds},
+    hook::{Call, Filter},
     refusal::Answer,
     request_id::RequestId,
 };
@@ -61,7 +62,7 @@ pub struct RequestState {
     /// What failed, for the log.
     pub error: Option<String>,
     /// Body filters of this request.
-    pub bodies: Vec<Box<dyn BodyFilter>>,
+    pub bodies: Vec<Filter>,
     /// The largest body the route takes.
     pub max_body_bytes: Option<u64>,
     /// What of the body was read before the upstream was chosen.
@@ -232,15 +233,12 @@ impl RequestState {
 
     fn observe(&self, duration: Duration) {
         let Some(record) = &self.record else { return };
+        let (id, status, identity) = (self.id.as_str(), self.line.status, self.identity.as_ref());
         for step in &record.observe {
-            step.hook.observe(&Outcome::new(
-                self.id.as_str(),
-                &record.name,
-                self.line.status,
-                self.identity.as_ref(),
-                self.reason,
-                duration,
-            ));
+            let outcome = Outcome::new(id, &record.name, status, identity, self.reason, duration);
+            let call = Call { state: self, policy: &step.policy, hook: "observe" };
+            // Whatever becomes of it is in the log, and the request is over.
+            let _ = call.run(|| Ok(step.hook.observe(&outcome)));
         }
     }
 

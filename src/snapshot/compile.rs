@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use http::HeaderName;
@@ -12,13 +13,14 @@ use super::{
     Beside, Fixed, Listener, Snapshot, asked,
     instance::{Instance, Surroundings},
     mentions,
-    route::{self, Auth, Authenticator, Callers, Gate, Pipeline, Route, RouteRecord, Settings},
+    route::{self, Alternative, Auth, Authenticator, Callers, Gate, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
     slips, together,
 };
 use crate::{
     config::{
-        Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, Report, RouteDraft,
+        self, Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, Report,
+        RouteDraft,
     },
     proxy::{client_address::ClientAddress, held_body::Room, identity_headers::IdentityHeaders},
     services::Services,
@@ -386,7 +388,7 @@ impl Built<'_, '_> {
                     false => plugin.location.problem(problems, "", text),
                 }
             }
-            pipeline.add(&policy.key.as_str().into(), hooks);
+            pipeline.add(&policy.key.as_str().into(), hooks, self.timeout(policy));
         }
         let ending = match &draft.ending {
             Ending::Forward(upstream) => route::Ending::Forward(self.upstreams.get(upstream)?.clone()),
@@ -425,6 +427,11 @@ impl Built<'_, '_> {
         }))
     }
 
+    /// How long the hooks of a policy may wait.
+    fn timeout(&self, policy: &PolicyDraft<'_>) -> Duration {
+        policy.hook_timeout.unwrap_or(self.configuration.server.hook_timeout).0
+    }
+
     /// The outer `None`: a part is wrong.
     #[expect(clippy::option_option, reason = "the outer one is failure, the inner one a public route")]
     fn auth(&self, draft: &RouteDraft, pipeline: &mut Pipeline, problems: &mut Problems) -> Option<Option<Auth>> {
@@ -459,16 +466,21 @@ impl Built<'_, '_> {
                 if hook.needs_certificate() {
                     needs_certificate = true;
                 }
-                pipeline.add(&name, &instance.hooks);
+                pipeline.add(&name, &instance.hooks, self.timeout(policy));
             }
-            let metrics = self.services.metrics.policy(&policy.key);
-            Some(Authenticator { metrics, policy: name, places: hook.places(), hook: hook.clone() })
+            Some(Authenticator {
+                metrics: self.services.metrics.policy(&policy.key),
+                policy: name,
+                places: hook.places(),
+                hook: hook.clone(),
+                timeout: self.timeout(policy),
+            })
         };
-        let mut alternatives: Vec<Box<[Authenticator]>> = Vec::new();
-        for together in &draft.auth {
-            let together: Vec<_> = together.iter().map(|plugin| authenticator(plugin, problems)).collect();
+        let mut alternatives: Vec<Alternative> = Vec::new();
+        for config::Alternative { policies, speaker } in &draft.auth {
+            let together: Vec<_> = policies.iter().map(|plugin| authenticator(plugin, problems)).collect();
             is_whole &= together.iter().all(Option::is_some) && !together.is_empty();
-            alternatives.push(together.into_iter().flatten().collect());
+            alternatives.push(Alternative { parts: together.into_iter().flatten().collect(), speaker: *speaker });
         }
         let anonymous = match &draft.anonymous {
             None => None,
@@ -479,8 +491,13 @@ impl Built<'_, '_> {
 
     /// Of a route with all that it uses.
     fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
-        let uses = draft.auth.iter().flatten().chain(&draft.plugins);
-        let policies = uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.fingerprint));
+        let uses = draft.auth.iter().flat_map(|together| &together.policies).chain(&draft.plugins);
+        let said = |policy: &PolicyDraft<'_>| Fingerprint::of_bytes(format!("{:?}", policy.hook_timeout).as_bytes());
+        let policies = uses.filter_map(|plugin| {
+            let built = self.instances[plugin.policy].as_ref()?.fingerprint;
+            Some([built, said(&self.configuration.policies[plugin.policy])])
+        });
+        let policies = policies.flatten();
         let own = [draft.fingerprint, self.inherited(draft)];
         let Ending::Forward(name) = &draft.ending else {
             return Fingerprint::all(own.into_iter().chain(policies));
@@ -494,7 +511,9 @@ impl Built<'_, '_> {
     /// and how large a body may be.
     fn inherited(&self, draft: &RouteDraft) -> Fingerprint {
         let name = |plugin: &PluginUse| self.configuration.policies[plugin.policy].key.as_str();
-        let auth: Vec<Vec<&str>> = draft.auth.iter().map(|together| together.iter().map(name).collect()).collect();
+        let together =
+            |together: &config::Alternative| (together.policies.iter().map(name).collect::<Vec<_>>(), together.speaker);
+        let auth: Vec<_> = draft.auth.iter().map(together).collect();
         let plugins: Vec<&str> = draft.plugins.iter().map(name).collect();
         Fingerprint::of_bytes(format!("{:?}", (auth, plugins, draft.max_body_bytes)).as_bytes())
     }

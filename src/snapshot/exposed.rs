@@ -6,7 +6,7 @@
 
 use super::{
     Gate, Snapshot,
-    route::{Authenticator, Ending},
+    route::{Alternative, Ending},
     router::{Find, Router, Sample},
 };
 
@@ -76,12 +76,12 @@ impl Snapshot {
             let print = |snapshot: &Self, name: &str| snapshot.instances.get(name).map(|instance| instance.fingerprint);
             now == was || print(self, now).is_some_and(|print_now| Some(print_now) == print(before, was))
         };
-        let proves = |alternative: &[Authenticator]| {
-            let has = |policy: &str| alternative.iter().any(|now| is_same(&now.policy, policy));
-            old.alternatives.iter().any(|old| old.iter().all(|was| has(&was.policy)))
+        let proves = |alternative: &Alternative| {
+            let has = |policy: &str| alternative.parts.iter().any(|now| is_same(&now.policy, policy));
+            old.alternatives.iter().any(|old| old.parts.iter().all(|was| has(&was.policy)))
         };
         if let Some(other) = auth.alternatives.iter().find(|alternative| !proves(alternative)) {
-            let names: Vec<_> = other.iter().map(|part| format!("`{}`", part.policy)).collect();
+            let names: Vec<_> = other.parts.iter().map(|part| format!("`{}`", part.policy)).collect();
             return Some(format!("takes {}", names.join(" with ")));
         }
         let lost = was.judges().find(|was| !now.judges().any(|now| is_same(now, was)));

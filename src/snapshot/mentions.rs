@@ -79,7 +79,7 @@ impl<'c> Everybody<'c> {
             all.roles.extend(consumer.roles.iter().map(String::as_str));
             all.tenants.extend(consumer.tenant.as_deref());
         }
-        let mut used = configuration.routes.iter().flat_map(|route| route.auth.iter().flatten());
+        let mut used = configuration.routes.iter().flat_map(|route| route.auth.iter().flat_map(|of| &of.policies));
         all.has_others = used.any(|plugin| !configuration.policies[plugin.policy].kind.needs_credentials);
         all
     }

@@ -2,7 +2,7 @@
 //! after the other. The [`Gate`] judges it and holds every table of keys; the [`Route`] forwards it; the [`RouteRecord`]
 //! is what a stream of an hour keeps.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -14,7 +14,7 @@ use super::{Listener, router::Pattern};
 use crate::{
     config::file,
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
-    telemetry::metrics::{AuthMetrics, LiveGeneration, RouteMetrics},
+    telemetry::metrics::{LiveGeneration, PolicyMetrics, RouteMetrics},
     tls::Tls,
     upstream::Upstream,
 };
@@ -57,6 +57,8 @@ pub struct Step<H: ?Sized> {
     pub policy: Arc<str>,
     /// What runs.
     pub hook: Arc<H>,
+    /// How long it may wait, where it is one that may.
+    pub timeout: Duration,
 }
 
 /// One authenticator of one policy.
@@ -68,19 +70,36 @@ pub struct Authenticator {
     /// Where it looks for its credential.
     pub places: Places,
     /// Where its results are counted.
-    pub metrics: Arc<AuthMetrics>,
+    pub metrics: Arc<PolicyMetrics>,
+    /// How long it may wait.
+    pub timeout: Duration,
+}
+
+/// One way to prove who is calling: an authenticator, or several that have to grant together.
+pub struct Alternative {
+    /// The authenticators, in the order of the file.
+    pub parts: Box<[Authenticator]>,
+    /// Which of them speaks for the request, where the file says it.
+    pub speaker: Option<usize>,
 }
 
 /// How a route finds out who is calling.
 pub struct Auth {
-    /// Tried in order; inside one all have to grant.
-    pub alternatives: Box<[Box<[Authenticator]>]>,
+    /// Tried in order.
+    pub alternatives: Box<[Alternative]>,
     /// Who a request without any credential counts as.
     pub anonymous: Option<Arc<Identity>>,
     /// What must not reach the upstream.
     pub hidden: Places,
     /// One of them looks at the client's certificate: the host has to be the one that the connection was made for.
     pub needs_certificate: bool,
+}
+
+impl Auth {
+    /// Those of all alternatives, in the order of the file.
+    pub fn authenticators(&self) -> impl Iterator<Item = &Authenticator> {
+        self.alternatives.iter().flat_map(|alternative| &alternative.parts)
+    }
 }
 
 /// What a route does with a request that it lets through.
@@ -112,17 +131,18 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Adds a policy's hooks, all but its authenticator.
-    pub(super) fn add(&mut self, policy: &Arc<str>, hooks: &Hooks) {
-        fn push<H: ?Sized>(into: &mut Vec<Step<H>>, policy: &Arc<str>, hook: Option<&Arc<H>>) {
-            into.extend(hook.map(|hook| Step { policy: policy.clone(), hook: hook.clone() }));
+    /// Adds a policy's hooks, all but its authenticator. They may wait for at most `timeout`.
+    pub(super) fn add(&mut self, policy: &Arc<str>, hooks: &Hooks, timeout: Duration) {
+        fn push<H: ?Sized>(into: &mut Vec<Step<H>>, (policy, timeout): (&Arc<str>, Duration), hook: Option<&Arc<H>>) {
+            into.extend(hook.map(|hook| Step { policy: policy.clone(), hook: hook.clone(), timeout }));
         }
-        push(&mut self.guard, policy, hooks.guard.as_ref());
-        push(&mut self.admit, policy, hooks.admit.as_ref());
-        push(&mut self.edit_request, policy, hooks.edit_request.as_ref());
-        push(&mut self.edit_response, policy, hooks.edit_response.as_ref());
-        push(&mut self.body, policy, hooks.body.as_ref());
-        push(&mut self.observe, policy, hooks.observe.as_ref());
+        let of = (policy, timeout);
+        push(&mut self.guard, of, hooks.guard.as_ref());
+        push(&mut self.admit, of, hooks.admit.as_ref());
+        push(&mut self.edit_request, of, hooks.edit_request.as_ref());
+        push(&mut self.edit_response, of, hooks.edit_response.as_ref());
+        push(&mut self.body, of, hooks.body.as_ref());
+        push(&mut self.observe, of, hooks.observe.as_ref());
     }
 }
 
@@ -195,7 +215,7 @@ impl Gate {
         fn names<H: ?Sized>(steps: &[Step<H>]) -> impl Iterator<Item = &str> {
             steps.iter().map(|step| &*step.policy)
         }
-        let authenticators = self.auth.iter().flat_map(|auth| &auth.alternatives).flatten();
+        let authenticators = self.auth.iter().flat_map(Auth::authenticators);
         authenticators
             .map(|authenticator| &*authenticator.policy)
             .chain(names(&self.guard))

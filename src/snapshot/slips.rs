@@ -43,7 +43,8 @@ pub(super) fn check(
 
 /// The policies that stand on a route, by their number.
 pub(super) fn used_policies(routes: &[RouteDraft]) -> HashSet<usize> {
-    let used = routes.iter().flat_map(|route| route.auth.iter().flatten().chain(&route.plugins));
+    let used =
+        routes.iter().flat_map(|route| route.auth.iter().flat_map(|together| &together.policies).chain(&route.plugins));
     used.map(|plugin| plugin.policy).collect()
 }
 

@@ -11,7 +11,8 @@ use crate::config::{Configuration, PluginUse, Problems};
 
 /// Warns of alternatives of `auth` that no request can satisfy.
 pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<Instance>>], problems: &mut Problems) {
-    for together in configuration.routes.iter().flat_map(|route| &route.auth).filter(|together| together.len() > 1) {
+    for alternative in configuration.routes.iter().flat_map(|route| &route.auth) {
+        let together = &alternative.policies;
         for (number, second) in together.iter().enumerate() {
             let header = together[..number].iter().find_map(|first| contended(first, second, configuration, instances));
             if let Some((header, first)) = header {

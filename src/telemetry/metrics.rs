@@ -31,7 +31,7 @@ use series::Labelled;
 
 pub use counter::{Counter, Histogram, MAX_SHARDS, Observed, Sharded};
 pub use plugins::CounterKey;
-pub use series::{AuthMetrics, AuthOutcome, HandshakeMetrics, RouteMetrics, UpstreamError, UpstreamMetrics};
+pub use series::{AuthOutcome, HandshakeMetrics, PolicyMetrics, RouteMetrics, UpstreamError, UpstreamMetrics};
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -107,7 +107,7 @@ pub struct Metrics {
     routes: Named<RouteMetrics>,
     /// Of requests that matched none; it is one of them.
     unrouted: Arc<RouteMetrics>,
-    policies: Named<AuthMetrics>,
+    policies: Named<PolicyMetrics>,
     upstreams: Named<UpstreamMetrics>,
     targets: Mutex<Targets>,
     listeners: Named<HandshakeMetrics>,
@@ -160,7 +160,7 @@ impl Metrics {
     }
 
     /// The counters of a policy.
-    pub fn policy(&self, name: &str) -> Arc<AuthMetrics> {
+    pub fn policy(&self, name: &str) -> Arc<PolicyMetrics> {
         resolve(&self.policies, name)
     }
 

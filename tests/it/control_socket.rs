@@ -60,11 +60,12 @@ async fn a_control_socket_that_was_deleted_is_made_again_by_sighup() {
 
 #[tokio::test]
 async fn a_socket_of_somebody_else_in_its_place_is_left_alone() {
-    let first = Gateway::start(GATEWAY).await;
-    let path = first.dir().join("control.sock");
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let path = folder.path().join("control.sock");
+    let shared = GATEWAY.replace("@DIR@/control.sock", &path.display().to_string());
+    let first = Gateway::start(&shared).await;
     fs::remove_file(&path).expect("our own file");
-    let elsewhere = GATEWAY.replace("@DIR@/control.sock", &path.display().to_string());
-    let second = Gateway::start(&elsewhere).await;
+    let second = Gateway::start(&shared).await;
     first.signal(libc::SIGHUP);
     let warned = |line: &serde_json::Value| {
         line["message"].as_str().is_some_and(|text| text.contains("cannot be made again: another gateway"))

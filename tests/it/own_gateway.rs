@@ -2,12 +2,14 @@
 //! plugin that takes part in every other hook. What the hooks are promised is witnessed here from end to end.
 //!
 //! - `commands`: every subcommand of it.
+//! - `deadlines`: hooks that take too long, whose client leaves, or that panic.
 //! - `held_bodies`: bodies that hooks read.
 //! - `hooks`: what holds for each hook.
 //! - `lent`: what plugins are lent beside the request.
 //! - `revoke`: tokens that count no longer.
 
 mod commands;
+mod deadlines;
 mod held_bodies;
 mod hooks;
 mod lent;

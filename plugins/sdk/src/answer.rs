@@ -6,7 +6,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What a hook returns: the answer itself, or a future that will have it.
 ///
 /// Most hooks know at once (a map was asked, a list was walked), and `Now` allocates nothing. A hook that has to wait
-/// returns [`Answer::later`].
+/// returns [`Answer::later`]; the engine drops that future when its deadline passes or its client leaves, wherever it waits
+/// (see [Deadlines and departure](crate#deadlines-and-departure)).
 pub enum Answer<'a, T> {
     /// The answer is there.
     Now(T),

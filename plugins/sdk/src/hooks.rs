@@ -232,13 +232,13 @@ impl Challenge {
     }
 }
 
-/// Runs before anyone is known.
+/// Runs before anyone is known. It may wait: see [Deadlines and departure](crate#deadlines-and-departure).
 pub trait Guard: Send + Sync {
     /// Whether the request may go on.
     fn guard<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>>;
 }
 
-/// Finds out who is calling.
+/// Finds out who is calling. It may wait: see [Deadlines and departure](crate#deadlines-and-departure).
 pub trait Authenticate: Send + Sync {
     /// Looks for a credential and judges it.
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>>;
@@ -285,7 +285,8 @@ pub trait Authenticate: Send + Sync {
     }
 }
 
-/// Runs when it is known who is calling, and decides whether they may.
+/// Runs when it is known who is calling, and decides whether they may. It may wait: see [Deadlines and
+/// departure](crate#deadlines-and-departure).
 pub trait Admit: Send + Sync {
     /// Whether this identity may make this request.
     fn admit<'a>(

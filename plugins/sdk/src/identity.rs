@@ -213,7 +213,7 @@ pub struct Identity {
     pub email: Option<String>,
     /// Who vouches for the subject (RFC 7519 section 4.1.1).
     pub issuer: Option<String>,
-    /// Roles of the subject and of the consumer.
+    /// Roles of the subject and of the consumer; of several methods that were asked for together, of the one that speaks.
     pub roles: Vec<String>,
     /// Scopes of the credential that speaks for the request; never a union over several.
     pub scopes: Vec<String>,
@@ -291,7 +291,8 @@ impl Identity {
         }
     }
 
-    /// The identities this one was put together from, or itself: what a restriction looks at one by one.
+    /// The identities this one was put together from, or itself: for what binds every one of them, such as a rule about
+    /// claims. Roles and scopes that let somebody in are this identity's own.
     pub fn each(&self) -> impl Iterator<Item = &Identity> {
         let whole = self.parts.is_empty().then_some(self);
         whole.into_iter().chain(self.parts.iter().map(Arc::as_ref))

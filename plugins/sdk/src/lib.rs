@@ -41,9 +41,39 @@
 //! request is edited and forwarded, the response edited on its way back (last plugin first), and `observe` sees how it
 //! ended. Inside a phase the order is the order in the file.
 //!
+//! # Deadlines and departure
+//! - `guard`, `authenticate` and `admit` may wait: for a server, a store, a lock, a hash that is computed elsewhere. All
+//!   other hooks answer at once, and so do these where they can ([`Answer::Now`]).
+//! - **A deadline.** What waits has `hook_timeout` of its own time: `[server]` says how much (5 s unless said), and each
+//!   policy may say otherwise. What [`RequestCx::body`] waits for the client is not the hook's time, and has its own limits.
+//!   After that the request is refused with 503 (`plugin_timed_out`).
+//! - **Departure.** When the client has gone nobody waits for the answer any more: its HTTP/2 stream was reset, its
+//!   connection is lost, or it closed its side of an HTTP/1 connection and a second has passed.
+//! - In both cases **the future is dropped where it stands**, at any `await` in it, and the same happens when the gateway
+//!   stops. Whatever has to be undone is undone in `Drop`.
+//! - **What must not be cut is a task of its own**: what others wait for (one fetch for many requests), what happens once (a
+//!   refresh token is used up), and a write to the store that somebody could avoid by leaving. Spawn it and wait for the task:
+//!
+//!   ```
+//!   use portcullis_plugin::*;
+//!
+//!   /// Uses a code up. Whoever leaves meanwhile has used it up all the same.
+//!   async fn redeem(store: std::sync::Arc<dyn Store>, code: String) -> Result<(), PluginError> {
+//!       let done = tokio::spawn(async move { store.remove(&code).get().await });
+//!       Ok(done.await.map_err(|error| PluginError::new(error.to_string()))??)
+//!   }
+//!   ```
+//! - **The runtime** is tokio's, with several threads, timers and sockets, and it forwards requests as well: whatever
+//!   computes for longer than a millisecond, or blocks, goes to `tokio::task::spawn_blocking`. A hook that blocks its thread
+//!   cannot be ended.
+//! - **A panic** in any hook, or in what it returns, is a bug of the plugin. It ends its own request with 500
+//!   (`plugin_panicked`), or its connection where the response has begun; its words go to the log with the request's id and
+//!   the policy's name, and never to the client. Locks of `std` that were held are poisoned by it, as everywhere.
+//! - A line of the log about a request has its id: `log::info!(request_id = cx.request_id(); "...")`.
+//!
 //! # What a plugin may rely on
 //! - `build` may read files through [`BuildCx`]; it does not connect, bind or spawn.
-//! - A **refusal** is a value with a reason; a **failure** ([`PluginError`]) refuses the request with 503; a panic is a bug.
+//! - A **refusal** is a value with a reason; a **failure** ([`PluginError`]) refuses the request with 503.
 //! - Only the engine sets an identity on a request, and only the engine writes identity headers.
 //! - What a credential's entry says for all kinds (`enabled`, `expires`, `routes`, ...) the engine checks by itself after
 //!   a plugin has granted: see [`Credential`].

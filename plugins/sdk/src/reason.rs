@@ -44,7 +44,7 @@ reasons! {
     RouteNotAllowed = "route_not_allowed",
     /// A credential used from an address that it does not list.
     AddressNotAllowed = "address_not_allowed",
-    /// All-of authentication found two different consumers, or two different tenants.
+    /// All-of authentication found two different consumers, subjects or tenants.
     IdentityConflict = "identity_conflict",
     /// A restriction refuses this consumer, group, role, label, tenant or credential.
     ConsumerNotAllowed = "consumer_not_allowed",
@@ -132,6 +132,12 @@ reasons! {
     BodyTooLarge = "body_too_large",
     /// A plugin could not decide, for example because a server did not answer.
     PluginFailed = "plugin_failed",
+    /// A plugin took longer to decide than its `hook_timeout`.
+    PluginTimedOut = "plugin_timed_out",
+    /// A plugin panicked: a bug in it.
+    PluginPanicked = "plugin_panicked",
+    /// The client left before a plugin had decided.
+    ClientGone = "client_gone",
     /// The audit log is full, and `audit.on_full` says to refuse.
     AuditFull = "audit_full",
 }

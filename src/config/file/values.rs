@@ -115,6 +115,11 @@ impl<'de> Deserialize<'de> for KeySource {
     }
 }
 
+/// A length of time that is one, where no other field stands beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct SpanAboveZero(#[serde(deserialize_with = "not_zero")] pub Span);
+
 /// A length of time that is one: nothing can be done in none.
 pub(super) fn not_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     let span = Span::deserialize(deserializer)?;

@@ -17,6 +17,9 @@ use crate::{
     telemetry::{Metrics, Output},
 };
 
+/// The deadline of every authenticator.
+const TIMEOUT: Duration = Duration::from_millis(50);
+
 /// Says one thing.
 #[derive(Clone)]
 enum Says {
@@ -30,6 +33,8 @@ enum Says {
     Guess(Arc<Attempts>, &'static str),
     /// Looks at this header, and grants.
     GrantedAt(Arc<Identity>, &'static str),
+    Panics,
+    Waits,
 }
 
 impl Authenticate for Says {
@@ -46,6 +51,8 @@ impl Authenticate for Says {
                 Ok(Authentication::Denied(Denial::unauthorized(Reason::PasswordWrong).counting(failed)))
             }
             Self::GrantedAt(identity, _) => Ok(Authentication::Granted(identity.clone())),
+            Self::Panics => std::panic::resume_unwind(Box::new("a bug")),
+            Self::Waits => return HookAnswer::later(std::future::pending()),
         })
     }
 
@@ -125,6 +132,15 @@ fn outcome(alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
 
 /// What comes of it behind so many guards that want to judge the body.
 fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&str>) -> Outcome {
+    outcome_of(guards, alternatives, None, anonymous)
+}
+
+/// What comes of all of these, of which this one speaks.
+fn spoken(speaker: usize, parts: [&Arc<Identity>; 2]) -> Outcome {
+    outcome_of(0, &[&parts.map(|part| Says::Granted(part.clone()))], Some(speaker), None)
+}
+
+fn outcome_of(guards: usize, alternatives: &[&[Says]], speaker: Option<usize>, anonymous: Option<&str>) -> Outcome {
     let output = Output::start(std::io::sink()).expect("a thread");
     let metrics = Metrics::new("test", Box::new(|| 0), Box::new(|| 0));
     let services = Arc::new(Services::new(Arc::new(metrics), output));
@@ -133,10 +149,14 @@ fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&st
         hook: Arc::new(says.clone()),
         places: says.places(),
         metrics: services.metrics.policy("policy"),
+        timeout: TIMEOUT,
     };
     let auth = Auth {
         needs_certificate: false,
-        alternatives: alternatives.iter().map(|all| all.iter().map(authenticator).collect()).collect(),
+        alternatives: alternatives
+            .iter()
+            .map(|all| Alternative { parts: all.iter().map(authenticator).collect(), speaker })
+            .collect(),
         anonymous: anonymous.map(|name| Arc::new(Identity::anonymous(&consumer(name, "")))),
         hidden: Places::default(),
     };
@@ -146,7 +166,7 @@ fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&st
     let mut request = Request::get("/");
     let mut trail = Trail::of(&state, &settings, "test");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let decision = runtime.block_on(authenticate(&auth, &mut request.cx(), "realm", &mut trail));
+    let decision = runtime.block_on(authenticate(&auth, &mut request.cx(), &Client::default(), "realm", &mut trail));
     let counted = counted(&state.services.metrics.render());
     match decision {
         Decision::Granted(Granted { identity, excusable, .. }) => {
@@ -162,6 +182,7 @@ fn outcome_behind(guards: usize, alternatives: &[&[Says]], anonymous: Option<&st
                 counted,
             }
         }
+        Decision::Ended(why) => panic!("there is no client that could leave: {why}"),
         Decision::Refused(answer, reason) => Outcome {
             granted: None,
             status: answer.problem.status().as_u16(),
@@ -205,6 +226,20 @@ fn pitfall_05_what_alternatives_come_to() {
     assert_eq!(status(&[&[Says::Absent], &[Says::Fails]], None), (503, Some("plugin_failed")));
     assert_eq!(status(&[&[forbidden()], &[denied()]], None), (403, Some("route_not_allowed")));
     assert_eq!(status(&[&[forbidden()], &[granted()]], None), (200, None), "unless something else grants");
+}
+
+#[test]
+fn who_panics_or_takes_too_long_has_failed_and_the_next_is_asked() {
+    let granted = || Says::Granted(key("k", "acme", ""));
+    for (undecided, code, reason) in [(Says::Panics, 500, "plugin_panicked"), (Says::Waits, 503, "plugin_timed_out")] {
+        assert_eq!(status(&[&[undecided.clone()]], None), (code, Some(reason)));
+        assert_eq!(status(&[&[undecided.clone()]], Some("guest")), (code, Some(reason)), "nobody's guest");
+        assert_eq!(status(&[&[undecided.clone()], &[Says::Denied(Reason::KeyUnknown)]], None), (code, Some(reason)));
+        assert_eq!(status(&[&[undecided.clone()], &[granted()]], None), (200, None), "unless another grants");
+        assert_eq!(status(&[&[granted(), undecided.clone()]], None), (code, Some(reason)), "all of them");
+        let counted = outcome(&[&[undecided]], None).counted;
+        assert_eq!(counted, [(format!("failed/{reason}"), 1)]);
+    }
 }
 
 #[test]
@@ -342,6 +377,47 @@ fn all_of_means_all_and_they_agree() {
     assert_eq!(status(&[denied], None), (401, Some("key_expired")));
     let failed: &[Says] = &[Says::Denied(Reason::KeyUnknown), Says::Fails];
     assert_eq!(status(&[failed], None), (503, Some("plugin_failed")));
+}
+
+/// A token of an issuer, which gives roles and scopes.
+fn issued(issuer: &str, subject: &str, name: &str) -> Arc<Identity> {
+    let issuer = (!issuer.is_empty()).then(|| issuer.to_owned());
+    let of = |what: &str| vec![format!("{what} of {subject}")];
+    let base = Arc::try_unwrap(token(subject, name, "")).expect("it was just made");
+    Arc::new(Identity { issuer, roles: of("role"), scopes: of("scope"), ..base })
+}
+
+#[test]
+fn two_subjects_are_a_conflict_unless_the_file_says_who_speaks() {
+    let both =
+        |a: &Arc<Identity>, b: &Arc<Identity>| outcome(&[&[Says::Granted(a.clone()), Says::Granted(b.clone())]], None);
+    let conflicts = |outcome: Outcome| (outcome.status, outcome.reason) == (403, Some(Reason::IdentityConflict));
+    let (alice, bob) = (issued("a", "alice", ""), issued("a", "bob", ""));
+    assert!(conflicts(both(&alice, &bob)), "two of one issuer");
+    assert!(conflicts(both(&alice, &issued("b", "bob", ""))), "two of two issuers");
+    assert!(conflicts(both(&alice, &issued("b", "alice", ""))), "one name of two issuers is two subjects");
+    assert!(conflicts(both(&issued("", "alice", ""), &issued("", "alice", ""))), "of unknown issuers as well");
+    assert!(conflicts(both(&issued("a", "alice", "acme"), &issued("b", "bob", "acme"))), "two of one consumer");
+    assert!(both(&alice, &issued("a", "alice", "")).granted.is_some(), "one of one issuer");
+    let joined = both(&issued("a", "alice", "acme"), &issued("b", "alice", "acme"));
+    assert!(joined.granted.is_some(), "the file gives both to one consumer");
+    assert!(conflicts(spoken(0, [&token("alice", "", "north"), &token("bob", "", "south")])), "tenants have to agree");
+    assert!(conflicts(spoken(0, [&issued("a", "alice", "acme"), &issued("b", "bob", "other")])), "and consumers");
+
+    for (speaker, subject) in [(0, "alice"), (1, "bob")] {
+        let granted = spoken(speaker, [&alice, &bob]).granted.expect("the file says who speaks");
+        assert_eq!(granted.subject.as_deref(), Some(subject));
+        assert_eq!(granted.roles, [format!("role of {subject}")]);
+        assert_eq!(granted.scopes, [format!("scope of {subject}")]);
+        assert!(granted.claims.as_ref().is_some_and(|claims| claims["sub"] == subject));
+        assert_eq!(granted.parts.len(), 2, "a rule about claims sees every token");
+        assert_eq!(granted.headers.len(), 1, "of a header that both fill there is the speaker's");
+    }
+    let certificate = key("cert", "acme", "");
+    let granted = spoken(0, [&certificate, &issued("a", "alice", "acme")]).granted.expect("a certificate may speak");
+    assert_eq!((granted.subject.as_deref(), granted.scopes[0].as_str()), (None, "scope-of-cert"));
+    let granted = both(&certificate, &issued("a", "alice", "acme")).granted.expect("a certificate is no subject");
+    assert_eq!((granted.subject.as_deref(), granted.roles[0].as_str()), (Some("alice"), "role of alice"));
 }
 
 #[test]

@@ -52,6 +52,11 @@ impl Metrics {
                 counter(&[("policy", name), ("result", result), ("reason", reason)], count)
             })
         });
+        let undecided = policies.iter().flat_map(|(name, policy)| {
+            policy.undecided.each().map(move |([hook, reason], count)| {
+                counter(&[("policy", name), ("hook", hook), ("reason", reason)], count)
+            })
+        });
         let upstreams = self.upstreams.lock();
         let upstream_errors = upstreams.iter().flat_map(|(name, upstream)| {
             let kinds = UpstreamError::ALL.into_iter();
@@ -94,6 +99,12 @@ impl Metrics {
                 "Decisions of authentication policies, by result and reason.",
                 counters,
                 authentications,
+            ),
+            family(
+                "portcullis_hook_failures_total",
+                "Hooks of plugins that failed, took too long, panicked or lost their client.",
+                counters,
+                undecided,
             ),
             family("portcullis_upstream_errors_total", "Upstreams that gave no answer.", counters, upstream_errors),
             family("portcullis_upstream_retries_total", "Requests that were sent again.", counters, retries),

@@ -49,17 +49,23 @@ impl AuthOutcome {
     }
 }
 
-/// The decisions of one policy, by result and reason.
+/// The decisions of one policy, by result and reason, and how often its hooks decided nothing.
 #[derive(Debug, Default)]
-pub struct AuthMetrics {
+pub struct PolicyMetrics {
     pub(super) decisions: Labelled<2>,
+    pub(super) undecided: Labelled<2>,
 }
 
-impl AuthMetrics {
+impl PolicyMetrics {
     /// Counts a decision. Reasons are constants, so there are never more series than the code has reasons.
     #[inline]
     pub fn decided(&self, outcome: AuthOutcome, reason: Option<Reason>) {
         self.decisions.add([outcome.as_str(), reason.map_or("none", Reason::code)]);
+    }
+
+    /// Counts a hook that failed, took too long, panicked or lost its client.
+    pub fn undecided(&self, hook: &'static str, reason: Reason) {
+        self.undecided.add([hook, reason.code()]);
     }
 }
 
