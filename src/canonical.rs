@@ -23,6 +23,9 @@
 //! assert_eq!(canonical(b"/public/%2e%2e/admin"), Err(PathFault::DotSegment));
 //! ```
 //!
+//! A raw space is for paths that are written by people, in a configuration or by a plugin: a request with one has been
+//! refused before.
+//!
 //! Danger: code that looks at the path as it was received, or that decodes this one further before it decides, opens
 //! the hole again. The result is a fixed point: making it canonical again changes nothing.
 

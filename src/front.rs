@@ -18,6 +18,7 @@
 //! - `connection`: the first bytes of a request, with all that can end the wait for them.
 //! - `request_stream`: one request of a connection, and nothing behind it.
 //! - `replayed`: a stream with bytes put back, for HTTP/2.
+//! - `delegated`: what both of these leave to the stream inside.
 //! - `linger`: closing a connection so that the last answer is heard.
 //! - `life`: how long a request may last.
 //! - `open`: what is open and in flight, for limits and for the end of the process.
@@ -27,6 +28,7 @@
 mod admission;
 mod body_rate;
 mod connection;
+mod delegated;
 mod entrance;
 mod frames;
 mod framing;
@@ -52,6 +54,8 @@ use pingora_core::{
     },
     server::ShutdownWatch,
 };
+
+use tokio::sync::watch;
 
 use self::{
     admission::Place,
@@ -136,6 +140,9 @@ impl Fault {
 /// makes it, and logs and counts it as well. A peer without an internet address (a Unix socket) is `0.0.0.0:0`. Over TLS
 /// the response has the listener's `Strict-Transport-Security` (RFC 6797 section 7.1), if it has any.
 pub type Refuse = Arc<dyn Fn(Fault, SocketAddr, Option<&HeaderValue>) -> Bytes + Send + Sync>;
+
+/// How long an HTTP/2 client may take to leave when its connection is closed for another one.
+const GOAWAY_TIME: Duration = Duration::from_secs(1);
 
 /// What a listening service runs: see the module.
 pub struct Front<A> {
@@ -261,11 +268,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
     /// An HTTP/2 connection; each of its streams comes back through [`App::process_new_http`].
     async fn http2(&self, stream: Replayed, place: &Arc<Place>, closing: &ShutdownWatch) {
         let app = Arc::new(self.app.for_connection(place));
-        tokio::select! {
+        let (close, told) = watch::channel(false);
+        let mut served = app.process_new(Box::new(stream), &told);
+        let is_displaced = tokio::select! {
             biased;
-            _ = app.process_new(Box::new(stream), closing) => {}
-            () = place.displaced() => {}
-        }
+            _ = &mut served => return,
+            () = connection::closed(closing) => false,
+            () = place.displaced() => true,
+        };
+        // The client gets GOAWAY (RFC 9113 section 6.8). One that does not leave keeps its place from nobody.
+        let _ = close.send(true);
+        let limit = if is_displaced { GOAWAY_TIME } else { Duration::MAX };
+        let _ = tokio::time::timeout(limit, served).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! A stream with bytes put back in front: what was read to tell HTTP/2 from HTTP/1 is read again by Pingora.
 //!
 //! Pingora's own TCP stream can put bytes back, its TLS stream cannot, and both are asked for the preface under our time
-//! limits. `Peek` stays at its default, "cannot peek": Pingora then takes the connection for HTTP/2, which it is.
+//! limits.
 //!
 //! What goes through is watched, and a flood of control frames ends here: see [`super::frames`].
 
@@ -11,21 +11,16 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
-    UniqueID, UniqueIDType,
-    raw_connect::ProxyDigest,
-    tls::{SslDigest, TlsRef},
-};
+use pingora_core::protocols::{Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     connection,
+    delegated::delegated,
     frames::{CALM_DOWN, CONTROL_FRAMES_PER_SECOND, FrameWatch},
     open::Open,
 };
@@ -44,6 +39,14 @@ pub(super) struct Replayed {
 impl Replayed {
     pub(super) fn new(read: BytesMut, stream: Stream, open: Arc<Open>) -> Self {
         Self { read, stream, watch: FrameWatch::new(), end: None, open }
+    }
+
+    fn inner(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn inner_mut(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 
     fn read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
@@ -148,58 +151,4 @@ impl Shutdown for Replayed {
     }
 }
 
-impl UniqueID for Replayed {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
-
-impl Ssl for Replayed {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.stream.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Replayed {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.stream.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.stream.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for Replayed {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for Replayed {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
-    }
-}
-
-impl Peek for Replayed {}
+delegated!(Replayed);

@@ -7,8 +7,6 @@
 //!
 //! The stream is lent. When Pingora lets it go it comes back to [`Front`](super::Front) by a [`Home`], because closing a
 //! connection is more than dropping it: see [`super::linger`].
-//!
-//! `Peek` stays at its default, "cannot peek": nobody looks, since which version of HTTP it is has been found out.
 
 use std::{
     io::{Error, ErrorKind, IoSlice, Result},
@@ -16,22 +14,17 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
-    UniqueID, UniqueIDType,
-    raw_connect::ProxyDigest,
-    tls::{SslDigest, TlsRef},
-};
+use pingora_core::protocols::{Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     body_rate::{MinBodyRate, Throughput},
+    delegated::delegated,
     framing::Framing,
     life::StreamLife,
 };
@@ -246,58 +239,4 @@ impl std::fmt::Debug for RequestStream {
     }
 }
 
-impl UniqueID for RequestStream {
-    fn id(&self) -> UniqueIDType {
-        self.inner().id()
-    }
-}
-
-impl Ssl for RequestStream {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner().get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner().get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner().selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for RequestStream {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner().get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.inner().get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.inner().get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for RequestStream {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner().get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.inner_mut().set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for RequestStream {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner().get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.inner_mut().set_socket_digest(digest);
-    }
-}
-
-impl Peek for RequestStream {}
+delegated!(RequestStream);
