@@ -42,7 +42,7 @@ use crate::{
     services::Services,
     signals::{self, Signal},
     snapshot::{Fixed, Snapshot},
-    systemd,
+    streams, systemd,
     telemetry::{Logger, Metrics, Note, Output, Value, journal::stderr},
 };
 
@@ -309,6 +309,12 @@ fn start_threads(
     control: Option<Control>,
 ) -> Result<(mpsc::Sender<Wish>, Option<Arc<control::Service>>), StartError> {
     let (wishes, received) = mpsc::channel();
+    let (current, services) = (reloader.current.clone(), reloader.services.clone());
+    thread("streams", move || {
+        if let Err(error) = streams::run(&services.streams, &current) {
+            log::error!("open requests are not judged again: {error}");
+        }
+    })?;
     let (current, told) = (reloader.current.clone(), wishes.clone());
     thread("watch", move || reload::watch(&current, &told))?;
     let control = control.map(|control| {

@@ -22,6 +22,7 @@
 //! - [`tls`]: which of them a client sees, who is asked for one, and what is known of a connection.
 //! - [`canonical`]: the one path that is matched, authorised and forwarded.
 //! - [`proxy`]: the one `ProxyHttp` implementation, and what its phases call.
+//! - [`streams`]: requests that last, judged again when what they rest on may have changed.
 //! - [`upstream`]: the servers that requests are forwarded to.
 //! - [`services`]: what outlives a reload.
 //! - [`telemetry`], [`admin`]: logs, metrics, health, status.
@@ -60,6 +61,7 @@ pub mod reload;
 pub mod services;
 pub mod signals;
 pub mod snapshot;
+pub mod streams;
 pub mod systemd;
 pub mod telemetry;
 pub mod tls;

@@ -16,6 +16,7 @@ pub mod held_body;
 pub mod hook;
 pub mod identity_headers;
 mod pipeline;
+pub mod recheck;
 pub mod refusal;
 pub mod request_id;
 mod respond;
@@ -90,6 +91,7 @@ impl Proxy {
 
     /// From the head to an answer, or to `None`: forward it.
     async fn decide(&self, session: &mut Session, state: &mut RequestState) -> Result<Option<Answer>> {
+        let round = self.services.streams.round();
         let gate = {
             // The guard keeps the snapshot without counting; the gate that is taken out of it holds all that it needs.
             let snapshot = self.current.load();
@@ -111,11 +113,11 @@ impl Proxy {
         state.forwarded = Some(now);
         let hidden = gate.auth.as_ref().map(|auth| &auth.hidden);
         forward::strip(session.req_header_mut(), &gate.route.callers, hidden)?;
-        if let Some(life) = &state.life
-            && let Some(identity) = &state.identity
-        {
-            identity.deadline().into_iter().for_each(|deadline| life.set_deadline(deadline));
-            identity.credentials.iter().for_each(|credential| life.watch(credential.usage.clone()));
+        if let Some(life) = &state.life {
+            let deadline = state.identity.as_ref().and_then(|identity| identity.deadline());
+            deadline.into_iter().for_each(|deadline| life.set_deadline(deadline));
+            let conditions = &self.current.load().condition_headers;
+            state.basis(session, round, conditions).into_iter().for_each(|basis| life.rest_on(basis));
         }
         Ok(None)
     }

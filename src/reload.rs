@@ -311,7 +311,7 @@ pub fn unresolved(path: &Path, names: &[Arc<Name>]) -> Vec<Located> {
     warnings.flatten().collect()
 }
 
-/// A snapshot is the current one now: what belongs to others ends, and its background work starts.
+/// A snapshot is the current one now: its background work starts, and requests that last are judged by it.
 pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
     retain(&services.metrics, snapshot);
@@ -334,6 +334,7 @@ pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());
     log::set_max_level(snapshot.settings.log.level.0);
     snapshot.instances.values().for_each(|instance| instance.start(runtime));
+    services.streams.judge_again();
 }
 
 fn named((name, at): &(String, UnixTime)) -> (&str, UnixTime) {

@@ -12,6 +12,7 @@ use portcullis_plugin::{Credential, LocalStore, Store, Usage};
 use crate::{
     config::Fingerprint,
     proxy::held_body::Room,
+    streams::OpenStreams,
     telemetry::{Output, metrics::Metrics},
     tls::TicketKeys,
     upstream::{Names, RetryBudgets},
@@ -35,6 +36,8 @@ pub struct Services {
     pub names: Arc<Names>,
     /// How often requests to upstreams may be sent again.
     pub retries: RetryBudgets,
+    /// Requests that last.
+    pub streams: Arc<OpenStreams>,
     /// What TLS sessions are sealed with.
     pub tickets: Arc<TicketKeys>,
     /// Audit events found no room in spite of waiting, and none has been queued since.
@@ -48,6 +51,7 @@ impl Services {
     pub fn new(metrics: Arc<Metrics>, output: Output) -> Self {
         Self {
             room: Arc::new(Room::new(metrics.held_body_bytes())),
+            streams: Arc::new(OpenStreams::new(metrics.open_streams())),
             metrics,
             names: Arc::new(Names::new(output.clone())),
             retries: RetryBudgets::default(),
@@ -68,11 +72,10 @@ impl Services {
     }
 
     /// Takes the credentials of a published snapshot as those there are, each with its secret: the use of others is
-    /// forgotten, and what they opened ends.
+    /// forgotten.
     pub fn adopt<'a>(&self, credentials: impl Iterator<Item = (&'a Arc<Credential>, Fingerprint)>) {
         let current = credentials.map(|(credential, secret)| {
             credential.usage.set_revoked(credential.limits.disabled);
-            credential.usage.set_expires(credential.limits.expires);
             ((credential.kind, credential.id.to_string()), (secret, credential.usage.clone()))
         });
         let current: HashMap<_, _> = current.collect();

@@ -19,6 +19,7 @@ use std::{
     sync::Arc,
 };
 
+use http::HeaderName;
 use portcullis_plugin::Credential;
 
 pub use changes::{Beside, Changes};
@@ -54,6 +55,10 @@ pub struct Snapshot {
     pub credentials: Vec<Arc<Credential>>,
     /// Of what proves each of them, in the same order.
     pub secrets: Vec<Fingerprint>,
+    /// Which credentials open each policy: their numbers, in order.
+    pub opened: HashMap<String, Box<[u32]>>,
+    /// The headers that routes have conditions on.
+    pub condition_headers: Box<[HeaderName]>,
     /// The upstreams, used or not.
     pub upstreams: Vec<Arc<Upstream>>,
     /// What each route says, to tell which changed.

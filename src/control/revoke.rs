@@ -70,6 +70,9 @@ impl Revoker {
             let _alone = self.one_at_a_time.lock();
             not_meant.or_else(|| self.write(wanted, serves).err())
         };
+        if error.is_none() {
+            self.services.streams.judge_again();
+        }
         let warning = error.is_none().then(|| self.warning(&wanted.revocation)).flatten();
         let (level, message) = match (&error, &warning) {
             (None, None) => (Level::Info, "tokens were revoked"),

@@ -2,7 +2,8 @@
 //!
 //! Authentication happens once, at the beginning of a request. A download, a WebSocket or a stream of events goes on
 //! for hours after it, and would go on past the end of a token or the day a key is revoked. The engine tells the
-//! [`StreamLife`] of a request what it rests on, and the request ends within about a second of losing it.
+//! [`StreamLife`] of a request what it rests on; one that lasts is judged again by [`crate::streams`], and ends within
+//! about a second of losing what it rests on.
 
 use std::{
     future::Future,
@@ -15,12 +16,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use portcullis_plugin::{UnixTime, Usage};
+use portcullis_plugin::UnixTime;
+
+use crate::streams::{self, Basis, NEVER, OpenStreams, Withdrawn};
 
 /// How often a request that lasts is looked at. Short ones are over before the first time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A deadline that never comes.
-const NEVER: i64 = i64::MAX;
 
 tokio::task_local! {
     static LIFE: Arc<StreamLife>;
@@ -37,7 +38,6 @@ pub(super) fn within<F: Future>(life: &Arc<StreamLife>, request: F) -> impl Futu
 }
 
 /// What a request rests on.
-#[derive(Debug)]
 pub struct StreamLife {
     deadline: AtomicI64,
     /// When the last piece of the body came, where one is still to come; in milliseconds of [`now_ms`], never zero.
@@ -47,9 +47,10 @@ pub struct StreamLife {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
-    watched: Vec<Arc<Usage>>,
+    /// Until the request has lasted long enough to be judged again.
+    basis: Option<Basis>,
     ended: Option<StreamEnd>,
 }
 
@@ -66,14 +67,14 @@ impl Default for StreamLife {
 }
 
 /// Why a request was ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamEnd {
     /// It lasted longer than `max_stream_age`.
     TooOld,
     /// Its credential or token expired.
     Expired,
-    /// A credential that took part was revoked.
-    Revoked,
+    /// It would be refused if it came now.
+    Withdrawn(Withdrawn),
     /// The request's body stood still for longer than `body_timeout`.
     BodyStalled,
 }
@@ -84,9 +85,9 @@ impl StreamLife {
         self.deadline.fetch_min(deadline.0, Relaxed);
     }
 
-    /// The request ends when this credential is revoked, or expires by what the configuration says of it later.
-    pub fn watch(&self, credential: Arc<Usage>) {
-        self.state.lock().watched.push(credential);
+    /// The request is judged again by this, and ends when it would be refused.
+    pub fn rest_on(&self, basis: Basis) {
+        self.state.lock().basis = Some(basis);
     }
 
     /// More of the body is to come, and has just come. For HTTP/2 alone: over HTTP/1 Pingora keeps this time itself.
@@ -120,7 +121,7 @@ impl StreamLife {
 
     /// Why the request was ended, if it was ended from here: for the log line, which is written while it is dropped.
     pub fn ended(&self) -> Option<StreamEnd> {
-        self.state.lock().ended
+        self.state.lock().ended.clone()
     }
 
     /// Fit for the next request on a connection.
@@ -129,27 +130,30 @@ impl StreamLife {
         self.body_moved.store(0, Relaxed);
         self.is_answered.store(false, Relaxed);
         self.is_upgraded.store(false, Relaxed);
-        let mut state = self.state.lock();
-        state.watched.clear();
-        state.ended = None;
+        *self.state.lock() = State::default();
     }
 
     /// Ends when the request has to.
     pub(super) async fn over(&self, max_age: Duration, body_timeout: Duration, pulse: &mut Timer) {
         let started = Instant::now();
         let (mut now, mut left) = (started, max_age);
+        let mut stream = None;
         loop {
             pulse.wait_until(now + LOOK_EVERY.min(left)).await;
             now = Instant::now();
             left = max_age.saturating_sub(now - started);
-            if let Some(end) = self.verdict(left, body_timeout) {
+            if stream.is_none() {
+                let basis = self.state.lock().basis.take();
+                stream = basis.map(|basis| OpenStreams::enter(basis, self.deadline.load(Relaxed)));
+            }
+            if let Some(end) = self.verdict(left, body_timeout, stream.as_deref()) {
                 self.state.lock().ended = Some(end);
                 return;
             }
         }
     }
 
-    fn verdict(&self, left: Duration, body_timeout: Duration) -> Option<StreamEnd> {
+    fn verdict(&self, left: Duration, body_timeout: Duration, stream: Option<&streams::Stream>) -> Option<StreamEnd> {
         if left.is_zero() {
             return Some(StreamEnd::TooOld);
         }
@@ -157,15 +161,11 @@ impl StreamLife {
         if body_moved > 0 && u128::from(now_ms().saturating_sub(body_moved)) >= body_timeout.as_millis() {
             return Some(StreamEnd::BodyStalled);
         }
-        let (deadline, now) = (self.deadline.load(Relaxed), UnixTime::now());
-        if now.0 >= deadline {
-            return Some(StreamEnd::Expired);
+        if let Some(why) = stream.and_then(streams::Stream::over) {
+            return Some(StreamEnd::Withdrawn(why.clone()));
         }
-        let watched = &self.state.lock().watched;
-        if watched.iter().any(|usage| usage.is_revoked()) {
-            return Some(StreamEnd::Revoked);
-        }
-        watched.iter().any(|usage| usage.is_expired(now)).then_some(StreamEnd::Expired)
+        let deadline = stream.map_or_else(|| self.deadline.load(Relaxed), streams::Stream::deadline);
+        (UnixTime::now().0 >= deadline).then_some(StreamEnd::Expired)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::SeqCst, time::Instant};
 
 use bytes::BytesMut;
 use h2::client::SendRequest;
-use portcullis_plugin::{UnixTime, Usage};
+use portcullis_plugin::{Reason, UnixTime};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,6 +16,10 @@ use tokio::{
 use super::{admission::Admission, *};
 
 use self::gateway::{Echo, GET, Gateway, SOON, limits};
+use crate::streams::{OpenStreams, Withdrawn, tests::basis};
+
+const WITHDRAWN: StreamEnd =
+    StreamEnd::Withdrawn(Withdrawn { reason: Reason::TokenRevoked, policy: None, detail: None });
 
 fn assert_took(since: Instant, at_least_ms: u64, at_most_ms: u64) {
     let took = since.elapsed();
@@ -181,8 +185,12 @@ async fn too_many_connections_are_closed_at_once() {
     gateway.serves(2).await;
     assert_eq!(gateway.connect().await.rest().await, "");
     assert_eq!((gateway.open.connections(), gateway.open.turned_away()), (2, 1));
-    gateway.app.usage.set_revoked(true);
-    timeout(SOON, gateway.open.drained()).await.expect("drains");
+    let drained = async {
+        while timeout(Duration::from_millis(50), gateway.open.drained()).await.is_err() {
+            gateway.withdraw().await;
+        }
+    };
+    timeout(SOON, drained).await.expect("drains");
     let mut client = gateway.connect().await;
     client.send(GET).await;
     client.until("/hello").await;
@@ -361,9 +369,9 @@ async fn pitfall_71_a_client_that_resets_its_streams_has_no_more_in_flight_than_
     // Others have room, and so has this one once something has ended.
     let (mut other, _connection) = h2(&gateway).await;
     assert_eq!(h2_get(&mut other, "/hello").await.expect("no error"), "/hello");
-    gateway.app.usage.set_revoked(true);
     let served = async {
         while h2_get(&mut same, "/hello").await.is_err() {
+            gateway.withdraw().await;
             sleep(Duration::from_millis(20)).await;
         }
     };
@@ -444,26 +452,26 @@ async fn a_request_ends_when_its_credential_expires() {
 }
 
 #[tokio::test]
-async fn a_request_ends_when_its_credential_is_revoked() {
+async fn a_request_that_lasts_ends_when_it_would_be_refused_now() {
     let gateway = Gateway::start(limits()).await;
     let mut client = gateway.connect().await;
     client.send("GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n").await;
     gateway.serves(1).await;
     sleep(Duration::from_millis(1300)).await;
     assert_eq!(gateway.open.in_flight(), 1, "not before");
-    gateway.app.usage.set_revoked(true);
+    gateway.withdraw().await;
     let since = Instant::now();
     assert_eq!(client.rest().await, "");
     assert_took(since, 0, 2000);
-    assert_eq!(gateway.app.lives.lock().expect("no panics")[0].ended(), Some(StreamEnd::Revoked));
+    assert_eq!(gateway.app.lives.lock().expect("no panics")[0].ended(), Some(WITHDRAWN));
+    assert!(gateway.app.streams.is_empty());
 }
 
 #[tokio::test]
 async fn a_life_starts_anew_with_each_request() {
     let life = StreamLife::default();
-    let usage = Arc::new(Usage::default());
-    usage.set_revoked(true);
-    life.watch(usage);
+    let streams: Arc<OpenStreams> = Arc::default();
+    life.rest_on(basis(&streams));
     life.set_deadline(UnixTime(1));
     life.set_deadline(UnixTime(i64::MAX - 1));
     life.over(SOON, SOON, &mut Timer::default()).await;
@@ -471,7 +479,7 @@ async fn a_life_starts_anew_with_each_request() {
     life.reset();
     assert_eq!(life.ended(), None);
     let over = timeout(Duration::from_millis(50), life.over(SOON, SOON, &mut Timer::default())).await;
-    assert!(over.is_err(), "nothing of the request before is left");
+    assert!(over.is_err() && streams.is_empty(), "nothing of the request before is left");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use crate::{
     config::file::{self, OnFull},
     services::Services,
     snapshot::route::Authenticator,
+    streams::Withdrawn,
     telemetry::{Audit, AuditEvent, AuditResult, output},
 };
 
@@ -218,6 +219,19 @@ pub fn refused_late(state: &RequestState, policy: Option<&str>, reason: Reason, 
     // Of the settings none counts here: refusals are never left out, and this request is refused already.
     let settings = file::Audit::default();
     Trail::of(state, &settings, &record.name).forbidden(policy, reason, detail, state.identity.as_deref());
+}
+
+/// Writes that a request which had been let in was ended, because it would be refused now.
+pub fn stream_ended(state: &RequestState, why: &Withdrawn) {
+    let Some(record) = &state.record else { return };
+    let settings = file::Audit::default();
+    Trail::of(state, &settings, &record.name).write(&Decided {
+        reason: Some(why.reason),
+        detail: why.detail.as_deref(),
+        policy: why.policy.as_deref(),
+        identity: state.identity.as_deref(),
+        ..Decided::new(AuditEvent::StreamEnded, AuditResult::Denied)
+    });
 }
 
 /// Queues the event, waiting a little where there is no room. The queue is full only while whoever reads it stands

@@ -7,10 +7,12 @@
 //!
 //! Attempts that failed count when the request is refused: see [`pending`].
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
-use portcullis_plugin::{Attempt, Authentication, Denial, DenialStatus, FailedAttempt, Identity, Reason, RequestCx};
+use portcullis_plugin::{
+    Attempt, Authentication, Denial, DenialStatus, FailedAttempt, Identity, Reason, RequestCx, UnixTime,
+};
 
 use super::{
     audit::{Attempted, Trail},
@@ -185,7 +187,7 @@ async fn one<'a>(
         Found::Denied(denial)
     };
     match answer {
-        Ok(Authentication::Granted(identity)) => match objection(&identity, cx) {
+        Ok(Authentication::Granted(identity)) => match objection(&identity, cx.now(), cx.route(), cx.address()) {
             // Counted once the other parts of its alternative have granted too.
             None => Found::Granted(identity),
             Some(denial) => denied(denial, Some(identity), trail),
@@ -207,12 +209,11 @@ async fn one<'a>(
 }
 
 /// What stands against this identity here and now, by what its credentials say of themselves.
-fn objection(identity: &Identity, cx: &RequestCx<'_>) -> Option<Denial> {
-    let now = cx.now();
+pub(super) fn objection(identity: &Identity, now: UnixTime, route: &str, address: IpAddr) -> Option<Denial> {
     if identity.expires.is_some_and(|until| now >= until) {
         return Some(Denial::unauthorized(Reason::KeyExpired));
     }
-    identity.credentials.iter().find_map(|credential| credential.objection(now, cx.route(), cx.address()))
+    identity.credentials.iter().find_map(|credential| credential.objection(now, route, address))
 }
 
 /// All of several methods: each has to grant, and they have to agree on who it is.
@@ -274,7 +275,7 @@ async fn all<'a>(
 ///
 /// One of them speaks: it gives subject, e-mail, issuer, claims, roles and scopes, none of which is ever added up. The
 /// client comes from the first that names one and no subject (a certificate, a key).
-fn merge(parts: &[Arc<Identity>], speaker: Option<usize>) -> Option<Identity> {
+pub(super) fn merge(parts: &[Arc<Identity>], speaker: Option<usize>) -> Option<Identity> {
     let consumer = agreed(parts.iter().filter_map(|part| part.consumer.as_ref()), |a, b| a.name == b.name)?;
     // What names no user, such as a certificate and a key, names the same client: with a certificate that is nobody's a
     // stolen key would open as much as with its owner's.

@@ -7,6 +7,7 @@ use std::{borrow::Cow, sync::Arc};
 use http::{HeaderMap, HeaderValue, Method, Version, header, request::Parts, uri::PathAndQuery};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
+use portcullis_plugin::UnixTime;
 
 use super::{
     forward,
@@ -75,24 +76,41 @@ fn belongs(
     gate: &Gate,
     host: &str,
 ) -> Result<(), Answer> {
-    let Some(Entered { listener, secured }) = Entered::of(session.digest()) else { return Ok(()) };
-    let tls = snapshot.settings.tls(*listener);
-    let fits = match secured {
-        Some(secured) => {
-            let needs_certificate = gate.auth.as_ref().is_some_and(|auth| auth.needs_certificate);
-            secured.fits(tls, host, needs_certificate, state.now)
-        }
-        None if tls.is_some() => Err(Misdirected::by_age("the listener speaks TLS since this connection was made")),
-        None => Ok(()),
-    };
+    let fits = fits(snapshot, Entered::of(session.digest()), gate, host, state.now);
     fits.map_err(|Misdirected { why, reason }| {
         state.reason = reason;
         Fault { problem: Problem::Misdirected, why: why.into() }.noted(state)
     })
 }
 
-/// The same over TLS, for a client that did not speak it where it has to. What a route says counts before what its
+/// Whether a request of this route, for this host, may come on a connection.
+pub(super) fn fits(
+    snapshot: &Snapshot,
+    entered: Option<&Entered>,
+    gate: &Gate,
+    host: &str,
+    now: UnixTime,
+) -> Result<(), Misdirected> {
+    let Some(Entered { listener, secured }) = entered else { return Ok(()) };
+    let tls = snapshot.settings.tls(*listener);
+    match secured {
+        Some(secured) => {
+            let needs_certificate = gate.auth.as_ref().is_some_and(|auth| auth.needs_certificate);
+            secured.fits(tls, host, needs_certificate, now)
+        }
+        None if tls.is_some() => Err(Misdirected::by_age("the listener speaks TLS since this connection was made")),
+        None => Ok(()),
+    }
+}
+
+/// The port that a client is sent to which did not speak TLS, where it has to. What a route says counts before what its
 /// listener says.
+pub(super) fn https_port(snapshot: &Snapshot, entered: Option<&Entered>, gate: Option<&Gate>) -> Option<u16> {
+    let of_listener = || snapshot.settings.listeners.get(entered?.listener)?.https_redirect;
+    gate.and_then(|gate| gate.https_redirect).map_or_else(of_listener, |redirect| redirect.0)
+}
+
+/// The same over TLS, for a client that did not speak it where it has to.
 fn redirected(
     snapshot: &Snapshot,
     session: &Session,
@@ -103,8 +121,7 @@ fn redirected(
     if state.is_https {
         return None;
     }
-    let of_listener = || snapshot.settings.listeners.get(Entered::of(session.digest())?.listener)?.https_redirect;
-    let port = gate.and_then(|gate| gate.https_redirect).map_or_else(of_listener, |redirect| redirect.0)?;
+    let port = https_port(snapshot, Entered::of(session.digest()), gate)?;
     let target = session.req_header().uri.path_and_query().map_or("/", PathAndQuery::as_str);
     // Without a host there is nowhere to send it to: HTTP/1.0 may leave it out.
     let location = match (host, port) {

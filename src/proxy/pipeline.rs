@@ -57,7 +57,7 @@ pub async fn run(
         }
         outcome.end(trail);
     }
-    state.identity = outcome.identity.take();
+    (state.identity, state.granted_by) = (outcome.identity.take(), outcome.by);
     if outcome.answer.is_none()
         && let Some(identity) = state.identity.clone()
     {

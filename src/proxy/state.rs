@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use portcullis_plugin::{Identity, Outcome, Reason, UnixTime};
 
 use super::{
+    audit,
     held_body::{Held, Holds},
     hook::{Call, Filter},
     refusal::Answer,
@@ -22,6 +23,7 @@ use crate::{
     front::{StreamEnd, StreamLife, current_life},
     services::Services,
     snapshot::{Route, route::RouteRecord},
+    streams::{Basis, Withdrawn},
     telemetry::{Access, metrics::Phase},
     upstream::{Choice, Upstream, tls::Handshake},
 };
@@ -55,6 +57,8 @@ pub struct RequestState {
     pub record: Option<Arc<RouteRecord>>,
     /// Who is calling.
     pub identity: Option<Arc<Identity>>,
+    /// The alternative of the route's `auth` that found it out.
+    pub granted_by: Option<usize>,
     /// Why the request was refused.
     pub reason: Option<Reason>,
     /// The answer to a request that was refused while it was under way.
@@ -128,6 +132,7 @@ impl RequestState {
             route: None,
             record: None,
             identity: None,
+            granted_by: None,
             reason: None,
             late_answer: None,
             error: None,
@@ -176,6 +181,30 @@ impl RequestState {
         self.route = Some(route.clone());
     }
 
+    /// What the request rests on from here on: it was let through.
+    pub fn basis(&self, session: &Session, round: u64, conditions: &[HeaderName]) -> Option<Basis> {
+        let head = session.req_header();
+        let mut headers = None;
+        for name in conditions {
+            let headers = headers.get_or_insert_with(|| Box::new(HeaderMap::new()));
+            head.headers.get_all(name).iter().for_each(|value| _ = headers.append(name, value.clone()));
+        }
+        Some(Basis {
+            round,
+            record: self.record.clone()?,
+            identity: self.identity.clone(),
+            granted_by: self.granted_by,
+            method: self.line.method.clone(),
+            uri: self.line.uri.clone(),
+            host: self.line.host.clone(),
+            headers,
+            address: self.client,
+            peer: self.peer,
+            is_https: self.is_https,
+            connection: session.digest().and_then(|digest| digest.proxy_digest.clone()),
+        })
+    }
+
     /// The status that goes to the client.
     pub fn answered(&mut self, status: u16) {
         self.line.status = status;
@@ -211,12 +240,7 @@ impl RequestState {
             self.body_bytes = session.body_bytes_read().saturating_sub(self.made_up_bytes) as u64;
         }
         if let Some(end) = self.life.as_ref().and_then(|life| life.ended()) {
-            self.failed(match end {
-                StreamEnd::TooOld => "the request lasted longer than max_stream_age",
-                StreamEnd::Expired => "the credential expired while the request lasted",
-                StreamEnd::Revoked => "the credential was revoked while the request lasted",
-                StreamEnd::BodyStalled => "client: the body stood still for longer than body_timeout",
-            });
+            self.ended(end);
         }
         let duration = self.started.elapsed();
         let metrics = &self.services.metrics;
@@ -228,6 +252,37 @@ impl RequestState {
         self.observe(duration);
         if self.record.as_ref().is_none_or(|record| record.is_logged) {
             self.write(duration);
+        }
+    }
+
+    /// Says why the request was ended before its time.
+    fn ended(&mut self, end: StreamEnd) {
+        let (code, text) = match &end {
+            StreamEnd::TooOld => ("max_stream_age", "the request lasted longer than max_stream_age"),
+            StreamEnd::Expired => ("expired", "the credential expired while the request lasted"),
+            StreamEnd::BodyStalled => ("body_timeout", "client: the body stood still for longer than body_timeout"),
+            StreamEnd::Withdrawn(why) => (why.reason.code(), "it would be refused if it came now"),
+        };
+        self.failed(text);
+        self.services.metrics.stream_ended(code);
+        let why = match end {
+            StreamEnd::Withdrawn(why) => why,
+            StreamEnd::Expired => Withdrawn::by(self.expired()),
+            StreamEnd::TooOld | StreamEnd::BodyStalled => return,
+        };
+        self.reason = Some(why.reason);
+        audit::stream_ended(self, &why);
+    }
+
+    /// Which of the things that prove who is calling has expired.
+    fn expired(&self) -> Reason {
+        let identity = self.identity.as_deref();
+        let is_proof =
+            identity.is_some_and(|identity| identity.expires.is_some() && identity.expires == identity.deadline());
+        match identity.filter(|_| is_proof) {
+            Some(identity) if identity.claims.is_some() => Reason::TokenExpired,
+            Some(identity) if identity.certificate.is_some() => Reason::CertificateExpired,
+            _ => Reason::KeyExpired,
         }
     }
 

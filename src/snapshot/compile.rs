@@ -11,7 +11,7 @@ use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
     Beside, Fixed, Listener, Snapshot, asked,
-    instance::{Instance, Surroundings},
+    instance::{Instance, Mark, Surroundings},
     mentions,
     route::{self, Alternative, Auth, Authenticator, Callers, Gate, Pipeline, Route, RouteRecord, Settings},
     router::{self, Pattern, Router},
@@ -38,7 +38,8 @@ pub fn compile(
 ) -> Option<Snapshot> {
     let credentials = credentials(&configuration, services);
     let upstreams = upstreams(&configuration, services, problems);
-    let instances = instances(&mut configuration, &credentials, services, before, problems);
+    let opened = opened(&configuration);
+    let instances = instances(&mut configuration, &credentials, &opened, services, before, problems);
     let patterns: Vec<(&str, &Pattern)> =
         configuration.routes.iter().map(|route| (route.name.text.as_str(), &route.pattern)).collect();
     let router = match Router::build(&patterns) {
@@ -76,7 +77,12 @@ pub fn compile(
     let fingerprints = configuration.routes.iter().map(|route| (route.name.text.clone(), built.fingerprint(route)));
     let fingerprints = fingerprints.collect();
     let beside = beside(&mut configuration, &upstreams);
-    let keys = configuration.policies.iter().map(|policy| policy.key.clone());
+    let keys = || configuration.policies.iter().map(|policy| policy.key.clone());
+    let numbers = opened.iter().map(|opened| opened.iter().filter_map(|number| u32::try_from(*number).ok()).collect());
+    let opened = keys().zip(numbers).collect();
+    let instances = keys().zip(instances).filter_map(|(key, instance)| Some((key, instance?))).collect();
+    let conditions = configuration.routes.iter().flat_map(|route| &route.pattern.headers);
+    let condition_headers: HashSet<HeaderName> = conditions.map(|condition| condition.name.clone()).collect();
     Some(Snapshot {
         generation: before.map_or(1, |before| before.generation + 1),
         gates: gates.into_iter().collect::<Option<_>>()?,
@@ -92,10 +98,12 @@ pub fn compile(
         },
         secrets: configuration.credentials.iter().map(|draft| draft.own_fingerprint).collect(),
         credentials,
+        opened,
+        condition_headers: condition_headers.into_iter().collect(),
         upstreams: upstreams.into_values().collect(),
         fingerprints,
         beside,
-        instances: keys.zip(instances).filter_map(|(key, instance)| Some((key, instance?))).collect(),
+        instances,
     })
 }
 
@@ -198,11 +206,11 @@ fn nobody_gets_in(policy: &PolicyDraft<'_>) -> String {
 fn instances(
     configuration: &mut Configuration<'_>,
     credentials: &[Arc<Credential>],
+    opened: &[Vec<usize>],
     services: &Services,
     before: Option<&Snapshot>,
     problems: &mut Problems,
 ) -> Vec<Option<Arc<Instance>>> {
-    let opened = opened(configuration);
     let used = slips::used_policies(&configuration.routes);
     let Configuration { policies, credentials: drafts, secrets, server, .. } = configuration;
     let max_held_body_bytes = Room::largest_part(server.max_held_body_bytes.get());
@@ -403,6 +411,9 @@ impl Built<'_, '_> {
             metrics: self.services.metrics.route(&draft.name.text),
             is_logged: self.settings.log.access,
             observe,
+            ways: draft.auth.iter().map(|together| self.marks(together.policies.iter())).collect(),
+            passed: self.marks(draft.plugins.iter()),
+            streams: self.services.streams.clone(),
         };
         let route = Route {
             record: Arc::new(record),
@@ -430,6 +441,11 @@ impl Built<'_, '_> {
     /// How long the hooks of a policy may wait.
     fn timeout(&self, policy: &PolicyDraft<'_>) -> Duration {
         policy.hook_timeout.unwrap_or(self.configuration.server.hook_timeout).0
+    }
+
+    /// Of the policies that were built.
+    fn marks<'p>(&self, uses: impl Iterator<Item = &'p PluginUse>) -> Box<[Arc<Mark>]> {
+        uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.mark.clone())).collect()
     }
 
     /// The outer `None`: a part is wrong.

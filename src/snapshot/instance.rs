@@ -31,6 +31,8 @@ pub struct Instance {
     pub hooks: Hooks,
     /// Of its plugin, configuration and credentials.
     pub fingerprint: Fingerprint,
+    /// What it is later told apart by.
+    pub mark: Arc<Mark>,
     /// Which counters it has among the metrics.
     pub counters: Vec<CounterKey>,
     /// What it goes by and when that ends.
@@ -39,6 +41,17 @@ pub struct Instance {
     pub warnings: Vec<(String, String)>,
     read: Vec<(Read, Fingerprint)>,
     work: Mutex<Work>,
+}
+
+/// A policy as it was when it was built, without what it knows: small enough to be kept by requests.
+#[derive(Debug)]
+pub struct Mark {
+    /// Its name.
+    pub policy: Arc<str>,
+    /// Of its plugin and what it says.
+    pub settings: Fingerprint,
+    /// Of the files and secrets that it read.
+    pub read: Fingerprint,
 }
 
 /// Something a policy read while it was built.
@@ -110,9 +123,15 @@ impl Instance {
         wrong.into_iter().for_each(|(index, field, text)| report(index, &field, text, problems));
         faults.into_iter().for_each(|text| draft.problem(problems, "", text));
         match built {
-            Ok(hooks) => {
-                is_whole.then(|| Self { hooks, fingerprint, counters, ends, warnings, read, work: Mutex::new(work) })
-            }
+            Ok(hooks) => is_whole.then(|| {
+                let kind = Fingerprint::of_bytes(draft.kind.name.as_bytes());
+                let mark = Arc::new(Mark {
+                    policy: draft.key.as_str().into(),
+                    settings: Fingerprint::all([kind, draft.fingerprint]),
+                    read: Fingerprint::all(read.iter().map(|(_, then)| *then)),
+                });
+                Self { hooks, fingerprint, mark, counters, ends, warnings, read, work: Mutex::new(work) }
+            }),
             Err(error) => {
                 error.problems.into_iter().for_each(|(field, text)| draft.problem(problems, &field, text));
                 None

@@ -10,10 +10,11 @@ use portcullis_plugin::{
     Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places,
 };
 
-use super::{Listener, router::Pattern};
+use super::{Listener, instance::Mark, router::Pattern};
 use crate::{
     config::file,
     proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
+    streams::OpenStreams,
     telemetry::metrics::{LiveGeneration, PolicyMetrics, RouteMetrics},
     tls::Tls,
     upstream::Upstream,
@@ -157,6 +158,12 @@ pub struct RouteRecord {
     pub is_logged: bool,
     /// Told when a request has ended.
     pub observe: Vec<Step<dyn Observe>>,
+    /// The alternatives of its `auth`, to tell later whether a policy is what it was.
+    pub ways: Box<[Box<[Arc<Mark>]>]>,
+    /// The guards and restrictions that its requests have passed.
+    pub passed: Box<[Arc<Mark>]>,
+    /// Where its requests are entered that last.
+    pub streams: Arc<OpenStreams>,
 }
 
 /// What a request has to pass before it is let through. It holds the route's policies with all that they know (tables of

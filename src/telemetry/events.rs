@@ -131,6 +131,8 @@ pub enum AuditEvent {
     Authentication,
     /// Whether they may.
     Authorization,
+    /// A request that had been let in ended, because it would be refused now.
+    StreamEnded,
 }
 
 impl AuditEvent {
@@ -139,6 +141,7 @@ impl AuditEvent {
         match self {
             Self::Authentication => "authentication",
             Self::Authorization => "authorization",
+            Self::StreamEnded => "stream_ended",
         }
     }
 }

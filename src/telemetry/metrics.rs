@@ -104,6 +104,8 @@ pub struct Metrics {
     generation: AtomicU64,
     live_generations: Arc<AtomicUsize>,
     held_body_bytes: Arc<AtomicUsize>,
+    open_streams: Arc<AtomicUsize>,
+    streams_ended: Labelled<1>,
     routes: Named<RouteMetrics>,
     /// Of requests that matched none; it is one of them.
     unrouted: Arc<RouteMetrics>,
@@ -137,6 +139,8 @@ impl Metrics {
             generation: AtomicU64::new(0),
             live_generations: Arc::default(),
             held_body_bytes: Arc::default(),
+            open_streams: Arc::default(),
+            streams_ended: Labelled::default(),
             routes: Mutex::new(BTreeMap::from([(NO_ROUTE.to_owned(), unrouted.clone())])),
             unrouted,
             policies: Named::default(),
@@ -201,6 +205,16 @@ impl Metrics {
     /// Where it is kept how much of requests' bodies is held.
     pub fn held_body_bytes(&self) -> Arc<AtomicUsize> {
         self.held_body_bytes.clone()
+    }
+
+    /// Where it is kept how many requests last longer than a second.
+    pub fn open_streams(&self) -> Arc<AtomicUsize> {
+        self.open_streams.clone()
+    }
+
+    /// Counts a request that was ended before its time, by the code of the reason.
+    pub fn stream_ended(&self, reason: &'static str) {
+        self.streams_ended.add([reason]);
     }
 
     /// How long a phase of a request took.

@@ -176,6 +176,7 @@ async fn metrics_have_the_names_and_labels_that_are_promised() {
         "portcullis_connections",
         "portcullis_held_body_bytes",
         "portcullis_log_lines_dropped_total",
+        "portcullis_open_streams",
         "portcullis_reloads_total",
         "portcullis_request_duration_seconds",
         "portcullis_requests_refused_before_routing_total",

@@ -4,6 +4,7 @@
 //! - `resumption`: sessions that would carry a connection past the question (pitfall 42).
 //! - `names`: server names that ask differently, and hosts that are not the connection's.
 //! - `revoked`: what changes for connections that are open.
+//! - `streams`: what changes for streams that are open.
 //! - `identity`: who the client is, on the route and at the upstream.
 
 mod handshake;
@@ -11,6 +12,7 @@ mod identity;
 mod names;
 mod resumption;
 mod revoked;
+mod streams;
 
 use std::path::Path;
 

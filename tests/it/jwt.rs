@@ -5,6 +5,7 @@ mod keys;
 mod permissions;
 mod refused;
 mod revoked;
+mod streams;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

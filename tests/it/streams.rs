@@ -2,11 +2,13 @@
 //!
 //! - `wire`: HTTP/1 as bytes: framing, informational answers, what must not become a second request.
 //! - `http2`: listeners with h2c, and gRPC.
+//! - `withdrawn`: the end of streams that would be refused if they came now.
 //! - `generations`: what they keep of configurations that serve no longer.
 
 mod generations;
 mod http2;
 mod wire;
+mod withdrawn;
 
 pub(crate) use http2::full;
 
@@ -294,7 +296,7 @@ async fn a_stream_ends_when_its_credential_is_taken_out_of_the_file() {
     assert_eq!(gateway.reload().await.code, 0);
     assert!(answer.next().await.expect("word of the end").is_err());
     let line = gateway.access(|line| line["status"] == 200 && line["route"] == "app").await;
-    assert_eq!(line["error"], "the credential was revoked while the request lasted");
+    assert_eq!(line["reason"], "credential_withdrawn");
     let others = others.as_mut().expect("an open WebSocket");
     others.send("still there").await;
     assert_eq!(others.next().await.as_deref(), Some("still there"));

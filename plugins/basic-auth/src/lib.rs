@@ -32,8 +32,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use portcullis_plugin::{
     Answer, Attempt, AttemptLimits, AttemptTable, Attempts, Authenticate, Authentication, Begun, BuildCx, BuildError,
-    Challenge, Claimed, Counter, Denial, Found, Hooks, Identity, Place, Places, Plugin, PluginError, Reason, RequestCx,
-    Span, UnixTime,
+    Challenge, Claimed, Counter, Denial, Found, Hooks, Identity, OpenStream, Place, Places, Plugin, PluginError,
+    Reason, RequestCx, Span, UnixTime,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -293,6 +293,14 @@ impl Authenticate for Passwords {
             return Answer::Now(Ok(Authentication::Granted(identity)));
         }
         Answer::later(self.judge(claim))
+    }
+
+    /// Nothing that a policy says makes a right password a wrong one, and its credential is still there.
+    fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
+        let client = stream.client().filter(|client| client.method == stream.identity.method);
+        let subject = || stream.identity.subject.clone();
+        let user = client.map(|client| Identity { subject: subject(), ..client });
+        Answer::Now(Ok(OpenStream::granted(user)))
     }
 
     fn challenge(&self, _: Attempt) -> Option<Challenge> {

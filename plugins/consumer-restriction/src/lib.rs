@@ -22,8 +22,8 @@ use std::{
 };
 
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Consumer, Hooks, Identity, Mention, Mentioned, NoCredential, Plugin,
-    PluginError, Reason, Refusal, RequestCx, Verdict, http::Method,
+    Admit, Answer, BuildCx, BuildError, Consumer, Hooks, Identity, Mention, Mentioned, NoCredential, OpenStream,
+    Plugin, PluginError, Reason, Refusal, RequestCx, Verdict, http::Method,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -315,6 +315,14 @@ impl Admit for Restriction {
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>> {
         Answer::Now(Ok(self.objection(cx.method(), identity).map_or(Verdict::Allow, Verdict::Refuse)))
+    }
+
+    fn recheck<'a>(
+        &'a self,
+        stream: &'a OpenStream<'a>,
+        identity: &'a Arc<Identity>,
+    ) -> Answer<'a, Result<Verdict, PluginError>> {
+        Answer::Now(Ok(self.objection(stream.method, identity).map_or(Verdict::Allow, Verdict::Refuse)))
     }
 
     fn mentions(&self) -> Vec<Mention> {

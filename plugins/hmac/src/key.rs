@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use aws_lc_rs::{constant_time, hmac, signature::ParsedPublicKey};
+use aws_lc_rs::{constant_time, digest, hmac, signature::ParsedPublicKey};
 use portcullis_plugin::Secret;
 
 /// How a signature is made.
@@ -77,6 +77,15 @@ impl SigningKey {
             Self::Shared { secret, .. } => Some(secret),
             Self::Public { .. } => None,
         }
+    }
+
+    /// The SHA-256 of the secret, or of the public key.
+    pub fn digest(&self) -> Vec<u8> {
+        let bytes = match self {
+            Self::Shared { secret, .. } => secret.expose(),
+            Self::Public { key, .. } => key.as_ref(),
+        };
+        digest::digest(&digest::SHA256, bytes).as_ref().to_vec()
     }
 
     /// Whether one of the signatures is one of this message. `algorithm` is what the claim says; it has to be one that

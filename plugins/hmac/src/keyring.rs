@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_plugin::{BuildCx, Identity};
+use portcullis_plugin::{BuildCx, Identity, Proof};
 
 use crate::{
     body::Hash,
@@ -22,6 +22,13 @@ pub(crate) const KEYS_TRIED_MAX: usize = 16;
 pub(crate) struct KnownKey {
     pub key: SigningKey,
     pub identity: Arc<Identity>,
+}
+
+/// By which key an identity was proven.
+#[derive(PartialEq, Eq)]
+pub(crate) struct MadeWith {
+    key_id: String,
+    digest: Vec<u8>,
 }
 
 /// Filled once from the configuration, and then only read.
@@ -48,7 +55,8 @@ impl Keyring {
             if let Some(first) = secrets.first_with(&key, &credential.id) {
                 cx.credential_problem(index, "secret", format!("the credential `{first}` has the same secret"));
             }
-            let identity = Arc::new(Identity::of_client(&credential));
+            let proof = Proof::new(MadeWith { key_id: key_id.clone(), digest: key.digest() });
+            let identity = Arc::new(Identity { proof, ..Identity::of_client(&credential) });
             named.push((index, key_id, KnownKey { key, identity }));
         }
         named.sort_by(|(_, a, _), (_, b, _)| a.cmp(b));
@@ -73,6 +81,13 @@ impl Keyring {
             keys.push(key);
         }
         Self { keys, by_id, names_key }
+    }
+
+    /// Whom the key that proved an identity stands for now, if it is still there: by the same name, with the same secret.
+    pub fn find_again(&self, identity: &Identity) -> Option<&Arc<Identity>> {
+        let made_with = identity.proof.get::<MadeWith>()?;
+        let named = self.keys[self.by_id.get(&made_with.key_id)?.clone()].iter();
+        named.map(|known| &known.identity).find(|now| now.proof.get() == Some(made_with))
     }
 
     /// The keys that may have made a signature: those of the name that it gives, or all of them where it gives none and

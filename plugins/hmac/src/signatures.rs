@@ -14,7 +14,7 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use portcullis_plugin::{
     Answer, Attempt, Attempts, Authenticate, Authentication, BodyError, BuildCx, Challenge, Claimed, Denial,
-    FailedAttempt, Identity, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
+    FailedAttempt, Identity, OpenStream, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
 };
 
 use crate::{
@@ -383,6 +383,12 @@ impl Authenticate for Signatures {
                 Err(Refused::Failed(error)) => Err(error),
             }
         })
+    }
+
+    /// The signature cannot be made again, but its key can be looked for.
+    fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
+        let known = self.keyring.find_again(stream.identity).filter(|_| stream.has_same_settings);
+        Answer::Now(Ok(known.map_or_else(OpenStream::changed, |identity| Authentication::Granted(identity.clone()))))
     }
 
     fn challenge(&self, _: Attempt) -> Option<Challenge> {

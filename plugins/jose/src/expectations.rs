@@ -56,7 +56,11 @@ impl Expectations {
         Ok(times)
     }
 
-    fn check_typ(&self, typ: Option<&str>) -> Result<(), Reason> {
+    /// Judges the header's `typ` alone.
+    ///
+    /// # Errors
+    /// [`Reason::TokenTypeMismatch`].
+    pub fn check_typ(&self, typ: Option<&str>) -> Result<(), Reason> {
         let Some(expected) = &self.typ else { return Ok(()) };
         let is_it = typ.is_some_and(|typ| short_type(typ).eq_ignore_ascii_case(short_type(expected)));
         if is_it { Ok(()) } else { Err(Reason::TokenTypeMismatch) }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use portcullis_jose::{
-    Algorithm, Binding, CertificateBinding, Expectations, Times, Token,
+    Algorithm, Binding, CertificateBinding, Expectations, KeyId, Times, Token, Wrong,
     claims::{Path, Rule},
 };
 use portcullis_plugin::{
-    Claims, Credential, Denial, Identity, Plugin, Reason, RevocationKeys, UnixTime, serde_json::Value,
+    Claims, Credential, Denial, Identity, Plugin, Proof, Reason, RevocationKeys, UnixTime, serde_json::Value,
 };
 
 use crate::{
@@ -33,6 +33,14 @@ pub(crate) struct Issuer {
     pub(crate) version_claim: Option<Path>,
 }
 
+/// What is kept of a token beside its claims, to judge it again: its signature and its header are gone by then.
+#[derive(Clone)]
+pub(crate) struct Verification {
+    pub(crate) key: KeyId,
+    pub(crate) algorithm: Algorithm,
+    typ: Option<Box<str>>,
+}
+
 /// What a verified token comes to.
 pub(crate) struct Judged {
     pub(crate) identity: Identity,
@@ -51,14 +59,27 @@ struct Heard {
 }
 
 impl Issuer {
-    /// Judges a token whose signature was found right.
-    pub(crate) fn judge(&self, token: Token<'_>, now: UnixTime) -> Result<Judged, Denial> {
-        let times = self.expectations.check(&token, now);
-        let claims = token.into_claims();
+    /// Judges a token whose signature was found right, made with this key.
+    pub(crate) fn judge(&self, token: Token<'_>, key: KeyId, now: UnixTime) -> Result<Judged, Denial> {
+        let typ = token.header().typ.as_deref().map(Box::from);
+        let verification = Verification { key, algorithm: token.algorithm(), typ };
+        self.judge_claims(Arc::new(token.into_claims()), verification, now)
+    }
+
+    /// The same for what is left of a token.
+    pub(crate) fn judge_claims(
+        &self,
+        claims: Arc<Claims>,
+        verification: Verification,
+        now: UnixTime,
+    ) -> Result<Judged, Denial> {
+        let times = self.expectations.check_typ(verification.typ.as_deref()).map_err(Wrong::from);
+        let times = times.and_then(|()| self.expectations.check_claims(&claims, now));
         let said = times.map_err(Denial::from).and_then(|times| Ok((times, self.hear(&claims)?)));
         match said {
             Ok((times, Heard { said, revocation, binding, credential, tenant })) => {
                 let identity = self.identity(said, tenant, credential, claims, times);
+                let identity = Identity { proof: Proof::new(verification), ..identity };
                 Ok(Judged { identity, times, revocation, binding })
             }
             Err(denial) => Err(denial.claiming(claimed(&claims))),
@@ -110,7 +131,7 @@ impl Issuer {
         said: Said,
         tenant: Option<String>,
         credential: Option<Arc<Credential>>,
-        claims: Claims,
+        claims: Arc<Claims>,
         times: Times,
     ) -> Identity {
         let consumer = credential.as_ref().map(|credential| credential.consumer.clone());
@@ -133,7 +154,7 @@ impl Issuer {
             expires: Some(times.ends()),
             consumer,
             credentials: credential.into_iter().collect(),
-            claims: Some(Arc::new(claims)),
+            claims: Some(claims),
             ..Identity::default()
         }
     }

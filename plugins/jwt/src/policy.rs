@@ -15,11 +15,15 @@ use portcullis_jose::{
 };
 use portcullis_plugin::{
     Answer, Attempt, Attempts, Authenticate, Authentication, Challenge, Claimed, Claims, ClientCert, Denial, Found,
-    Identity, Places, PluginError, Reason, RequestCx, Revocation, RevocationKeys, Revocations, StoreError, UnixTime,
-    http::HeaderName, serde_json::Value,
+    Identity, OpenStream, Places, PluginError, Reason, RequestCx, Revocation, RevocationKeys, Revocations, StoreError,
+    UnixTime, http::HeaderName, serde_json::Value,
 };
 
-use crate::{challenges::Challenges, issuer::Issuer, issuers::Issuers};
+use crate::{
+    challenges::Challenges,
+    issuer::{Issuer, Verification},
+    issuers::Issuers,
+};
 
 /// One policy, ready to judge requests.
 pub(crate) struct Policy {
@@ -100,6 +104,10 @@ impl Authenticate for Policy {
             Ok(None) => self.begin(token, sent),
             Err(error) => Answer::Now(Err(keyless(&error))),
         }
+    }
+
+    fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Judgement> {
+        Answer::later(self.rejudge(stream))
     }
 
     fn challenge(&self, attempt: Attempt) -> Option<Challenge> {
@@ -192,6 +200,34 @@ impl Policy {
         }
     }
 
+    /// Judges what is left of a token: everything but its signature, of which the key has to be there still.
+    async fn rejudge(&self, stream: &OpenStream<'_>) -> Judgement {
+        let (Some(claims), Some(verification)) = (&stream.identity.claims, stream.identity.proof.get::<Verification>())
+        else {
+            return Ok(OpenStream::changed());
+        };
+        let denied = |reason| Ok(Authentication::Denied(Denial::unauthorized(reason)));
+        let issuer = match self.issuers.of(claims) {
+            Ok(issuer) if issuer.algorithms.contains(&verification.algorithm) => issuer,
+            Ok(_) => return denied(Reason::AlgorithmNotAllowed),
+            Err(reason) => return denied(reason),
+        };
+        if !issuer.keys.current().map_err(|error| keyless(&error))?.has(verification.key) {
+            return denied(Reason::SigningKeyUnknown);
+        }
+        let judged = match issuer.judge_claims(claims.clone(), verification.clone(), stream.now) {
+            Ok(judged) => judged,
+            Err(denial) => return Ok(Authentication::Denied(denial)),
+        };
+        if let Err(reason) = judged.binding.check(stream.certificate) {
+            return denied(reason);
+        }
+        match self.revocations.check(&judged.revocation).get().await? {
+            Some(reason) => denied(reason),
+            None => Ok(Authentication::Granted(Arc::new(judged.identity))),
+        }
+    }
+
     /// Judges a token that is not remembered.
     async fn judge(&self, token: Token<'_>, issuer: Arc<Issuer>, sent: Sent<'_>) -> Judgement {
         let principal = principal(&token);
@@ -213,7 +249,7 @@ impl Policy {
                 }));
             }
         };
-        let judged = match issuer.judge(token, sent.now) {
+        let judged = match issuer.judge(token, key.id(), sent.now) {
             Ok(judged) => judged,
             Err(denial) => return Ok(Authentication::Denied(denial)),
         };

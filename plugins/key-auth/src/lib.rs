@@ -27,7 +27,7 @@ use std::{
 
 use portcullis_plugin::{
     Answer, Attempt, Authenticate, Authentication, BuildCx, BuildError, Challenge, Credential, Denial, Found,
-    HeaderNames, Hooks, Identity, Place, PlaceFields, Places, Plugin, PluginError, Reason, RequestCx, Span,
+    HeaderNames, Hooks, Identity, OpenStream, Place, PlaceFields, Places, Plugin, PluginError, Reason, RequestCx, Span,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -50,6 +50,7 @@ impl Plugin for KeyAuth {
         }
         Ok(Hooks::new().authenticate(Keys {
             keys,
+            max_age: config.max_age,
             challenges: Challenges::new(&places),
             hidden: if config.keep_credential { Places::default() } else { places.clone() },
             prefixes: config.prefixes.unwrap_or_default(),
@@ -250,6 +251,7 @@ struct Keys {
     hidden: Places,
     prefixes: Vec<String>,
     keys: Identities,
+    max_age: Option<Span>,
     challenges: Challenges,
 }
 
@@ -280,6 +282,15 @@ impl Authenticate for Keys {
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>> {
         let denied = |reason| Authentication::Denied(Denial::unauthorized(reason));
         Answer::Now(Ok(self.judge(cx).unwrap_or_else(denied)))
+    }
+
+    /// Where the policy says what it said the key would be found again: its credential is still there.
+    fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
+        let client = stream.client().filter(|_| stream.has_same_settings).map(|client| match self.max_age {
+            None => client,
+            Some(span) => Identity::of_client(&Arc::new(client.credentials[0].aged(span.0))),
+        });
+        Answer::Now(Ok(OpenStream::granted(client)))
     }
 
     fn challenge(&self, attempt: Attempt) -> Option<Challenge> {

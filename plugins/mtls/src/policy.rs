@@ -3,12 +3,12 @@
 //! A certificate that was seen before costs one look-up and a look at the clock. One that was not is verified where the
 //! policy has CAs of its own, read, judged and given to its consumer; only what was verified is remembered.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use openssl::x509::{X509, X509Ref};
 use portcullis_plugin::{
     Answer, Attempt, Authenticate, Authentication, CertificateNames, Challenge, Claimed, ClientCert, Credential,
-    Denial, Identity, Plugin, PluginError, Reason, RequestCx, UnixTime, http::HeaderName,
+    Denial, Identity, OpenStream, Plugin, PluginError, Proof, Reason, RequestCx, UnixTime, http::HeaderName,
 };
 use portcullis_x509::{Facts, Fault, Trust};
 use quick_cache::{Weighter, sync::Cache};
@@ -91,6 +91,17 @@ impl Policy {
         }
     }
 
+    /// The certificate that an identity was proven by, verified as it would be now; `None` where it cannot be told.
+    fn verified_again(&self, stream: &OpenStream<'_>) -> Result<Option<Arc<Known>>, Denial> {
+        let sent = match &self.from_header {
+            Some(source) => stream.identity.proof.get::<ClientCert>().filter(|_| source.believes(stream.peer)),
+            None => stream.certificate.map_err(Denial::unauthorized)?,
+        };
+        let then = stream.identity.certificate.as_ref().map(|names| names.fingerprint.as_str());
+        let sent = sent.filter(|sent| then == Some(hex::encode(sent.sha256).as_str()));
+        sent.map(|sent| self.known(sent, stream.now)).transpose()
+    }
+
     fn known(&self, sent: &ClientCert, now: UnixTime) -> Result<Arc<Known>, Denial> {
         let digest = self.digest(sent);
         let remembered = self.known.get(&digest).filter(|known| known.not_before <= now && now < known.holds_until);
@@ -100,6 +111,27 @@ impl Policy {
         let known = Arc::new(self.verify(sent, now)?);
         self.known.insert(digest, known.clone());
         Ok(known)
+    }
+
+    /// The answer to a certificate that was verified, after its CA's responder was asked where one is.
+    fn settle(&self, known: &Known, now: UnixTime) -> Answer<'_, Result<Authentication, PluginError>> {
+        // Whoever is refused anyway makes nobody ask.
+        let (Some(ocsp), Some(status), Ok(identity)) = (&self.ocsp, &known.status, &known.verdict) else {
+            return Answer::Now(Ok(known.answer()));
+        };
+        let settle = |identity: &Arc<Identity>, said: Result<(), Reason>| match said {
+            Ok(()) => Authentication::Granted(identity.clone()),
+            Err(reason) => {
+                Authentication::Denied(Denial::unauthorized(reason).claiming(Claimed::once(identity.clone())))
+            }
+        };
+        match ocsp.check(status.clone(), now) {
+            Answer::Now(said) => Answer::Now(Ok(settle(identity, said))),
+            Answer::Later(asking) => {
+                let identity = identity.clone();
+                Answer::later(async move { Ok(settle(&identity, asking.await)) })
+            }
+        }
     }
 
     /// What a certificate is remembered by: itself. Where its chain is handed on, that is a part of what is remembered.
@@ -170,7 +202,9 @@ impl Policy {
             Owner::Unclear => return Err(Denial::forbidden(Reason::IdentityConflict)),
         };
         let headers = handed_on::fill(&self.headers, sent, facts);
-        Ok(Identity { headers, ..identity(facts, credential) })
+        // A connection has its own certificate for as long as it lasts; one from a header has to be kept.
+        let proof = self.from_header.as_ref().map(|_| Proof::new(sent.clone())).unwrap_or_default();
+        Ok(Identity { headers, proof, ..identity(facts, credential) })
     }
 }
 
@@ -235,10 +269,14 @@ impl Source {
         Some(Self { header, chain, from })
     }
 
+    fn believes(&self, peer: SocketAddr) -> bool {
+        let peer = peer.ip().to_canonical();
+        self.from.networks.iter().any(|network| network.contains(&peer))
+    }
+
     /// What a load balancer says; what anybody else says there is nothing (pitfall 14).
     fn read(&self, cx: &RequestCx<'_>) -> Result<Option<ClientCert>, Reason> {
-        let peer = cx.peer().ip().to_canonical();
-        if !self.from.networks.iter().any(|network| network.contains(&peer)) {
+        if !self.believes(cx.peer()) {
             return Ok(None);
         }
         from_header::read(cx.headers(), &self.header, self.chain.as_ref()).map_err(|_| Reason::CertificateMalformed)
@@ -247,27 +285,18 @@ impl Source {
 
 impl Authenticate for Policy {
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>> {
-        let known = match self.verified(cx) {
-            Ok(Some(known)) => known,
-            Ok(None) => return Answer::Now(Ok(Authentication::Absent)),
-            Err(denial) => return Answer::Now(Ok(Authentication::Denied(denial))),
-        };
-        // Whoever is refused anyway makes nobody ask.
-        let (Some(ocsp), Some(status), Ok(identity)) = (&self.ocsp, &known.status, &known.verdict) else {
-            return Answer::Now(Ok(known.answer()));
-        };
-        let settle = |identity: &Arc<Identity>, said: Result<(), Reason>| match said {
-            Ok(()) => Authentication::Granted(identity.clone()),
-            Err(reason) => {
-                Authentication::Denied(Denial::unauthorized(reason).claiming(Claimed::once(identity.clone())))
-            }
-        };
-        match ocsp.check(status.clone(), cx.now()) {
-            Answer::Now(said) => Answer::Now(Ok(settle(identity, said))),
-            Answer::Later(asking) => {
-                let identity = identity.clone();
-                Answer::later(async move { Ok(settle(&identity, asking.await)) })
-            }
+        match self.verified(cx) {
+            Ok(Some(known)) => self.settle(&known, cx.now()),
+            Ok(None) => Answer::Now(Ok(Authentication::Absent)),
+            Err(denial) => Answer::Now(Ok(Authentication::Denied(denial))),
+        }
+    }
+
+    fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
+        match self.verified_again(stream) {
+            Ok(Some(known)) => self.settle(&known, stream.now),
+            Ok(None) => Answer::Now(Ok(OpenStream::changed())),
+            Err(denial) => Answer::Now(Ok(Authentication::Denied(denial))),
         }
     }
 

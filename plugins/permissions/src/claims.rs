@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use portcullis_jose::claims::Rule;
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Hooks, Identity, Mention, NoCredential, Plugin, PluginError, Reason, Refusal,
-    RequestCx, Verdict, http::Method,
+    Admit, Answer, BuildCx, BuildError, Hooks, Identity, Mention, NoCredential, OpenStream, Plugin, PluginError,
+    Reason, Refusal, RequestCx, Verdict, http::Method,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,15 +54,29 @@ impl Restriction {
     }
 }
 
+impl Restriction {
+    fn judge(&self, method: &Method, identity: &Identity) -> Verdict {
+        let detail = || self.objection(method, identity);
+        let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::ClaimMismatch).detailed(detail()));
+        if self.allows(method, identity) { Verdict::Allow } else { refuse() }
+    }
+}
+
 impl Admit for Restriction {
     fn admit<'a>(
         &'a self,
         cx: &'a mut RequestCx<'_>,
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>> {
-        let detail = || self.objection(cx.method(), identity);
-        let refuse = || Verdict::Refuse(Refusal::forbidden(Reason::ClaimMismatch).detailed(detail()));
-        Answer::Now(Ok(if self.allows(cx.method(), identity) { Verdict::Allow } else { refuse() }))
+        Answer::Now(Ok(self.judge(cx.method(), identity)))
+    }
+
+    fn recheck<'a>(
+        &'a self,
+        stream: &'a OpenStream<'a>,
+        identity: &'a Arc<Identity>,
+    ) -> Answer<'a, Result<Verdict, PluginError>> {
+        Answer::Now(Ok(self.judge(stream.method, identity)))
     }
 
     fn mentions(&self) -> Vec<Mention> {

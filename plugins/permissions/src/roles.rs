@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Hooks, Identity, Mention, NoCredential, Plugin, PluginError, Reason, Refusal,
-    RequestCx, Verdict,
+    Admit, Answer, BuildCx, BuildError, Hooks, Identity, Mention, NoCredential, OpenStream, Plugin, PluginError,
+    Reason, Refusal, RequestCx, Verdict, http::Method,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -37,17 +37,31 @@ fn check(role: &str) -> Result<(), String> {
 
 struct Restriction(Needs<String>);
 
+impl Restriction {
+    fn judge(&self, method: &Method, identity: &Identity) -> Verdict {
+        let needs = self.0.of(method);
+        // Those of who speaks: what else was proven beside it adds none.
+        let has = are_met(needs.clone(), |role| identity.roles.contains(role));
+        let refusal = || Refusal::forbidden(Reason::RoleMissing).detailed(described(needs.clone()));
+        if has { Verdict::Allow } else { Verdict::Refuse(refusal()) }
+    }
+}
+
 impl Admit for Restriction {
     fn admit<'a>(
         &'a self,
         cx: &'a mut RequestCx<'_>,
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>> {
-        let needs = self.0.of(cx.method());
-        // Those of who speaks: what else was proven beside it adds none.
-        let has = are_met(needs.clone(), |role| identity.roles.contains(role));
-        let refusal = || Refusal::forbidden(Reason::RoleMissing).detailed(described(needs.clone()));
-        Answer::Now(Ok(if has { Verdict::Allow } else { Verdict::Refuse(refusal()) }))
+        Answer::Now(Ok(self.judge(cx.method(), identity)))
+    }
+
+    fn recheck<'a>(
+        &'a self,
+        stream: &'a OpenStream<'a>,
+        identity: &'a Arc<Identity>,
+    ) -> Answer<'a, Result<Verdict, PluginError>> {
+        Answer::Now(Ok(self.judge(stream.method, identity)))
     }
 
     fn mentions(&self) -> Vec<Mention> {

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Challenge, Hooks, Identity, Mention, NoCredential, Plugin, PluginError,
-    Refusal, RequestCx, Verdict,
+    Admit, Answer, BuildCx, BuildError, Challenge, Hooks, Identity, Mention, NoCredential, OpenStream, Plugin,
+    PluginError, Refusal, RequestCx, Verdict, http::Method,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -47,17 +47,31 @@ fn check(scope: &str) -> Result<(), String> {
 
 struct Restriction(Needs<String>);
 
+impl Restriction {
+    fn judge(&self, method: &Method, identity: &Identity) -> Verdict {
+        let needs = self.0.of(method);
+        // Those of who speaks: what else was proven beside it adds none. The wanted scopes are the operator's few; a token
+        // brings as many as it likes, and they are walked in place.
+        let has = are_met(needs.clone(), |scope| identity.scopes.contains(scope));
+        if has { Verdict::Allow } else { Verdict::Refuse(refusal(needs.clone())) }
+    }
+}
+
 impl Admit for Restriction {
     fn admit<'a>(
         &'a self,
         cx: &'a mut RequestCx<'_>,
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>> {
-        let needs = self.0.of(cx.method());
-        // Those of who speaks: what else was proven beside it adds none. The wanted scopes are the operator's few; a token
-        // brings as many as it likes, and they are walked in place.
-        let has = are_met(needs.clone(), |scope| identity.scopes.contains(scope));
-        Answer::Now(Ok(if has { Verdict::Allow } else { Verdict::Refuse(refusal(needs.clone())) }))
+        Answer::Now(Ok(self.judge(cx.method(), identity)))
+    }
+
+    fn recheck<'a>(
+        &'a self,
+        stream: &'a OpenStream<'a>,
+        identity: &'a Arc<Identity>,
+    ) -> Answer<'a, Result<Verdict, PluginError>> {
+        Answer::Now(Ok(self.judge(stream.method, identity)))
     }
 
     fn mentions(&self) -> Vec<Mention> {

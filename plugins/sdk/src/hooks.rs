@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use crate::{
-    Answer, Claimed, FailedAttempt, Identity, Mention, Places, Reason, RequestCx, RequestHead, ResponseHead,
-    Revocation, StoreError,
+    Answer, Claimed, FailedAttempt, Identity, Mention, OpenStream, Places, Reason, RequestCx, RequestHead,
+    ResponseHead, Revocation, StoreError,
 };
 
 /// A hook could not decide: a server did not answer, a file is gone. The request is refused with 503.
@@ -243,6 +243,20 @@ pub trait Authenticate: Send + Sync {
     /// Looks for a credential and judges it.
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>>;
 
+    /// Judges an identity that this policy, or one in whose place it stands since a reload, granted to a request that has
+    /// not ended. It is asked after each reload and revocation, and once a minute, away from the workers, of thousands of
+    /// requests one after the other: it should be quick.
+    ///
+    /// The answer is what the request would get if it came now, as far as that can be told without it: `Granted` has the
+    /// identity as it is now, and anything else ends the request with the reason that it gives. After a failure it is
+    /// asked again, and the request ends if there is no answer for a minute.
+    ///
+    /// Unless implemented, the identity is good as long as nothing changes that the policy says or reads, and nothing that
+    /// the configuration says of its credentials. What can be revoked by other means needs an implementation.
+    fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
+        Answer::Now(Ok(stream.unless_changed()))
+    }
+
     /// What a client that failed could have sent.
     fn challenge(&self, attempt: Attempt) -> Option<Challenge>;
 
@@ -294,6 +308,21 @@ pub trait Admit: Send + Sync {
         cx: &'a mut RequestCx<'_>,
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>>;
+
+    /// Judges a request that was let in and has not ended, as [`Authenticate::recheck`] does. `identity` is who is calling
+    /// by what the configuration says now, [`OpenStream::identity`] by what it said then.
+    ///
+    /// Unless implemented, the request goes on as long as nothing changes that the policy says or reads, and nothing that
+    /// is known of who is calling.
+    fn recheck<'a>(
+        &'a self,
+        stream: &'a OpenStream<'a>,
+        identity: &'a Arc<Identity>,
+    ) -> Answer<'a, Result<Verdict, PluginError>> {
+        let is_unchanged = stream.has_same_settings && stream.has_same_files && stream.identity.says_the_same(identity);
+        let changed = || Verdict::Refuse(Refusal::forbidden(Reason::PolicyChanged));
+        Answer::Now(Ok(if is_unchanged { Verdict::Allow } else { changed() }))
+    }
 
     /// What of the rest of the configuration it names: the engine refuses a configuration in which that is not there.
     fn mentions(&self) -> Vec<Mention> {

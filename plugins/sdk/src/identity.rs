@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::{Denial, Reason, UnixTime};
+use crate::{Denial, Proof, Reason, UnixTime};
 
 /// Someone the gateway knows by name. Any number of credentials of any kind belong to a consumer.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -94,6 +94,16 @@ impl Credential {
         None
     }
 
+    /// Whether both say the same of whose they are and what they are good for, whenever and wherever they can be used.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.id == other.id
+            && self.consumer == other.consumer
+            && self.scopes == other.scopes
+            && self.owner == other.owner
+            && self.tier == other.tier
+    }
+
     /// The same credential, usable no longer than `max_age` after it was made.
     pub fn aged(&self, max_age: Duration) -> Self {
         let mut aged = self.clone();
@@ -112,8 +122,6 @@ pub struct Usage {
     last: AtomicI64,
     address: [AtomicU64; 2],
     revoked: AtomicBool,
-    /// Zero: never.
-    expires: AtomicI64,
 }
 
 impl Usage {
@@ -147,7 +155,7 @@ impl Usage {
         (last != 0).then(|| (UnixTime(last), IpAddr::V6(Ipv6Addr::from_bits(high << 64 | low)).to_canonical()))
     }
 
-    /// Marks the credential as gone or back: streams that it opened end when it is gone.
+    /// Marks the credential as gone or back.
     pub fn set_revoked(&self, revoked: bool) {
         self.revoked.store(revoked, Relaxed);
     }
@@ -155,18 +163,6 @@ impl Usage {
     /// Whether the credential was taken out of the configuration since.
     pub fn is_revoked(&self) -> bool {
         self.revoked.load(Relaxed)
-    }
-
-    /// Notes when the credential expires by the configuration that serves: streams that it opened before, when it said
-    /// otherwise, end then.
-    pub fn set_expires(&self, expires: Option<UnixTime>) {
-        self.expires.store(expires.map_or(0, |at| at.0), Relaxed);
-    }
-
-    /// Whether that moment has come.
-    pub fn is_expired(&self, now: UnixTime) -> bool {
-        let expires = self.expires.load(Relaxed);
-        expires != 0 && now.0 >= expires
     }
 }
 
@@ -229,6 +225,10 @@ pub struct Identity {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// When the proof ends, if before its credentials do.
     pub expires: Option<UnixTime>,
+    /// What the authenticator keeps of how it was proven: see [`Authenticate::recheck`].
+    ///
+    /// [`Authenticate::recheck`]: crate::Authenticate::recheck
+    pub proof: Proof,
     /// Where all of several methods were asked for: what each of them found.
     pub parts: Vec<Arc<Identity>>,
     /// Its values as headers carry them, made when first needed.
@@ -289,6 +289,21 @@ impl Identity {
             consumer: Some(consumer.clone()),
             ..Self::default()
         }
+    }
+
+    /// Whether a restriction would find the same in both.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.method == other.method
+            && self.consumer == other.consumer
+            && (&self.subject, &self.client, &self.tenant) == (&other.subject, &other.client, &other.tenant)
+            && (&self.email, &self.issuer) == (&other.email, &other.issuer)
+            && (&self.roles, &self.scopes) == (&other.roles, &other.scopes)
+            && self.credentials.len() == other.credentials.len()
+            && self.credentials.iter().zip(&other.credentials).all(|(a, b)| a.says_the_same(b))
+            && self.claims == other.claims
+            && self.certificate == other.certificate
+            && self.parts.len() == other.parts.len()
+            && self.parts.iter().zip(&other.parts).all(|(a, b)| a.says_the_same(b))
     }
 
     /// The identities this one was put together from, or itself: for what binds every one of them, such as a rule about

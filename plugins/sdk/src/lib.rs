@@ -75,6 +75,7 @@
 //! - `build` may read files through [`BuildCx`]; it does not connect, bind or spawn.
 //! - A **refusal** is a value with a reason; a **failure** ([`PluginError`]) refuses the request with 503.
 //! - Only the engine sets an identity on a request, and only the engine writes identity headers.
+//! - A request that lasts is judged again when the configuration changes or something is revoked: see [`OpenStream`].
 //! - What a credential's entry says for all kinds (`enabled`, `expires`, `routes`, ...) the engine checks by itself after
 //!   a plugin has granted: see [`Credential`].
 
@@ -87,6 +88,7 @@ mod counter;
 mod hooks;
 mod identity;
 mod mention;
+mod open_stream;
 mod places;
 mod reason;
 mod request;
@@ -111,6 +113,7 @@ pub use identity::{
     encode_item,
 };
 pub use mention::{Mention, Mentioned};
+pub use open_stream::{OpenStream, Proof};
 pub use places::{Found, HeaderNames, Place, PlaceFields, Places};
 pub use reason::Reason;
 pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};

@@ -94,13 +94,18 @@ impl OpenStream<'_> {
         }
     }
 
-    /// Grants what the identity's one credential stands for now, where the identity was made by
+    /// What the identity's one credential stands for now, for authenticators that make their identities by
     /// [`Identity::of_client`].
-    pub fn of_client(&self) -> Authentication {
+    pub fn client(&self) -> Option<Identity> {
         match self.credentials {
-            [credential] => Authentication::Granted(Arc::new(Identity::of_client(credential))),
-            _ => Self::changed(),
+            [credential] => Some(Identity::of_client(credential)),
+            _ => None,
         }
+    }
+
+    /// Grants this identity; without one the request ends.
+    pub fn granted(identity: Option<Identity>) -> Authentication {
+        identity.map_or_else(Self::changed, |identity| Authentication::Granted(Arc::new(identity)))
     }
 
     /// The answer of a policy that cannot tell whether it would still take this: the request ends.

@@ -124,6 +124,13 @@ reasons! {
     TokenBindingMismatch = "token_binding_mismatch",
     /// A request for another host than the one that the connection was made for.
     ServerNameMismatch = "server_name_mismatch",
+    /// A credential that was taken out of the configuration, or out of its policy, while a request that it had opened
+    /// went on.
+    CredentialWithdrawn = "credential_withdrawn",
+    /// The route of a request that went on is gone, or takes it no longer.
+    RouteWithdrawn = "route_withdrawn",
+    /// A policy changed while a request that it had let in went on, and cannot tell whether it would take it now.
+    PolicyChanged = "policy_changed",
     /// Too many attempts of this kind failed.
     TooManyAttempts = "too_many_attempts",
     /// The identity does not fit into the headers that would carry it.

@@ -11,7 +11,7 @@ use std::{
 
 use pingora_core::protocols::{GetSocketDigest, SocketDigest, l4};
 use pingora_http::ResponseHeader;
-use portcullis_plugin::{UnixTime, Usage};
+use portcullis_plugin::{Reason, UnixTime};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -19,7 +19,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::front::*;
+use crate::{
+    front::*,
+    streams::{OpenStreams, Standing, Withdrawn, tests::basis},
+};
 
 pub(super) const GET: &str = "GET /hello HTTP/1.1\r\nHost: a.example\r\n\r\n";
 pub(super) const SOON: Duration = Duration::from_secs(10);
@@ -28,7 +31,7 @@ pub(super) const SOON: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Echo {
     pub(super) lives: Mutex<Vec<Arc<StreamLife>>>,
-    pub(super) usage: Arc<Usage>,
+    pub(super) streams: Arc<OpenStreams>,
     pub(super) deadline: Option<UnixTime>,
     pub(super) dropped: AtomicUsize,
     pub(super) cleaned: AtomicUsize,
@@ -55,7 +58,7 @@ impl HttpServerApp for Echo {
         let _dropped = Dropped(self);
         let target = String::from_utf8_lossy(session.req_header().raw_path()).into_owned();
         if target == "/stuck" {
-            life.watch(self.usage.clone());
+            life.rest_on(basis(&self.streams));
             if let Some(deadline) = self.deadline {
                 life.set_deadline(deadline);
             }
@@ -129,6 +132,13 @@ impl Gateway {
             }
         });
         Self { address, app, open, close }
+    }
+
+    /// Has every request judged that lasts, and none of them taken.
+    pub(super) async fn withdraw(&self) {
+        let streams = &self.app.streams;
+        streams.judge_again();
+        streams.judge(streams.round(), async |_| Standing::Over(Withdrawn::by(Reason::TokenRevoked))).await;
     }
 
     pub(super) async fn connect(&self) -> Client {

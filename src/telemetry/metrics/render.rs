@@ -218,6 +218,18 @@ impl Metrics {
                 [gauge(&[], self.held_body_bytes.load(Relaxed) as f64)],
             ),
             family(
+                "portcullis_open_streams",
+                "Requests that have lasted for more than a second.",
+                gauges,
+                [gauge(&[], self.open_streams.load(Relaxed) as f64)],
+            ),
+            family(
+                "portcullis_streams_ended_total",
+                "Requests that were ended before their time, by reason.",
+                counters,
+                self.streams_ended.each().map(|([reason], count)| counter(&[("reason", reason)], count)),
+            ),
+            family(
                 "portcullis_log_lines_dropped_total",
                 "Lines that whoever reads the log was too slow for.",
                 counters,

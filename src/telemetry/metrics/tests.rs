@@ -214,6 +214,7 @@ fn the_engine_takes_the_names_that_it_exports() {
     metrics.targets(Box::new(|| vec![TargetCounts { upstream: "orders".into(), addresses: 1, unresolved: 0 }]));
     metrics.refused_before_routing("bad_request");
     metrics.rejected("max_connections");
+    metrics.stream_ended("expired");
     metrics.listener(0).shaken(Ok(false));
     metrics.certificates([("api.example.com", UnixTime(1))].into_iter());
     metrics.revocation_lists([("CN=Partners", UnixTime(1))].into_iter());

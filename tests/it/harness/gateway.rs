@@ -172,7 +172,8 @@ impl Drop for Gateway {
 }
 
 fn is_audit(line: &Value) -> bool {
-    line["event"].as_str().is_some_and(|event| matches!(event, "authentication" | "authorization" | "handshake"))
+    let events = ["authentication", "authorization", "handshake", "stream_ended"];
+    line["event"].as_str().is_some_and(|event| events.contains(&event))
 }
 
 /// What a gateway is started from.

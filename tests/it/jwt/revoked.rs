@@ -6,7 +6,7 @@ use super::{World, now};
 use crate::harness::{Output, portcullis};
 
 impl World {
-    async fn revoke(&self, arguments: &[&str]) {
+    pub(super) async fn revoke(&self, arguments: &[&str]) {
         let output = self.revoked(&self.server.issuer(), arguments).await;
         assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
     }

@@ -1,0 +1,303 @@
+//! Requests that last, judged again whenever what they rest on may have changed.
+//!
+//! Who calls is found out once, when a request comes. A WebSocket, a stream of events or a call of gRPC goes on for hours
+//! after it, and would go on past a revoked token, a withdrawn certificate, a consumer that was taken out. A request that
+//! is still there after a second is entered here, with the little that is needed to judge it again ([`Basis`]). After
+//! each reload and each revocation, and once a minute for what changes without either (a key set, a CRL that ends), a
+//! thread of its own judges all of them by the configuration that serves, and those that would be refused now end.
+//!
+//! Short requests are never entered, and pay a few reference counts. What is entered holds no configuration.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, OnceLock,
+        atomic::{
+            AtomicI64, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use futures_util::{FutureExt, StreamExt, stream};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use parking_lot::Mutex;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use portcullis_plugin::{Identity, Reason, UnixTime};
+use tokio::sync::Notify;
+
+use crate::{
+    proxy::recheck::Judge,
+    snapshot::{Snapshot, route::RouteRecord},
+};
+
+/// How often all are judged although nobody said that anything changed.
+const JUDGE_EVERY: Duration = Duration::from_secs(60);
+/// How soon those are judged again that could not be judged.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// For how long a request goes on that cannot be judged, because a store or an OCSP responder does not answer.
+const UNDECIDED_MAX: Duration = Duration::from_secs(60);
+/// The least time between two rounds: many revocations one after the other are one round.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How many may wait for an answer from elsewhere at once.
+const WAITING_MAX: usize = 64;
+/// A deadline that never comes.
+pub const NEVER: i64 = i64::MAX;
+
+/// What a request rests on, from the moment it is let through.
+pub struct Basis {
+    /// The round of judging that the request itself stands for: see [`OpenStreams::round`].
+    pub round: u64,
+    /// Its route.
+    pub record: Arc<RouteRecord>,
+    /// Who is calling; absent on public routes.
+    pub identity: Option<Arc<Identity>>,
+    /// The alternative of the route's `auth` that found it out; absent for the anonymous consumer.
+    pub granted_by: Option<usize>,
+    /// The request's method.
+    pub method: Method,
+    /// Its canonical target.
+    pub uri: Uri,
+    /// Its `Host`.
+    pub host: Option<HeaderValue>,
+    /// Those of its headers that routes have conditions on.
+    pub headers: Option<Box<HeaderMap>>,
+    /// The client's address, after trusted hops.
+    pub address: IpAddr,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Whether the client spoke TLS.
+    pub is_https: bool,
+    /// What is known of the connection since it was made.
+    pub connection: Option<Arc<ProxyDigest>>,
+}
+
+/// Why a request that goes on would be refused if it came now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// For log and metric.
+    pub reason: Reason,
+    /// The policy that says so, if one does.
+    pub policy: Option<Arc<str>>,
+    /// More exactly, for the audit log.
+    pub detail: Option<Arc<str>>,
+}
+
+/// What came of judging a request again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It would be let in now, and may go on until this moment.
+    Good(Option<UnixTime>),
+    /// It would be refused now.
+    Over(Withdrawn),
+    /// It cannot be told now.
+    Undecided(String),
+}
+
+/// The requests that last.
+pub struct OpenStreams {
+    round: AtomicU64,
+    due: Notify,
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Stream>>>,
+    /// How many there are, for the metrics.
+    count: Arc<AtomicUsize>,
+}
+
+/// One of them.
+pub struct Stream {
+    basis: Basis,
+    judged: AtomicU64,
+    deadline: AtomicI64,
+    over: OnceLock<Withdrawn>,
+    undecided_since: Mutex<Option<Instant>>,
+}
+
+/// An entry that is taken out again when it is dropped.
+pub struct Entered {
+    stream: Arc<Stream>,
+    number: u64,
+}
+
+/// What came of a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// How many were judged.
+    pub streams: usize,
+    /// How many of them end.
+    pub over: usize,
+    /// How many could not be judged.
+    pub undecided: usize,
+}
+
+impl OpenStreams {
+    /// None yet. `count` is kept up to date.
+    pub fn new(count: Arc<AtomicUsize>) -> Self {
+        Self { round: AtomicU64::new(0), due: Notify::new(), next: AtomicU64::new(0), open: Mutex::default(), count }
+    }
+
+    /// The number of the last round that was called for. A request asks for it before it looks at anything by which it is
+    /// judged: whatever changed before that, it has seen.
+    pub fn round(&self) -> u64 {
+        self.round.load(SeqCst)
+    }
+
+    /// Something changed by which requests are judged: those that are under way are judged again. To be called when the
+    /// change can be seen.
+    pub fn judge_again(&self) {
+        self.round.fetch_add(1, SeqCst);
+        self.due.notify_one();
+    }
+
+    /// Enters a request, which ends at `deadline` unless it is judged otherwise.
+    pub fn enter(basis: Basis, deadline: i64) -> Entered {
+        let streams = basis.record.streams.clone();
+        let stream = Arc::new(Stream {
+            judged: AtomicU64::new(basis.round),
+            deadline: AtomicI64::new(deadline),
+            over: OnceLock::new(),
+            undecided_since: Mutex::default(),
+            basis,
+        });
+        let number = streams.next.fetch_add(1, Relaxed);
+        streams.open.lock().insert(number, stream.clone());
+        streams.count.fetch_add(1, Relaxed);
+        // A round that was called for since the request came has passed it by.
+        if stream.basis.round < streams.round() {
+            streams.due.notify_one();
+        }
+        Entered { stream, number }
+    }
+
+    /// Judges those that were not judged in this round or a later one.
+    pub async fn judge(&self, round: u64, judge: impl AsyncFn(&Basis) -> Standing) -> Judged {
+        let is_due = |stream: &&Arc<Stream>| stream.judged.load(Relaxed) < round;
+        let due: Vec<_> = self.open.lock().values().filter(is_due).cloned().collect();
+        let (mut judged, judge) = (Judged { streams: due.len(), ..Judged::default() }, &judge);
+        let judging = stream::iter(due).map(|stream| async move {
+            let standing = AssertUnwindSafe(judge(&stream.basis)).catch_unwind().await;
+            stream.take(round, standing.unwrap_or_else(|_| Standing::Over(Withdrawn::by(Reason::PluginFailed))))
+        });
+        let mut judging = std::pin::pin!(judging.buffer_unordered(WAITING_MAX));
+        while let Some(standing) = judging.next().await {
+            match standing {
+                Standing::Good(_) => {}
+                Standing::Over(_) => judged.over += 1,
+                Standing::Undecided(_) => judged.undecided += 1,
+            }
+        }
+        judged
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Default for OpenStreams {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
+impl Withdrawn {
+    /// For a reason that needs no more words.
+    pub fn by(reason: Reason) -> Self {
+        Self { reason, policy: None, detail: None }
+    }
+}
+
+impl Stream {
+    /// Takes what came of judging it; a request that cannot be judged for too long is over.
+    fn take(&self, round: u64, standing: Standing) -> Standing {
+        let standing = match standing {
+            Standing::Undecided(why) => {
+                let since = *self.undecided_since.lock().get_or_insert_with(Instant::now);
+                let is_up = since.elapsed() >= UNDECIDED_MAX;
+                let over = || Withdrawn { detail: Some(why.as_str().into()), ..Withdrawn::by(Reason::PluginFailed) };
+                if is_up { Standing::Over(over()) } else { Standing::Undecided(why) }
+            }
+            decided => decided,
+        };
+        match &standing {
+            Standing::Undecided(_) => return standing,
+            Standing::Good(deadline) => self.deadline.store(deadline.map_or(NEVER, |deadline| deadline.0), Relaxed),
+            // It is over once and for all, by the first reason.
+            Standing::Over(why) => _ = self.over.set(why.clone()),
+        }
+        *self.undecided_since.lock() = None;
+        self.judged.fetch_max(round, Relaxed);
+        standing
+    }
+
+    /// Why it has to end, if it was judged so.
+    pub fn over(&self) -> Option<&Withdrawn> {
+        self.over.get()
+    }
+
+    /// When it has to end, by who is calling.
+    pub fn deadline(&self) -> i64 {
+        self.deadline.load(Relaxed)
+    }
+}
+
+impl std::ops::Deref for Entered {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let streams = &self.stream.basis.record.streams;
+        streams.open.lock().remove(&self.number);
+        streams.count.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Judges requests whenever it is time, to the end of the process.
+pub fn run(streams: &OpenStreams, current: &ArcSwap<Snapshot>) -> std::io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let (mut wait, mut all_judged) = (JUDGE_EVERY, Instant::now());
+        loop {
+            let is_called = tokio::time::timeout(wait, streams.due.notified()).await.is_ok();
+            if !is_called && all_judged.elapsed() >= JUDGE_EVERY {
+                streams.round.fetch_add(1, SeqCst);
+                all_judged = Instant::now();
+            }
+            let judged = judge_all(streams, current).await;
+            wait = if judged.undecided > 0 { RETRY_AFTER } else { JUDGE_EVERY.saturating_sub(all_judged.elapsed()) };
+            tokio::time::sleep(PAUSE).await;
+        }
+    })
+}
+
+async fn judge_all(streams: &OpenStreams, current: &ArcSwap<Snapshot>) -> Judged {
+    let started = Instant::now();
+    // Read before the snapshot: what is published in between is the next round's.
+    let round = streams.round();
+    let snapshot = current.load_full();
+    let judge = Judge::new(&snapshot, UnixTime::now());
+    let judged = streams.judge(round, async |basis| judge.standing(basis).await).await;
+    if judged.over > 0 || judged.undecided > 0 {
+        let Judged { streams, over, undecided } = judged;
+        let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        log::info!(streams, over, undecided, took_ms; "open requests were judged again");
+    }
+    judged
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,111 @@
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::*;
+
+/// What a request to a public route rests on that comes now.
+pub(crate) fn basis(streams: &Arc<OpenStreams>) -> Basis {
+    let record = RouteRecord {
+        name: "app".into(),
+        metrics: Arc::default(),
+        is_logged: false,
+        observe: Vec::new(),
+        ways: Box::default(),
+        passed: Box::default(),
+        streams: streams.clone(),
+    };
+    Basis {
+        round: streams.round(),
+        record: Arc::new(record),
+        identity: None,
+        granted_by: None,
+        method: Method::GET,
+        uri: Uri::from_static("/events"),
+        host: None,
+        headers: None,
+        address: Ipv4Addr::LOCALHOST.into(),
+        peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+        is_https: false,
+        connection: None,
+    }
+}
+
+fn streams() -> (Arc<OpenStreams>, Arc<AtomicUsize>) {
+    let count: Arc<AtomicUsize> = Arc::default();
+    (Arc::new(OpenStreams::new(count.clone())), count)
+}
+
+/// A round in which everything stands like this.
+async fn round(streams: &OpenStreams, standing: &Standing) -> Judged {
+    streams.judge(streams.round(), async |_| standing.clone()).await
+}
+
+const GOOD: Standing = Standing::Good(None);
+
+fn over(reason: Reason) -> Standing {
+    Standing::Over(Withdrawn::by(reason))
+}
+
+#[tokio::test]
+async fn a_request_is_judged_once_in_each_round_that_was_called_for_since_it_came() {
+    let (streams, count) = streams();
+    let before = basis(&streams);
+    let early = OpenStreams::enter(basis(&streams), NEVER);
+    assert_eq!(round(&streams, &GOOD).await.streams, 0, "nothing has changed");
+    streams.judge_again();
+    // It was let in before the change, and is entered after the round that the change called for.
+    assert_eq!(round(&streams, &GOOD).await.streams, 1);
+    let late = OpenStreams::enter(before, NEVER);
+    let new = OpenStreams::enter(basis(&streams), NEVER);
+    assert_eq!(round(&streams, &over(Reason::TokenRevoked)).await, Judged { streams: 1, over: 1, undecided: 0 });
+    assert_eq!(late.over(), Some(&Withdrawn::by(Reason::TokenRevoked)));
+    assert_eq!((early.over(), new.over()), (None, None));
+    assert_eq!((streams.len(), count.load(Relaxed)), (3, 3));
+    drop((early, late, new));
+    assert!(streams.is_empty() && count.load(Relaxed) == 0);
+}
+
+#[tokio::test]
+async fn a_good_request_lasts_as_long_as_it_was_last_judged_to() {
+    let (streams, _) = streams();
+    let stream = OpenStreams::enter(basis(&streams), 100);
+    for (until, expected) in [(Some(UnixTime(200)), 200), (Some(UnixTime(150)), 150), (None, NEVER)] {
+        streams.judge_again();
+        round(&streams, &Standing::Good(until)).await;
+        assert_eq!(stream.deadline(), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_is_judged_again_and_ends_after_a_while() {
+    let (streams, _) = streams();
+    let stream = OpenStreams::enter(basis(&streams), NEVER);
+    streams.judge_again();
+    let undecided = Standing::Undecided("the store does not answer".to_owned());
+    for _ in 0..3 {
+        assert_eq!(round(&streams, &undecided).await, Judged { streams: 1, over: 0, undecided: 1 });
+    }
+    assert_eq!(stream.over(), None);
+    assert_eq!(round(&streams, &GOOD).await.streams, 1);
+    streams.judge_again();
+    round(&streams, &undecided).await;
+    let since = stream.undecided_since.lock().take().expect("it began");
+    *stream.undecided_since.lock() = since.checked_sub(UNDECIDED_MAX);
+    assert_eq!(round(&streams, &undecided).await.over, 1);
+    let why = stream.over().expect("it ends");
+    assert_eq!((why.reason, why.detail.as_deref()), (Reason::PluginFailed, Some("the store does not answer")));
+}
+
+#[tokio::test]
+async fn a_plugin_that_panics_ends_its_request_and_no_other() {
+    let (streams, _) = streams();
+    let entered: Vec<_> = (0..3).map(|_| OpenStreams::enter(basis(&streams), NEVER)).collect();
+    streams.judge_again();
+    let second = std::ptr::from_ref(&entered[1].basis);
+    let judged = streams.judge(streams.round(), async |basis| {
+        assert!(!std::ptr::eq(basis, second), "a bug in a plugin");
+        GOOD
+    });
+    assert_eq!(judged.await, Judged { streams: 3, over: 1, undecided: 0 });
+    let reasons = entered.iter().map(|stream| stream.over().map(|why| why.reason));
+    assert_eq!(reasons.collect::<Vec<_>>(), [None, Some(Reason::PluginFailed), None]);
+}
