@@ -51,7 +51,7 @@ const END_PAUSE: Duration = Duration::from_millis(200);
 #[serde(untagged)]
 pub enum Asked {
     /// What came of it.
-    Reloaded(Reloaded),
+    Reloaded(Box<Reloaded>),
     /// Nothing: another file was meant.
     ServesAnother {
         /// The file that this gateway serves.
@@ -242,7 +242,7 @@ fn asked_to_reload(line: &str, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io
 fn reload(wishes: &mpsc::Sender<Wish>) -> io::Result<Asked> {
     let (answer, waits) = mpsc::channel();
     wishes.send(Wish { of: Of::File, waits: Some(answer) }).map_err(io::Error::other)?;
-    waits.recv_timeout(RELOAD_TIMEOUT).map(Asked::Reloaded).map_err(io::Error::other)
+    waits.recv_timeout(RELOAD_TIMEOUT).map(|reloaded| Asked::Reloaded(Box::new(reloaded))).map_err(io::Error::other)
 }
 
 /// A file by the name that was given for it, from the root on. Links are not followed: one of them may lead to another

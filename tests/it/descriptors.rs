@@ -2,8 +2,9 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
+use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::harness::{Client, Gateway, LIMIT, Upstream, eventually};
 
@@ -43,7 +44,7 @@ async fn descriptors_that_run_out_are_503_and_named_and_nobody_elses_fault() {
     let (dir, upstream) = (TempDir::new().expect("a temporary directory"), Upstream::start());
     let builder = Gateway::builder(GATEWAY).set("UPSTREAM", &upstream.address()).set("CONNECTIONS", &1000);
     let gateway = builder.program(&limited(&dir, "-n 80")).start().await;
-    let is_warning = |line: &serde_json::Value| {
+    let is_warning = |line: &Value| {
         line["level"] == "warn" && line["message"].as_str().is_some_and(|text| text.contains("2128 file descriptors"))
     };
     gateway.wait_line(is_warning, LIMIT).await;
@@ -54,20 +55,24 @@ async fn descriptors_that_run_out_are_503_and_named_and_nobody_elses_fault() {
     for _ in 0..100 {
         idle.push(TcpStream::connect(gateway.address(0)).await.expect("the system takes it"));
     }
-    let is_refused =
-        |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("Too many open files"));
+    let is_refused = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("Too many open files"));
     gateway.wait_line(is_refused, LIMIT).await;
+    // The next one for the control socket cannot be accepted.
+    let caller = UnixStream::connect(gateway.dir().join("control.sock")).await.expect("the system takes it");
+    let is_of_control = |line: &Value| {
+        line["message"].as_str().is_some_and(|text| text.starts_with("control socket: Too many open files"))
+    };
+    gateway.wait_line(is_of_control, LIMIT).await;
     let answer = client.get("/app").send().await;
     assert_eq!((answer.status, client.connections().await), (503, 1), "{}", gateway.output());
     assert!(answer.text().contains("\"code\":\"unavailable\""), "{}", answer.text());
     let line = gateway.access(|line| line["status"] == 503).await;
-    assert_eq!(
-        (&line["error"], &line["unreached"]),
-        (&"gateway: too many open files".into(), &serde_json::Value::Null)
-    );
+    assert_eq!((&line["error"], &line["unreached"]), (&"gateway: too many open files".into(), &Value::Null));
     assert_eq!(upstream.requests(), 0);
 
-    drop(idle);
+    let told = gateway.lines().iter().filter(|line| is_of_control(line)).count();
+    assert!(told < 300, "it tries again all the time: {told}");
+    drop((idle, caller));
     eventually("descriptors are free again", async || client.get("/app").send().await.status == 200).await;
 }
 

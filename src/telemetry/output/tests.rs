@@ -159,7 +159,7 @@ fn access_lines_leave_room_for_the_others() {
     }
     assert_eq!(output.try_line(Urgency::High, line), Err(Full));
     assert_eq!(output.dropped(), 0, "who gives up counts");
-    output.note(&Note { level: log::Level::Info, event: "test", message: &"x".repeat(1000), fields: &[] });
+    output.note(&Note { level: Level::Info, event: "test", message: &"x".repeat(1000), fields: &[] });
     assert_eq!(output.dropped(), 1);
     sink.set_closed(false);
     assert!(output.flush(LONG));
