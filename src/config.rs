@@ -12,6 +12,7 @@ mod include;
 mod listeners;
 mod load;
 pub mod node;
+mod pieces;
 pub mod problem;
 mod references;
 mod routes;

@@ -7,9 +7,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
+mod cost;
 mod prepare;
 mod watch;
 
@@ -32,6 +33,7 @@ use crate::{
     upstream::Name,
 };
 
+use cost::Cost;
 pub use prepare::{BEFORE_PUBLISH_TIMEOUT, prepare};
 pub use watch::run as watch;
 
@@ -85,8 +87,10 @@ fn load_from(
     match snapshot {
         Some(mut snapshot) if problems.is_empty() => {
             snapshot.warnings = problems.warnings(&sources);
-            snapshot.sources = sources;
             snapshot.of_the_start = read.of_the_start();
+            if snapshot.is_watching() {
+                snapshot.sources = sources;
+            }
             Ok(snapshot)
         }
         _ => Err(problems.locate(&sources)),
@@ -109,6 +113,18 @@ pub struct Reloaded {
     /// Secrets that a reload does not read again, each in words. A gateway before an upgrade does not tell.
     #[serde(default)]
     pub not_reread: Vec<String>,
+}
+
+impl Reloaded {
+    /// Nothing was done, and nothing had to be.
+    fn unchanged(serving: &Snapshot) -> Self {
+        Self {
+            generation: serving.generation,
+            routes: serving.gates.len(),
+            changes: Some(Changes::default()),
+            ..Self::default()
+        }
+    }
 }
 
 /// Somebody wants a reload.
@@ -169,8 +185,14 @@ impl Reloader {
     /// Takes the file as it is now, or what it said when it was last taken; or leaves everything as it was.
     fn reload(&self, is_of_file: bool) -> Reloaded {
         systemd::reloading();
-        let started = Instant::now();
         let before = self.current.load_full();
+        if !is_of_file && !before.is_watching() {
+            // Since it was told, a configuration came that does not care.
+            let reloaded = Reloaded::unchanged(&before);
+            systemd::ready(&reloaded);
+            return reloaded;
+        }
+        let cost = Cost::begin();
         let sources = if is_of_file { Sources::read(&self.path).map(Arc::new) } else { Ok(before.sources.clone()) };
         let loaded = sources.and_then(|sources| {
             load_from(sources, &self.registry, &self.services, Some(&before), secrets(&self.path, false))
@@ -186,7 +208,7 @@ impl Reloader {
                 prepare(&snapshot, &self.runtime);
                 self.runtime.block_on(settle(&names, NAMES_TIMEOUT));
                 snapshot.warnings.0.extend(unresolved(&self.path, &names));
-                self.publish(snapshot, &before, is_of_file, started.elapsed())
+                self.publish(snapshot, &before, is_of_file, &cost)
             }
             Err(report) => self.refuse(&before, report),
         };
@@ -194,7 +216,7 @@ impl Reloader {
         reloaded
     }
 
-    fn publish(&self, snapshot: Snapshot, before: &Snapshot, is_of_file: bool, took: Duration) -> Reloaded {
+    fn publish(&self, snapshot: Snapshot, before: &Snapshot, is_of_file: bool, cost: &Cost) -> Reloaded {
         let changes = snapshot.changes_since(before);
         let snapshot = Arc::new(snapshot);
         self.current.store(snapshot.clone());
@@ -203,33 +225,25 @@ impl Reloader {
         let counts = [changes.added.len(), changed, changes.removed.len()];
         let [added, changed, removed] = counts.map(|count| Value::Number(count as u64));
         let not_reread: Vec<_> = snapshot.of_the_start.iter().map(ToString::to_string).collect();
+        let lines = changes.lines().collect::<Vec<_>>().join("; ");
+        let (tls, kept) = (changes.tls.join("; "), not_reread.join("; "));
+        let fields = [
+            ("generation", Value::Number(snapshot.generation)),
+            ("routes", Value::Number(snapshot.gates.len() as u64)),
+            ("added", added),
+            ("changed", changed),
+            ("removed", removed),
+            ("changes", Value::Text(&lines)),
+            ("tls", Value::Text(&tls)),
+            ("not_reread", Value::Text(&kept)),
+        ];
         self.services.output.note(&Note {
             level: Level::Info,
             event: "reload",
             message: if is_of_file { "the configuration was taken" } else { "files that changed were taken" },
-            fields: &[
-                ("generation", Value::Number(snapshot.generation)),
-                ("routes", Value::Number(snapshot.gates.len() as u64)),
-                ("added", added),
-                ("changed", changed),
-                ("removed", removed),
-                ("changes", Value::Text(&changes.lines().collect::<Vec<_>>().join("; "))),
-                ("tls", Value::Text(&changes.tls.join("; "))),
-                ("not_reread", Value::Text(&not_reread.join("; "))),
-                ("took_ms", Value::Number(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))),
-            ],
+            fields: &[fields.as_slice(), &cost.fields()].concat(),
         });
-        if !changes.exposed.is_empty() {
-            self.services.output.note(&Note {
-                level: Level::Warn,
-                event: "exposed",
-                message: "protected paths are let through by less than before",
-                fields: &[
-                    ("generation", Value::Number(snapshot.generation)),
-                    ("paths", Value::Text(&changes.exposed.join("; "))),
-                ],
-            });
-        }
+        self.tell_exposed(&snapshot, &changes);
         Reloaded {
             generation: snapshot.generation,
             routes: snapshot.gates.len(),
@@ -238,6 +252,22 @@ impl Reloader {
             warnings: snapshot.warnings.0.clone(),
             not_reread,
         }
+    }
+
+    /// Loudly, because nobody may have meant it.
+    fn tell_exposed(&self, snapshot: &Snapshot, changes: &Changes) {
+        if changes.exposed.is_empty() {
+            return;
+        }
+        self.services.output.note(&Note {
+            level: Level::Warn,
+            event: "exposed",
+            message: "protected paths are let through by less than before",
+            fields: &[
+                ("generation", Value::Number(snapshot.generation)),
+                ("paths", Value::Text(&changes.exposed.join("; "))),
+            ],
+        });
     }
 
     fn refuse(&self, before: &Snapshot, report: Report) -> Reloaded {

@@ -12,14 +12,15 @@ use portcullis_plugin::{Credential, LocalStore, Store, Usage};
 use crate::{
     config::Fingerprint,
     proxy::held_body::Room,
+    snapshot::CredentialKey,
     streams::OpenStreams,
     telemetry::{Output, metrics::Metrics},
     tls::TicketKeys,
     upstream::{Names, RetryBudgets},
 };
 
-/// By kind and id, each with its secret.
-type Used = HashMap<(&'static str, String), (Fingerprint, Arc<Usage>)>;
+/// Each with its secret.
+type Used = HashMap<CredentialKey, (Fingerprint, Arc<Usage>)>;
 type Shared = HashMap<(TypeId, String), Weak<dyn Any + Send + Sync>>;
 
 /// Shared by all snapshots of a process.
@@ -64,9 +65,9 @@ impl Services {
         }
     }
 
-    /// How a credential has been used, by its kind and id. With another secret under the same id it is another one.
-    pub fn usage(&self, kind: &'static str, id: &str, secret: Fingerprint) -> Arc<Usage> {
-        let known = self.usage.lock().get(&(kind, id.to_owned())).filter(|known| known.0 == secret).cloned();
+    /// How a credential has been used. With another secret under the same id it is another one.
+    pub fn usage(&self, key: &CredentialKey, secret: Fingerprint) -> Arc<Usage> {
+        let known = self.usage.lock().get(key).filter(|known| known.0 == secret).cloned();
         // Not entered yet: a configuration that is only checked, or refused, leaves nothing behind.
         known.map(|(_, usage)| usage).unwrap_or_default()
     }
@@ -76,7 +77,7 @@ impl Services {
     pub fn adopt<'a>(&self, credentials: impl Iterator<Item = (&'a Arc<Credential>, Fingerprint)>) {
         let current = credentials.map(|(credential, secret)| {
             credential.usage.set_revoked(credential.limits.disabled);
-            ((credential.kind, credential.id.to_string()), (secret, credential.usage.clone()))
+            ((credential.kind, credential.id.clone()), (secret, credential.usage.clone()))
         });
         let current: HashMap<_, _> = current.collect();
         let mut usage = self.usage.lock();

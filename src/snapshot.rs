@@ -22,7 +22,7 @@ use std::{
 use http::HeaderName;
 use portcullis_plugin::Credential;
 
-pub use changes::{Beside, Changes};
+pub use changes::{Beside, Changes, CredentialKey};
 pub use compile::compile;
 pub use listener::Listener;
 pub use route::{Gate, Route};
@@ -43,7 +43,7 @@ pub struct Snapshot {
     pub router: Router,
     /// What holds on every route.
     pub settings: Arc<Settings>,
-    /// What it was read from.
+    /// What it was read from, where a listener has its files watched: they are read again without the file itself.
     pub sources: Arc<Sources>,
     /// What of it is hardly meant.
     pub warnings: Report,
@@ -85,6 +85,13 @@ pub struct Fixed {
     pub admin: Option<file::AdminAddress>,
     /// The addresses of `[[listeners]]`. What else is said of them may change.
     pub listeners: Vec<SocketAddr>,
+}
+
+impl Snapshot {
+    /// Whether a listener has its files watched.
+    pub fn is_watching(&self) -> bool {
+        self.settings.listeners.iter().any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.watch.is_some()))
+    }
 }
 
 impl Fixed {

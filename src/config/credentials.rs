@@ -1,6 +1,7 @@
 use std::{
     any::Any,
     collections::{HashMap, HashSet, hash_map::Entry},
+    fmt,
     sync::Arc,
 };
 
@@ -37,7 +38,7 @@ pub struct CredentialDraft {
     /// The plugin it belongs to.
     pub kind: &'static str,
     /// Its name.
-    pub id: Name,
+    pub id: String,
     /// Whose it is.
     pub consumer: Arc<Consumer>,
     /// Scopes that go with it.
@@ -118,22 +119,37 @@ pub(super) struct Known {
     pub ids: HashSet<String>,
 }
 
-/// Reads `[consumers]`.
-pub(super) fn read(
-    nodes: Vec<(Name, Node<'_>)>,
-    registry: &Registry,
-    references: &References<'_>,
+/// Reads `[consumers]`, one after the other: of a large file they are not all there at once.
+pub(super) struct Reader<'r> {
+    registry: &'r Registry,
+    references: &'r References<'r>,
     has_public_listener: bool,
-    problems: &mut Problems,
-) -> Known {
-    let mut consumers = HashMap::with_capacity(nodes.len());
-    let mut said = HashMap::with_capacity(nodes.len());
-    let mut credentials = Vec::with_capacity(nodes.len());
-    let mut seen = Seen::default();
-    let mut unintroduced = Unintroduced::default();
-    for (name, mut node) in nodes {
+    consumers: HashMap<String, Arc<Consumer>>,
+    said: HashMap<String, Fingerprint>,
+    credentials: Vec<CredentialDraft>,
+    seen: Seen,
+    unintroduced: Unintroduced,
+}
+
+impl<'r> Reader<'r> {
+    /// Nobody yet.
+    pub(super) fn new(registry: &'r Registry, references: &'r References<'r>, has_public_listener: bool) -> Self {
+        Self {
+            registry,
+            references,
+            has_public_listener,
+            consumers: HashMap::new(),
+            said: HashMap::new(),
+            credentials: Vec::new(),
+            seen: Seen::default(),
+            unintroduced: Unintroduced::default(),
+        }
+    }
+
+    /// Reads one, with its credentials.
+    pub(super) fn consumer(&mut self, name: Name, mut node: Node<'_>, problems: &mut Problems) {
         let entries = node.take("credentials");
-        unintroduced.note(&name, &node);
+        self.unintroduced.note(&name, &node);
         slips::names_of(&node, problems);
         if name.text == CONSUMER_TO_NAME && entries.is_some() {
             let text =
@@ -151,28 +167,42 @@ pub(super) fn read(
             tenant: consumer.tenant,
             client_id: consumer.client_id,
         });
-        consumers.insert(name.text.clone(), consumer.clone());
-        said.insert(name.text.clone(), about);
-        let about = Fingerprint::all([about, Fingerprint::of_bytes(name.text.as_bytes())]);
-        for entry in entries.map(|entries| entries.items(problems)).unwrap_or_default() {
-            if let Some(sample) = sample_in(entry.value()).filter(|_| has_public_listener) {
+        self.consumers.insert(name.text.clone(), consumer.clone());
+        let whole = Fingerprint::all([about, Fingerprint::of_bytes(name.text.as_bytes())]);
+        self.said.insert(name.text, about);
+        let entries = entries.map(|entries| entries.items(problems)).unwrap_or_default();
+        for (number, entry) in (0..).zip(entries) {
+            if let Some(sample) = sample_in(entry.value()).filter(|_| self.has_public_listener) {
                 let why = "which everybody knows: it works on loopback listeners alone";
                 entry.problem(problems, format!("this is the sample {sample}, {why}"));
             }
-            if let Some(mut draft) = draft(entry, &consumer, about, registry, references, &mut seen, problems) {
-                seen.check_secret(&mut draft, registry, problems);
-                credentials.push(draft);
+            let place = Place { consumer: consumer.clone(), number };
+            let draft = draft(entry, &place, whole, self.registry, self.references, &mut self.seen, problems);
+            if let Some(mut draft) = draft {
+                self.seen.check_secret(&mut draft, &place, self.registry, problems);
+                self.credentials.push(draft);
             }
         }
     }
-    unintroduced.warn(consumers.keys().map(String::as_str), problems);
-    let ids = seen.ids.into_keys().map(|(_, id)| id).collect();
-    Known { consumers, said, credentials, ids }
+
+    /// All of them, in the order that they have in files which are in one piece.
+    pub(super) fn finish(mut self, problems: &mut Problems) -> Known {
+        self.unintroduced.warn(self.consumers.keys().map(String::as_str), problems);
+        let ids = self.seen.ids.into_keys().map(|(_, id)| id).collect();
+        let by_place = |one: &CredentialDraft, other: &CredentialDraft| {
+            (one.location.file, &one.consumer.name).cmp(&(other.location.file, &other.consumer.name))
+        };
+        // Sorting takes memory, and most files are in order.
+        if !self.credentials.is_sorted_by(|one, other| by_place(one, other).is_le()) {
+            self.credentials.sort_by(by_place);
+        }
+        Known { consumers: self.consumers, said: self.said, credentials: self.credentials, ids }
+    }
 }
 
 fn draft(
     mut entry: Node<'_>,
-    consumer: &Arc<Consumer>,
+    place: &Place,
     about: Fingerprint,
     registry: &Registry,
     references: &References<'_>,
@@ -181,7 +211,7 @@ fn draft(
 ) -> Option<CredentialDraft> {
     let location = Location::of(&entry);
     let entire = Fingerprint::of(&entry);
-    let said = Fingerprint::all([Fingerprint::of_bytes(consumer.name.as_bytes()), entire]);
+    let said = Fingerprint::all([Fingerprint::of_bytes(place.consumer.name.as_bytes()), entire]);
     let fingerprint = Fingerprint::all([about, entire]);
     let kind = registry.plugin_of(&mut entry, problems);
     // What every kind has is taken out and decoded by itself; the rest is the plugin's own.
@@ -194,10 +224,10 @@ fn draft(
     // Before the entry is decoded, so that one that is wrong elsewhere is checked as well.
     if let Some(kind) = kind {
         references.check(kind.name, &common, problems);
-        id.iter().for_each(|id| seen.check_id(kind.name, id, &location.path, problems));
+        id.iter().for_each(|id| seen.check_id(kind.name, id, place, problems));
     } else {
         // There may be somebody who names it.
-        id.iter().for_each(|id| _ = seen.ids.insert((UNKNOWN, id.text.clone()), location.path.clone()));
+        id.iter().for_each(|id| _ = seen.ids.insert((UNKNOWN, id.text.clone()), place.clone()));
     }
     let end =
         Location { file: common.file, span: common.span_of("expires"), path: format!("{}.expires", location.path) };
@@ -224,8 +254,8 @@ fn draft(
     };
     Some(CredentialDraft {
         kind: kind.name,
-        id: id?,
-        consumer: consumer.clone(),
+        id: id?.text,
+        consumer: place.consumer.clone(),
         scopes: common.scopes,
         owner: common.owner,
         tier: common.tier,
@@ -259,26 +289,45 @@ const UNKNOWN: &str = "";
 /// The same id twice is an error; the same secret twice too.
 #[derive(Default)]
 struct Seen {
-    ids: HashMap<(&'static str, String), String>,
-    secrets: HashMap<(&'static str, Fingerprint), String>,
+    ids: HashMap<(&'static str, String), Place>,
+    secrets: HashMap<(&'static str, Fingerprint), Place>,
+}
+
+/// Where a credential stands, in no more memory than it takes: there may be very many.
+#[derive(Clone)]
+struct Place {
+    consumer: Arc<Consumer>,
+    number: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "consumers.{}.credentials[{}]", self.consumer.name, self.number)
+    }
 }
 
 impl Seen {
-    fn check_id(&mut self, kind: &'static str, id: &Name, path: &str, problems: &mut Problems) {
+    fn check_id(&mut self, kind: &'static str, id: &Name, place: &Place, problems: &mut Problems) {
         match self.ids.entry((kind, id.text.clone())) {
-            Entry::Vacant(free) => _ = free.insert(path.to_owned()),
+            Entry::Vacant(free) => _ = free.insert(place.clone()),
             Entry::Occupied(first) => {
                 id.problem(problems, format!("`{}` is the id of {} already", id.text, first.get()));
             }
         }
     }
 
-    fn check_secret(&mut self, draft: &mut CredentialDraft, registry: &Registry, problems: &mut Problems) {
+    fn check_secret(
+        &mut self,
+        draft: &mut CredentialDraft,
+        place: &Place,
+        registry: &Registry,
+        problems: &mut Problems,
+    ) {
         if registry.kind(draft.kind).is_some_and(|kind| !kind.holds_secrets) {
             return;
         }
         match self.secrets.entry((draft.kind, draft.own_fingerprint)) {
-            Entry::Vacant(free) => _ = free.insert(draft.location.path.clone()),
+            Entry::Vacant(free) => _ = free.insert(place.clone()),
             Entry::Occupied(first) => {
                 draft.location.problem(problems, "", format!("this is the same secret as that of {}", first.get()));
                 draft.is_twin = true;

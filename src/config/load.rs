@@ -1,7 +1,7 @@
 //! From files to a [`Configuration`]: every table read, every name looked up, nothing built.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -13,6 +13,7 @@ use super::{
     fingerprint::Fingerprint,
     listeners::{self, ListenerDraft, takes_a_port},
     node::{Name, Node, Partly},
+    pieces::{self, Piece},
     problem::{Problems, suggestion},
     references::References,
     routes::{Defaults, Known, Named, RouteDraft},
@@ -194,8 +195,47 @@ pub fn load<'i>(
     secrets: Secrets,
     problems: &mut Problems,
 ) -> Option<Configuration<'i>> {
-    let roots = sources.0.iter().enumerate().map(|(file, source)| Node::parse(file, &source.text, problems));
-    let roots: Vec<_> = roots.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
+    let files = sources.0.iter().enumerate();
+    let cut: Vec<_> = files.map(|(file, source)| pieces::cut(file, &source.text)).collect();
+    if cut.iter().any(Option::is_some) {
+        let mut of_pieces = Problems::default();
+        if let Ok(configuration) = read(sources, cut, registry, secrets.clone(), &mut of_pieces) {
+            problems.append(of_pieces);
+            return configuration;
+        }
+    }
+    let whole = sources.0.iter().map(|_| None).collect();
+    read(sources, whole, registry, secrets, problems).unwrap_or_default()
+}
+
+/// What the pieces of a file say together is in doubt: it has to be parsed as a whole.
+#[derive(Debug)]
+pub(super) struct InDoubt;
+
+/// Reads a configuration of which some files are cut.
+pub(super) fn read<'i>(
+    sources: &'i Sources,
+    cut: Vec<Option<Vec<Piece>>>,
+    registry: &Registry,
+    secrets: Secrets,
+    problems: &mut Problems,
+) -> Result<Option<Configuration<'i>>, InDoubt> {
+    let mut roots = Vec::new();
+    let mut of_consumers = Vec::new();
+    for (file, (source, pieces)) in sources.0.iter().zip(cut).enumerate() {
+        let Some(pieces) = pieces else {
+            roots.push(Node::parse(file, &source.text, problems));
+            continue;
+        };
+        for piece in pieces {
+            if piece.is_of_consumers {
+                of_consumers.push((&*source.text, piece));
+            } else {
+                roots.push(Some(piece.parse(&source.text).ok_or(InDoubt)?));
+            }
+        }
+    }
+    let Some(roots) = roots.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
     let mut tables = Tables::merge(sources, roots, problems);
     tables.refuse_hollow_files(problems);
 
@@ -237,19 +277,29 @@ pub fn load<'i>(
     }
 
     let consumer_nodes = tables.named("consumers", problems);
-    let consumer_names: HashSet<String> = consumer_nodes.iter().map(|(name, _)| name.text.clone()).collect();
     let route_nodes = tables.named("routes", problems);
     let route_names: HashSet<String> = route_nodes.iter().map(|(name, _)| name.text.clone()).collect();
     let references = References::new(&named, &policies, &route_names);
+    let mut reader = credentials::Reader::new(registry, &references, has_public_listener);
+    consumer_nodes.into_iter().for_each(|(name, node)| reader.consumer(name, node, problems));
+    for (text, piece) in of_consumers {
+        let consumers = piece.parse(text).and_then(|mut root| root.take("consumers")).ok_or(InDoubt)?;
+        for (name, node) in consumers.entries(problems) {
+            // One file has no name twice, and its pieces have none.
+            if sources.0.len() == 1 || tables.is_first("consumers", &name, problems) {
+                reader.consumer(name, node, problems);
+            }
+        }
+    }
     let credentials::Known { consumers, said: said_of_consumers, credentials, ids: credential_ids } =
-        credentials::read(consumer_nodes, registry, &references, has_public_listener, problems);
+        reader.finish(problems);
 
     let defaults = defaults(tables.single.remove("defaults"), &named, problems);
     let upstream_names: HashSet<String> = tables.names.remove("upstreams").unwrap_or_default().into_keys().collect();
     let mut known = Known {
         registry,
         upstreams: &upstream_names,
-        consumers: &consumer_names,
+        consumers: &consumers,
         named: &named,
         policies: &mut policies,
         inline: HashMap::new(),
@@ -261,7 +311,7 @@ pub fn load<'i>(
     let trusted = tables.single.get("client_address").and_then(|node| node.entry("trust"));
     let trusted = trusted.filter(|trust| matches!(trust.value(), toml::de::DeValue::Array(_)));
     slips::networks(trusted, "whoever connects can say which address they have; name your proxies' networks", problems);
-    Some(Configuration {
+    Ok(Some(Configuration {
         server,
         admin,
         listeners,
@@ -279,7 +329,7 @@ pub fn load<'i>(
         credentials,
         credential_ids,
         secrets,
-    })
+    }))
 }
 
 /// The tables of all files, put together.
@@ -360,20 +410,23 @@ impl<'i> Tables<'i> {
 
     /// The entries of a table over all files; the same name twice is an error, and the first one counts.
     fn named(&mut self, table: &'static str, problems: &mut Problems) -> Vec<(Name, Node<'i>)> {
-        let nodes: Vec<_> = self.all(table).into_iter().flat_map(|node| node.entries(problems)).collect();
-        let mut seen = HashMap::with_capacity(nodes.len());
-        let mut first = Vec::with_capacity(nodes.len());
-        for (name, node) in nodes {
-            match seen.entry(name.text.clone()) {
-                hash_map::Entry::Occupied(taken) => self.twice(&name, *taken.get(), problems),
-                hash_map::Entry::Vacant(free) => {
-                    free.insert(name.file);
-                    first.push((name, node));
-                }
-            }
+        let nodes = self.all(table).into_iter().flat_map(|node| node.entries(problems));
+        let mut nodes: Vec<_> = nodes.collect();
+        // As they come from a file that is in one piece.
+        nodes.sort_by(|(one, _), (other, _)| (one.file, &one.text).cmp(&(other.file, &other.text)));
+        nodes.retain(|(name, _)| self.is_first(table, name, problems));
+        nodes
+    }
+
+    /// Whether no file before has this name; otherwise that is said.
+    fn is_first(&mut self, table: &'static str, name: &Name, problems: &mut Problems) -> bool {
+        let names = self.names.entry(table).or_default();
+        if let Some(first) = names.get(&name.text).copied() {
+            self.twice(name, first, problems);
+            return false;
         }
-        self.names.insert(table, seen);
-        first
+        names.insert(name.text.clone(), name.file);
+        true
     }
 
     /// A file has no name twice, or it would not parse; two files may.

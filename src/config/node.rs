@@ -72,6 +72,11 @@ impl<'i> Node<'i> {
         })
     }
 
+    /// The same of a piece of a file that begins at this byte of it.
+    pub(super) fn shifted(self, by: usize) -> Self {
+        Self { value: shifted(self.value, by), ..self }
+    }
+
     /// Where it stands. A table written as `[a.b]` covers its header alone.
     pub fn span(&self) -> Range<usize> {
         self.value.span()
@@ -299,6 +304,24 @@ impl Wrong {
         let is_below = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
         self.ways.iter().any(|known| known.strip_prefix(way).is_some_and(is_below))
     }
+}
+
+fn shifted(value: Value<'_>, by: usize) -> Value<'_> {
+    let span = value.span();
+    let value = match value.into_inner() {
+        DeValue::Table(table) => DeValue::Table(
+            table
+                .into_iter()
+                .map(|(key, value)| {
+                    let span = key.span();
+                    (toml::Spanned::new(span.start + by..span.end + by, key.into_inner()), shifted(value, by))
+                })
+                .collect(),
+        ),
+        DeValue::Array(items) => DeValue::Array(items.into_iter().map(|item| shifted(item, by)).collect()),
+        leaf => leaf,
+    };
+    toml::Spanned::new(span.start + by..span.end + by, value)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -36,6 +36,12 @@ impl Problems {
         Self { list: std::mem::take(&mut self.warnings), warnings: Vec::new() }.locate(sources)
     }
 
+    /// Takes over those of another run.
+    pub fn append(&mut self, mut others: Self) {
+        self.list.append(&mut others.list);
+        self.warnings.append(&mut others.warnings);
+    }
+
     /// Whether nothing is wrong so far.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

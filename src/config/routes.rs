@@ -1,9 +1,13 @@
 //! `[routes]`: what each of them refers to, with every reference looked up.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use portcullis_plugin::Consumer;
 use toml::Spanned;
 
 use super::{
@@ -114,7 +118,7 @@ pub(super) struct Defaults<'i> {
 pub(super) struct Known<'k, 'i> {
     pub(super) registry: &'k Registry,
     pub(super) upstreams: &'k HashSet<String>,
-    pub(super) consumers: &'k HashSet<String>,
+    pub(super) consumers: &'k HashMap<String, Arc<Consumer>>,
     pub(super) named: &'k Named,
     pub(super) policies: &'k mut Vec<PolicyDraft<'i>>,
     /// Inline policies by their key.
@@ -159,8 +163,8 @@ impl<'i> Known<'_, 'i> {
             if auth_node.is_none() {
                 who.problem(problems, "`anonymous` needs `auth`: without it nobody is asked for a credential");
             }
-            if !self.consumers.contains(&who.text) {
-                unknown(who, "consumer", self.consumers.iter().map(String::as_str), problems);
+            if !self.consumers.contains_key(&who.text) {
+                unknown(who, "consumer", self.consumers.keys().map(String::as_str), problems);
             }
         }
         let is_ending_wrong = partly.lacks("upstream") || partly.lacks("respond");

@@ -155,3 +155,35 @@ fn every_commented_option_of_the_shipped_file_is_one() {
     }
     assert!(options > 50, "{options}");
 }
+
+/// What is said of a file, and what is read from it, is the same whether it is cut or not.
+#[test]
+fn a_file_in_pieces_says_what_it_says_whole() {
+    let registry = registry();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/configuration");
+    let cases =
+        std::fs::read_dir(folder).expect("the folder of the cases").map(|entry| entry.expect("an entry").path());
+    let cases = cases.filter_map(|path| std::fs::read_to_string(path).ok());
+    let mut in_pieces = 0;
+    for text in cases.chain([COMMENTED.to_owned()]) {
+        let sources = Sources(vec![Source { path: "portcullis.toml".into(), text }]);
+        let read = |cut: Option<Vec<pieces::Piece>>| {
+            let mut problems = Problems::default();
+            let secrets = Secrets::new(Path::new(""), true);
+            let read = load::read(&sources, vec![cut], &registry, secrets, &mut problems).ok()?;
+            let shown = read.map(|read| {
+                let routes: Vec<_> = read.routes.iter().map(|route| (&*route.name.text, route.fingerprint)).collect();
+                let credentials: Vec<_> =
+                    read.credentials.iter().map(|draft| (&*draft.id, draft.fingerprint)).collect();
+                let policies: Vec<_> = read.policies.iter().map(|policy| (&*policy.key, policy.fingerprint)).collect();
+                format!("{routes:?} {credentials:?} {policies:?} {:?}", read.upstreams.keys())
+            });
+            let warnings = problems.warnings(&sources).to_string();
+            Some((shown, warnings, problems.locate(&sources).to_string()))
+        };
+        let Some(cut) = pieces::cut_every(0, &sources.0[0].text, 1).and_then(|cut| read(Some(cut))) else { continue };
+        in_pieces += 1;
+        assert_eq!(Some(cut), read(None), "{}", sources.0[0].text);
+    }
+    assert!(in_pieces > 40, "{in_pieces}");
+}

@@ -53,9 +53,12 @@ pub struct Beside {
     pub upstreams: HashMap<String, Fingerprint>,
     /// Of each consumer, without its credentials.
     pub consumers: HashMap<String, Fingerprint>,
-    /// Of each credential, by its kind and id.
-    pub credentials: HashMap<(&'static str, String), Fingerprint>,
+    /// Of each credential.
+    pub credentials: HashMap<CredentialKey, Fingerprint>,
 }
+
+/// A credential's kind and id.
+pub type CredentialKey = (&'static str, Arc<str>);
 
 impl Snapshot {
     /// What is different from the one before. A route counts as changed when what it says, a policy it uses or the
@@ -79,7 +82,7 @@ impl Snapshot {
         let mut lines = self.settings_since(before);
         lines.extend(Differences::between(&now.upstreams, &was.upstreams).lines(|name| format!("upstream {name}")));
         lines.extend(Differences::between(&now.consumers, &was.consumers).lines(|name| format!("consumer {name}")));
-        let credential = |(_, id): &(&str, String)| format!("credential {id}");
+        let credential = |(_, id): &CredentialKey| format!("credential {id}");
         lines.extend(Differences::between(&now.credentials, &was.credentials).lines(credential));
         lines
     }

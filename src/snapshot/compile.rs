@@ -10,7 +10,7 @@ use http::HeaderName;
 use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
-    Beside, Fixed, Listener, Snapshot, asked,
+    Beside, CredentialKey, Fixed, Listener, Snapshot, asked,
     instance::{Instance, Mark, Surroundings},
     mentions,
     route::{self, Alternative, Auth, Authenticator, Callers, Gate, Pipeline, Route, RouteRecord, Settings},
@@ -36,10 +36,15 @@ pub fn compile(
     before: Option<&Snapshot>,
     problems: &mut Problems,
 ) -> Option<Snapshot> {
-    let credentials = credentials(&configuration, services);
+    let credentials = credentials(&configuration, services, before);
     let upstreams = upstreams(&configuration, services, problems);
     let opened = opened(&configuration);
     let instances = instances(&mut configuration, &credentials, &opened, services, before, problems);
+    // What is known of credentials beside this has done its work, and is most of a large configuration.
+    let drafts = std::mem::take(&mut configuration.credentials);
+    let secrets = drafts.iter().map(|draft| draft.own_fingerprint).collect();
+    let said = credentials.iter().zip(&drafts).map(|(credential, draft)| (key_of(credential), draft.said)).collect();
+    drop(drafts);
     let patterns: Vec<(&str, &Pattern)> =
         configuration.routes.iter().map(|route| (route.name.text.as_str(), &route.pattern)).collect();
     let router = match Router::build(&patterns) {
@@ -76,7 +81,7 @@ pub fn compile(
     }
     let fingerprints = configuration.routes.iter().map(|route| (route.name.text.clone(), built.fingerprint(route)));
     let fingerprints = fingerprints.collect();
-    let beside = beside(&mut configuration, &upstreams);
+    let beside = beside(&mut configuration, &upstreams, said);
     let keys = || configuration.policies.iter().map(|policy| policy.key.clone());
     let numbers = opened.iter().map(|opened| opened.iter().filter_map(|number| u32::try_from(*number).ok()).collect());
     let opened = keys().zip(numbers).collect();
@@ -96,7 +101,7 @@ pub fn compile(
             admin: configuration.admin.map(|(listen, _)| listen),
             listeners: configuration.listeners.iter().map(|listener| listener.file.address).collect(),
         },
-        secrets: configuration.credentials.iter().map(|draft| draft.own_fingerprint).collect(),
+        secrets,
         credentials,
         opened,
         condition_headers: condition_headers.into_iter().collect(),
@@ -107,33 +112,54 @@ pub fn compile(
     })
 }
 
+fn key_of(credential: &Credential) -> CredentialKey {
+    (credential.kind, credential.id.clone())
+}
+
 /// What tells later whether something beside the routes has changed.
-fn beside(configuration: &mut Configuration<'_>, upstreams: &BTreeMap<String, Arc<Upstream>>) -> Beside {
+fn beside(
+    configuration: &mut Configuration<'_>,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+    credentials: HashMap<CredentialKey, Fingerprint>,
+) -> Beside {
     let upstreams = configuration.upstreams.iter().map(|(name, draft)| {
         let files = upstreams.get(name).map(|upstream| upstream.files);
         (name.clone(), Fingerprint::all(std::iter::once(draft.fingerprint).chain(files)))
     });
-    let credentials = configuration.credentials.iter();
     Beside {
         upstreams: upstreams.collect(),
-        credentials: credentials.map(|draft| ((draft.kind, draft.id.text.clone()), draft.said)).collect(),
+        credentials,
         tables: std::mem::take(&mut configuration.tables),
         consumers: std::mem::take(&mut configuration.said_of_consumers),
     }
 }
 
-/// What every credential has, in the order of the configuration.
-fn credentials(configuration: &Configuration<'_>, services: &Services) -> Vec<Arc<Credential>> {
+/// What every credential has, in the order of the configuration. One that says the same as in the snapshot before, and
+/// whose consumer does, is the one that is there: it is not in memory twice.
+fn credentials(
+    configuration: &Configuration<'_>,
+    services: &Services,
+    before: Option<&Snapshot>,
+) -> Vec<Arc<Credential>> {
+    let known = before.map(|before| before.credentials.as_slice()).unwrap_or_default();
+    let places: HashMap<_, _> = known.iter().zip(0_usize..).map(|(known, at)| ((known.kind, &*known.id), at)).collect();
     let drafts = configuration.credentials.iter().map(|draft| {
+        let said =
+            |known: &Credential| before.and_then(|before| before.beside.credentials.get(&key_of(known))).copied();
+        let known = places.get(&(draft.kind, draft.id.as_str())).map(|at| &known[*at]);
+        if let Some(known) = known.filter(|known| said(known) == Some(draft.said) && known.consumer == draft.consumer) {
+            return Arc::clone(known);
+        }
+        let id: Arc<str> = draft.id.as_str().into();
         Arc::new(Credential {
             kind: draft.kind,
-            id: draft.id.text.as_str().into(),
             consumer: draft.consumer.clone(),
             scopes: draft.scopes.clone(),
             owner: draft.owner.clone(),
             tier: draft.tier.clone(),
             limits: draft.limits.clone(),
-            usage: services.usage(draft.kind, &draft.id.text, draft.own_fingerprint),
+            usage: services.usage(&(draft.kind, id.clone()), draft.own_fingerprint),
+            id,
         })
     });
     drafts.collect()

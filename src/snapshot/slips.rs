@@ -31,8 +31,8 @@ pub(super) fn check(
         for (field, text) in &instance.warnings {
             policy.warn_of(problems, field, text.clone());
         }
-        let hidden = instance.hooks.authenticate.as_ref().map(|hook| hook.hidden()).unwrap_or_default();
-        for name in hidden.headers().map(|(name, _)| name).filter(|name| settings.callers.identity.carries(name)) {
+        let places = instance.hooks.authenticate.as_ref().map(|hook| hook.places()).unwrap_or_default();
+        for name in places.headers().map(|(name, _)| name).filter(|name| settings.callers.identity.carries(name)) {
             let text = format!(
                 "this looks for a credential in `{name}`, which tells upstreams who is calling: take another header"
             );
