@@ -106,6 +106,10 @@ impl Exchange for SessionExchange<'_, '_> {
         })
     }
 
+    fn vouch(&mut self) {
+        self.held.vouch();
+    }
+
     fn hold_body(&mut self, limit: usize, check: BodyCheck) {
         self.state.holds.add(limit, check);
     }

@@ -53,6 +53,8 @@ pub struct Held {
     /// Those of them that the client never sent.
     made_up_bytes: usize,
     failure: Option<Failure>,
+    /// Whoever sends it has proven themselves before.
+    is_vouched: bool,
     /// There was no room for a piece of it. Whoever asks again is told so, and reads no other piece beyond the limit.
     has_no_room: bool,
     is_handed_on: bool,
@@ -155,8 +157,18 @@ impl Held {
         {
             session.write_continue_response().await?;
         }
-        self.content = Content::Begun(Growing { bytes: Vec::new(), part: state.services.room.part(state.client) });
+        self.content = Content::Begun(Growing { bytes: Vec::new(), part: self.part(state) });
         Ok(())
+    }
+
+    fn part(&self, state: &RequestState) -> Part {
+        let part = state.services.room.part(state.client);
+        if self.is_vouched { part.vouched() } else { part }
+    }
+
+    /// Whoever sends the body has proven themselves before.
+    pub fn vouch(&mut self) {
+        self.is_vouched = true;
     }
 
     /// Reads until the end, or until it is longer than `limit`.

@@ -4,8 +4,9 @@
 //! signature, then the body, and last the record of what was seen: only a request that was right in everything else is
 //! remembered, so that nobody can use up a signature that they could not have made.
 //!
-//! A body that comes before the proof takes memory of everybody's. While it is waited for the request holds a place among
-//! the [attempts](crate::tries) that are under way, and where it proves nothing it has failed.
+//! A body that comes before the proof takes memory of everybody's: strangers leave some of it to those who have signed
+//! rightly before. Where the policy limits attempts, a request holds a place among the [attempts](crate::tries) that are
+//! under way while its body is waited for, and where it proves nothing it has failed.
 //!
 //! A body is read whole and verified before the upstream is connected, however it is framed (pitfall 33). There is no
 //! other way out of [`Signatures::check_body`] but a refusal.
@@ -14,7 +15,8 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use portcullis_plugin::{
     Answer, Attempt, Attempts, Authenticate, Authentication, BodyError, BuildCx, Challenge, Claimed, Denial,
-    FailedAttempt, Identity, OpenStream, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes, http::header,
+    FailedAttempt, Identity, KnownCallers, OpenStream, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes,
+    http::header,
 };
 
 use crate::{
@@ -36,6 +38,7 @@ pub(crate) struct Signatures {
     body: BodyRule,
     max_body_bytes: usize,
     attempts: Attempts,
+    known: KnownCallers,
     challenge: Challenge,
     hidden: Places,
 }
@@ -110,6 +113,7 @@ impl Signatures {
             body: config.body,
             max_body_bytes: config.max_body_bytes(cx.max_held_body_bytes()),
             attempts: attempts.for_bodies(),
+            known: KnownCallers::new(cx),
             challenge: scheme.challenge(),
             hidden: if config.keep_credential { Places::default() } else { scheme.places() },
             scheme,
@@ -129,6 +133,7 @@ impl Signatures {
         }
         match self.grant(cx, claims, &mut tries).await {
             Ok(Granted { identity, right, wrong }) => {
+                self.known.note(cx.address(), right.as_deref().map(str::as_bytes));
                 tries.granted(right.as_deref(), &wrong);
                 Ok(identity)
             }
@@ -291,6 +296,9 @@ impl Signatures {
 
     /// Reads the body. What is here already takes no place.
     async fn read_body(&self, cx: &mut RequestCx<'_>, tries: &mut Tries<'_>) -> Result<Bytes, Refused> {
+        if tries.principals().any(|principal| self.known.has(cx.address(), principal)) {
+            cx.vouch();
+        }
         let (body, was_awaited) = {
             let mut reading = pin!(cx.body(self.max_body_bytes));
             match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {

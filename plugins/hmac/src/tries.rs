@@ -82,6 +82,11 @@ impl<'a> Tries<'a> {
         }
     }
 
+    /// The keys, by which failures are counted.
+    pub fn principals(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        self.keys.iter().map(Tried::principal)
+    }
+
     /// A body has to be waited for.
     pub async fn take_places(&mut self) -> Result<(), Refused> {
         for tried in self.keys.iter_mut().filter(|tried| tried.begun.is_none()) {

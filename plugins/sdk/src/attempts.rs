@@ -53,6 +53,7 @@ use crate::{Answer, BuildCx, BuildError, Counter};
 mod counts;
 mod failed;
 mod in_flight;
+mod known;
 mod limits;
 mod names;
 mod noted;
@@ -60,6 +61,7 @@ mod rules;
 mod table;
 
 pub use failed::FailedAttempt;
+pub use known::KnownCallers;
 pub use limits::{AttemptLimits, AttemptTable};
 
 /// Counts the failed attempts of one policy, and says who has to wait.

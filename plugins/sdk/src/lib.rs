@@ -100,7 +100,7 @@ pub mod testing;
 
 pub use address_block::AddressBlock;
 pub use answer::{Answer, BoxFuture};
-pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, FailedAttempt};
+pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, FailedAttempt, KnownCallers};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends, NoCredential, Plugin};
 pub use claimed::Claimed;
 pub use counter::Counter;

@@ -68,6 +68,8 @@ pub trait Exchange: Send + Sync {
     fn path_parameter(&self, name: &str) -> Option<&str>;
     /// Reads the body whole; it is forwarded all the same.
     fn body(&mut self, limit: usize) -> BoxFuture<'_, Result<Bytes, BodyError>>;
+    /// Lets the body take what is kept free for clients that have proven themselves.
+    fn vouch(&mut self);
     /// Has the body held back until it is whole and `check` has said yes to it.
     fn hold_body(&mut self, limit: usize, check: BodyCheck);
 }
@@ -174,6 +176,13 @@ impl<'r> RequestCx<'r> {
     /// [`BodyError`], which says for each of its variants when.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
         self.exchange.body(limit).await
+    }
+
+    /// Says that whoever sends this request has proven themselves from their address a while ago, though this request is
+    /// not judged yet: its body may take what is kept free of `server.max_held_body_bytes` for such, so that bodies of
+    /// strangers leave room for it.
+    pub fn vouch(&mut self) {
+        self.exchange.vouch();
     }
 
     /// Has the whole body judged when everything else about the request has been decided, other hooks' verdicts

@@ -43,6 +43,8 @@ pub struct Request {
     pub body_error: Option<BodyError>,
     /// So many times the body is waited for in vain, before it comes or fails.
     pub body_waits: usize,
+    /// Whether a hook has called [`RequestCx::vouch`].
+    pub is_vouched: bool,
     /// Held back by [`RequestCx::hold_body`]: the limit and the check.
     pub held: Option<(usize, BodyCheck)>,
     /// The target as it came, where it differs from the canonical one.
@@ -71,6 +73,7 @@ impl Request {
             body: Bytes::new(),
             body_error: None,
             body_waits: 0,
+            is_vouched: false,
             held: None,
             received_target: None,
             is_https: false,
@@ -152,6 +155,9 @@ impl Exchange for Request {
             .await;
             body
         })
+    }
+    fn vouch(&mut self) {
+        self.is_vouched = true;
     }
     fn hold_body(&mut self, limit: usize, check: BodyCheck) {
         self.held = Some((limit, check));

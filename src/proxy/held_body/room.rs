@@ -5,6 +5,10 @@
 //! what they can the later one gets a quarter, until both have come to a third; and so much is always left for the next.
 //! A fixed half would be gone with two addresses. A fixed tenth would be little for a load balancer that nobody has named
 //! in `client_address`, with all its clients behind one address, while nobody else asks for anything.
+//!
+//! An eighth of it is kept free for those who have proven themselves from their address before
+//! ([`RequestCx::vouch`](portcullis_plugin::RequestCx::vouch)): strangers with many addresses cannot take it, and a
+//! stranger at the same address takes nothing from them.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -37,6 +41,11 @@ impl Room {
 
     /// As much as `server.body_timeout` is unless said otherwise.
     pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+
+    /// What strangers leave free of a room of this size.
+    const fn kept_free(max_bytes: usize) -> usize {
+        max_bytes / 8
+    }
 
     /// The most that one body can take of a room of this size, when it has all of the room to itself.
     pub const fn largest_part(max_bytes: usize) -> usize {
@@ -72,14 +81,16 @@ impl Room {
 
     /// A part of it for whoever has this address, empty so far.
     pub fn part(self: &Arc<Self>, address: IpAddr) -> Part {
-        Part { room: self.clone(), block: AddressBlock::of(address), bytes: 0 }
+        Part { room: self.clone(), block: AddressBlock::of(address), bytes: 0, is_vouched: false }
     }
 
-    fn take(&self, block: AddressBlock, bytes: usize) -> bool {
+    fn take(&self, block: AddressBlock, bytes: usize, is_vouched: bool) -> bool {
         let mut blocks = self.blocks.lock();
         let used = self.used_bytes.load(Relaxed).saturating_add(bytes);
         let of_block = blocks.get(&block).copied().unwrap_or(0).saturating_add(bytes);
-        let has_room = self.max_bytes.load(Relaxed).checked_sub(used).is_some_and(|free| of_block <= free);
+        let max_bytes = self.max_bytes.load(Relaxed);
+        let least = if is_vouched { 0 } else { Self::kept_free(max_bytes).max(of_block) };
+        let has_room = max_bytes.checked_sub(used).is_some_and(|free| free >= least);
         if has_room {
             self.used_bytes.store(used, Relaxed);
             blocks.insert(block, of_block);
@@ -115,6 +126,7 @@ pub struct Part {
     room: Arc<Room>,
     block: AddressBlock,
     bytes: usize,
+    is_vouched: bool,
 }
 
 impl Part {
@@ -123,9 +135,15 @@ impl Part {
         self.bytes
     }
 
+    /// For whoever has proven themselves before.
+    pub fn vouched(mut self) -> Self {
+        self.is_vouched = true;
+        self
+    }
+
     /// Makes it as large as this, if there is room.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
-        let has_room = bytes <= self.bytes || self.room.take(self.block, bytes - self.bytes);
+        let has_room = bytes <= self.bytes || self.room.take(self.block, bytes - self.bytes, self.is_vouched);
         if has_room {
             self.bytes = self.bytes.max(bytes);
         }

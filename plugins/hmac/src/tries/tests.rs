@@ -152,6 +152,28 @@ fn a_signature_that_names_no_key_is_limited_by_its_address_alone() {
 }
 
 #[test]
+fn whoever_has_signed_rightly_from_an_address_is_vouched_for_while_a_body_is_read() {
+    let hook = hook("scheme = \"timestamp\"");
+    let is_vouched = |number, secret, address: &str| {
+        let mut request = late(number, secret);
+        request.address = address.parse().unwrap();
+        _ = outcome(&hook, &mut request);
+        request.is_vouched
+    };
+    assert!(!is_vouched(0, WRONG, "192.0.2.1"));
+    assert!(!is_vouched(1, SECRET, "192.0.2.1"), "it is known only afterwards");
+    assert!(is_vouched(2, SECRET, "192.0.2.1"));
+    assert!(is_vouched(3, WRONG, "192.0.2.1"), "whatever comes of it");
+    assert!(!is_vouched(4, SECRET, "192.0.2.2"), "not from elsewhere");
+    assert!(!is_vouched(5, SECRET, "2001:db8::1"));
+    let mut other = late(6, WRONG);
+    other.address = "192.0.2.1".parse().unwrap();
+    other.head.headers.insert("x-key-id", "other-1".parse().unwrap());
+    _ = outcome(&hook, &mut other);
+    assert!(!other.is_vouched, "and not by another key");
+}
+
+#[test]
 fn what_is_not_the_clients_fault_is_not_counted() {
     let hook = hook("scheme = \"timestamp\"");
     let no_room = |number| Request { body_error: Some(BodyError::NoRoom), ..late(number, SECRET) };

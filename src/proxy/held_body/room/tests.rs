@@ -38,9 +38,13 @@ fn one_address_takes_no_more_than_it_leaves_to_others() {
     assert_eq!(bytes(&second), 3_000);
     let third = all_for(&room, address("192.0.2.3"));
     assert_eq!(bytes(&third), 1_500);
-    assert!(room.part(address("192.0.2.4")).grow_to(700), "there is always some left for the next");
+    assert!(!room.part(address("192.0.2.4")).grow_to(1), "strangers leave an eighth free");
+    let mut known = room.part(address("192.0.2.1")).vouched();
+    assert!(known.grow_to(1_500), "for those who are known, also where a stranger has taken all that one can");
+    assert!(!known.grow_to(1_501));
+    drop(known);
     drop(first);
-    assert!(room.part(address("192.0.2.4")).grow_to(3_700), "and what is given back is everybody's");
+    assert!(room.part(address("192.0.2.4")).grow_to(3_700), "what is given back is everybody's");
     drop((second, third));
     assert_eq!(room.used_bytes.load(Relaxed), 0);
 }
