@@ -81,16 +81,18 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     let (ready, started) = oneshot::channel();
     // On a thread of its own, because whatever a start waits for must not keep the process from ending.
     thread("start", move || drop(ready.send(start(&path, registry, to, &files))))?;
-    let outcome = main.block_on(until_started(started, &mut signals));
-    if let Some((started, is_stale)) = outcome.transpose()? {
-        if is_stale {
-            drop(started.wishes.send(Wish { of: Of::File, waits: None }));
+    let started = main.block_on(until_started(started, &mut signals)).transpose();
+    let outcome = started.map(|started| {
+        if let Some((started, is_stale)) = started {
+            if is_stale {
+                drop(started.wishes.send(Wish { of: Of::File, waits: None }));
+            }
+            started.serve(&main, signals);
         }
-        started.serve(&main, signals);
-    }
+    });
     bound.remove();
     output.flush(FLUSH_TIMEOUT);
-    Ok(())
+    outcome
 }
 
 /// Waits for the gateway to start, and whether a reload was wanted meanwhile; `None`: it was told to stop.
@@ -173,6 +175,15 @@ struct Started {
     wishes: mpsc::Sender<Wish>,
     control: Option<Arc<control::Service>>,
     drain_timeout: Duration,
+    ready: Ready,
+}
+
+/// What is said once the main loop takes signals: whoever hears it may send one.
+struct Ready {
+    fixed: Fixed,
+    addresses: Vec<String>,
+    generation: u64,
+    routes: usize,
 }
 
 impl Started {
@@ -229,13 +240,15 @@ impl Started {
             runtime: runtime.get_handle().clone(),
         };
         let (wishes, control) = start_threads(reloader, control)?;
-        announce(&services, &fixed, &addresses, generation, routes);
         let drain_timeout = fixed.server.drain_timeout.0;
-        Ok(Self { runtime, services, open, closing, drained, running, wishes, control, drain_timeout })
+        let ready = Ready { fixed, addresses, generation, routes };
+        Ok(Self { runtime, services, open, closing, drained, running, wishes, control, drain_timeout, ready })
     }
 
     /// The main loop.
     fn serve(self, main: &tokio::runtime::Runtime, mut signals: UnboundedReceiver<Signal>) {
+        let Ready { fixed, addresses, generation, routes } = &self.ready;
+        announce(&self.services, fixed, addresses, *generation, *routes);
         main.block_on(async {
             let limit = loop {
                 match signals.recv().await {

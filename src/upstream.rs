@@ -51,6 +51,13 @@ use crate::{
 pub use budget::{RetryBudget, RetryBudgets};
 pub use names::{Name, Names};
 
+/// Forgets what outlives a reload of upstreams that no configuration has any more.
+pub fn forget_unused(services: &Services) {
+    services.names.forget_unused();
+    services.retries.forget_unused();
+    Http2::forget_unused();
+}
+
 /// One upstream, compiled.
 pub struct Upstream {
     /// Its name in the file.
@@ -273,7 +280,7 @@ impl Target {
                 Place::Name(name) => Known::Named(names.of(&name)),
             },
             turn: AtomicUsize::new(0),
-            http2: (peer.options.alpn == ALPN::H2H1).then(Arc::default),
+            http2: (peer.options.alpn == ALPN::H2H1).then(|| Arc::new(Http2::new(peer.group_key))),
             peer,
             verifier,
         })

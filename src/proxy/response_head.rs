@@ -99,6 +99,10 @@ fn one_length(head: &mut ResponseHeader) -> Result<()> {
     head.insert_header(header::CONTENT_LENGTH, length)
 }
 
+/// What `Connection` says beside the names of fields (RFC 9112 section 9, RFC 9110 section 7.8): nearly always nothing
+/// else.
+const OPTIONS: [&[u8]; 3] = [b"close", b"keep-alive", b"upgrade"];
+
 fn remove_hop_by_hop(head: &mut ResponseHeader) -> Result<()> {
     let upgrade = head.headers.get(header::UPGRADE).cloned();
     // Gathered first, because a header map cannot be walked and changed at once; mostly there are none.
@@ -107,7 +111,9 @@ fn remove_hop_by_hop(head: &mut ResponseHeader) -> Result<()> {
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !OPTIONS.iter().any(|option| option.eq_ignore_ascii_case(name)))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         // The body is framed by these, whoever names them.
         .filter(|name| ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))
         .collect();

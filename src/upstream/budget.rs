@@ -66,10 +66,14 @@ impl RetryBudget {
 pub struct RetryBudgets(Mutex<HashMap<String, Weak<RetryBudget>>>);
 
 impl RetryBudgets {
+    /// Forgets those of upstreams that no configuration has any more.
+    pub fn forget_unused(&self) {
+        self.0.lock().retain(|_, budget| budget.strong_count() > 0);
+    }
+
     /// The budget of this upstream. It lives as long as a configuration has it.
     pub fn of(&self, upstream: &str) -> Arc<RetryBudget> {
         let mut budgets = self.0.lock();
-        budgets.retain(|_, budget| budget.strong_count() > 0);
         let known = budgets.get(upstream).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
             let budget = Arc::default();
@@ -118,6 +122,8 @@ mod tests {
         let after = budgets.of("orders");
         assert!(Arc::ptr_eq(&before, &after));
         drop((before, after));
+        budgets.forget_unused();
+        assert!(budgets.0.lock().is_empty());
         assert!(budgets.of("orders").take_at(0), "another upstream of that name begins anew");
     }
 }

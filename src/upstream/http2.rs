@@ -10,10 +10,15 @@
 //! - what a server says by `HTTP_1_1_REQUIRED` holds for [`HTTP1_FOR`], and not over a reload.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    collections::HashMap,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
 
 use super::addresses::now;
@@ -22,17 +27,31 @@ use super::addresses::now;
 pub const HTTP1_FOR: Duration = Duration::from_secs(300);
 
 /// What one target has shown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Http2 {
     /// The server has chosen it.
     is_chosen: AtomicBool,
     /// Until when it required HTTP/1.1, in milliseconds as [`now`] counts them.
     http1_until: AtomicU64,
-    /// How often Pingora may have entered a peer of this target.
-    entries: AtomicU64,
+    /// How often Pingora may have entered a peer with this group key.
+    entries: Arc<AtomicU64>,
 }
 
+/// By group key. Pingora's map outlives every configuration, so this has to as well; what never failed is forgotten.
+static ENTRIES: LazyLock<Mutex<HashMap<u64, Arc<AtomicU64>>>> = LazyLock::new(Mutex::default);
+
 impl Http2 {
+    /// Nothing shown yet. `group_key` is that of the target's peers.
+    pub fn new(group_key: u64) -> Self {
+        let entries = ENTRIES.lock().entry(group_key).or_default().clone();
+        Self { is_chosen: AtomicBool::new(false), http1_until: AtomicU64::new(0), entries }
+    }
+
+    /// Forgets what no configuration has any more and what never failed.
+    pub fn forget_unused() {
+        ENTRIES.lock().retain(|_, count| Arc::strong_count(count) > 1 || count.load(Relaxed) > 0);
+    }
+
     /// Prepares a peer that may speak either.
     pub fn offer(&self, peer: &mut HttpPeer) {
         // An even number: the odd ones are those of peers for upgrades.
@@ -87,7 +106,7 @@ mod tests {
 
     #[test]
     fn http2_that_was_chosen_is_offered_alone() {
-        let http2 = Http2::default();
+        let http2 = Http2::new(1);
         assert_eq!(offered(&http2), (ALPN::H2H1, 7));
         http2.negotiated(Some(b"h2"));
         assert_eq!(offered(&http2), (ALPN::H2, 7));
@@ -97,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_handshake_that_offered_it_alone_is_tried_again_with_both() {
-        let http2 = Http2::default();
+        let http2 = Http2::new(2);
         assert!(!http2.may_have_gone(&ALPN::H2H1));
         http2.negotiated(Some(b"h2"));
         assert!(http2.may_have_gone(&ALPN::H2));
@@ -107,16 +126,21 @@ mod tests {
 
     #[test]
     fn no_peer_meets_its_entry_in_the_map_again() {
-        let http2 = Http2::default();
+        let http2 = Http2::new(3);
         http2.failed(&ALPN::H2H1);
         assert_eq!(offered(&http2), (ALPN::H2H1, 9));
+        assert_eq!(offered(&Http2::new(3)).1, 9, "nor after a reload");
+        drop(http2);
+        Http2::forget_unused();
+        assert_eq!((offered(&Http2::new(3)).1, offered(&Http2::new(4)).1), (9, 7));
+        let http2 = Http2::new(3);
         http2.failed(&ALPN::H2);
         assert_eq!(offered(&http2).1, 9, "there is none of a peer that has no choice");
     }
 
     #[test]
     fn http1_that_is_required_is_spoken_for_a_while() {
-        let http2 = Http2::default();
+        let http2 = Http2::new(5);
         http2.negotiated(Some(b"h2"));
         assert!(http2.requires_http1());
         assert_eq!(offered(&http2).0, ALPN::H1);

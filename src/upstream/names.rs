@@ -95,13 +95,17 @@ impl Names {
     /// The name, known or new. Nothing is looked up.
     pub fn of(&self, of: &HostPort) -> Arc<Name> {
         let mut known = self.known.lock();
-        known.retain(|_, name| name.strong_count() > 0);
         let name = known.get(of).and_then(Weak::upgrade);
         name.unwrap_or_else(|| {
             let name = Arc::new(Name::new(of.clone()));
             known.insert(of.clone(), Arc::downgrade(&name));
             name
         })
+    }
+
+    /// Forgets those that no configuration has any more.
+    pub fn forget_unused(&self) {
+        self.known.lock().retain(|_, name| name.strong_count() > 0);
     }
 
     /// Says what holds for all look-ups, once: which servers are asked (none: the system's), and where the gateway
@@ -114,15 +118,21 @@ impl Names {
     pub fn keep(self: &Arc<Self>, names: impl Iterator<Item = Arc<Name>>, runtime: &Handle) {
         for name in names {
             if !name.is_kept.swap(true, Relaxed) {
-                let names = self.clone();
-                runtime.spawn(async move { names.look_up_again_and_again(Arc::downgrade(&name)).await });
+                let (names, of) = (self.clone(), Arc::downgrade(&name));
+                runtime.spawn(async move {
+                    // A panic is a bug; the name is looked up again all the same.
+                    while let Err(panicked) = tokio::spawn(names.clone().look_up_again_and_again(of.clone())).await {
+                        log::error!("looking a name up: {panicked}");
+                        sleep(MAX_PAUSE).await;
+                    }
+                });
             } else if name.last.load().failure.is_some() {
                 name.asked.notify_one();
             }
         }
     }
 
-    async fn look_up_again_and_again(&self, name: Weak<Name>) {
+    async fn look_up_again_and_again(self: Arc<Self>, name: Weak<Name>) {
         let mut failures = 0;
         loop {
             let Some(strong) = name.upgrade() else { return };
@@ -150,23 +160,19 @@ impl Names {
             let _turn = self.turns.acquire().await;
             around.lookups.find(&name.of.host).await
         };
-        let (verdict, ttl) = match found {
-            Ok(found) => {
-                let ttl = found.ttl;
-                (name.judge(found, &around.own), Ok(ttl))
-            }
-            Err(why) => (Verdict { failure: Some(why), ..Verdict::default() }, Err(())),
-        };
-        let ttl = if verdict.failure.is_some() { Err(()) } else { ttl };
+        let ttl = found.as_ref().map_or(MIN_AGE, |found| found.ttl);
+        let verdict = found.map_or_else(Verdict::failed, |found| name.judge(found, &around.own));
+        let outcome = if verdict.failure.is_none() { Ok(ttl) } else { Err(()) };
         self.take(name, verdict);
         name.settled.send_replace(true);
-        ttl
+        outcome
     }
 
     /// Takes what a look-up came to, and says so where it is news.
     fn take(&self, name: &Name, verdict: Verdict) {
         let before = name.last.load_full();
-        let is_news = verdict.failure.is_some() != before.failure.is_some() || before.resolved.is_none();
+        let is_first = before.resolved.is_none() && before.failure.is_none();
+        let is_news = is_first || verdict.failure.is_some() != before.failure.is_some();
         let has_changed = verdict.failure.is_none() && name.addresses.replace(verdict.addresses);
         let resolved = if verdict.failure.is_none() { Some(UnixTime::now()) } else { before.resolved };
         let outcome = Outcome { resolved, failure: verdict.failure, refused: verdict.refused };
@@ -211,6 +217,12 @@ struct Verdict {
     addresses: Vec<SocketAddr>,
     refused: Vec<(IpAddr, &'static str)>,
     failure: Option<String>,
+}
+
+impl Verdict {
+    fn failed(why: String) -> Self {
+        Self { failure: Some(why), ..Self::default() }
+    }
 }
 
 impl Name {

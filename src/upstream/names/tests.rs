@@ -41,7 +41,7 @@ fn localhost_is_known_at_once() {
 fn one_that_fails_keeps_its_addresses() {
     let (names, name) = (names(), name("a.example"));
     take(&names, &name, found(&["127.0.0.1", "127.0.0.2"]));
-    names.take(&name, Verdict { failure: Some("no answer".to_owned()), ..Verdict::default() });
+    names.take(&name, Verdict::failed("no answer".to_owned()));
     assert_eq!(shown(&name.addresses), "127.0.0.1:80, 127.0.0.2:80");
     let last = name.last();
     assert_eq!((last.failure.as_deref(), last.resolved.is_some()), (Some("no answer"), true));
