@@ -83,13 +83,13 @@ mod tests {
         assert!(!MinBodyRate { bytes_per_second: 0, ..rate }.is_missed(0, seconds(1_000_000)));
     }
 
-    #[test]
-    fn only_the_time_that_it_was_waited_for_counts() {
+    #[tokio::test]
+    async fn only_the_time_that_it_was_waited_for_counts() {
         let mut throughput = Throughput::new(MinBodyRate { bytes_per_second: 1, patience: Duration::ZERO });
-        std::thread::sleep(Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!throughput.came(0));
         throughput.waits();
-        std::thread::sleep(Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(throughput.came(0));
         throughput.begin();
         assert!(!throughput.came(0));

@@ -101,7 +101,7 @@ impl RequestStream {
     }
 
     /// The stream alone: it carries HTTP/2.
-    pub(super) fn into_stream(mut self: Box<Self>) -> Stream {
+    pub(super) fn into_stream(mut self) -> Stream {
         self.stream.take().expect("it is there until it is dropped")
     }
 
