@@ -154,6 +154,7 @@ impl Service {
         thread::Builder::new().name("control".into()).spawn(move || service.accept(&listener)).map(drop)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the control socket's own thread")]
     fn accept(self: &Arc<Self>, listener: &UnixListener) {
         for caller in listener.incoming() {
             let caller = match caller {
@@ -343,6 +344,7 @@ fn told<T: serde::de::DeserializeOwned>(path: &Path, line: &str) -> Result<T, No
 }
 
 /// Whether the gateway behind this socket listens no longer. One that ends closes its sockets one after the other.
+#[expect(clippy::disallowed_methods, reason = "this is a subcommand, which has nothing else to do")]
 fn has_ended(path: &Path) -> bool {
     thread::sleep(END_PAUSE);
     let refused = UnixStream::connect(path).err().map(|error| error.kind());

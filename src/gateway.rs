@@ -80,7 +80,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     let (path, files, to) = (path.to_owned(), bound.clone(), output.clone());
     let (ready, started) = oneshot::channel();
     // On a thread of its own, because whatever a start waits for must not keep the process from ending.
-    thread("start", move || drop(ready.send(start(&path, registry, to, &files))))?;
+    thread("start", move || drop(ready.send(start(&path, registry, &to, &files))))?;
     let started = main.block_on(until_started(started, &mut signals)).transpose();
     let outcome = started.map(|started| {
         if let Some((started, is_stale)) = started {
@@ -129,7 +129,7 @@ impl Bound {
     }
 }
 
-fn start(path: &Path, registry: Registry, output: Output, bound: &Bound) -> Result<Started, StartError> {
+fn start(path: &Path, registry: Registry, output: &Output, bound: &Bound) -> Result<Started, StartError> {
     let open = Arc::new(Open::default());
     let (counted, lines) = (open.clone(), output.clone());
     let connections = Box::new(move || counted.connections() as u64);

@@ -183,6 +183,7 @@ impl Reloader {
     }
 
     /// Takes the file as it is now, or what it said when it was last taken; or leaves everything as it was.
+    #[expect(clippy::disallowed_methods, reason = "this is the thread of reloads, and no worker")]
     fn reload(&self, is_of_file: bool) -> Reloaded {
         systemd::reloading();
         let before = self.current.load_full();

@@ -187,7 +187,7 @@ impl<'r> Reader<'r> {
 
     /// All of them, in the order that they have in files which are in one piece.
     pub(super) fn finish(mut self, problems: &mut Problems) -> Known {
-        self.unintroduced.warn(self.consumers.keys().map(String::as_str), problems);
+        self.unintroduced.warn(&self.consumers.keys().map(String::as_str), problems);
         let ids = self.seen.ids.into_keys().map(|(_, id)| id).collect();
         let by_place = |one: &CredentialDraft, other: &CredentialDraft| {
             (one.location.file, &one.consumer.name).cmp(&(other.location.file, &other.consumer.name))

@@ -82,7 +82,7 @@ impl Unintroduced {
     }
 
     /// Warns of those whose name is near to another's.
-    pub(super) fn warn<'c>(&self, all: impl Iterator<Item = &'c str> + Clone, problems: &mut Problems) {
+    pub(super) fn warn<'c>(&self, all: &(impl Iterator<Item = &'c str> + Clone), problems: &mut Problems) {
         if self.0.len() > Self::MAX {
             return;
         }

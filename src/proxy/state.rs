@@ -293,7 +293,10 @@ impl RequestState {
             let outcome = Outcome::new(id, &record.name, status, identity, self.reason, duration);
             let call = Call { state: self, policy: &step.policy, hook: "observe" };
             // Whatever becomes of it is in the log, and the request is over.
-            let _ = call.run(|| Ok(step.hook.observe(&outcome)));
+            let _ = call.run(|| {
+                step.hook.observe(&outcome);
+                Ok(())
+            });
         }
     }
 

@@ -199,7 +199,7 @@ async fn a_dead_address_of_a_name_is_passed_over_and_left_alone_for_a_while() {
 async fn tls_is_for_the_name_wherever_it_leads() {
     let (dns, port) = (Dns::start(), port_at(&["127.0.0.2", "127.0.0.3"]));
     let authority = Authority::new("ours");
-    let server = TlsServer::new(&&authority.issue(Leaf::server("app.example")));
+    let server = TlsServer::new(&authority.issue(Leaf::server("app.example")));
     let [first, second] = ["127.0.0.2", "127.0.0.3"].map(|ip| Upstream::tls_at(&server, at(ip, port)));
     dns.addresses("app.example", &["127.0.0.2"]);
     let builder = Gateway::builder(GATEWAY).set("DNS", &dns.address());

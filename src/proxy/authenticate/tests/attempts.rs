@@ -9,7 +9,7 @@ fn counted(alternatives: impl Fn(&dyn Fn(usize, &'static str) -> Says) -> Vec<Ve
     let mut builds = [Build::new(), Build::new()];
     let limits = AttemptLimits::On(AttemptTable::default());
     let policies = builds.each_mut().map(|build| Attempts::new(limits, &mut BuildCx::new(build)));
-    let policies = policies.map(|attempts| Arc::new(attempts.ok().expect("limits that make sense")));
+    let policies = policies.map(|attempts| Arc::new(attempts.expect("limits that make sense")));
     let alternatives = alternatives(&|policy, header| Says::Guess(policies[policy].clone(), header));
     let _ = outcome(&alternatives.iter().map(Vec::as_slice).collect::<Vec<_>>(), None);
     builds.map(|build| build.counters.values().map(portcullis_plugin::Counter::value).sum())
