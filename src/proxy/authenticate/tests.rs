@@ -234,8 +234,15 @@ fn who_panics_or_takes_too_long_has_failed_and_the_next_is_asked() {
     for (undecided, code, reason) in [(Says::Panics, 500, "plugin_panicked"), (Says::Waits, 503, "plugin_timed_out")] {
         assert_eq!(status(&[std::slice::from_ref(&undecided)], None), (code, Some(reason)));
         assert_eq!(status(&[std::slice::from_ref(&undecided)], Some("guest")), (code, Some(reason)), "nobody's guest");
-        assert_eq!(status(&[std::slice::from_ref(&undecided), &[Says::Denied(Reason::KeyUnknown)]], None), (code, Some(reason)));
-        assert_eq!(status(&[std::slice::from_ref(&undecided), &[granted()]], None), (200, None), "unless another grants");
+        assert_eq!(
+            status(&[std::slice::from_ref(&undecided), &[Says::Denied(Reason::KeyUnknown)]], None),
+            (code, Some(reason))
+        );
+        assert_eq!(
+            status(&[std::slice::from_ref(&undecided), &[granted()]], None),
+            (200, None),
+            "unless another grants"
+        );
         assert_eq!(status(&[&[granted(), undecided.clone()]], None), (code, Some(reason)), "all of them");
         let counted = outcome(&[&[undecided]], None).counted;
         assert_eq!(counted, [(format!("failed/{reason}"), 1)]);
