@@ -2,17 +2,39 @@
 //!
 //! It listens on loopback or a Unix socket, or asks for a token. `Host` is checked, so that a web page whose name was
 //! rebound to a loopback address cannot read it through an operator's browser.
+//!
+//! It runs on threads of its own: nothing that it is asked takes time from the workers that serve requests, and
+//! `/healthz` does not wait for a long `/metrics`.
+//!
+//! - `page`: answers that take long, made and sent in pieces.
+//! - `told`: what `/status` tells.
 
-use std::{net::IpAddr, sync::Arc};
+mod page;
+mod told;
+
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
-use pingora_core::{apps::http_app::ServeHttp, protocols::http::ServerSession};
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use pingora_core::{
+    apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream},
+    protocols::http::ServerSession,
+    server::ShutdownWatch,
+};
+use pingora_http::{RequestHeader, ResponseHeader};
 use portcullis_plugin::{Secret, UnixTime};
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use self::{
+    page::Pages,
+    told::{Credentials, Status, Wanted, write_json},
+};
 use crate::{
     config::file::AdminAddress,
     front::Open,
@@ -22,8 +44,15 @@ use crate::{
     },
     services::Services,
     snapshot::{Snapshot, router::host_key},
-    telemetry::clock::rfc3339,
+    telemetry::{clock::rfc3339, metrics},
 };
+
+pub use page::PAGES_AT_ONCE_MAX;
+
+/// How long whoever asked may take for the whole answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take for a piece of it.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the admin listener answers with.
 pub struct Admin {
@@ -34,9 +63,20 @@ pub struct Admin {
     /// The address it listens on, where that is one.
     own: Option<IpAddr>,
     started: UnixTime,
+    pages: Pages,
 }
 
-type Body = Response<Vec<u8>>;
+/// What is asked for.
+enum Asked {
+    /// A few words, with this status.
+    Words(StatusCode, &'static str),
+    /// `/metrics`.
+    Metrics,
+    /// `/status`.
+    Status,
+    /// `/status/credentials`.
+    Credentials(Wanted),
+}
 
 impl Admin {
     /// Looks at a running gateway.
@@ -51,35 +91,81 @@ impl Admin {
             AdminAddress::Tcp(address) => Some(address.ip()),
             AdminAddress::Unix(_) => None,
         };
-        Self { services, current, open, closing, own, started: UnixTime::now() }
+        Self { services, current, open, closing, own, started: UnixTime::now(), pages: Pages::default() }
     }
 
-    fn answer(&self, method: &Method, path: &str, host: &[u8], authorization: Option<&[u8]>) -> Result<Body, Answer> {
-        let snapshot = self.current.load();
+    /// What a request asks for, or why it is not told.
+    fn asked(&self, head: &RequestHeader) -> Result<Asked, Answer> {
+        let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
         if !self.is_own_host(host) {
             return Err(Problem::Forbidden.into());
         }
-        if let Some(token) = &snapshot.settings.admin_token
+        let authorization = head.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        if let Some(token) = &self.current.load().settings.admin_token
             && !authorization.is_some_and(|value| is_bearer(value, token))
         {
-            let challenge = header::HeaderValue::from_static("Bearer realm=\"portcullis admin\"");
+            let challenge = HeaderValue::from_static("Bearer realm=\"portcullis admin\"");
             return Err(Answer { challenges: vec![challenge], ..Problem::Unauthenticated.into() });
         }
-        let is_known = matches!(path, "/healthz" | "/readyz" | "/metrics" | "/status");
-        if is_known && method != Method::GET && method != Method::HEAD {
-            return Err(Answer {
-                allow: Some(header::HeaderValue::from_static("GET, HEAD")),
-                ..Problem::MethodNotAllowed.into()
-            });
-        }
-        match path {
+        let asked = match head.uri.path() {
             // Alive as long as it answers; ready as long as it takes new requests.
-            "/healthz" => Ok(text(StatusCode::OK, "ok\n")),
-            "/readyz" if *self.closing.borrow() => Ok(text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")),
-            "/readyz" => Ok(text(StatusCode::OK, "ready\n")),
-            "/metrics" => Ok(body(StatusCode::OK, prometheus::TEXT_FORMAT, self.services.metrics.render())),
-            "/status" => Ok(body(StatusCode::OK, "application/json", format!("{:#}\n", self.status(&snapshot)))),
-            _ => Err(Problem::RouteNotFound.into()),
+            "/healthz" => Asked::Words(StatusCode::OK, "ok\n"),
+            "/readyz" if *self.closing.borrow() => Asked::Words(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/readyz" => Asked::Words(StatusCode::OK, "ready\n"),
+            "/metrics" => Asked::Metrics,
+            "/status" => Asked::Status,
+            "/status/credentials" => match Wanted::parse(head.uri.query()) {
+                Some(wanted) => Asked::Credentials(wanted),
+                None => return Err(Problem::BadRequest.into()),
+            },
+            _ => return Err(Problem::RouteNotFound.into()),
+        };
+        if head.method != Method::GET && head.method != Method::HEAD {
+            let allow = Some(HeaderValue::from_static("GET, HEAD"));
+            return Err(Answer { allow, ..Problem::MethodNotAllowed.into() });
+        }
+        Ok(asked)
+    }
+
+    /// Answers; `None`: whoever asked has only a part of the answer.
+    async fn answer(self: &Arc<Self>, session: &mut ServerSession) -> Option<()> {
+        let (content_type, asked) = match self.asked(session.req_header()) {
+            Ok(Asked::Words(status, words)) => {
+                let head = head(status, "text/plain; charset=utf-8", Some(words.len()));
+                return send(session, head, words).await;
+            }
+            Err(answer) => return refuse(session, &answer).await,
+            Ok(Asked::Metrics) => (metrics::CONTENT_TYPE, Asked::Metrics),
+            Ok(asked) => ("application/json", asked),
+        };
+        let mut head = head(StatusCode::OK, content_type, None);
+        if session.req_header().method == Method::HEAD {
+            return send(session, head, "").await;
+        }
+        let admin = self.clone();
+        let mut page = match self.pages.make(move |out| admin.write(&asked, out)).await {
+            Ok(page) => page,
+            Err(answer) => return refuse(session, &answer).await,
+        };
+        match session.req_header().version {
+            Version::HTTP_11 => head.insert_header(header::TRANSFER_ENCODING, "chunked").ok()?,
+            // The end of the connection is the end of the body.
+            _ => session.set_keepalive(None),
+        }
+        session.write_response_header(Box::new(head)).await.ok()?;
+        while let Some(piece) = page.pieces.recv().await {
+            session.write_response_body(piece, false).await.ok()?;
+        }
+        page.is_whole().await.then_some(())
+    }
+
+    /// Writes what takes long.
+    fn write(&self, asked: &Asked, out: &mut dyn Write) -> io::Result<()> {
+        match asked {
+            Asked::Words(_, words) => out.write_all(words.as_bytes()),
+            Asked::Metrics => self.services.metrics.write(out),
+            Asked::Status => write_json(&self.status(&self.current.load_full()), out),
+            Asked::Credentials(wanted) => write_json(&Credentials::of(&self.current.load_full(), wanted), out),
         }
     }
 
@@ -94,41 +180,27 @@ impl Admin {
         }
     }
 
-    fn status(&self, snapshot: &Snapshot) -> Value {
-        let routes = snapshot.routes().map(|route| route.record.name.as_ref());
-        let credentials = snapshot.credentials.iter().map(|credential| {
-            let last = credential.usage.last();
-            json!({
-                "id": &*credential.id,
-                "kind": credential.kind,
-                "consumer": credential.consumer.name,
-                "enabled": !credential.limits.disabled,
-                "expires": credential.limits.expires.map(rfc3339),
-                "uses": credential.usage.count(),
-                "last_used": last.map(|(time, _)| rfc3339(time)),
-                "last_address": last.map(|(_, address)| address.to_string()),
-            })
-        });
-        let upstreams = snapshot.upstreams.iter().map(|upstream| (upstream.name.to_string(), upstream.status()));
+    fn status<'s>(&self, snapshot: &'s Snapshot) -> Status<'s> {
         let listeners = snapshot.settings.listeners.iter().enumerate();
         let tls = listeners
             .filter_map(|(number, listener)| Some((format!("listeners[{number}]"), listener.tls.as_ref()?.status())));
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "started": rfc3339(self.started),
-            "generation": snapshot.generation,
-            "stopping": *self.closing.borrow(),
-            "connections": self.open.connections(),
-            "connections_turned_away": self.open.turned_away(),
-            "streams_refused": self.open.streams_refused(),
-            "floods_ended": self.open.floods(),
-            "requests_in_flight": self.open.in_flight(),
-            "log_lines_dropped": self.services.output.dropped(),
-            "routes": routes.collect::<Vec<_>>(),
-            "upstreams": upstreams.collect::<serde_json::Map<_, _>>(),
-            "tls": tls.collect::<serde_json::Map<_, _>>(),
-            "credentials": credentials.collect::<Vec<_>>(),
-        })
+        let upstreams = snapshot.upstreams.iter().map(|upstream| (upstream.name.to_string(), upstream.status()));
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started: rfc3339(self.started),
+            generation: snapshot.generation,
+            stopping: *self.closing.borrow(),
+            connections: self.open.connections(),
+            connections_turned_away: self.open.turned_away(),
+            streams_refused: self.open.streams_refused(),
+            floods_ended: self.open.floods(),
+            requests_in_flight: self.open.in_flight(),
+            log_lines_dropped: self.services.output.dropped(),
+            upstreams: upstreams.collect(),
+            tls: tls.collect(),
+            credentials: snapshot.credentials.len(),
+            routes: snapshot,
+        }
     }
 }
 
@@ -137,37 +209,45 @@ fn is_bearer(value: &[u8], token: &Secret) -> bool {
     scheme.eq_ignore_ascii_case(b"bearer ") && Secret::new(given.trim_ascii().to_vec()) == *token
 }
 
-fn text(status: StatusCode, text: &str) -> Body {
-    body(status, "text/plain; charset=utf-8", text.to_owned())
-}
-
-fn body(status: StatusCode, content_type: &str, body: String) -> Body {
-    let response = Response::builder()
+fn head(status: StatusCode, content_type: &'static str, length: Option<usize>) -> ResponseHeader {
+    let response = http::Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, content_type)
-        .header(header::CONTENT_LENGTH, body.len())
         .header(header::CACHE_CONTROL, "no-store");
-    response.body(body.into_bytes()).expect("a status and constant headers")
+    let response =
+        length.into_iter().fold(response, |response, length| response.header(header::CONTENT_LENGTH, length));
+    response.body(()).expect("a status and constant headers").into_parts().0.into()
+}
+
+async fn send(session: &mut ServerSession, head: ResponseHeader, body: impl Into<bytes::Bytes>) -> Option<()> {
+    let has_body = session.req_header().method != Method::HEAD;
+    session.write_response_header(Box::new(head)).await.ok()?;
+    if has_body {
+        session.write_response_body(body.into(), true).await.ok()?;
+    }
+    Some(())
+}
+
+async fn refuse(session: &mut ServerSession, answer: &Answer) -> Option<()> {
+    let (head, body) = answer.response(RequestId::random().as_str(), false);
+    send(session, head, body).await
 }
 
 #[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Body {
-        let head = session.req_header();
-        let host = head.headers.get(header::HOST).map_or(&b""[..], http::HeaderValue::as_bytes);
-        let authorization = head.headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
-        let answered = self.answer(&head.method, head.uri.path(), host, authorization);
-        let is_head = head.method == Method::HEAD;
-        let mut response = answered.unwrap_or_else(|answer| {
-            let (head, body) = answer.response(RequestId::random().as_str(), false);
-            let mut response = Response::new(body.to_vec());
-            *response.status_mut() = head.status;
-            *response.headers_mut() = head.headers.clone();
-            response
-        });
-        if is_head {
-            response.body_mut().clear();
+impl HttpServerApp for Admin {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        closing: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        session.read_request().await.ok().filter(|is_whole| *is_whole)?;
+        if *closing.borrow() {
+            session.set_keepalive(None);
         }
-        response
+        session.set_write_timeout(Some(PIECE_TIMEOUT));
+        tokio::time::timeout(ANSWER_TIMEOUT, self.answer(&mut session)).await.ok()??;
+        let settings = HttpPersistentSettings::for_session(&session);
+        let stream = session.finish().await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
     }
 }

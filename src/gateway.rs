@@ -33,6 +33,7 @@ use self::{
     sockets::{Sockets, control},
 };
 use crate::{
+    admin::PAGES_AT_ONCE_MAX,
     config::{Report, file},
     control::{self, Control, Revoker, SocketFile},
     descriptors,
@@ -166,6 +167,8 @@ fn is_thrown_away(output: impl AsFd) -> bool {
 /// A gateway whose sockets are bound and whose services run.
 struct Started {
     runtime: pingora_runtime::Runtime,
+    /// The admin listener's own, so that what it is asked takes nothing from the workers.
+    admin: tokio::runtime::Runtime,
     services: Arc<Services>,
     open: Arc<Open>,
     closing: watch::Sender<bool>,
@@ -204,6 +207,7 @@ impl Started {
         // Stealing: with one connection busier than others, idle workers take over. At two cores it costs the same as
         // workers that keep to themselves, and the slowest requests are faster (see benches/overhead).
         let runtime = pingora_runtime::RuntimeBuilder::new(threads, "worker").work_steal(true).build();
+        let admin = admin_runtime().map_err(system("the threads of the admin listener"))?;
         let ((closing, watch), (drained, until_drained)) = (watch::channel(false), watch::channel(false));
         let (generation, routes) = (snapshot.generation, snapshot.gates.len());
         services
@@ -224,6 +228,7 @@ impl Started {
             refuse: refuse(&services),
             fds: Arc::new(Mutex::new(sockets.fds)),
             runtime: runtime.get_handle(),
+            admin: admin.handle(),
         };
         let listeners = addresses.iter().take(fixed.listeners.len()).enumerate();
         let mut running: Vec<_> =
@@ -242,7 +247,7 @@ impl Started {
         let (wishes, control) = start_threads(reloader, control)?;
         let drain_timeout = fixed.server.drain_timeout.0;
         let ready = Ready { fixed, addresses, generation, routes };
-        Ok(Self { runtime, services, open, closing, drained, running, wishes, control, drain_timeout, ready })
+        Ok(Self { runtime, admin, services, open, closing, drained, running, wishes, control, drain_timeout, ready })
     }
 
     /// The main loop.
@@ -263,6 +268,7 @@ impl Started {
             self.drain(limit, &mut signals).await;
         });
         self.control.iter().for_each(|control| control.remove());
+        self.admin.shutdown_background();
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 
@@ -307,6 +313,12 @@ impl Started {
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
     std::thread::Builder::new().name(name.into()).spawn(run).map(drop).map_err(system(format!("the thread `{name}`")))
+}
+
+/// One thread that answers, and those that make long answers.
+fn admin_runtime() -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).max_blocking_threads(PAGES_AT_ONCE_MAX).thread_name("admin").enable_all().build()
 }
 
 fn worker_threads(server: &file::Server) -> usize {

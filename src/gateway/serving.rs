@@ -35,6 +35,8 @@ pub(super) struct Parts<'p> {
     pub(super) refuse: Refuse,
     pub(super) fds: Arc<Mutex<Fds>>,
     pub(super) runtime: &'p Handle,
+    /// Where the admin listener is served.
+    pub(super) admin: &'p Handle,
 }
 
 impl Parts<'_> {
@@ -51,7 +53,7 @@ impl Parts<'_> {
         let mut service = Service::new(format!("listener {address}"), front);
         let buffers = buffers(self.current.load().settings.tls(number));
         service.add_listener(ListenerConfig::tcp(address).l4_buffer(buffers));
-        self.serve(service, closing.clone())
+        serve(self.runtime, service, self.fds.clone(), closing.clone())
     }
 
     /// Serves the operator, also while the gateway stops: until it has.
@@ -73,15 +75,15 @@ impl Parts<'_> {
             // machine. Where the umask took permissions away this gives them back.
             file::AdminAddress::Unix(_) => service.add_uds(address, Some(admin_permissions())),
         }
-        self.serve(service, until)
+        serve(self.admin, service, self.fds.clone(), until)
     }
+}
 
-    fn serve<A: ServerApp + Send + Sync + 'static>(
-        &self,
-        mut service: Service<A>,
-        until: ShutdownWatch,
-    ) -> JoinHandle<()> {
-        let fds = self.fds.clone();
-        self.runtime.spawn(async move { service.start_service(Some(fds), until, 1).await })
-    }
+fn serve<A: ServerApp + Send + Sync + 'static>(
+    runtime: &Handle,
+    mut service: Service<A>,
+    fds: Arc<Mutex<Fds>>,
+    until: ShutdownWatch,
+) -> JoinHandle<()> {
+    runtime.spawn(async move { service.start_service(Some(fds), until, 1).await })
 }

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use portcullis_plugin::UnixTime;
 
 mod counter;
+mod paged;
 mod plugins;
 mod render;
 mod series;
@@ -33,7 +34,7 @@ pub use counter::{Counter, Histogram, MAX_SHARDS, Observed, Sharded};
 pub use plugins::CounterKey;
 pub use series::{AuthOutcome, HandshakeMetrics, PolicyMetrics, RouteMetrics, UpstreamError, UpstreamMetrics};
 
-/// The `Content-Type` of [`Metrics::render`].
+/// The `Content-Type` of [`Metrics::write`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// The label `route` of a request that no route matched. No configuration forgets it.

@@ -320,3 +320,37 @@ async fn it_listens_on_a_unix_socket() {
     assert!(gateway.stop().await.success());
     assert!(!path.exists(), "the socket is left behind");
 }
+
+#[tokio::test]
+async fn credentials_are_told_in_pages_that_fit_together() {
+    let upstream = Upstream::start();
+    let more: String = (0..25).map(|number| {
+        let digest = key(&format!("more-{number}")).1;
+        format!("\n[[consumers.acme.credentials]]\nuse = \"key-auth\"\nid = \"more/{number:02}\"\nsha256 = \"{digest}\"\n")
+    }).collect();
+    let gateway = builder(&format!("{GATEWAY}{more}"), &upstream).start().await;
+    let status = gateway.status().await;
+    assert_eq!(status["credentials"], 27, "{status:#}");
+    let (mut at, mut ids, mut pages) = (Some("/status/credentials?limit=10".to_owned()), Vec::new(), 0);
+    while let Some(target) = at {
+        let page = gateway.ask_admin(&target).await.json();
+        let list = page["credentials"].as_array().expect("a list").clone();
+        ids.extend(list.iter().map(|one| one["id"].as_str().expect("an id").to_owned()));
+        at = page["next"].as_str().map(str::to_owned);
+        pages += 1;
+    }
+    assert!(pages == 3 && ids.len() == 27 && ids.is_sorted() && ids[0] == "acme-1", "{ids:?}");
+    for wrong in ["?limit=0", "?limit=1001", "?after=x", "?id=acme-1", "?limit=1&limit=1"] {
+        assert_eq!(gateway.ask_admin(&format!("/status/credentials{wrong}")).await.status, 400, "{wrong}");
+    }
+    // Old clients get the same, up to the end of the connection.
+    let answer = raw(gateway.admin(), "GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
+    let answer = String::from_utf8(answer).expect("text");
+    assert!(
+        answer.starts_with("HTTP/1.") && answer.trim_end().ends_with('}') && !answer.contains("chunked"),
+        "{answer}"
+    );
+    let head = raw(gateway.admin(), "HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    let head = String::from_utf8(head).expect("text");
+    assert!(head.contains(" 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+}

@@ -144,7 +144,7 @@ async fn what_a_lost_credential_had_opened_ends_and_nothing_else_does() {
         for stream in &mut kept {
             goes_on(stream).await;
         }
-        let why = |text: &str| text.contains("credential was revoked") || text.contains("credential expired");
+        let why = |text: &str| text.contains("it would be refused") || text.contains("credential expired");
         let line = scene.gateway.access(|line| line["error"].as_str().is_some_and(why)).await;
         assert_eq!((&line["route"], &line["consumer"]), (&"app".into(), &"acme".into()), "{how}");
     }
@@ -198,7 +198,7 @@ async fn the_use_of_a_credential_that_is_gone_is_forgotten() {
     assert_eq!(scene.gateway.credential("leaving").await["uses"], 1);
     scene.take(GATEWAY).await;
     let status = scene.gateway.status().await;
-    assert_eq!(status["credentials"].as_array().map(Vec::len), Some(1), "{status:#}");
+    assert_eq!(status["credentials"], 1, "{status:#}");
     scene.take(&format!("{GATEWAY}{LEAVING}")).await;
     assert_eq!(scene.gateway.credential("leaving").await["uses"], 0);
 }

@@ -316,6 +316,10 @@ async fn admin(gateway: &Gateway, planted: &Planted, token: &str) -> String {
             told += &format!("{:?}\n{}\n", answer.headers, answer.text());
         }
     }
+    // One that is asked for nothing else: a query that it does not know is 400.
+    let credentials =
+        client.get("/status/credentials").header("authorization", &format!("Bearer {token}")).send().await;
+    told += &credentials.text();
     let head = format!("GET /status HTTP/1.1\r\nHost: a b\r\nAuthorization: Bearer {}\r\n\r\n", planted.one());
     told += &String::from_utf8_lossy(&raw(gateway.admin(), head).await);
     assert!(told.contains("\"uses\"") && told.contains("portcullis_requests_total"), "{told}");

@@ -37,7 +37,7 @@ pub(super) const ENGINE_NAMES: &[&str] = &[
 /// What a histogram appends to its name: such a name would be read as a part of it.
 const HISTOGRAM_PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
 
-type Labels = Box<[(&'static str, Box<str>)]>;
+pub(super) type Labels = Box<[(&'static str, Box<str>)]>;
 
 /// One counter of a plugin: what [`Metrics::retain_counters`] knows it by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,81 +1,56 @@
 //! The exporter: counters summed up, given their names, and written by the `prometheus` crate.
 
-use std::sync::atomic::Ordering::Relaxed;
-
-use prometheus::{
-    TextEncoder,
-    proto::{
-        Bucket, Counter as CounterValue, Gauge, Histogram as Buckets, LabelPair, Metric, MetricFamily, MetricType,
-    },
+use std::{
+    io::{self, Write},
+    sync::atomic::Ordering::Relaxed,
 };
 
-use super::{Metrics, Phase, TargetCounts, UpstreamError, UpstreamMetrics, counter::Histogram, series::STATUS_CLASSES};
+use prometheus::proto::{
+    Bucket, Counter as CounterValue, Gauge, Histogram as Buckets, LabelPair, Metric, MetricFamily, MetricType,
+};
+
+use super::{
+    Metrics, Phase, TargetCounts,
+    counter::Histogram,
+    paged::{FamilyWriter, write_family},
+};
 
 impl Metrics {
-    /// Everything, in the text format of Prometheus.
+    /// Writes everything, in the text format of Prometheus.
     ///
     /// A route that no request has matched yet is left out, and so its five series come together: a configuration may
     /// have a hundred thousand routes.
-    pub fn render(&self) -> String {
-        let mut families = self.of_requests();
-        families.extend(self.of_targets());
-        families.extend(self.of_tls());
-        families.extend(self.of_the_process());
-        families.extend(self.of_plugins());
-        families.retain(|family| !family.get_metric().is_empty());
-        families.sort_by(|a, b| a.name().cmp(b.name()));
-        let encoder = TextEncoder::new();
-        encoder.encode_to_string(&families).expect("families have names and samples, and a String takes every write")
+    ///
+    /// # Errors
+    /// Whoever asked takes no more of it.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut writers = self.paged();
+        let families = [self.of_requests(), self.of_targets(), self.of_tls(), self.of_the_process()];
+        let families = families.into_iter().flatten().filter(|family| !family.get_metric().is_empty());
+        writers.extend(families.map(|family| {
+            let name = family.name().to_owned();
+            let write: FamilyWriter<'_> = Box::new(move |out| write_family(out, family, true));
+            (name, write)
+        }));
+        writers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        writers.into_iter().try_for_each(|(_, write)| write(out))
     }
 
-    fn of_plugins(&self) -> Vec<MetricFamily> {
-        let families = self.plugins.0.lock();
-        let families = families.iter().map(|(name, known)| {
-            let samples = known.counters.iter().map(|(labels, count)| {
-                let labels: Vec<_> = labels.iter().map(|(label, value)| (*label, &**value)).collect();
-                counter(&labels, count.value())
-            });
-            family(name, known.help, MetricType::COUNTER, samples)
-        });
-        families.collect()
+    /// The same as a text.
+    #[cfg(test)]
+    pub(crate) fn render(&self) -> String {
+        let mut text = Vec::new();
+        self.write(&mut text).expect("a Vec takes every write");
+        String::from_utf8(text).expect("what was formatted is text")
     }
 
     fn of_requests(&self) -> Vec<MetricFamily> {
-        let routes = self.routes.lock();
-        let requests = routes.iter().filter(|(_, route)| route.classes.is_used()).flat_map(|(name, route)| {
-            let classes = STATUS_CLASSES.iter().enumerate();
-            classes.map(move |(at, class)| counter(&[("route", name), ("status_class", class)], route.classes.sum(at)))
-        });
-        let policies = self.policies.lock();
-        let authentications = policies.iter().flat_map(|(name, policy)| {
-            policy.decisions.each().map(move |([result, reason], count)| {
-                counter(&[("policy", name), ("result", result), ("reason", reason)], count)
-            })
-        });
-        let undecided = policies.iter().flat_map(|(name, policy)| {
-            policy.undecided.each().map(move |([hook, reason], count)| {
-                counter(&[("policy", name), ("hook", hook), ("reason", reason)], count)
-            })
-        });
-        let upstreams = self.upstreams.lock();
-        let upstream_errors = upstreams.iter().flat_map(|(name, upstream)| {
-            let kinds = UpstreamError::ALL.into_iter();
-            kinds.map(move |kind| {
-                counter(&[("upstream", name), ("kind", kind.as_str())], upstream.errors.sum(kind as usize))
-            })
-        });
-        let of_upstreams = |count: fn(&UpstreamMetrics) -> u64| {
-            upstreams.iter().map(move |(name, upstream)| counter(&[("upstream", name)], count(upstream)))
-        };
-        let retries = of_upstreams(|upstream| upstream.retries.sum());
-        let retries_refused = of_upstreams(|upstream| upstream.retries_refused.sum());
         let refused = self.refused.each().map(|([code], count)| counter(&[("code", code)], count));
         let rejected = self.rejected.each().map(|([reason], count)| counter(&[("reason", reason)], count));
         let durations = Phase::ALL.iter().zip(&self.durations);
         let durations = durations.map(|(phase, observed)| histogram(&[("phase", phase.as_str())], observed));
         let counters = MetricType::COUNTER;
         vec![
-            family("portcullis_requests_total", "Requests, by route and class of status.", counters, requests),
             family(
                 "portcullis_requests_refused_before_routing_total",
                 "Requests refused before a route was looked for, by the code of the answer.",
@@ -93,26 +68,6 @@ impl Metrics {
                 "How long requests took: policies, upstream, and from the first byte to the last.",
                 MetricType::HISTOGRAM,
                 durations,
-            ),
-            family(
-                "portcullis_authentications_total",
-                "Decisions of authentication policies, by result and reason.",
-                counters,
-                authentications,
-            ),
-            family(
-                "portcullis_hook_failures_total",
-                "Hooks of plugins that failed, took too long, panicked or lost their client.",
-                counters,
-                undecided,
-            ),
-            family("portcullis_upstream_errors_total", "Upstreams that gave no answer.", counters, upstream_errors),
-            family("portcullis_upstream_retries_total", "Requests that were sent again.", counters, retries),
-            family(
-                "portcullis_upstream_retries_refused_total",
-                "Requests that were not sent again because a fifth of all had been already.",
-                counters,
-                retries_refused,
             ),
         ]
     }
@@ -239,7 +194,12 @@ impl Metrics {
     }
 }
 
-fn family(name: &str, help: &str, kind: MetricType, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
+pub(super) fn family(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    samples: impl IntoIterator<Item = Metric>,
+) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -248,7 +208,7 @@ fn family(name: &str, help: &str, kind: MetricType, samples: impl IntoIterator<I
     family
 }
 
-fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
+pub(super) fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
     let mut value = CounterValue::default();
     value.set_value(count as f64);
     let mut sample = labelled(labels);

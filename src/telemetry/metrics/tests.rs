@@ -222,3 +222,38 @@ fn the_engine_takes_the_names_that_it_exports() {
     let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert_eq!(names, plugins::ENGINE_NAMES);
 }
+
+/// Keeps the largest piece and the length of what is written.
+#[derive(Default)]
+struct Written {
+    text: Vec<u8>,
+    largest: usize,
+}
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.largest = self.largest.max(bytes.len());
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_hundred_thousand_series_are_written_in_small_pieces_each_once_and_in_order() {
+    let metrics = metrics();
+    (0..20_000).for_each(|number| metrics.route(&format!("route-{number:05}")).answered(200));
+    let mut written = Written::default();
+    metrics.write(&mut written).expect("it takes every write");
+    let Written { text, largest } = written;
+    assert!(largest < 256 << 10 && text.len() > 50 * largest, "{largest} of {}", text.len());
+    let text = String::from_utf8(text).expect("text");
+    let series: Vec<_> =
+        text.lines().filter(|line| line.starts_with("portcullis_requests_total{route=\"route-")).collect();
+    assert!(series.len() == 100_000 && series.chunks(5).is_sorted_by_key(|of_route| of_route[0]));
+    assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE portcullis_requests_total ")).count(), 1);
+    assert_eq!(text.lines().filter(|line| line.starts_with("# HELP portcullis_requests_total ")).count(), 1);
+}

@@ -17,14 +17,12 @@ impl Gateway {
         self.ask_admin("/status").await.json()
     }
 
-    /// What `/status` says about one credential.
+    /// What `/status/credentials` says about one credential.
     pub(crate) async fn credential(&self, id: &str) -> Value {
-        let status = self.status().await;
-        let all = status["credentials"].as_array().expect("a list");
-        all.iter()
-            .find(|credential| credential["id"] == id)
-            .unwrap_or_else(|| panic!("no {id:?} in {status:#}"))
-            .clone()
+        let page = self.ask_admin("/status/credentials").await.json();
+        let all = page["credentials"].as_array().expect("a list");
+        let found = all.iter().find(|credential| credential["id"] == id);
+        found.unwrap_or_else(|| panic!("no {id:?} in {page:#}")).clone()
     }
 
     /// The value of one series of `/metrics`, written as it stands there: `name{label="value"}`. Absent counts as zero.

@@ -1,0 +1,168 @@
+//! What `/status` tells.
+
+use std::io::{self, Write};
+
+use portcullis_plugin::Credential;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::{snapshot::Snapshot, telemetry::clock::rfc3339};
+
+/// How many credentials a page has, unless it is asked for fewer.
+const PAGE_CREDENTIALS_MAX: usize = 1000;
+
+/// What serves, and what it is doing.
+#[derive(Serialize)]
+pub(super) struct Status<'s> {
+    pub(super) version: &'static str,
+    pub(super) started: String,
+    pub(super) generation: u64,
+    pub(super) stopping: bool,
+    pub(super) connections: usize,
+    pub(super) connections_turned_away: u64,
+    pub(super) streams_refused: u64,
+    pub(super) floods_ended: u64,
+    pub(super) requests_in_flight: u64,
+    pub(super) log_lines_dropped: u64,
+    pub(super) upstreams: Map<String, Value>,
+    pub(super) tls: Map<String, Value>,
+    /// How many there are; each is told by `/status/credentials`.
+    pub(super) credentials: usize,
+    /// Their names.
+    #[serde(serialize_with = "names")]
+    pub(super) routes: &'s Snapshot,
+}
+
+fn names<S: Serializer>(snapshot: &&Snapshot, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(snapshot.routes().map(|route| &*route.record.name))
+}
+
+/// Writes a value as JSON for people.
+pub(super) fn write_json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+/// Which credentials are asked for: `?limit=100&after=key-auth%2Facme-1`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The kind and id after which they begin, in that order: it need not be there any more.
+    after: Option<(String, String)>,
+    limit: usize,
+}
+
+impl Wanted {
+    /// Reads a query. Without one it is the first page. `None`: it makes no sense.
+    pub(super) fn parse(query: Option<&str>) -> Option<Self> {
+        let (mut after, mut limit) = (None, None);
+        for pair in query.into_iter().flat_map(|query| query.split('&')) {
+            match pair.split_once('=')? {
+                ("after", value) if after.is_none() => {
+                    let value = percent_encoding::percent_decode_str(value).decode_utf8().ok()?;
+                    let (kind, id) = value.split_once('/')?;
+                    after = Some((kind.to_owned(), id.to_owned()));
+                }
+                ("limit", value) if limit.is_none() => {
+                    limit = value.parse().ok().filter(|limit| (1..=PAGE_CREDENTIALS_MAX).contains(limit));
+                    limit?;
+                }
+                _ => return None,
+            }
+        }
+        Some(Self { after, limit: limit.unwrap_or(PAGE_CREDENTIALS_MAX) })
+    }
+}
+
+/// A page of credentials, by kind and id, so that pages fit together also when a reload comes in between.
+#[derive(Serialize)]
+pub(super) struct Credentials<'s> {
+    credentials: Vec<Told<'s>>,
+    /// What to ask for next, if there are more.
+    next: Option<String>,
+}
+
+/// One of them.
+#[derive(Serialize)]
+struct Told<'s> {
+    id: &'s str,
+    kind: &'static str,
+    consumer: &'s str,
+    enabled: bool,
+    expires: Option<String>,
+    uses: u64,
+    last_used: Option<String>,
+    last_address: Option<String>,
+}
+
+impl<'s> Credentials<'s> {
+    pub(super) fn of(snapshot: &'s Snapshot, wanted: &Wanted) -> Self {
+        let name = |credential: &&'s Credential| (credential.kind, &*credential.id);
+        let after = wanted.after.as_ref().map(|(kind, id)| (kind.as_str(), id.as_str()));
+        let all = snapshot.credentials.iter().map(AsRef::as_ref);
+        let mut page: Vec<&Credential> = all.filter(|one| after.is_none_or(|after| name(one) > after)).collect();
+        let has_more = page.len() > wanted.limit;
+        if has_more {
+            page.select_nth_unstable_by_key(wanted.limit, name);
+            page.truncate(wanted.limit);
+        }
+        page.sort_unstable_by_key(name);
+        let last = page.last().filter(|_| has_more);
+        let next = last.map(|last| {
+            let after = format!("{}/{}", last.kind, last.id);
+            let after = percent_encoding::utf8_percent_encode(&after, percent_encoding::NON_ALPHANUMERIC);
+            format!("/status/credentials?limit={}&after={after}", wanted.limit)
+        });
+        Self { credentials: page.into_iter().map(Told::of).collect(), next }
+    }
+}
+
+impl<'s> Told<'s> {
+    fn of(credential: &'s Credential) -> Self {
+        let last = credential.usage.last();
+        Self {
+            id: &credential.id,
+            kind: credential.kind,
+            consumer: &credential.consumer.name,
+            enabled: !credential.limits.disabled,
+            expires: credential.limits.expires.map(rfc3339),
+            uses: credential.usage.count(),
+            last_used: last.map(|(time, _)| rfc3339(time)),
+            last_address: last.map(|(_, address)| address.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_understood_or_refused() {
+        let wanted = |after: Option<(&str, &str)>, limit| {
+            Some(Wanted { after: after.map(|(kind, id)| (kind.to_owned(), id.to_owned())), limit })
+        };
+        assert_eq!(Wanted::parse(None), wanted(None, PAGE_CREDENTIALS_MAX));
+        assert_eq!(Wanted::parse(Some("limit=7")), wanted(None, 7));
+        assert_eq!(Wanted::parse(Some("after=key-auth/a-1")), wanted(Some(("key-auth", "a-1")), PAGE_CREDENTIALS_MAX));
+        assert_eq!(Wanted::parse(Some("limit=1000&after=jwt%2Fa%2Fb%20c")), wanted(Some(("jwt", "a/b c")), 1000));
+        for wrong in [
+            "",
+            "limit",
+            "limit=",
+            "limit=0",
+            "limit=1001",
+            "limit=-1",
+            "limit=x",
+            "limit=1&limit=2",
+            "after=",
+            "after=x",
+            "after=a/b&after=a/b",
+            "after=%ff/a",
+            "id=acme-1",
+            "limit=1&",
+            "limit=99999999999999999999",
+        ] {
+            assert_eq!(Wanted::parse(Some(wrong)), None, "{wrong:?}");
+        }
+    }
+}
