@@ -421,7 +421,7 @@ impl ProxyHttp for Proxy {
             let mut error = Error::explain(ErrorType::InvalidCert, fault.why);
             error.as_up();
             failure::count(state, &error);
-            error.set_retry(retry::may_try_another(state));
+            error.set_retry(retry::unreached(state));
             return Err(error);
         }
         state.is_connected = true;

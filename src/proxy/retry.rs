@@ -46,7 +46,7 @@ pub async fn next(upstream: &Upstream, state: &mut RequestState) -> Option<Choic
 }
 
 /// Whether a request that was not sent can be tried with another address. Nothing of it is lost, whatever its method.
-pub fn may_try_another(state: &RequestState) -> bool {
+fn may_try_another(state: &RequestState) -> bool {
     let addresses = state.upstream.as_ref().map_or(1, |upstream| upstream.len());
     state.attempts < addresses.min(MAX_ATTEMPTS)
 }
@@ -59,6 +59,13 @@ pub fn after_connecting(state: &mut RequestState, peer: &HttpPeer, error: &Error
         // It is no other address that is tried then, so it does not have to be left.
         return state.attempts < MAX_ATTEMPTS;
     }
+    unreached(state)
+}
+
+/// The target cannot be reached, or is none to send anything to: other requests pass it over for a while. Returns whether
+/// this one, of which nothing was sent, can go to another address.
+pub fn unreached(state: &mut RequestState) -> bool {
+    let Some(choice) = &state.choice else { return false };
     choice.set_reached(false);
     let name = match choice.target.is_name() {
         true => format!("{} ({})", choice.target.address, choice.at).into(),

@@ -26,6 +26,9 @@ use super::addresses::now;
 /// How long a target is spoken to by HTTP/1.1 that required it.
 pub const HTTP1_FOR: Duration = Duration::from_secs(300);
 
+/// Sets the group keys of connections apart over which HTTP/1.1 was required.
+const HTTP1_ONLY: u64 = 1 << 63;
+
 /// What one target has shown.
 #[derive(Debug)]
 pub struct Http2 {
@@ -59,6 +62,8 @@ impl Http2 {
         let until = self.http1_until.load(Relaxed);
         if until > 0 && now() < until {
             peer.options.alpn = ALPN::H1;
+            // Connections of their own: Pingora would go on with these where both may be spoken again.
+            peer.group_key ^= HTTP1_ONLY;
         } else if self.is_chosen.load(Relaxed) {
             peer.options.alpn = ALPN::H2;
         }
@@ -143,9 +148,9 @@ mod tests {
         let http2 = Http2::new(5);
         http2.negotiated(Some(b"h2"));
         assert!(http2.requires_http1());
-        assert_eq!(offered(&http2).0, ALPN::H1);
+        assert_eq!(offered(&http2), (ALPN::H1, 7 | HTTP1_ONLY));
         assert!(!http2.requires_http1(), "logged once");
         http2.http1_until.store(now(), Relaxed);
-        assert_eq!(offered(&http2).0, ALPN::H2);
+        assert_eq!(offered(&http2), (ALPN::H2, 7), "those connections are not used any more");
     }
 }

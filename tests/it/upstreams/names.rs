@@ -250,7 +250,7 @@ async fn check_looks_names_up_if_it_is_told_to() {
     let (dns, port) = (Dns::start(), port_at(&["127.0.0.2"]));
     let targets = format!("\"gone.example:{port}\"");
     let plain = gateway(&dns, &targets).check().await;
-    assert_eq!((plain.code, plain.stderr.as_str(), dns.asked("gone.example")), (0, "", 0));
+    assert_eq!((plain.code, plain.stderr.contains("gone.example"), dns.asked("gone.example")), (0, false, 0));
     let online = gateway(&dns, &targets).check_with(&["--online"]).await;
     assert_eq!((online.code, dns.asked("gone.example")), (0, 2));
     let told = format!("`gone.example:{port}` cannot be resolved: there is no such name, or it has no address");
