@@ -23,6 +23,8 @@
 //! - `life`: how long a request may last.
 //! - `open`: what is open and in flight, for limits and for the end of the process.
 //! - `frames`: floods of control frames, which end an HTTP/2 connection.
+//! - `unsent`: what waits to be sent, counted and bounded.
+//! - `metered`: writes in HTTP/1 that the client does not take.
 //! - `streams`: how many requests of one HTTP/2 connection are in flight.
 
 mod admission;
@@ -35,16 +37,18 @@ mod framing;
 mod head;
 mod life;
 mod linger;
+mod metered;
 mod open;
 mod proxy_protocol;
 mod replayed;
 mod request_stream;
 mod streams;
+mod unsent;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use pingora_core::{
     apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
@@ -66,6 +70,7 @@ use self::{
     replayed::Replayed,
     request_stream::{Home, RequestStream, Returned},
     streams::Streams,
+    unsent::ConnectionBacklog,
 };
 
 pub(crate) use self::head::{is_authority, is_target};
@@ -77,6 +82,7 @@ pub use self::{
     open::Open,
     request_stream::BodyFault,
     streams::{CONNECTION_REQUESTS_MAX, small_frames_budget},
+    unsent::UnsentBudget,
 };
 
 /// The limits of a listener's connections.
@@ -94,6 +100,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How slowly it may come on the whole.
     pub min_body_rate: MinBodyRate,
+    /// How long a client may take nothing of a response that waits for it.
+    pub write_timeout: Duration,
     /// The longest that a request, an upgraded connection or an HTTP/2 stream may last.
     pub max_stream_age: Duration,
     /// How many connections may be open at once, over all listeners that share an [`Open`].
@@ -161,9 +169,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         // Pingora is handed connections only once they have proven to be HTTP/2.
         options.h2c = true;
         options.h2_idle_timeout = Some(limits.idle_timeout);
-        let (max_age, body_timeout) = (limits.max_stream_age, limits.body_timeout);
-        let app =
-            Arc::new(App { inner: app, options, open, max_age, body_timeout, streams: Arc::default(), place: None });
+        let app = App {
+            inner: app,
+            options,
+            open,
+            max_age: limits.max_stream_age,
+            body_timeout: limits.body_timeout,
+            write_timeout: limits.write_timeout,
+            streams: Arc::default(),
+            place: None,
+            backlog: Arc::default(),
+        };
+        let app = Arc::new(app);
         Self { app, limits, refuse, entrance }
     }
 
@@ -197,7 +214,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         waits: &mut Waits,
         closing: &ShutdownWatch,
     ) {
-        let life = Arc::new(StreamLife::default());
+        let life = Arc::new(StreamLife::new(self.app.connection_backlog()));
         let mut pulse = Timer::default();
         let mut settings = None;
         let home = Home::default();
@@ -207,8 +224,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
             let request = match connection::read_head(raw, read, waits, &self.limits, expected).await {
                 Ok(Opening::Head(request)) => request,
                 Ok(Opening::Preface(read)) => {
-                    let stream = Replayed::new(read, stream.into_stream(), self.app.open.clone());
-                    return self.http2(stream, place, closing).await;
+                    return self.http2(read, stream.into_stream(), place, closing).await;
                 }
                 Err(End::Refuse(fault)) if expected != Expected::Http2 => {
                     let listener = self.entrance.listener();
@@ -266,10 +282,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
     }
 
     /// An HTTP/2 connection; each of its streams comes back through [`App::process_new_http`].
-    async fn http2(&self, stream: Replayed, place: &Arc<Place>, closing: &ShutdownWatch) {
+    async fn http2(&self, read: BytesMut, stream: Stream, place: &Arc<Place>, closing: &ShutdownWatch) {
         let app = Arc::new(self.app.for_connection(place));
+        let stream = Replayed::new(read, stream, app.open.clone(), app.backlog.clone());
         let (close, told) = watch::channel(false);
-        let mut served = app.process_new(Box::new(stream), &told);
+        let mut served = pin!(unsent::driven(app.process_new(Box::new(stream), &told)));
         let is_displaced = tokio::select! {
             biased;
             _ = &mut served => return,
@@ -322,10 +339,13 @@ struct App<A> {
     open: Arc<Open>,
     max_age: Duration,
     body_timeout: Duration,
+    write_timeout: Duration,
     /// Of one HTTP/2 connection; over HTTP/1 requests come one after the other.
     streams: Arc<Streams>,
     /// The same connection's; over HTTP/1 whoever reads its heads keeps it.
     place: Option<Arc<Place>>,
+    /// What waits to be sent on it.
+    backlog: Arc<ConnectionBacklog>,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
@@ -337,8 +357,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
             options: self.options.clone(),
             open: self.open.clone(),
             streams: Arc::default(),
+            backlog: self.connection_backlog(),
             ..*self
         }
+    }
+
+    /// What waits to be sent on a new connection: nothing.
+    fn connection_backlog(&self) -> Arc<ConnectionBacklog> {
+        Arc::new(ConnectionBacklog::new(self.open.unsent().clone(), self.write_timeout))
     }
 
     /// One request. When its life is over it is dropped where it stands: an HTTP/1 connection closes, an HTTP/2 stream
@@ -351,7 +377,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
         pulse: &mut Timer,
     ) -> Option<ReusedHttpStream> {
         let _request = self.open.request();
-        let served = life::within(life, self.inner.process_new_http(session, closing));
+        let is_http2 = matches!(session, ServerSession::H2(_));
+        let served = unsent::paced(life.backlog(), is_http2, self.inner.process_new_http(session, closing));
+        let served = life::within(life, served);
         tokio::select! {
             biased;
             reused = served => reused,
@@ -378,7 +406,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for App<A> {
             streams::refuse(session);
             return None;
         }
-        self.serve(session, closing, &Arc::default(), &mut Timer::default()).await
+        let life = Arc::new(StreamLife::new(self.backlog.clone()));
+        self.serve(session, closing, &life, &mut Timer::default()).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {

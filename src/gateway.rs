@@ -135,6 +135,7 @@ fn start(path: &Path, registry: Registry, output: &Output, bound: &Bound) -> Res
     let (counted, lines) = (open.clone(), output.clone());
     let connections = Box::new(move || counted.connections() as u64);
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), connections, Box::new(move || lines.dropped()));
+    let metrics = metrics.unsent(open.unsent().used());
     let services = Arc::new(Services::new(Arc::new(metrics), output.clone()));
 
     descriptors::raise_limit().map_err(system("the limit of file descriptors"))?;
@@ -151,6 +152,7 @@ fn start(path: &Path, registry: Registry, output: &Output, bound: &Bound) -> Res
         log::warn!("{shortage}");
     }
     services.room.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
+    open.unsent().set_max_bytes(snapshot.fixed.server.max_unsent_bytes.get());
     services.room.set_patience(snapshot.fixed.server.body_timeout.0);
     Started::new(path, registry, services, open, snapshot, bound)
 }

@@ -307,6 +307,15 @@ impl ProxyHttp for Proxy {
             // and end the body again: the next request on that connection to the upstream would begin with a `0`.
             body.take_if(|piece| piece.is_empty());
         }
+        if let Some(life) = &state.life
+            && let Some(piece) = body.take_if(|piece| !piece.is_empty())
+        {
+            *body = life.backlog().upload(piece).await;
+            if body.is_none() {
+                state.failed("upstream: nothing of the body was taken for write_timeout");
+                return Err(Error::new_down(ErrorType::HTTPStatus(Problem::UpstreamTimeout.status().as_u16())));
+            }
+        }
         Ok(())
     }
 
@@ -375,7 +384,7 @@ impl ProxyHttp for Proxy {
 
     fn response_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         state: &mut Self::CTX,
@@ -386,6 +395,12 @@ impl ProxyHttp for Proxy {
             call.run(|| filter.response(body, end_of_stream)).map_err(|why| undecided(state, policy, &why))?;
         }
         state.bodies = filters;
+        if session.req_header().version == Version::HTTP_2
+            && let Some(life) = &state.life
+            && let Some(piece) = body.take_if(|piece| !piece.is_empty())
+        {
+            *body = Some(life.backlog().response(piece));
+        }
         Ok(None)
     }
 

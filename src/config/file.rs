@@ -15,9 +15,12 @@ use portcullis_plugin::{SecretSource, Span};
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use crate::proxy::{
-    held_body::Room,
-    identity_headers::{is_framing, is_of_the_message},
+use crate::{
+    front::UnsentBudget,
+    proxy::{
+        held_body::Room,
+        identity_headers::{is_framing, is_of_the_message},
+    },
 };
 
 mod consumer;
@@ -69,6 +72,9 @@ pub struct Server {
     /// How much memory bodies that are read before they are forwarded may take, all of them together. Those of one client
     /// address take at most as much as they leave free, and so at most half.
     pub max_held_body_bytes: NonZeroUsize,
+    /// How much memory may wait to be sent, to clients that read slowly and to upstreams, all of it together. One
+    /// connection takes at most a small part of what is free.
+    pub max_unsent_bytes: NonZeroUsize,
     /// The DNS servers that the names of targets are asked for; absent: as the system is set up.
     pub resolver: Option<Filled<Parsed<NameServer>>>,
     /// The private socket of `portcullis reload`; absent: in the runtime directory.
@@ -92,6 +98,7 @@ impl Default for Server {
             hook_timeout: seconds(5),
             max_stream_age: seconds(3600),
             max_held_body_bytes: NonZeroUsize::new(Room::DEFAULT_MAX_BYTES).expect("it is not zero"),
+            max_unsent_bytes: NonZeroUsize::new(UnsentBudget::DEFAULT_MAX_BYTES).expect("it is not zero"),
             resolver: None,
             control: None,
         }

@@ -18,6 +18,7 @@ use std::{
 use parking_lot::Mutex;
 use portcullis_plugin::UnixTime;
 
+use super::unsent::{Backlog, ConnectionBacklog};
 use crate::streams::{self, Basis, NEVER, OpenStreams, Withdrawn};
 
 /// How often a request that lasts is looked at. Short ones are over before the first time.
@@ -44,6 +45,7 @@ pub struct StreamLife {
     body_moved: AtomicU64,
     is_answered: AtomicBool,
     is_upgraded: AtomicBool,
+    backlog: Arc<Backlog>,
     state: Mutex<State>,
 }
 
@@ -56,13 +58,7 @@ struct State {
 
 impl Default for StreamLife {
     fn default() -> Self {
-        Self {
-            deadline: AtomicI64::new(NEVER),
-            body_moved: AtomicU64::new(0),
-            is_answered: AtomicBool::new(false),
-            is_upgraded: AtomicBool::new(false),
-            state: Mutex::default(),
-        }
+        Self::new(Arc::default())
     }
 }
 
@@ -77,9 +73,28 @@ pub enum StreamEnd {
     Withdrawn(Withdrawn),
     /// The request's body stood still for longer than `body_timeout`.
     BodyStalled,
+    /// The client took nothing of the response for `write_timeout`.
+    ClientStalled,
 }
 
 impl StreamLife {
+    /// Of a request, or of one after the other, on this connection.
+    pub(super) fn new(connection: Arc<ConnectionBacklog>) -> Self {
+        Self {
+            deadline: AtomicI64::new(NEVER),
+            body_moved: AtomicU64::new(0),
+            is_answered: AtomicBool::new(false),
+            is_upgraded: AtomicBool::new(false),
+            backlog: Arc::new(Backlog::new(connection)),
+            state: Mutex::default(),
+        }
+    }
+
+    /// What of the response waits for the client.
+    pub fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
+    }
+
     /// The request ends at this moment. Of several deadlines the first counts.
     pub fn set_deadline(&self, deadline: UnixTime) {
         self.deadline.fetch_min(deadline.0, Relaxed);
@@ -161,6 +176,9 @@ impl StreamLife {
         if body_moved > 0 && u128::from(now_ms().saturating_sub(body_moved)) >= body_timeout.as_millis() {
             return Some(StreamEnd::BodyStalled);
         }
+        if self.backlog.is_stalled() {
+            return Some(StreamEnd::ClientStalled);
+        }
         if let Some(why) = stream.and_then(streams::Stream::over) {
             return Some(StreamEnd::Withdrawn(why.clone()));
         }
@@ -170,7 +188,7 @@ impl StreamLife {
 }
 
 /// A clock for differences, from 1 on.
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }

@@ -17,6 +17,7 @@ use portcullis_plugin::AddressBlock;
 use tokio::sync::Notify;
 
 use super::admission::{Admission, Place, Rejection};
+use super::unsent::UnsentBudget;
 
 /// How often a drain looks at requests in flight.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -30,6 +31,7 @@ pub struct Open {
     turned_away: AtomicU64,
     streams_refused: AtomicU64,
     floods: AtomicU64,
+    unsent: Arc<UnsentBudget>,
     none_left: Notify,
     admission: Admission,
     requests: [Shard; SHARDS],
@@ -58,6 +60,11 @@ impl Open {
     /// How many HTTP/2 streams were refused because their connection had too many requests in flight.
     pub fn streams_refused(&self) -> u64 {
         self.streams_refused.load(SeqCst)
+    }
+
+    /// The budget of what waits to be sent on all of them.
+    pub fn unsent(&self) -> &Arc<UnsentBudget> {
+        &self.unsent
     }
 
     /// How many HTTP/2 connections were ended because of a flood of control frames.

@@ -23,6 +23,7 @@ use super::{
     delegated::delegated,
     frames::{CALM_DOWN, CONTROL_FRAMES_PER_SECOND, FrameWatch},
     open::Open,
+    unsent::ConnectionBacklog,
 };
 
 /// A stream that begins with bytes already read from it.
@@ -34,11 +35,12 @@ pub(super) struct Replayed {
     /// What is left to be read once a flood has ended the connection.
     end: Option<&'static [u8]>,
     open: Arc<Open>,
+    backlog: Arc<ConnectionBacklog>,
 }
 
 impl Replayed {
-    pub(super) fn new(read: BytesMut, stream: Stream, open: Arc<Open>) -> Self {
-        Self { read, stream, watch: FrameWatch::new(), end: None, open }
+    pub(super) fn new(read: BytesMut, stream: Stream, open: Arc<Open>, backlog: Arc<ConnectionBacklog>) -> Self {
+        Self { read, stream, watch: FrameWatch::new(), end: None, open, backlog }
     }
 
     fn inner(&self) -> &Stream {
@@ -108,7 +110,9 @@ impl AsyncRead for Replayed {
 
 impl AsyncWrite for Replayed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.backlog.set_blocked(written.is_pending());
+        let written = ready!(written)?;
         self.watch.sent(&bytes[..written]);
         Poll::Ready(Ok(written))
     }
@@ -129,7 +133,9 @@ impl AsyncWrite for Replayed {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, pieces))?;
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.backlog.set_blocked(written.is_pending());
+        let written = ready!(written)?;
         let mut left = written;
         for piece in pieces {
             let sent = left.min(piece.len());

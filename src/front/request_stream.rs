@@ -27,6 +27,7 @@ use super::{
     delegated::delegated,
     framing::Framing,
     life::StreamLife,
+    metered::Meter,
 };
 
 /// The most that is kept of what comes behind a request while it is served. The rest waits in the client's kernel.
@@ -70,6 +71,7 @@ pub(super) struct RequestStream {
     /// What came behind the request.
     behind: BytesMut,
     throughput: Throughput,
+    meter: Meter,
     life: Arc<StreamLife>,
     is_shut: bool,
     home: Home,
@@ -79,7 +81,8 @@ impl RequestStream {
     /// A stream of which nothing has been read. `life` tells when a request has become an upgraded connection.
     pub(super) fn new(stream: Stream, life: Arc<StreamLife>, rate: MinBodyRate, home: Home) -> Box<Self> {
         let (framing, behind, throughput) = (Framing::Length(0), BytesMut::new(), Throughput::new(rate));
-        Box::new(Self { stream: Some(stream), framing, behind, throughput, life, is_shut: false, home })
+        let meter = Meter::new(life.backlog().clone());
+        Box::new(Self { stream: Some(stream), framing, behind, throughput, meter, life, is_shut: false, home })
     }
 
     /// The same that Pingora was given, which has it back for the next request.
@@ -112,6 +115,15 @@ impl RequestStream {
 
     fn inner(&self) -> &Stream {
         self.stream.as_ref().expect("it is there until it is dropped")
+    }
+
+    fn write<T>(
+        &mut self,
+        bytes: usize,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<Result<T>>,
+    ) -> Poll<Result<T>> {
+        let stream = self.stream.as_mut().expect("it is there until it is dropped");
+        self.meter.write(stream, bytes, write)
     }
 
     fn inner_mut(&mut self) -> &mut Stream {
@@ -197,12 +209,12 @@ impl AsyncRead for RequestStream {
 }
 
 impl AsyncWrite for RequestStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(self.inner_mut()).poll_write(cx, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.write(bytes.len(), |stream, cx| stream.poll_write(cx, bytes))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(self.inner_mut()).poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        self.write(0, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -213,10 +225,11 @@ impl AsyncWrite for RequestStream {
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        _: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(self.inner_mut()).poll_write_vectored(cx, pieces)
+        let bytes = pieces.iter().map(|piece| piece.len()).sum();
+        self.write(bytes, |stream, cx| stream.poll_write_vectored(cx, pieces))
     }
 
     fn is_write_vectored(&self) -> bool {

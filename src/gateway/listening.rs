@@ -44,6 +44,8 @@ pub const MAX_STREAMS: u32 = 100;
 const MAX_STREAMS_TAKEN_BACK: usize = 20;
 /// Streams that we reset for what a client sent on them; one more ends the connection.
 const MAX_STREAMS_AT_FAULT: usize = 200;
+/// What of a response HTTP/2 keeps beside the pieces that are counted as unsent.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// What a client may send on an HTTP/2 connection before we have read it.
 const CONNECTION_WINDOW_BYTES: u32 = 65_535;
 /// Connections to upstreams that are kept while nobody uses them.
@@ -65,6 +67,7 @@ pub(super) fn limits(server: &file::Server) -> Limits {
         idle_timeout: server.idle_timeout.0,
         body_timeout: server.body_timeout.0,
         min_body_rate: min_body_rate(server),
+        write_timeout: server.write_timeout.0,
         max_stream_age: server.max_stream_age.0,
         max_connections: server.max_connections.get(),
         max_connections_per_address: per_address(server),
@@ -105,6 +108,7 @@ pub(super) fn proxy(
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_STREAMS_TAKEN_BACK)
         .max_local_error_reset_streams(Some(MAX_STREAMS_AT_FAULT))
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .data_frame_budget(small_frames_budget(CONNECTION_WINDOW_BYTES as usize));
     proxy.h2_options = Some(http2);

@@ -261,6 +261,9 @@ impl RequestState {
             StreamEnd::TooOld => ("max_stream_age", "the request lasted longer than max_stream_age"),
             StreamEnd::Expired => ("expired", "the credential expired while the request lasted"),
             StreamEnd::BodyStalled => ("body_timeout", "client: the body stood still for longer than body_timeout"),
+            StreamEnd::ClientStalled => {
+                ("write_timeout", "client: nothing of the response was taken for write_timeout")
+            }
             StreamEnd::Withdrawn(why) => (why.reason.code(), "it would be refused if it came now"),
         };
         self.failed(text);
@@ -268,7 +271,7 @@ impl RequestState {
         let why = match end {
             StreamEnd::Withdrawn(why) => why,
             StreamEnd::Expired => Withdrawn::by(self.expired()),
-            StreamEnd::TooOld | StreamEnd::BodyStalled => return,
+            StreamEnd::TooOld | StreamEnd::BodyStalled | StreamEnd::ClientStalled => return,
         };
         self.reason = Some(why.reason);
         audit::stream_ended(self, &why);

@@ -107,6 +107,7 @@ pub struct Metrics {
     held_body_bytes: Arc<AtomicUsize>,
     open_streams: Arc<AtomicUsize>,
     streams_ended: Labelled<1>,
+    unsent_bytes: Arc<AtomicUsize>,
     routes: Named<RouteMetrics>,
     /// Of requests that matched none; it is one of them.
     unrouted: Arc<RouteMetrics>,
@@ -142,6 +143,7 @@ impl Metrics {
             held_body_bytes: Arc::default(),
             open_streams: Arc::default(),
             streams_ended: Labelled::default(),
+            unsent_bytes: Arc::default(),
             routes: Mutex::new(BTreeMap::from([(NO_ROUTE.to_owned(), unrouted.clone())])),
             unrouted,
             policies: Named::default(),
@@ -152,6 +154,12 @@ impl Metrics {
             revocation_lists: Mutex::default(),
             plugins: PluginCounters::default(),
         }
+    }
+
+    /// The same with the place where it is kept how much waits to be sent.
+    #[must_use]
+    pub fn unsent(self, unsent_bytes: Arc<AtomicUsize>) -> Self {
+        Self { unsent_bytes, ..self }
     }
 
     /// The counters of requests that matched no route.

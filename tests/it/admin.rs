@@ -175,6 +175,7 @@ async fn metrics_have_the_names_and_labels_that_are_promised() {
         "portcullis_config_last_reload_success_timestamp_seconds",
         "portcullis_connections",
         "portcullis_held_body_bytes",
+        "portcullis_unsent_bytes",
         "portcullis_log_lines_dropped_total",
         "portcullis_open_streams",
         "portcullis_reloads_total",

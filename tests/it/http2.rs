@@ -3,10 +3,12 @@
 //! - `floods`: frames that cost their sender nothing.
 //! - `peers`: a client and a server whose windows and frames the test chooses.
 //! - `small_frames`: messages of gRPC by the thousand.
+//! - `unread`: answers that a client does not read, and bodies that an upstream does not.
 
 mod floods;
 mod peers;
 mod small_frames;
+mod unread;
 
 /// A listener with h2c; a route to an upstream that is spoken to in HTTP/2, one to an upstream in HTTP/1, one to where
 /// nobody answers, and one that the gateway answers itself.
@@ -36,6 +38,16 @@ targets = ["@UPSTREAM@"]
 [routes.files]
 paths = ["/files/{*rest}"]
 upstream = "files"
+public = true
+
+[upstreams.uploads]
+targets = ["@UPSTREAM@"]
+write_timeout = "2s"
+read_timeout = "3s"
+
+[routes.uploads]
+paths = ["/uploads/{*rest}"]
+upstream = "uploads"
 public = true
 
 [routes.quick]

@@ -91,6 +91,7 @@ pub(super) fn limits() -> Limits {
         head_timeout: SOON,
         idle_timeout: SOON,
         body_timeout: SOON,
+        write_timeout: SOON,
         max_stream_age: SOON,
         min_body_rate: MinBodyRate { bytes_per_second: 1024, patience: SOON },
         max_connections: 10,

@@ -27,6 +27,7 @@ pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_requests_total",
     "portcullis_streams_ended_total",
     "portcullis_tls_handshakes_total",
+    "portcullis_unsent_bytes",
     "portcullis_upstream_addresses",
     "portcullis_upstream_errors_total",
     "portcullis_upstream_retries_refused_total",

@@ -185,6 +185,12 @@ impl Metrics {
                 self.streams_ended.each().map(|([reason], count)| counter(&[("reason", reason)], count)),
             ),
             family(
+                "portcullis_unsent_bytes",
+                "Memory for bodies that wait to be sent, to clients and to upstreams.",
+                gauges,
+                [gauge(&[], self.unsent_bytes.load(Relaxed) as f64)],
+            ),
+            family(
                 "portcullis_log_lines_dropped_total",
                 "Lines that whoever reads the log was too slow for.",
                 counters,

@@ -3,17 +3,20 @@
 use std::{
     future::poll_fn,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::SendRequest, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::AbortHandle,
 };
 
@@ -27,6 +30,36 @@ const AMPLE: u32 = 1 << 30;
 pub(super) struct Connection {
     send: SendRequest<Bytes>,
     driver: AbortHandle,
+    is_deaf: Arc<AtomicBool>,
+}
+
+/// A socket that may stop reading.
+struct Socket {
+    socket: TcpStream,
+    is_deaf: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        if self.is_deaf.load(SeqCst) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.socket).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
 }
 
 impl Connection {
@@ -41,9 +74,11 @@ impl Connection {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(stream).initial_connection_window_size(connection);
         builder.data_frame_budget(AMPLE as usize);
+        let is_deaf = Arc::new(AtomicBool::new(false));
+        let socket = Socket { socket, is_deaf: is_deaf.clone() };
         let (send, driven) = builder.handshake(socket).await.expect("it speaks HTTP/2");
         let driver = tokio::spawn(async move { drop(driven.await) }).abort_handle();
-        Self { send, driver }
+        Self { send, driver, is_deaf }
     }
 
     /// Sends the head of a POST.
@@ -53,10 +88,20 @@ impl Connection {
         self.send.clone().ready().await?.send_request(request, false)
     }
 
+    /// Sends a GET and returns what will be its answer.
+    pub(super) async fn ask(&self, path: &str) -> Result<h2::client::ResponseFuture, h2::Error> {
+        let request = Request::get(format!("http://a.example{path}")).body(()).expect("a request");
+        Ok(self.send.clone().ready().await?.send_request(request, true)?.0)
+    }
+
     /// Sends a GET.
     pub(super) async fn get(&self, path: &str) -> Result<Response<RecvStream>, h2::Error> {
-        let request = Request::get(format!("http://a.example{path}")).body(()).expect("a request");
-        self.send.clone().ready().await?.send_request(request, true)?.0.await
+        self.ask(path).await?.await
+    }
+
+    /// Reads nothing from now on, not even frames.
+    pub(super) fn stop_reading(&self) {
+        self.is_deaf.store(true, SeqCst);
     }
 
     /// Whether a new request is answered.
@@ -176,4 +221,61 @@ async fn answer_to(request: Request<RecvStream>, mut answer: SendResponse<Bytes>
         http::HeaderName::from_static("grpc-status"),
         HeaderValue::from_static("0"),
     )]))
+}
+
+/// A server of large answers in HTTP/1.1: `/.../N` is an answer of `N` bytes, as fast as it is taken. It reads no bodies.
+pub(super) struct Files {
+    pub(super) address: SocketAddr,
+    accepting: AbortHandle,
+}
+
+impl Files {
+    pub(super) async fn start() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // Of what nobody reads the kernel shall not keep much: its memory for TCP has an end, too.
+        socket.set_recv_buffer_size(16 << 10).expect("a size");
+        socket.set_send_buffer_size(64 << 10).expect("a size");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let listener = socket.listen(1024).expect("it listens");
+        let address = listener.local_addr().expect("a bound socket");
+        let accepting = tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(async move { drop(serve_files(socket).await) });
+            }
+        });
+        Self { address, accepting: accepting.abort_handle() }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn serve_files(mut socket: TcpStream) -> std::io::Result<()> {
+    const PIECE: &[u8] = &[b'x'; 64 << 10];
+    let mut read = Vec::new();
+    loop {
+        let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") else {
+            if socket.read_buf(&mut read).await? == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        let head = String::from_utf8_lossy(&read[..end]).into_owned();
+        let target = head.split(' ').nth(1).unwrap_or_default();
+        if !head.starts_with("GET") {
+            // What comes behind it is left where it is.
+            std::future::pending::<()>().await;
+        }
+        let mut left: usize = target.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        read.drain(..end + 4);
+        socket.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {left}\r\n\r\n").as_bytes()).await?;
+        while left > 0 {
+            let piece = left.min(PIECE.len());
+            socket.write_all(&PIECE[..piece]).await?;
+            left -= piece;
+        }
+    }
 }

@@ -1,0 +1,70 @@
+//! Writes in HTTP/1 that the client does not take.
+//!
+//! Over HTTP/1 the task that reads from the upstream is the one that writes to the client, so it cannot tell a socket
+//! that is writable again from an upstream that has more. Writes are woken apart here: see [`super::unsent`].
+
+use std::{
+    io::Result,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+};
+
+use pingora_core::protocols::Stream;
+
+use super::unsent::{Backlog, READ_AHEAD_BYTES};
+
+/// Counts what is to be written to a stream while its socket does not take it.
+pub(super) struct Meter {
+    backlog: Arc<Backlog>,
+    writable: Waker,
+    waiting_bytes: usize,
+}
+
+/// Woken when the socket takes more.
+struct Writable(Arc<Backlog>);
+
+impl Wake for Writable {
+    fn wake(self: Arc<Self>) {
+        self.0.moves();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.moves();
+    }
+}
+
+impl Meter {
+    pub(super) fn new(backlog: Arc<Backlog>) -> Self {
+        let writable = Waker::from(Arc::new(Writable(backlog.clone())));
+        Self { backlog, writable, waiting_bytes: 0 }
+    }
+
+    /// Writes so many bytes. What the socket does not take waits, and counts for more than may be read ahead, so that
+    /// nothing is.
+    pub(super) fn write<T>(
+        &mut self,
+        stream: &mut Stream,
+        bytes: usize,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<Result<T>>,
+    ) -> Poll<Result<T>> {
+        let written = write(Pin::new(stream), &mut Context::from_waker(&self.writable));
+        self.waits(if written.is_pending() { bytes.max(READ_AHEAD_BYTES + 1) } else { 0 });
+        written
+    }
+
+    fn waits(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.waiting_bytes, bytes);
+        if bytes > before {
+            self.backlog.add(bytes - before);
+        } else if bytes < before {
+            self.backlog.remove(before - bytes);
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.waits(0);
+    }
+}

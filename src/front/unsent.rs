@@ -1,0 +1,350 @@
+//! Bytes that were read from one side and that the other side has not taken yet: counted, bounded, and kept few.
+//!
+//! Pingora reads ahead of a client: pieces of up to 64 KiB wait in a pipe of four between the upstream and the client,
+//! as many behind the pipe, and more in HTTP/2's buffers, about a megabyte for each response that nobody reads. Its
+//! interface has no setting for that. What a request cannot do is to read on while nobody polls it, so [`paced`] stands
+//! between the runtime and each request:
+//!
+//! - A response of which more than [`READ_AHEAD_BYTES`] wait to be sent goes on when its client has taken something, and
+//!   for no other reason.
+//! - A response of which nothing waits begins to be read only while its connection has a share left of the
+//!   [`UnsentBudget`]. The share is a part of what is free, so that a few connections never take all of it and a
+//!   newcomer always finds some. While the connection's socket takes nothing there is no share.
+//!
+//! Nothing is copied to be counted. Over HTTP/2 a piece counts until its last byte is written to the connection and its
+//! memory freed; over HTTP/1 what counts is the write that the socket did not take.
+//!
+//! # The danger
+//! A request that nobody polls any more is a request that hangs. So it is polled whenever it may have something to do
+//! for its client: [`Backlog::moves`] is called by all that can change that, and [`StreamLife`](super::StreamLife) ends
+//! a response whose client has not moved for `write_timeout`.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::life::now_ms;
+
+/// How much of a response may wait to be sent while more of it is read.
+pub(super) const READ_AHEAD_BYTES: usize = 32 << 10;
+/// A connection may hold this part of what is free of the budget.
+const SHARE: usize = 128;
+/// What a piece of a body takes beside its bytes.
+const PIECE_OVERHEAD_BYTES: usize = 256;
+/// How long a client may take nothing of what waits for it while memory is tight.
+const TIGHT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often an upload that waits for memory looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The budget of all bytes that wait to be sent, to clients and to upstreams.
+#[derive(Debug)]
+pub struct UnsentBudget {
+    max_bytes: AtomicUsize,
+    used: Arc<AtomicUsize>,
+    /// Those that are used by uploads. They wait for each other, and no response for them.
+    uploads: AtomicUsize,
+}
+
+impl Default for UnsentBudget {
+    fn default() -> Self {
+        let max_bytes = AtomicUsize::new(Self::DEFAULT_MAX_BYTES);
+        Self { max_bytes, used: Arc::default(), uploads: AtomicUsize::new(0) }
+    }
+}
+
+impl UnsentBudget {
+    /// The limit where the file does not name one.
+    pub const DEFAULT_MAX_BYTES: usize = 128 << 20;
+
+    /// Sets the limit.
+    pub fn set_max_bytes(&self, max_bytes: usize) {
+        self.max_bytes.store(max_bytes, Relaxed);
+    }
+
+    /// Where it is kept how many bytes wait.
+    pub fn used(&self) -> Arc<AtomicUsize> {
+        self.used.clone()
+    }
+
+    /// Whether less than a quarter is free: clients that do not read are given up sooner, and uploads wait.
+    pub(super) fn is_tight(&self) -> bool {
+        let max_bytes = self.max_bytes.load(Relaxed);
+        self.used.load(Relaxed) > max_bytes - max_bytes / 4
+    }
+
+    fn add_upload(&self, bytes: usize) {
+        self.used.fetch_add(bytes, SeqCst);
+        self.uploads.fetch_add(bytes, SeqCst);
+    }
+
+    fn remove_upload(&self, bytes: usize) {
+        self.uploads.fetch_sub(bytes, SeqCst);
+        self.used.fetch_sub(bytes, SeqCst);
+    }
+
+    /// How much the responses of one connection may hold now.
+    fn share(&self) -> usize {
+        let responses = self.used.load(SeqCst).saturating_sub(self.uploads.load(SeqCst));
+        self.max_bytes.load(Relaxed).saturating_sub(responses) / SHARE
+    }
+}
+
+/// What the responses of one connection hold.
+#[derive(Debug, Default)]
+pub(super) struct ConnectionBacklog {
+    bytes: AtomicUsize,
+    is_blocked: AtomicBool,
+    has_waiting: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+    budget: Arc<UnsentBudget>,
+    write_timeout: Duration,
+}
+
+impl ConnectionBacklog {
+    /// Of a connection whose client may take nothing for `write_timeout`.
+    pub(super) fn new(budget: Arc<UnsentBudget>, write_timeout: Duration) -> Self {
+        Self { budget, write_timeout, ..Self::default() }
+    }
+
+    /// Notes whether the connection's socket takes anything. If it does not, no response can be sent.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        if self.is_blocked.swap(is_blocked, SeqCst) && !is_blocked {
+            self.wake_waiting();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_blocked.load(SeqCst) && self.bytes.load(SeqCst) < self.budget.share()
+    }
+
+    /// Whether another response may be read. If not, the task is woken once it may; at the latest when its life is
+    /// looked at, for what others free is not watched.
+    fn has_room_for(&self, task: &Waker) -> bool {
+        if self.has_room() {
+            return true;
+        }
+        let mut waiting = self.waiting.lock();
+        if !waiting.iter().any(|known| known.will_wake(task)) {
+            waiting.push(task.clone());
+        }
+        self.has_waiting.store(true, SeqCst);
+        drop(waiting);
+        // What was freed in between woke nobody.
+        self.has_room()
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, SeqCst);
+        self.budget.used.fetch_add(bytes, SeqCst);
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, SeqCst);
+        self.budget.used.fetch_sub(bytes, SeqCst);
+        self.wake_waiting();
+    }
+
+    fn wake_waiting(&self) {
+        if self.has_waiting.load(SeqCst) && self.has_room() {
+            self.has_waiting.store(false, SeqCst);
+            let woken = std::mem::take(&mut *self.waiting.lock());
+            woken.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// What of one response waits to be sent; and of the request's body, which only counts.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    bytes: AtomicUsize,
+    moved_ms: AtomicU64,
+    has_moved: AtomicBool,
+    task: Mutex<Option<Waker>>,
+    upload_bytes: AtomicUsize,
+    upload_sent: Notify,
+    connection: Arc<ConnectionBacklog>,
+}
+
+impl Backlog {
+    pub(super) fn new(connection: Arc<ConnectionBacklog>) -> Self {
+        Self { connection, ..Self::default() }
+    }
+
+    /// Counts a piece of an HTTP/2 response until nobody needs it any more.
+    pub fn response(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        self.add(bytes.len() + PIECE_OVERHEAD_BYTES);
+        Bytes::from_owner(Piece { bytes, backlog: self.clone(), is_upload: false })
+    }
+
+    /// Counts a piece of a request's body until nobody needs it any more. Where memory is tight it waits until the ones
+    /// before it are sent; `None`: none of them was for `write_timeout`.
+    pub async fn upload(self: &Arc<Self>, bytes: Bytes) -> Option<Bytes> {
+        let mut since = Instant::now();
+        loop {
+            let sent = self.upload_sent.notified();
+            if !self.connection.budget.is_tight() || self.upload_bytes.load(SeqCst) == 0 {
+                break;
+            }
+            // What others free is not watched.
+            if pingora_timeout::timeout(LOOK_EVERY, sent).await.is_ok() {
+                since = Instant::now();
+            } else if since.elapsed() >= self.connection.write_timeout {
+                return None;
+            }
+        }
+        let counted = bytes.len() + PIECE_OVERHEAD_BYTES;
+        self.upload_bytes.fetch_add(counted, SeqCst);
+        self.connection.budget.add_upload(counted);
+        Some(Bytes::from_owner(Piece { bytes, backlog: self.clone(), is_upload: true }))
+    }
+
+    /// Whether the client has taken nothing of what waits for it for too long.
+    pub(super) fn is_stalled(&self) -> bool {
+        let limit = self.connection.write_timeout;
+        let limit = if self.connection.budget.is_tight() { limit.min(TIGHT_TIMEOUT) } else { limit };
+        let since = Duration::from_millis(now_ms().saturating_sub(self.moved_ms.load(Relaxed)));
+        self.bytes.load(Relaxed) > 0 && since >= limit
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        if self.bytes.fetch_add(bytes, SeqCst) == 0 {
+            self.moved_ms.store(now_ms(), Relaxed);
+        }
+        self.connection.add(bytes);
+    }
+
+    pub(super) fn remove(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, SeqCst);
+        self.connection.remove(bytes);
+        self.moves();
+    }
+
+    /// The client has taken something, or there is something else to do for it.
+    pub(super) fn moves(&self) {
+        self.moved_ms.store(now_ms(), Relaxed);
+        self.has_moved.store(true, SeqCst);
+        if let Some(task) = &*self.task.lock() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Polls a request, if there is something that it may do.
+    fn poll<F: Future>(
+        self: &Arc<Self>,
+        request: Pin<&mut F>,
+        cx: &mut Context<'_>,
+        is_http2: bool,
+    ) -> Poll<F::Output> {
+        {
+            let mut task = self.task.lock();
+            if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+                *task = Some(cx.waker().clone());
+            }
+        }
+        let has_moved = self.has_moved.swap(false, SeqCst);
+        let may_go_on = match self.bytes.load(SeqCst) {
+            // An upload has to go on: the task that sends it to an HTTP/1 upstream is this one.
+            0 => self.upload_bytes.load(SeqCst) > 0 || self.connection.has_room_for(cx.waker()),
+            waiting => waiting <= READ_AHEAD_BYTES || has_moved,
+        };
+        if !may_go_on {
+            return Poll::Pending;
+        }
+        if is_http2 {
+            let waker = Waker::from(self.clone());
+            return request.poll(&mut Context::from_waker(&waker));
+        }
+        request.poll(cx)
+    }
+}
+
+/// Of an HTTP/2 request: what wakes it from within its connection is about the client.
+impl Wake for Backlog {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if IN_CONNECTION.get() {
+            self.moves();
+        } else if self.bytes.load(SeqCst) <= READ_AHEAD_BYTES
+            && let Some(task) = &*self.task.lock()
+        {
+            task.wake_by_ref();
+        }
+    }
+}
+
+struct Piece {
+    bytes: Bytes,
+    backlog: Arc<Backlog>,
+    is_upload: bool,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let counted = self.bytes.len() + PIECE_OVERHEAD_BYTES;
+        if self.is_upload {
+            self.backlog.upload_bytes.fetch_sub(counted, SeqCst);
+            self.backlog.connection.budget.remove_upload(counted);
+            self.backlog.upload_sent.notify_waiters();
+        } else {
+            self.backlog.remove(counted);
+        }
+    }
+}
+
+/// Serves a request so that it reads no more than its client takes.
+pub(super) async fn paced<F: Future>(backlog: &Arc<Backlog>, is_http2: bool, request: F) -> F::Output {
+    let mut request = pin!(request);
+    poll_fn(|cx| backlog.poll(request.as_mut(), cx, is_http2)).await
+}
+
+thread_local! {
+    /// Whether this thread is polling an HTTP/2 connection with a client.
+    static IN_CONNECTION: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drives an HTTP/2 connection so that requests know when it is the connection that wakes them.
+pub(super) async fn driven<F: Future>(connection: F) -> F::Output {
+    let mut connection = pin!(connection);
+    poll_fn(|cx| {
+        IN_CONNECTION.set(true);
+        // A panic ends the thread's task, not the thread: the mark must not outlive it.
+        let _unmark = Unmark;
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
+struct Unmark;
+
+impl Drop for Unmark {
+    fn drop(&mut self) {
+        IN_CONNECTION.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use std::task::Waker;
+
+use super::*;
+
+const MAX: usize = SHARE * 10_000;
+
+fn backlog(max_bytes: usize) -> (Arc<Backlog>, Arc<ConnectionBacklog>, Arc<UnsentBudget>) {
+    let budget = Arc::new(UnsentBudget::default());
+    budget.set_max_bytes(max_bytes);
+    let connection = Arc::new(ConnectionBacklog::new(budget.clone(), Duration::ZERO));
+    (Arc::new(Backlog::new(connection.clone())), connection, budget)
+}
+
+/// Whether a request is polled.
+fn is_polled(backlog: &Arc<Backlog>) -> bool {
+    let mut is_polled = false;
+    let request = pin!(poll_fn(|_| {
+        is_polled = true;
+        Poll::<()>::Pending
+    }));
+    let _ = backlog.poll(request, &mut Context::from_waker(Waker::noop()), true);
+    is_polled
+}
+
+fn piece(bytes: usize) -> Bytes {
+    vec![0; bytes].into()
+}
+
+#[test]
+fn a_piece_counts_until_its_last_part_is_gone() {
+    let (backlog, connection, budget) = backlog(MAX);
+    let mut first = backlog.response(piece(1000));
+    let second = backlog.response(piece(10));
+    let used = || budget.used().load(SeqCst);
+    assert_eq!((used(), connection.bytes.load(SeqCst)), (1010 + 2 * PIECE_OVERHEAD_BYTES, used()));
+    let part = first.split_to(500);
+    drop((first, second));
+    assert_eq!(used(), 1000 + PIECE_OVERHEAD_BYTES);
+    drop(part);
+    assert_eq!((used(), connection.bytes.load(SeqCst), backlog.bytes.load(SeqCst)), (0, 0, 0));
+}
+
+#[test]
+fn a_response_goes_on_only_when_its_client_has_moved() {
+    let (backlog, ..) = backlog(MAX);
+    assert!(is_polled(&backlog));
+    let small = backlog.response(piece(100));
+    assert!(is_polled(&backlog) && is_polled(&backlog), "little waits");
+    let large = backlog.response(piece(READ_AHEAD_BYTES));
+    assert!(!is_polled(&backlog));
+    backlog.wake_by_ref();
+    assert!(!is_polled(&backlog), "an upstream that has more is no reason");
+    IN_CONNECTION.set(true);
+    backlog.wake_by_ref();
+    IN_CONNECTION.set(false);
+    assert!(is_polled(&backlog) && !is_polled(&backlog), "once");
+    drop(small);
+    assert!(is_polled(&backlog) && !is_polled(&backlog), "a piece is gone");
+    drop(large);
+    assert!(is_polled(&backlog) && is_polled(&backlog));
+}
+
+#[test]
+fn responses_of_a_connection_wait_for_its_share() {
+    let (first, connection, budget) = backlog(MAX);
+    let second = Arc::new(Backlog::new(connection.clone()));
+    let held = first.response(piece(10_000));
+    assert!(is_polled(&first) && !is_polled(&second), "10,000 bytes are the share");
+    assert_eq!(connection.waiting.lock().len(), 1);
+    let other = Arc::new(ConnectionBacklog::new(budget.clone(), Duration::ZERO));
+    let other = Arc::new(Backlog::new(other));
+    assert!(is_polled(&other), "another connection has its own");
+    drop(held);
+    assert_eq!(connection.waiting.lock().len(), 0, "it was woken");
+    assert!(is_polled(&second));
+    let all = first.response(piece(MAX));
+    assert!(!is_polled(&other), "nothing is left");
+    drop(all);
+    assert!(is_polled(&other));
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_and_stops_no_response() {
+    let (uploading, connection, _budget) = backlog(MAX);
+    let responding = Arc::new(Backlog::new(connection));
+    let upload = uploading.upload(piece(2 * MAX)).await;
+    assert!(is_polled(&uploading) && is_polled(&responding));
+    let held = responding.response(piece(MAX));
+    assert!(is_polled(&uploading), "its upstream may take something");
+    drop(upload);
+    assert!(!is_polled(&uploading));
+    drop(held);
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_stalled() {
+    let (backlog, connection, budget) = backlog(MAX);
+    assert!(!backlog.is_stalled(), "nothing waits");
+    let held = backlog.response(piece(1));
+    assert!(backlog.is_stalled());
+    drop(held);
+    assert!(!backlog.is_stalled());
+    let patient = Arc::new(ConnectionBacklog::new(budget, Duration::from_secs(60)));
+    let patient = Arc::new(Backlog::new(patient));
+    let _held = patient.response(piece(1));
+    assert!(!patient.is_stalled());
+    drop(connection);
+}
+
+#[tokio::test]
+async fn an_upload_waits_for_its_last_piece_where_memory_is_tight() {
+    let budget = Arc::new(UnsentBudget::default());
+    budget.set_max_bytes(1000);
+    let patience = |timeout| Arc::new(Backlog::new(Arc::new(ConnectionBacklog::new(budget.clone(), timeout))));
+    let backlog = patience(Duration::from_secs(60));
+    let first = backlog.upload(piece(2000)).await;
+    let second = tokio::spawn({
+        let backlog = backlog.clone();
+        async move { backlog.upload(piece(1)).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!second.is_finished());
+    let short = patience(Duration::from_millis(1));
+    let other = short.upload(piece(1)).await.expect("the first piece never waits");
+    assert_eq!(short.upload(piece(1)).await, None, "the upstream takes nothing");
+    drop((first, other));
+    assert!(second.await.expect("no panic").is_some());
+    assert_eq!(budget.used().load(SeqCst), 0);
+}
+
+#[test]
+fn a_panic_leaves_no_mark_on_its_thread() {
+    let panics = std::panic::catch_unwind(|| {
+        let mut connection = pin!(driven(poll_fn(|_| -> Poll<()> {
+            assert!(IN_CONNECTION.get());
+            panic!("as a hook may")
+        })));
+        let _ = connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    });
+    assert!(panics.is_err() && !IN_CONNECTION.get());
+}
