@@ -15,7 +15,7 @@ use std::{
     io,
     os::fd::AsFd,
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     time::{Duration, Instant},
 };
 
@@ -288,6 +288,7 @@ impl Started {
             () = tokio::time::sleep(limit) => "the time is up: what was left is cut off",
             () = told_again => "told to stop a second time: what was left is cut off",
         };
+        self.services.has_stopped.store(true, Relaxed);
         let _ = self.drained.send(true);
         // Services end within moments of being told; one that hangs must not keep the process.
         let services = async {

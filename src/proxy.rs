@@ -395,6 +395,7 @@ impl ProxyHttp for Proxy {
             call.run(|| filter.response(body, end_of_stream)).map_err(|why| undecided(state, policy, &why))?;
         }
         state.bodies = filters;
+        state.sends(body.as_ref().map_or(0, Bytes::len));
         if session.req_header().version == Version::HTTP_2
             && let Some(life) = &state.life
             && let Some(piece) = body.take_if(|piece| !piece.is_empty())

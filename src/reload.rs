@@ -332,7 +332,9 @@ pub async fn settle(names: &[Arc<Name>], limit: Duration) {
 /// Warnings of names that lead nowhere.
 pub fn unresolved(path: &Path, names: &[Arc<Name>]) -> Vec<Located> {
     let warnings = names.iter().filter_map(|name| {
-        let text = match name.last().failure.as_deref() {
+        let last = name.last();
+        let text = match last.failure.as_deref() {
+            Some(why) if last.is_refused => format!("`{name}` {why}"),
             Some(why) => format!("`{name}` cannot be resolved: {why}"),
             None if name.addresses.is_empty() => format!("`{name}` is not resolved yet"),
             None => return None,

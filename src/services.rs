@@ -43,6 +43,8 @@ pub struct Services {
     pub tickets: Arc<TicketKeys>,
     /// Audit events found no room in spite of waiting, and none has been queued since.
     pub is_audit_stuck: AtomicBool,
+    /// The gateway ends now, and cuts off what is left.
+    pub has_stopped: AtomicBool,
     usage: Mutex<Used>,
     shared: Mutex<Shared>,
 }
@@ -60,6 +62,7 @@ impl Services {
             store: Arc::new(LocalStore::default()),
             tickets: Arc::new(TicketKeys::random().expect("a machine without random numbers keeps no secret")),
             is_audit_stuck: AtomicBool::new(false),
+            has_stopped: AtomicBool::new(false),
             usage: Mutex::default(),
             shared: Mutex::default(),
         }

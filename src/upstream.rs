@@ -11,7 +11,7 @@ mod addresses;
 mod budget;
 mod http2;
 mod names;
-mod place;
+pub mod place;
 pub mod tls;
 mod upgrade;
 

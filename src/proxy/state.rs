@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -109,6 +109,7 @@ struct Line {
     user_agent: Option<HeaderValue>,
     version: Option<Version>,
     status: u16,
+    /// As far as the body has gone by; how much of it was written is the session's to say.
     sent: u64,
     is_written: bool,
     has_begun: bool,
@@ -225,6 +226,11 @@ impl RequestState {
         &self.line.method
     }
 
+    /// A piece of a body goes to the client.
+    pub fn sends(&mut self, bytes: usize) {
+        self.line.sent += bytes as u64;
+    }
+
     /// Notes what failed, for the log; the first failure is the one that counts.
     pub fn failed(&mut self, error: impl Into<String>) {
         self.error.get_or_insert_with(|| error.into());
@@ -241,6 +247,8 @@ impl RequestState {
         }
         if let Some(end) = self.life.as_ref().and_then(|life| life.ended()) {
             self.ended(end);
+        } else if session.is_none() && self.services.has_stopped.load(Relaxed) {
+            self.failed("the gateway stopped");
         }
         let duration = self.started.elapsed();
         let metrics = &self.services.metrics;
@@ -305,6 +313,7 @@ impl RequestState {
 
     fn write(&self, duration: Duration) {
         let consumer = self.identity.as_ref().and_then(|identity| identity.consumer.as_ref());
+        let reached = self.choice.as_ref().filter(|_| self.is_connected);
         self.services.output.access(&Access {
             request_id: self.id.as_str(),
             method: self.line.method.as_str(),
@@ -316,8 +325,8 @@ impl RequestState {
             bytes_received: self.body_bytes,
             duration,
             upstream: self.upstream.as_ref().map(|upstream| &*upstream.name),
-            target: self.choice.as_ref().map(|choice| &*choice.target.address),
-            target_address: self.choice.as_ref().filter(|choice| choice.target.is_name()).map(|choice| choice.at),
+            target: reached.map(|choice| &*choice.target.address),
+            target_address: reached.filter(|choice| choice.target.is_name()).map(|choice| choice.at),
             unreached: &self.unreached,
             route: self.record.as_ref().map(|record| &*record.name),
             consumer: consumer.map(|consumer| consumer.name.as_str()),

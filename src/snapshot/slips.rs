@@ -3,12 +3,15 @@
 
 use std::{
     collections::HashSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
 use super::{instance::Instance, mentions, route::Settings};
-use crate::config::{Configuration, Ending, Problems, RouteDraft, UpstreamDraft, file::AdminAddress};
+use crate::{
+    config::{Configuration, Ending, Problems, RouteDraft, UpstreamDraft, file::AdminAddress},
+    upstream::place::{LOCALHOST, Place, is_localhost},
+};
 
 /// Warns of what is hardly meant.
 pub(super) fn check(
@@ -73,23 +76,39 @@ fn warn_of_loops(name: &str, upstream: &UpstreamDraft<'_>, configuration: &Confi
         AdminAddress::Unix(_) => None,
     });
     for (number, target) in upstream.file.targets.0.iter().enumerate() {
-        let Some(target) = literal(&target.get_ref().address) else { continue };
+        let Ok(place) = Place::parse(&target.get_ref().address) else { continue };
+        let (is_name, at) = known(&place);
+        let leads_to = |own: SocketAddr| at.iter().any(|target| is_reached(own, *target));
         let field = format!("targets[{number}]");
-        if configuration.listeners.iter().any(|listener| is_reached(listener.file.address, target)) {
-            let text =
-                format!("this is a listener of the gateway itself: requests to `{name}` would come back for ever");
-            upstream.warn(problems, &field, text);
-        } else if admin.is_some_and(|admin| is_reached(admin, target)) {
-            let text = "this is the admin listener of the gateway itself: its metrics and status would be everybody's";
-            upstream.warn(problems, &field, text);
-        }
+        let is_listener = configuration.listeners.iter().any(|listener| leads_to(listener.file.address));
+        let text = match (is_listener, admin.is_some_and(leads_to)) {
+            (true, _) if is_name => "this is a listener of the gateway itself: no request is sent there".to_owned(),
+            (true, _) => {
+                format!("this is a listener of the gateway itself: requests to `{name}` would come back for ever")
+            }
+            (_, true) if is_name => {
+                "this is the admin listener of the gateway itself: no request is sent there".to_owned()
+            }
+            (_, true) => {
+                "this is the admin listener of the gateway itself: its metrics and status would be everybody's"
+                    .to_owned()
+            }
+            _ => continue,
+        };
+        upstream.warn(problems, &field, text);
     }
 }
 
-/// The address, where it is one, or the name of this machine that every machine has.
-fn literal(target: &str) -> Option<SocketAddr> {
-    let local = || target.strip_prefix("localhost:")?.parse().ok().map(|port| (Ipv4Addr::LOCALHOST, port).into());
-    target.parse().ok().or_else(local)
+/// Where a target is, as far as that is known without asking, and whether it is a name: an address, or a name of this
+/// machine that every machine has.
+fn known(place: &Place) -> (bool, Vec<SocketAddr>) {
+    match place {
+        Place::Address(at) => (false, vec![*at]),
+        Place::Name(name) if is_localhost(&name.host) => {
+            (true, LOCALHOST.map(|ip| SocketAddr::new(ip, name.port)).into())
+        }
+        Place::Name(_) => (true, Vec::new()),
+    }
 }
 
 /// Whether whoever connects to the one address reaches who listens on the other. A listener on every address is reached

@@ -56,6 +56,11 @@ impl Addresses {
         differs
     }
 
+    /// Keeps only those that are good.
+    pub fn retain(&self, is_good: impl Fn(SocketAddr) -> bool) {
+        self.replace(self.list().into_iter().filter(|address| is_good(*address)).collect());
+    }
+
     /// The address whose turn it is, or the first after it that is wanted.
     pub fn choose(&self, turn: usize, wanted: Wanted, tried: &[SocketAddr]) -> Option<SocketAddr> {
         let list = self.0.load();

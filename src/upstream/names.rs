@@ -2,7 +2,8 @@
 //!
 //! A name is known by host and port. It is looked up from when a configuration with it is about to serve until no
 //! configuration has it any more, and what is known of it outlives a reload. Nobody waits for a name but the first
-//! requests to it. One that cannot be looked up keeps the addresses that it had.
+//! requests to it. One that cannot be looked up keeps the addresses that it had. Where requests must not go they are not
+//! kept either, whether an answer said them or they are known without asking.
 
 pub mod allowed;
 mod lookup;
@@ -30,11 +31,11 @@ use tokio::{
 
 use self::{
     allowed::{forbidden, has_route},
-    lookup::{Found, Lookups, is_localhost},
+    lookup::{Found, Lookups},
 };
 use super::{
     addresses::Addresses,
-    place::{HostPort, plain},
+    place::{HostPort, LOCALHOST, is_localhost, plain},
 };
 use crate::telemetry::{Note, Output, Value};
 
@@ -82,6 +83,8 @@ pub struct Outcome {
     pub resolved: Option<UnixTime>,
     /// Why the last one did not.
     pub failure: Option<String>,
+    /// Whether that is because all addresses that it found must not be targets.
+    pub is_refused: bool,
     /// Addresses that must not be targets.
     refused: Vec<(IpAddr, &'static str)>,
 }
@@ -98,6 +101,7 @@ impl Names {
         let name = known.get(of).and_then(Weak::upgrade);
         name.unwrap_or_else(|| {
             let name = Arc::new(Name::new(of.clone()));
+            self.around.get().iter().for_each(|around| name.forget_forbidden(&around.own));
             known.insert(of.clone(), Arc::downgrade(&name));
             name
         })
@@ -111,7 +115,9 @@ impl Names {
     /// Says what holds for all look-ups, once: which servers are asked (none: the system's), and where the gateway
     /// listens.
     pub fn begin(&self, servers: &[SocketAddr], own: Vec<SocketAddr>) {
-        self.around.get_or_init(|| Around { lookups: Lookups::new(servers), own });
+        let around = self.around.get_or_init(|| Around { lookups: Lookups::new(servers), own });
+        let known = self.known.lock();
+        known.values().filter_map(Weak::upgrade).for_each(|name| name.forget_forbidden(&around.own));
     }
 
     /// Looks these up from now on, for as long as anybody has them. Those that failed last are looked up at once.
@@ -160,6 +166,8 @@ impl Names {
             let _turn = self.turns.acquire().await;
             around.lookups.find(&name.of.host).await
         };
+        // One may have become an address of this machine since.
+        name.forget_forbidden(&around.own);
         let ttl = found.as_ref().map_or(MIN_AGE, |found| found.ttl);
         let verdict = found.map_or_else(Verdict::failed, |found| name.judge(found, &around.own));
         let outcome = if verdict.failure.is_none() { Ok(ttl) } else { Err(()) };
@@ -173,11 +181,20 @@ impl Names {
         let before = name.last.load_full();
         let is_first = before.resolved.is_none() && before.failure.is_none();
         let is_news = is_first || verdict.failure.is_some() != before.failure.is_some();
+        if verdict.is_refused && before.resolved.is_none() {
+            // What is known of `localhost` without asking was never found: the answer says otherwise.
+            name.addresses.retain(|_| false);
+        }
         let has_changed = verdict.failure.is_none() && name.addresses.replace(verdict.addresses);
         let resolved = if verdict.failure.is_none() { Some(UnixTime::now()) } else { before.resolved };
-        let outcome = Outcome { resolved, failure: verdict.failure, refused: verdict.refused };
+        let outcome = Outcome {
+            resolved,
+            failure: verdict.failure,
+            is_refused: verdict.is_refused,
+            refused: verdict.refused.unwrap_or_else(|| before.refused.clone()),
+        };
         for (ip, why) in outcome.refused.iter().filter(|refused| !before.refused.contains(refused)) {
-            let text = format!("`{}` leads to {ip}, {why}: no request is sent there", name.of.host);
+            let text = format!("`{}` resolves to {ip}, {why}: no request is sent there", name.of.host);
             self.note(name, Level::Warn, &text, &outcome);
         }
         match &outcome.failure {
@@ -185,12 +202,17 @@ impl Names {
                 self.note(
                     name,
                     Level::Warn,
-                    "unresolved: requests to this target fail until its name is found",
+                    "could not be resolved; requests to this target fail until it is",
                     &outcome,
                 );
             }
             Some(_) if is_news => {
-                self.note(name, Level::Warn, "unresolved: the last known addresses go on serving", &outcome);
+                self.note(
+                    name,
+                    Level::Warn,
+                    "could not be resolved; requests still go to the addresses found before",
+                    &outcome,
+                );
             }
             None if is_news || has_changed => self.note(name, Level::Info, "resolved", &outcome),
             _ => {}
@@ -215,8 +237,10 @@ fn shown(addresses: &Addresses) -> String {
 #[derive(Debug, Default)]
 struct Verdict {
     addresses: Vec<SocketAddr>,
-    refused: Vec<(IpAddr, &'static str)>,
+    /// `None`: nothing was found out, so that what was refused before is no news when it comes again.
+    refused: Option<Vec<(IpAddr, &'static str)>>,
     failure: Option<String>,
+    is_refused: bool,
 }
 
 impl Verdict {
@@ -227,9 +251,8 @@ impl Verdict {
 
 impl Name {
     fn new(of: HostPort) -> Self {
-        // Known without asking anybody (RFC 6761 section 6.3); `/etc/hosts` may say which of the two.
-        let known = if is_localhost(&of.host) { ["127.0.0.1", "::1"].as_slice() } else { &[] };
-        let known = known.iter().filter_map(|ip| Some(SocketAddr::new(ip.parse().ok()?, of.port)));
+        let known = if is_localhost(&of.host) { LOCALHOST.as_slice() } else { &[] };
+        let known = known.iter().map(|ip| SocketAddr::new(*ip, of.port));
         Self {
             addresses: Addresses::new(known.collect()),
             of,
@@ -251,12 +274,17 @@ impl Name {
         let _ = self.settled.subscribe().wait_for(|is| *is).await;
     }
 
+    /// Forgets the addresses that must not be targets.
+    fn forget_forbidden(&self, own: &[SocketAddr]) {
+        self.addresses.retain(|address| forbidden(address, own).is_none());
+    }
+
     fn judge(&self, found: Found, own: &[SocketAddr]) -> Verdict {
-        let mut verdict = Verdict::default();
+        let (mut verdict, mut refused) = (Verdict::default(), Vec::new());
         for ip in found.addresses {
             let address = plain(SocketAddr::new(ip, self.of.port));
             match forbidden(address, own) {
-                Some(why) => verdict.refused.push((ip, why)),
+                Some(why) => refused.push((ip, why)),
                 None => verdict.addresses.push(address),
             }
         }
@@ -268,9 +296,15 @@ impl Name {
             verdict.addresses.retain(|address| has_route(*address));
         }
         if verdict.addresses.is_empty() {
-            let ips = verdict.refused.iter().map(|(ip, why)| format!("{ip} ({why})")).collect::<Vec<_>>();
-            verdict.failure = Some(format!("it leads nowhere but to {}", ips.join(", ")));
+            let ips = refused.iter().map(|(ip, why)| format!("{ip}, {why}")).collect::<Vec<_>>();
+            let text = format!("resolves only to {}; such addresses are refused", ips.join(", and "));
+            (verdict.failure, verdict.is_refused) = (Some(text), true);
         }
+        // Of a kind that could not be found out, what was refused before is no news when it comes again.
+        if let Some(kind) = found.unknown {
+            refused.extend(self.last().refused.iter().filter(|(ip, _)| kind.has(*ip)));
+        }
+        verdict.refused = Some(refused);
         verdict
     }
 }

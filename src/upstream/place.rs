@@ -45,6 +45,15 @@ impl Place {
     }
 }
 
+/// What `localhost` is without asking anybody; `/etc/hosts` may say which of the two.
+pub const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Whether every program has to take this for the machine itself (RFC 6761 section 6.3). The host is in lower case.
+pub fn is_localhost(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host == "localhost" || host.ends_with(".localhost")
+}
+
 /// RFC 1035 section 2.3.4: longer ones can stand in no answer.
 fn is_short(host: &str) -> bool {
     host.len() <= 253 && host.split('.').all(|label| label.len() <= 63)
@@ -99,6 +108,12 @@ fn hint(address: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn localhost_is_this_machine_and_nothing_like_it_is() {
+        assert!(["localhost", "localhost.", "app.localhost"].into_iter().all(is_localhost));
+        assert!(!["localhost.example", "mylocalhost", "local"].into_iter().any(is_localhost));
+    }
 
     #[test]
     fn a_target_is_a_host_with_its_port() {

@@ -157,6 +157,8 @@ async fn a_second_signal_cuts() {
         gateway.signal(second);
         let status = gateway.ended(LIMIT).await;
         assert!(status.success() && again.elapsed() < 2 * AT_ONCE, "{status} after {:?}", again.elapsed());
+        let line = gateway.access(|line| line["path"] == "/held").await;
+        assert_eq!((&line["bytes_sent"], &line["error"]), (&5.into(), &"the gateway stopped".into()), "{line}");
     }
 }
 

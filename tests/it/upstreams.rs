@@ -212,6 +212,8 @@ async fn when_all_targets_are_dead_each_is_tried_once() {
     let gateway = before_all(&[unreachable(), unreachable()]).await;
     let answer = Client::http1(gateway.address(0)).get("/").send().await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (502, Some("upstream_unreachable")));
+    let line = gateway.access(|line| line["status"] == 502).await;
+    assert_eq!((line.get("target"), line["unreached"].as_array().map(Vec::len)), (None, Some(2)), "{line}");
     assert_eq!(errors(&gateway, "connect").await, 2.0);
 }
 

@@ -26,7 +26,7 @@ pub fn forbidden(address: SocketAddr, own: &[SocketAddr]) -> Option<&'static str
     if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Some("no address of one server");
     }
-    own.iter().any(|own| is_reached(*own, address)).then_some("an address of the gateway itself")
+    own.iter().any(|own| is_reached(*own, address)).then_some("an address of this gateway")
 }
 
 /// The IPv4 address inside one of NAT64 (RFC 6052 section 2.1).

@@ -7,7 +7,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     os::unix::fs::MetadataExt as _,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,6 +26,8 @@ use hickory_resolver::{
 };
 use parking_lot::Mutex;
 use tokio::time::timeout;
+
+use crate::upstream::place::{LOCALHOST, is_localhost};
 
 /// How long one server may take, where `resolv.conf` does not say.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -123,8 +125,7 @@ impl Lookups {
             return Ok(found);
         }
         if is_localhost(host) {
-            let addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-            return Ok(Found { addresses, ttl: HOSTS_TTL, unknown: None });
+            return Ok(Found { addresses: LOCALHOST.into(), ttl: HOSTS_TTL, unknown: None });
         }
         let dns = system.dns.map_err(Miss::Failed)?;
         for candidate in candidates(&name, &dns.search, dns.ndots) {
@@ -152,12 +153,6 @@ impl Lookups {
         let dns = if self.servers.is_empty() { Dns::of_the_system() } else { Dns::of(&self.servers) };
         system.insert(System { stamp, hosts, dns }).clone()
     }
-}
-
-/// Whether every program has to take this for the machine itself (RFC 6761 section 6.3).
-pub fn is_localhost(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    host == "localhost" || host.ends_with(".localhost")
 }
 
 impl Dns {
@@ -304,11 +299,5 @@ mod tests {
         addresses.sort();
         assert_eq!(addresses, ["10.0.0.1", "10.0.0.2", "fd00::1"]);
         assert!(in_hosts(&hosts, &name("payments")).is_none());
-    }
-
-    #[test]
-    fn localhost_is_this_machine_and_nothing_like_it_is() {
-        assert!(["localhost", "localhost.", "app.localhost"].into_iter().all(is_localhost));
-        assert!(!["localhost.example", "mylocalhost", "local"].into_iter().any(is_localhost));
     }
 }

@@ -54,10 +54,41 @@ fn forbidden_addresses_are_left_out_and_never_all_there_is() {
     let (names, name) = (names(), name("a.example"));
     take(&names, &name, found(&["127.0.0.9", "127.0.0.1", "169.254.169.254"]));
     assert_eq!(shown(&name.addresses), "127.0.0.1:80");
-    assert_eq!(name.last().refused.len(), 2);
+    assert_eq!((name.last().refused.len(), name.last().is_refused), (2, false));
     take(&names, &name, found(&["169.254.169.254"]));
     assert_eq!(shown(&name.addresses), "127.0.0.1:80", "an answer of nothing but these is no answer");
-    assert!(name.last().failure.as_ref().is_some_and(|why| why.contains("169.254.169.254")));
+    let why = "resolves only to 169.254.169.254, a link-local address, as the metadata services of clouds have; such \
+               addresses are refused";
+    assert_eq!((name.last().failure.as_deref(), name.last().is_refused), (Some(why), true));
+    // Who could not say anything has not taken back what was refused: it is no news when it comes again.
+    names.take(&name, Verdict::failed("no answer".to_owned()));
+    assert_eq!((name.last().refused.len(), name.last().is_refused), (1, false));
+    take(&names, &name, Found { unknown: Some(lookup::Kind::V4), ..found(&["::1"]) });
+    assert_eq!(name.last().refused.len(), 1);
+    take(&names, &name, found(&["::1"]));
+    assert_eq!(name.last().refused.len(), 0);
+}
+
+/// What is known without asking is judged like an answer, whether the name or the gateway's addresses come first.
+#[test]
+fn localhost_is_never_the_gateway_itself() {
+    let own = || ["127.0.0.1:80", "[::]:80", "127.0.0.1:81"].map(|own| own.parse().expect("an address")).to_vec();
+    let of = |host: &str, port| HostPort { host: host.to_owned(), port };
+    for host in ["localhost", "localhost.", "app.localhost"] {
+        let (names, later) = (names(), names());
+        let before = names.of(&of(host, 80));
+        assert!(!before.addresses.is_empty());
+        names.begin(&[], own());
+        later.begin(&[], own());
+        for name in [before, later.of(&of(host, 80))] {
+            assert_eq!(shown(&name.addresses), "", "{host}");
+        }
+        let name = name(host);
+        take(&names, &name, found(&["127.0.0.9"]));
+        assert_eq!(shown(&name.addresses), "", "{host}: `/etc/hosts` says that it is one of ours and nothing else");
+        assert_eq!(shown(&names.of(&of(host, 81)).addresses), "[::1]:81");
+        assert_eq!(shown(&names.of(&of(host, 82)).addresses), "127.0.0.1:82, [::1]:82");
+    }
 }
 
 #[test]

@@ -96,6 +96,8 @@ async fn streams_end_when_they_would_be_refused_and_their_lines_say_why() {
     );
     let line = gateway.access(|line| line["reason"] == "route_withdrawn" && line["status"] == 101).await;
     assert_eq!(line["error"], "it would be refused if it came now");
+    let line = gateway.access(|line| line["reason"] == "route_withdrawn" && line["status"] == 200).await;
+    assert!(line["bytes_sent"].as_u64() > Some(0), "{line}");
     assert_eq!(gateway.metric("portcullis_streams_ended_total{reason=\"route_withdrawn\"}").await, 3.0);
     eventually("the public one is left", async || gateway.metric("portcullis_open_streams").await == 1.0).await;
     public.send("still there").await;

@@ -94,7 +94,7 @@ async fn a_name_that_fails_keeps_its_last_addresses() {
     dns.say("app.example", DnsAnswer::Failure);
     let line = gateway.wait_line(|line| line["event"] == "resolution" && line["level"] == "warn", LIMIT).await;
     assert_eq!(line["target"], format!("app.example:{port}"), "{line}");
-    assert!(line["message"].as_str().is_some_and(|text| text.contains("last known addresses")), "{line}");
+    assert!(line["message"].as_str().is_some_and(|text| text.contains("the addresses found before")), "{line}");
     assert_eq!((status(&gateway).await, gauge(&gateway, "unresolved_targets").await), (200, 1.0));
     // So does a reload during it, which says so.
     let reload = gateway.reload().await;
@@ -163,18 +163,66 @@ async fn a_name_never_leads_to_what_only_the_machine_may_reach() {
     let gateway = builder.start().await;
     let client = Client::http1(at("127.0.0.1", port));
     assert_eq!(client.get("/").send().await.status, 502);
-    for (name, words) in [("app.example", "a link-local address"), ("self.example", "an address of the gateway itself")]
-    {
+    for (name, words) in [("app.example", "a link-local address"), ("self.example", "an address of this gateway")] {
         let is_it = |line: &serde_json::Value| {
             let message = line["message"].as_str().unwrap_or_default();
             line["event"] == "resolution" && message.contains(name) && message.contains(words)
         };
         gateway.wait_line(is_it, LIMIT).await;
     }
+    let reload = gateway.reload().await;
+    let told = format!("`self.example:{port}` resolves only to 127.0.0.");
+    assert!(reload.stderr.contains(&told) && reload.stderr.contains("are refused"), "{}", reload.stderr);
     let status = gateway.ask_admin("/status").await.json();
     let targets = &status["upstreams"]["app"]["targets"];
     assert_eq!(targets[0]["addresses"], serde_json::json!([]), "{targets}");
     assert!(targets[0]["unresolved"].as_str().is_some_and(|why| why.contains("169.254.169.254")), "{targets}");
+}
+
+/// Such names are known without asking anybody.
+#[tokio::test]
+async fn localhost_never_leads_to_the_gateway_itself() {
+    let (dns, port, admin) = (Dns::start(), port_at(&["::1"]), port_at(&["::1"]));
+    let hosts = ["localhost", "LOCALHOST", "localhost.", "app.localhost"];
+    let config = GATEWAY.replace("127.0.0.1:0\"\n\n[[l", &format!("127.0.0.1:{admin}\"\n\n[[l"));
+    let config = config
+        .replace("[[listeners]]\naddress = \"127.0.0.1:0\"", &format!("[[listeners]]\naddress = \"127.0.0.1:{port}\""));
+    let mut config = config.replace("[routes.app]", "[routes.rest]");
+    for (number, host) in hosts.iter().enumerate() {
+        for (kind, port) in [("own", port), ("admin", admin)] {
+            config += &format!(
+                "\n[upstreams.{kind}-{number}]\ntargets = [\"{host}:{port}\"]\n[routes.{kind}-{number}]\n\
+                 paths = [\"/metrics\", \"/status\"]\nhosts = [\"{kind}-{number}.test\"]\n\
+                 upstream = \"{kind}-{number}\"\npublic = true\n"
+            );
+        }
+    }
+    let builder = gateway(&dns, "\"127.0.0.1:1\"").toml(&config);
+    let checked = builder.check().await;
+    for (number, host) in hosts.iter().enumerate() {
+        for (kind, what) in [("own", "a listener"), ("admin", "the admin listener")] {
+            let told =
+                format!("upstreams.{kind}-{number}.targets[0]: this is {what} of the gateway itself: no request");
+            assert!(checked.stderr.contains(&told), "{host}: {told}: {}", checked.stderr);
+        }
+    }
+    let gateway = gateway(&dns, "\"127.0.0.1:1\"").toml(&config).start().await;
+    let client = Client::http1(gateway.address(0));
+    for round in ["at the start", "after a reload"] {
+        for number in 0..hosts.len() {
+            for (kind, path) in [("own", "/status"), ("admin", "/status"), ("admin", "/metrics")] {
+                let answer = client.get(path).host(&format!("{kind}-{number}.test")).send().await;
+                assert_eq!(answer.status, 502, "{round}: {} {kind}: {}", hosts[number], answer.text());
+            }
+        }
+        let line = gateway.access(|line| line["upstream"] == "admin-0").await;
+        assert!(line.get("target").is_none(), "{line}");
+        assert_eq!(gateway.reload().await.code, 0);
+    }
+    for line in gateway.lines().iter().filter(|line| line["event"] == "resolution") {
+        // `/etc/hosts` may name the other one, where nobody listens.
+        assert!(!line["addresses"].as_str().unwrap_or_default().contains("127.0.0.1"), "{line}");
+    }
 }
 
 #[tokio::test]
