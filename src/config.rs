@@ -8,6 +8,7 @@
 mod credentials;
 pub mod file;
 mod fingerprint;
+mod folders;
 mod include;
 mod listeners;
 mod load;

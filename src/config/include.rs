@@ -12,7 +12,7 @@ use std::{
 
 use glob::Pattern;
 
-use super::{file::Accepted, node::Node, problem::Problems};
+use super::{file::Accepted, folders::Folders, node::Node, problem::Problems};
 
 /// The most files that one configuration includes.
 pub const MAX_INCLUDED_FILES: usize = 10_000;
@@ -46,12 +46,13 @@ impl<'i> Include<'i> {
         Self { list: root.take("include"), is_empty_accepted: empty.is_some() }
     }
 
-    /// The files that `include = ["conf.d/*.toml"]` names, in the order of the list and then of their names.
-    pub(super) fn files(&self, main: &Path, problems: &mut Problems) -> Vec<Included<'i>> {
+    /// The files that `include = ["conf.d/*.toml"]` names, in the order of the list and then of their names. Every folder
+    /// that is listed for it is noted in `folders`.
+    pub(super) fn files(&self, main: &Path, folders: &mut Folders, problems: &mut Problems) -> Vec<Included<'i>> {
         let mut found: Vec<(Included<'i>, Option<FileId>)> = Vec::new();
         let own = FileId::of(main);
         for item in self.list.clone().map(|list| list.items(problems)).unwrap_or_default() {
-            for file in self.matches(&item, main, problems) {
+            for file in self.matches(&item, main, folders, problems) {
                 let id = FileId::of(&file);
                 let twin = found.iter().find(|(first, known)| first.file == file || (id.is_some() && *known == id));
                 if file == main || (id.is_some() && id == own) {
@@ -77,12 +78,18 @@ impl<'i> Include<'i> {
     }
 
     /// The files of one item of the list.
-    fn matches(&self, item: &Node<'_>, main: &Path, problems: &mut Problems) -> Vec<PathBuf> {
+    fn matches(
+        &self,
+        item: &Node<'_>,
+        main: &Path,
+        folders: &mut Folders,
+        problems: &mut Problems,
+    ) -> Vec<PathBuf> {
         let Some(pattern) = item.as_str() else {
             item.problem(problems, "this has to be the path of a file, in which `*` may stand for a part of a name");
             return Vec::new();
         };
-        let files = match Search::new(pattern).and_then(|search| search.files(main)) {
+        let files = match Search::new(pattern).and_then(|search| search.files(main, folders)) {
             Ok(files) => files,
             Err(why) => {
                 item.problem(problems, why);
@@ -154,7 +161,7 @@ impl Search {
     }
 
     /// The files, in the order of their names.
-    fn files(&self, main: &Path) -> Result<Vec<PathBuf>, String> {
+    fn files(&self, main: &Path, folders: &mut Folders) -> Result<Vec<PathBuf>, String> {
         let folder = if self.is_absolute { Path::new("/") } else { main.parent().unwrap_or(Path::new("")) };
         let fixed = folder.join(&self.fixed);
         if self.patterns.is_empty() {
@@ -166,7 +173,7 @@ impl Search {
             for folder in found {
                 // A name with a wildcard may well be a file's in the middle of a path; the fixed part is a folder.
                 if level == 0 || folder.is_dir() {
-                    below.extend(entries(&folder, pattern)?);
+                    below.extend(entries(&folder, pattern, folders)?);
                 }
             }
             found = below;
@@ -177,7 +184,7 @@ impl Search {
 
 /// What matches in a folder, by name. A name that begins with a dot is hidden, as to a shell: editors keep backups and
 /// locks there, and Kubernetes its versions. It is matched by a pattern that begins with a dot alone.
-fn entries(folder: &Path, pattern: &Pattern) -> Result<Vec<PathBuf>, String> {
+fn entries(folder: &Path, pattern: &Pattern, folders: &mut Folders) -> Result<Vec<PathBuf>, String> {
     // The folder of a configuration that is given as a mere name has none.
     let opened = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let fails = |error: io::Error| match error.kind() {
@@ -185,6 +192,7 @@ fn entries(folder: &Path, pattern: &Pattern) -> Result<Vec<PathBuf>, String> {
         io::ErrorKind::NotADirectory => format!("`{}` is not a folder", folder.display()),
         _ => format!("`{}`: {error}", folder.display()),
     };
+    folders.note(opened).map_err(fails)?;
     let mut found = Vec::new();
     for entry in fs::read_dir(opened).map_err(fails)? {
         let name = entry.map_err(fails)?.file_name();

@@ -1,9 +1,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::{
+    folders::Folders,
     include::{Include, Included},
     problem::{Problems, Report},
 };
@@ -14,6 +17,9 @@ pub const MAX_FILE_BYTES: usize = 256 << 20;
 
 /// The largest that all files of a configuration may be together.
 pub const MAX_TOTAL_BYTES: usize = MAX_FILE_BYTES;
+
+/// The time from one attempt to read files that change to the next, which grows by itself.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// One file of a configuration.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,28 +54,37 @@ fn dangling(path: &Path) -> Option<String> {
 pub struct Sources(pub Vec<Source>);
 
 impl Sources {
-    /// Reads the file and those it includes, until they say the same twice: where a link to all of them is swapped, as
-    /// Kubernetes does, they are those of one version.
+    /// Reads the file and those it includes, until they say the same twice and no folder changed meanwhile: where a link to
+    /// all of them is swapped, as Kubernetes does, they are those of one version, and a file that is renamed is not missed.
     ///
     /// # Errors
-    /// Every file that cannot be read, and every pattern that names none.
+    /// Every file that cannot be read, every pattern that names none, and that they do not stop changing.
     pub fn read(main: &Path) -> Result<Self, Report> {
-        const ATTEMPTS: usize = 4;
-        for _ in 0..ATTEMPTS {
-            let sources = Self::read_once(main)?;
-            if sources.are_current(main)? {
-                return Ok(sources);
+        const ATTEMPTS: u32 = 4;
+        let mut why = String::new();
+        for attempt in 0..ATTEMPTS {
+            thread::sleep(PAUSE * attempt);
+            let mut folders = Folders::default();
+            match Self::read_once(main, &mut folders) {
+                Ok(sources) if sources.are_current(main, &folders) => return Ok(sources),
+                // What is not there under the name that was listed may have another by now.
+                Err(report) if folders.changed().is_none() => return Err(report),
+                _ => {}
             }
+            why = match folders.changed() {
+                Some(folder) => format!("the folder `{}` changes while it is read", folder.display()),
+                None => "the files change while they are read".to_owned(),
+            };
         }
-        Err(Report::of_file(main, "the files change while they are read"))
+        Err(Report::of_file(main, why))
     }
 
-    fn read_once(main: &Path) -> Result<Self, Report> {
+    fn read_once(main: &Path, folders: &mut Folders) -> Result<Self, Report> {
         let first = Source::read(main).map_err(|why| Report::of_file(main, why))?;
         let mut problems = Problems::default();
         let mut others = Vec::new();
         let mut room = MAX_TOTAL_BYTES.saturating_sub(first.text.len());
-        for Included { file, item } in Include::find(&first.text).files(main, &mut problems) {
+        for Included { file, item } in Include::find(&first.text).files(main, folders, &mut problems) {
             match Source::read(&file) {
                 Ok(source) if source.text.len() > room => {
                     item.problem(&mut problems, format!("the files together are larger than {MAX_TOTAL_BYTES} bytes"));
@@ -86,18 +101,21 @@ impl Sources {
         if problems.is_empty() { Ok(sources) } else { Err(problems.locate(&sources)) }
     }
 
-    /// Whether the same files are there and say the same. They are compared piece by piece: a large configuration is
-    /// not in memory twice.
-    fn are_current(&self, main: &Path) -> Result<bool, Report> {
-        let mut problems = Problems::default();
-        let included = Include::find(&self.0[0].text).files(main, &mut problems);
-        if !problems.is_empty() {
-            return Err(problems.locate(self));
-        }
+    /// Whether the same files are there and say the same, in folders that are as they were `before` the first listing. They
+    /// are compared piece by piece: a large configuration is not in memory twice.
+    fn are_current(&self, main: &Path, before: &Folders) -> bool {
+        // From here on every change shows, so that this second listing misses nothing.
+        before.settle();
+        let (mut folders, mut problems) = (Folders::default(), Problems::default());
+        let included = Include::find(&self.0[0].text).files(main, &mut folders, &mut problems);
         let is_same_list =
             included.iter().map(|included| &included.file).eq(self.0[1..].iter().map(|source| &source.path));
         let is_same = |source: &Source| files::holds(&source.path, source.text.as_bytes());
-        Ok(is_same_list && self.0.iter().all(is_same))
+        problems.is_empty()
+            && is_same_list
+            && folders == *before
+            && self.0.iter().all(is_same)
+            && before.changed().is_none()
     }
 
     /// Line and column, both from 1, the column in characters.
@@ -115,7 +133,11 @@ impl Sources {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{
+        os::unix::fs::symlink,
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+        time::Instant,
+    };
 
     use super::*;
 
@@ -138,12 +160,79 @@ mod tests {
             symlink(Path::new("data").join(name), at(name)).unwrap();
         }
         for round in 0..300 {
-            let read = std::thread::scope(|scope| {
+            let read = thread::scope(|scope| {
                 scope.spawn(|| point_to(["2", "1"][round % 2]));
                 Sources::read(&at("main.toml")).unwrap()
             });
             let versions: Vec<_> = read.0.iter().map(|source| &source.text[source.text.len() - 1..]).collect();
             assert!(versions.len() == 2 && versions[0] == versions[1], "{versions:?}");
         }
+    }
+    /// A folder that is listed by several system calls.
+    fn large_folder() -> tempfile::TempDir {
+        let dir = tempfile::TempDir::new().unwrap();
+        fs::create_dir(dir.path().join("conf.d")).unwrap();
+        fs::write(dir.path().join("main.toml"), "include = [\"conf.d/*.toml\"]").unwrap();
+        for number in 0..3000 {
+            fs::write(dir.path().join(format!("conf.d/route-{number:04}.toml")), "# public").unwrap();
+        }
+        fs::write(dir.path().join("conf.d/route-x.toml"), "# protected").unwrap();
+        dir
+    }
+
+    /// Both listings miss it, each because it is renamed at that moment.
+    #[test]
+    fn a_file_that_two_listings_miss_is_not_left_out() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("conf.d")).unwrap();
+        fs::write(at("main.toml"), "include = [\"conf.d/*.toml\"]").unwrap();
+        for name in ["conf.d/a.toml", "away"] {
+            fs::write(at(name), "# a route").unwrap();
+        }
+        let mut folders = Folders::default();
+        let read = Sources::read_once(&at("main.toml"), &mut folders).unwrap();
+        assert!(read.0.len() == 2 && read.are_current(&at("main.toml"), &folders));
+        fs::rename(at("away"), at("conf.d/b.toml")).unwrap();
+        fs::rename(at("conf.d/b.toml"), at("away")).unwrap();
+        assert!(!read.are_current(&at("main.toml"), &folders));
+        assert_eq!(Sources::read(&at("main.toml")).unwrap(), read, "when it is quiet again");
+    }
+
+    #[test]
+    fn what_is_taken_of_a_folder_with_renames_has_every_file() {
+        let dir = large_folder();
+        let (main, conf) = (dir.path().join("main.toml"), dir.path().join("conf.d"));
+        let is_done = AtomicBool::new(false);
+        let (taken, refused) = thread::scope(|scope| {
+            scope.spawn(|| {
+                // There and back, to places that a listing comes to early and late, with a moment of quiet now and then.
+                for round in 0_u32.. {
+                    let names = ["route-x.toml".to_owned(), format!("{round:08}-{}.toml", "x".repeat(99))];
+                    fs::rename(conf.join(&names[0]), conf.join(&names[1])).unwrap();
+                    fs::rename(conf.join(&names[1]), conf.join(&names[0])).unwrap();
+                    if is_done.load(Relaxed) {
+                        break;
+                    }
+                    if round % 5000 == 0 {
+                        thread::sleep(Duration::from_millis(100));
+                    }
+                }
+            });
+            let until = Instant::now() + Duration::from_secs(5);
+            let (mut taken, mut refused) = (Vec::new(), Vec::new());
+            while Instant::now() < until && taken.len() + refused.len() < 100 {
+                match Sources::read(&main) {
+                    Ok(sources) => taken.push(sources.0.iter().filter(|source| source.text == "# protected").count()),
+                    Err(report) => refused.push(report.to_string()),
+                }
+            }
+            is_done.store(true, Relaxed);
+            (taken, refused)
+        });
+        assert!(taken.iter().all(|protected| *protected == 1), "{taken:?}");
+        let unlike = refused.iter().find(|why| !why.contains("conf.d` changes while it is read"));
+        assert_eq!(unlike, None);
+        assert_eq!(Sources::read(&main).unwrap().0.len(), 3002, "when it is quiet again");
     }
 }
