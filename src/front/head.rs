@@ -17,6 +17,13 @@ use super::{
     framing::{Chunks, Framing},
 };
 
+pub(super) mod http2;
+
+/// The longest head of a request, request line and all.
+pub const MAX_HEAD_BYTES: usize = 32 << 10;
+/// The most header lines of a request.
+pub const MAX_HEAD_LINES: usize = 100;
+
 /// Why a head of too many bytes is refused.
 pub(super) const TOO_MANY_BYTES: &str = "head of too many bytes";
 const TOO_MANY_LINES: &str = "head of too many lines";

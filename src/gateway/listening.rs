@@ -19,7 +19,10 @@ use tokio::sync::watch;
 
 use crate::{
     config::file,
-    front::{Entrance, Fault, Limits, MinBodyRate, Refuse, Rejected, small_frames_budget},
+    front::{
+        Entrance, Fault, Limits, MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_HEADER_LIST_BYTES, MinBodyRate, Refuse, Rejected,
+        small_frames_budget,
+    },
     proxy::{
         Proxy,
         refusal::{Answer, Problem},
@@ -32,12 +35,6 @@ use crate::{
     tls::{Failure, Handshake, Tls},
 };
 
-/// The longest head of an HTTP/1 request.
-pub const MAX_HEAD_BYTES: usize = 32 << 10;
-/// The most header lines of an HTTP/1 request.
-pub const MAX_HEAD_LINES: usize = 100;
-/// The most header fields of an HTTP/2 request, by the count of RFC 9113 section 6.5.2.
-pub const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
 /// Requests that an HTTP/2 connection may have under way.
 pub const MAX_STREAMS: u32 = 100;
 /// Streams that a client may open and take back before we have looked at them; one more ends the connection (CVE-2023-44487).
@@ -104,7 +101,7 @@ pub(super) fn proxy(
     let mut proxy = HttpProxy::new(inner, Arc::new(conf));
     let mut http2 = H2Options::default();
     http2
-        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_header_list_size(MAX_HEADER_LIST_BYTES as u32)
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_STREAMS_TAKEN_BACK)
         .max_local_error_reset_streams(Some(MAX_STREAMS_AT_FAULT))

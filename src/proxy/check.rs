@@ -1,6 +1,7 @@
 //! From a head to a route: what is ambiguous ends here, and what goes on has one path, one host and no tricks left.
 //!
-//! HTTP/1 heads have passed the check of [`crate::front`] already; HTTP/2 heads have passed the codec's.
+//! HTTP/1 heads have passed the check of [`crate::front`] already; HTTP/2 heads have passed the codec's, and are held to
+//! the same size here.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     canonical::{PathFault, canonical},
-    front::{Entered, is_authority, is_target},
+    front::{Entered, http2_head_fits, is_authority, is_target},
     snapshot::{
         Gate, Snapshot,
         router::{Find, host_key},
@@ -203,6 +204,7 @@ fn identify(snapshot: &Snapshot, session: &Session, state: &mut RequestState) {
 
 /// What the HTTP/2 codec lets through and HTTP/1 upstreams would trip over.
 fn http2(head: &mut RequestHeader) -> Result<(), Fault> {
+    http2_head_fits(head).map_err(|why| Fault { problem: Problem::HeadTooLarge, why: why.into() })?;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(Fault { problem: Problem::MethodNotAllowed, why: "method TRACE or CONNECT".into() });
     }

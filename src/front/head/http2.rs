@@ -1,0 +1,98 @@
+//! The size of an HTTP/2 head, counted as if it had come in HTTP/1.
+//!
+//! HPACK makes a field of one byte on the wire, so that what `h2` limits (RFC 9113 section 6.5.2) is no count of lines:
+//! a thousand empty fields pass there, each of which takes a hundred bytes of memory.
+
+use http::header;
+use pingora_http::RequestHeader;
+
+use super::{MAX_HEAD_BYTES, MAX_HEAD_LINES, TOO_MANY_BYTES, TOO_MANY_LINES};
+
+/// What RFC 9113 section 6.5.2 adds to each field.
+const FIELD_OVERHEAD_BYTES: usize = 32;
+/// `:method`, `:scheme`, `:authority`, `:path`.
+const PSEUDO_FIELDS: usize = 4;
+
+/// The most of a head that `h2` takes: whatever HTTP/1's limits allow passes. What is larger it answers with 431 by
+/// itself, without a body, and what is four times as large ends the connection.
+pub const MAX_HEADER_LIST_BYTES: usize = MAX_HEAD_BYTES + FIELD_OVERHEAD_BYTES * (MAX_HEAD_LINES + PSEUDO_FIELDS);
+
+/// What HTTP/1 puts around the method and the target, and behind the last line.
+const REQUEST_LINE_BYTES: usize = b"  HTTP/1.1\r\n\r\n".len();
+/// What it puts around a name and a value.
+const LINE_BYTES: usize = b": \r\n".len();
+
+/// Checks that a head is within the limits of HTTP/1 heads. `:authority` is the Host line, and crumbs of cookies are the
+/// one line that they become.
+pub(crate) fn fits(head: &RequestHeader) -> Result<(), &'static str> {
+    let mut bytes = REQUEST_LINE_BYTES + head.method.as_str().len() + head.raw_path().len();
+    let mut lines = 0;
+    if let Some(authority) = head.uri.authority()
+        && !head.headers.contains_key(header::HOST)
+    {
+        bytes += LINE_BYTES + header::HOST.as_str().len() + authority.as_str().len();
+        lines += 1;
+    }
+    let mut has_cookie = false;
+    for (name, value) in &head.headers {
+        bytes += value.len();
+        if name == header::COOKIE && std::mem::replace(&mut has_cookie, true) {
+            bytes += b"; ".len();
+            continue;
+        }
+        bytes += LINE_BYTES + name.as_str().len();
+        lines += 1;
+    }
+    if bytes > MAX_HEAD_BYTES {
+        return Err(TOO_MANY_BYTES);
+    }
+    if lines > MAX_HEAD_LINES { Err(TOO_MANY_LINES) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(fields: impl IntoIterator<Item = (&'static str, String)>) -> RequestHeader {
+        let request = http::Request::post("http://a.example/path?query");
+        let request = fields.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let mut head = RequestHeader::from(request.body(()).expect("a request").into_parts().0);
+        head.set_version(http::Version::HTTP_2);
+        head
+    }
+
+    /// What the same would be in HTTP/1.
+    const BARE: usize = b"POST /path?query HTTP/1.1\r\nhost: a.example\r\n\r\n".len();
+
+    #[test]
+    fn lines_are_counted_as_over_http1() {
+        let of = |fields| fits(&head((0..fields).map(|_| ("a", String::new()))));
+        assert_eq!(of(MAX_HEAD_LINES - 1), Ok(()), "the authority is a line, too");
+        assert_eq!(of(MAX_HEAD_LINES), Err(TOO_MANY_LINES));
+        let with_host = |fields| fits(&head((0..fields).map(|_| ("host", "a.example".to_owned()))));
+        assert_eq!(with_host(MAX_HEAD_LINES), Ok(()), "the authority is one of them");
+        assert_eq!(with_host(MAX_HEAD_LINES + 1), Err(TOO_MANY_LINES));
+    }
+
+    #[test]
+    fn bytes_are_counted_as_over_http1() {
+        let of = |bytes: usize| fits(&head([("x-large", "x".repeat(bytes - BARE - b"x-large: \r\n".len()))]));
+        assert_eq!(of(MAX_HEAD_BYTES), Ok(()));
+        assert_eq!(of(MAX_HEAD_BYTES + 1), Err(TOO_MANY_BYTES));
+    }
+
+    #[test]
+    fn crumbs_are_one_line_of_all_their_bytes() {
+        let crumbs = |count: usize, bytes: usize| fits(&head((0..count).map(|_| ("cookie", "x".repeat(bytes)))));
+        assert_eq!(crumbs(500, 10), Ok(()));
+        let most = (MAX_HEAD_BYTES - BARE - b"cookie: \r\n".len() + 2) / 12;
+        assert_eq!(crumbs(most, 10), Ok(()));
+        assert_eq!(crumbs(most + 1, 10), Err(TOO_MANY_BYTES));
+    }
+
+    #[test]
+    fn whatever_is_within_the_limits_passes_h2() {
+        // By its count a field is 28 bytes larger, and the names of pseudo-header fields count as well.
+        const { assert!(MAX_HEADER_LIST_BYTES >= MAX_HEAD_BYTES + (32 - LINE_BYTES) * MAX_HEAD_LINES + 4 * (32 + 10)) };
+    }
+}
