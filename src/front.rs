@@ -73,11 +73,12 @@ use self::{
     unsent::ConnectionBacklog,
 };
 
-pub(crate) use self::head::{is_authority, is_target};
+pub(crate) use self::head::{http2::fits as http2_head_fits, is_authority, is_target};
 pub use self::{
     admission::Rejection,
     body_rate::MinBodyRate,
     entrance::{Entered, Entrance, Rejected, Told},
+    head::{MAX_HEAD_BYTES, MAX_HEAD_LINES, http2::MAX_HEADER_LIST_BYTES},
     life::{StreamEnd, StreamLife, current_life},
     open::Open,
     request_stream::BodyFault,
@@ -401,12 +402,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for App<A> {
             streams::refuse(session);
             return None;
         };
-        let busy = self.place.as_ref().map(|place| place.request());
-        if let Some(None) = busy {
-            streams::refuse(session);
-            return None;
-        }
         let life = Arc::new(StreamLife::new(self.backlog.clone()));
+        if let Some(place) = &self.place {
+            let Some(busy) = place.request() else {
+                streams::refuse(session);
+                return None;
+            };
+            life.occupy(busy);
+        }
         self.serve(session, closing, &life, &mut Timer::default()).await
     }
 

@@ -60,6 +60,10 @@ use crate::{
     telemetry::metrics::Phase,
 };
 
+/// How long an HTTP/2 client may leave a refusal where it is before its stream is reset. Whoever opens no window for a few
+/// hundred bytes is not going to.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
+
 /// Everything between Pingora and the snapshot.
 pub struct Proxy {
     services: Arc<Services>,
@@ -127,6 +131,10 @@ impl Proxy {
         let (head, body) = answer.response(state.id.as_str(), is_grpc(session));
         if matches!(answer.problem, Problem::BadRequest | Problem::BadPath | Problem::RequestTimeout) {
             session.set_keepalive(None);
+        }
+        if session.req_header().version == Version::HTTP_2 {
+            session.set_write_timeout(Some(self.write_timeout.min(REFUSAL_TIME)));
+            state.life.iter().for_each(|life| life.vacate());
         }
         respond::send(session, state, head, body).await?;
         // A gRPC refusal travels as 200: the log and the metrics have the status that it stands for.

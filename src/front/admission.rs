@@ -190,13 +190,13 @@ impl Default for State {
 
 impl Place {
     /// A request begins, and lasts until the guard is dropped. `None`: the connection is being closed for another one.
-    pub(super) fn request(&self) -> Option<Busy<'_>> {
+    pub(super) fn request(self: &Arc<Self>) -> Option<Busy> {
         let mut state = self.state.lock();
         if state.is_displaced {
             return None;
         }
         state.requests += 1;
-        Some(Busy(self))
+        Some(Busy(self.clone()))
     }
 
     /// Ends when the connection has to close for another one.
@@ -222,9 +222,10 @@ impl Place {
 }
 
 /// A request of a connection.
-pub(super) struct Busy<'a>(&'a Place);
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Place>);
 
-impl Drop for Busy<'_> {
+impl Drop for Busy {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.requests -= 1;

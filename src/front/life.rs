@@ -18,7 +18,10 @@ use std::{
 use parking_lot::Mutex;
 use portcullis_plugin::UnixTime;
 
-use super::unsent::{Backlog, ConnectionBacklog};
+use super::{
+    admission::Busy,
+    unsent::{Backlog, ConnectionBacklog},
+};
 use crate::streams::{self, Basis, NEVER, OpenStreams, Withdrawn};
 
 /// How often a request that lasts is looked at. Short ones are over before the first time.
@@ -54,6 +57,8 @@ struct State {
     /// Until the request has lasted long enough to be judged again.
     basis: Option<Basis>,
     ended: Option<StreamEnd>,
+    /// Over HTTP/2; over HTTP/1 whoever reads the connection's heads keeps it.
+    busy: Option<Busy>,
 }
 
 impl Default for StreamLife {
@@ -132,6 +137,16 @@ impl StreamLife {
 
     pub(super) fn is_upgraded(&self) -> bool {
         self.is_upgraded.load(Relaxed)
+    }
+
+    /// The connection is in use until the request ends, or [`vacate`](Self::vacate) is called.
+    pub(super) fn occupy(&self, busy: Busy) {
+        self.state.lock().busy = Some(busy);
+    }
+
+    /// The request has been refused, and waits for its client alone: the connection may be closed for another one.
+    pub fn vacate(&self) {
+        self.state.lock().busy = None;
     }
 
     /// Why the request was ended, if it was ended from here: for the log line, which is written while it is dropped.

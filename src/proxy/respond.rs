@@ -1,13 +1,13 @@
 //! Answers of a route's own: fixed ones, and `echo`.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora_core::{Result, protocols::http::ServerSession};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
 
-use super::state::RequestState;
+use super::{forward, state::RequestState};
 
 /// A fixed answer.
 pub fn fixed(status: StatusCode, body: &Bytes, content_type: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
@@ -48,6 +48,11 @@ pub async fn send(
     let has_body = !body.is_empty()
         && session.req_header().method != Method::HEAD
         && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if session.req_header().version == Version::HTTP_2 {
+        // Of an HTTP/2 connection a hundred answers may wait for a client that takes none. Nobody reads the requests any
+        // more, and HPACK makes them much larger than what was sent.
+        forward::open(session.req_header_mut(), |parts| (parts.uri, parts.headers) = Default::default());
+    }
     if has_body {
         session.write_response_header(Box::new(head), false).await?;
         return session.write_response_body(Some(body), true).await;
