@@ -126,6 +126,17 @@ impl Proxy {
         Ok(None)
     }
 
+    /// Waits until the client takes what was sent to it before.
+    async fn may_forward(&self, state: &mut RequestState) -> Result<()> {
+        match &state.life {
+            Some(life) if !life.backlog().forward().await => {
+                state.failed("client: nothing was taken for write_timeout");
+                Err(Error::new_down(ErrorType::WriteTimedout))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Sends an answer of the gateway's own.
     async fn refuse(&self, session: &mut Session, state: &mut RequestState, answer: &Answer) -> Result<()> {
         let (head, body) = answer.response(state.id.as_str(), is_grpc(session));
@@ -206,7 +217,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "a request without a route got through");
         };
         let (head, body) = match &route.ending {
-            Ending::Forward(_) => return Ok(false),
+            Ending::Forward(_) => return self.may_forward(state).await.map(|()| false),
             Ending::Respond { status, body, content_type } => respond::fixed(*status, body, content_type)?,
             Ending::Echo => {
                 let mut head = session.req_header().clone();

@@ -160,6 +160,7 @@ impl StreamLife {
         self.body_moved.store(0, Relaxed);
         self.is_answered.store(false, Relaxed);
         self.is_upgraded.store(false, Relaxed);
+        self.backlog.reset();
         *self.state.lock() = State::default();
     }
 

@@ -174,6 +174,8 @@ pub struct Backlog {
     bytes: AtomicUsize,
     moved_ms: AtomicU64,
     has_moved: AtomicBool,
+    /// The request was let through: from here on it reads what its client has to take.
+    is_forwarded: AtomicBool,
     task: Mutex<Option<Waker>>,
     upload_bytes: AtomicUsize,
     upload_sent: Notify,
@@ -183,6 +185,26 @@ pub struct Backlog {
 impl Backlog {
     pub(super) fn new(connection: Arc<ConnectionBacklog>) -> Self {
         Self { connection, ..Self::default() }
+    }
+
+    /// The request was let through, and waits until its response may be read. One that is refused waits for nothing: a
+    /// client that takes nothing would have it kept, head and all. `false`: it waited for `write_timeout`.
+    pub async fn forward(&self) -> bool {
+        let has_room = poll_fn(|cx| match self.connection.has_room_for(cx.waker()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        let has_room = self.connection.has_room() || {
+            let limit = self.connection.write_timeout;
+            pingora_timeout::timeout(limit, has_room).await.is_ok()
+        };
+        self.is_forwarded.store(true, Relaxed);
+        has_room
+    }
+
+    /// Another request begins on the same connection.
+    pub(super) fn reset(&self) {
+        self.is_forwarded.store(false, Relaxed);
     }
 
     /// Counts a piece of an HTTP/2 response until nobody needs it any more.
@@ -259,7 +281,11 @@ impl Backlog {
         let has_moved = self.has_moved.swap(false, SeqCst);
         let may_go_on = match self.bytes.load(SeqCst) {
             // An upload has to go on: the task that sends it to an HTTP/1 upstream is this one.
-            0 => self.upload_bytes.load(SeqCst) > 0 || self.connection.has_room_for(cx.waker()),
+            0 => {
+                !self.is_forwarded.load(Relaxed)
+                    || self.upload_bytes.load(SeqCst) > 0
+                    || self.connection.has_room_for(cx.waker())
+            }
             waiting => waiting <= READ_AHEAD_BYTES || has_moved,
         };
         if !may_go_on {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::front::life::StreamLife;
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -66,4 +67,16 @@ async fn a_connection_hears_it_whenever_it_listens() {
     let place = admission.enter();
     assert!(admission.displace_oldest());
     place.displaced().await;
+}
+
+#[test]
+fn a_request_that_was_refused_keeps_no_connection() {
+    let place = Admission::default().enter();
+    let life = StreamLife::default();
+    life.occupy(place.request().expect("not displaced"));
+    assert_eq!(place.idle_since(), None);
+    life.vacate();
+    assert!(place.idle_since().is_some_and(|since| place.displace(since)));
+    drop(life);
+    assert_eq!(place.state.lock().requests, 0, "given back once");
 }

@@ -13,6 +13,11 @@ fn backlog(max_bytes: usize) -> (Arc<Backlog>, Arc<ConnectionBacklog>, Arc<Unsen
 
 /// Whether a request is polled.
 fn is_polled(backlog: &Arc<Backlog>) -> bool {
+    backlog.is_forwarded.store(true, SeqCst);
+    poll(backlog)
+}
+
+fn poll(backlog: &Arc<Backlog>) -> bool {
     let mut is_polled = false;
     let request = pin!(poll_fn(|_| {
         is_polled = true;
@@ -77,6 +82,21 @@ fn responses_of_a_connection_wait_for_its_share() {
     assert!(!is_polled(&other), "nothing is left");
     drop(all);
     assert!(is_polled(&other));
+}
+
+#[tokio::test]
+async fn a_request_is_let_through_or_refused_while_others_wait() {
+    let budget = Arc::new(UnsentBudget::default());
+    let connection = Arc::new(ConnectionBacklog::new(budget, Duration::from_millis(10)));
+    let backlog = Arc::new(Backlog::new(connection.clone()));
+    connection.set_blocked(true);
+    assert!(poll(&backlog), "it may be one to refuse");
+    assert!(!backlog.forward().await, "its client takes nothing");
+    assert!(!poll(&backlog));
+    backlog.reset();
+    assert!(poll(&backlog));
+    connection.set_blocked(false);
+    assert!(backlog.forward().await && poll(&backlog));
 }
 
 #[tokio::test]

@@ -90,7 +90,17 @@ impl Connection {
 
     /// Sends a GET and returns what will be its answer.
     pub(super) async fn ask(&self, path: &str) -> Result<h2::client::ResponseFuture, h2::Error> {
-        let request = Request::get(format!("http://a.example{path}")).body(()).expect("a request");
+        self.ask_with(path, HeaderMap::new()).await
+    }
+
+    /// The same with header fields.
+    pub(super) async fn ask_with(
+        &self,
+        path: &str,
+        fields: HeaderMap,
+    ) -> Result<h2::client::ResponseFuture, h2::Error> {
+        let mut request = Request::get(format!("http://a.example{path}")).body(()).expect("a request");
+        *request.headers_mut() = fields;
         Ok(self.send.clone().ready().await?.send_request(request, true)?.0)
     }
 
