@@ -410,7 +410,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for App<A> {
             };
             life.occupy(busy);
         }
-        self.serve(session, closing, &life, &mut Timer::default()).await
+        let served = self.serve(session, closing, &life, &mut Timer::default()).await;
+        // Whoever else keeps the life of a request keeps no connection with it.
+        life.vacate();
+        served
     }
 
     fn h2_options(&self) -> Option<H2Options> {
