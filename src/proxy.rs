@@ -115,12 +115,13 @@ impl Proxy {
         let now = Instant::now();
         self.services.metrics.observe(Phase::Policy, now - state.started);
         state.forwarded = Some(now);
+        // What routes are chosen by is taken down before credentials are taken out: a condition may be about one.
+        let conditions = self.current.load().conditions_of(&session.req_header().headers);
         let hidden = gate.auth.as_ref().map(|auth| &auth.hidden);
         forward::strip(session.req_header_mut(), &gate.route.callers, hidden)?;
         if let Some(life) = &state.life {
             let deadline = state.identity.as_ref().and_then(|identity| identity.deadline());
             deadline.into_iter().for_each(|deadline| life.set_deadline(deadline));
-            let conditions = &self.current.load().condition_headers;
             state.basis(session, round, conditions).into_iter().for_each(|basis| life.rest_on(basis));
         }
         Ok(None)

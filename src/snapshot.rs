@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use portcullis_plugin::Credential;
 
 pub use changes::{Beside, Changes, CredentialKey};
@@ -73,6 +73,18 @@ impl Snapshot {
     /// The routes, in the order of the configuration.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.gates.iter().map(|gate| &gate.route)
+    }
+
+    /// Those headers of a request that routes have conditions on; `None` where no route has one.
+    pub fn conditions_of(&self, headers: &HeaderMap) -> Option<Box<HeaderMap>> {
+        if self.condition_headers.is_empty() {
+            return None;
+        }
+        let mut found = Box::new(HeaderMap::new());
+        for name in &self.condition_headers {
+            headers.get_all(name).iter().for_each(|value| _ = found.append(name, value.clone()));
+        }
+        Some(found)
     }
 }
 

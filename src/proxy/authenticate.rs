@@ -259,7 +259,7 @@ async fn all<'a>(
     if !absent.is_empty() {
         return Found::Denied(Denial::unauthorized(Reason::CredentialAbsent));
     }
-    match merge(&parts, alternative.speaker) {
+    match merge(&parts, alternative) {
         Some(identity) => Found::Granted(Arc::new(identity)),
         None => {
             for authenticator in together.iter() {
@@ -275,7 +275,7 @@ async fn all<'a>(
 ///
 /// One of them speaks: it gives subject, e-mail, issuer, claims, roles and scopes, none of which is ever added up. The
 /// client comes from the first that names one and no subject (a certificate, a key).
-pub(super) fn merge(parts: &[Arc<Identity>], speaker: Option<usize>) -> Option<Identity> {
+pub(super) fn merge(parts: &[Arc<Identity>], alternative: &Alternative) -> Option<Identity> {
     let consumer = agreed(parts.iter().filter_map(|part| part.consumer.as_ref()), |a, b| a.name == b.name)?;
     // What names no user, such as a certificate and a key, names the same client: with a certificate that is nobody's a
     // stolen key would open as much as with its owner's.
@@ -284,7 +284,8 @@ pub(super) fn merge(parts: &[Arc<Identity>], speaker: Option<usize>) -> Option<I
         return None;
     }
     let tenant = agreed(parts.iter().filter_map(|part| part.tenant.as_ref()), |a, b| a == b)?;
-    let speaker = speaker.map_or_else(|| only_speaker(parts), |named| parts.get(named))?;
+    let speaking = alternative.speaker.or_else(|| only_speaker(parts))?;
+    let speaker = parts.get(speaking)?;
     let machine = parts.iter().find(|part| part.subject.is_none() && part.client.is_some()).unwrap_or(speaker);
     Some(Identity {
         method: parts.iter().map(|part| part.method.as_str()).collect::<Vec<_>>().join("+"),
@@ -298,7 +299,7 @@ pub(super) fn merge(parts: &[Arc<Identity>], speaker: Option<usize>) -> Option<I
         scopes: speaker.scopes.clone(),
         claims: speaker.claims.clone(),
         certificate: parts.iter().find_map(|part| part.certificate.clone()),
-        headers: headers(parts, speaker),
+        headers: headers(parts, speaking, &alternative.parts.get(speaking)?.fills),
         credentials: parts.iter().flat_map(|part| part.credentials.iter().cloned()).collect(),
         expires: parts.iter().filter_map(|part| part.expires).min(),
         parts: parts.to_vec(),
@@ -308,10 +309,10 @@ pub(super) fn merge(parts: &[Arc<Identity>], speaker: Option<usize>) -> Option<I
 
 /// The part that speaks where the file does not say which: the first that names a subject, or else the first. `None`: they
 /// name different subjects, and nothing tells which of them the request is made for.
-fn only_speaker(parts: &[Arc<Identity>]) -> Option<&Arc<Identity>> {
-    let mut naming = parts.iter().filter(|part| part.subject.is_some());
-    let Some(first) = naming.next() else { return parts.first() };
-    naming.all(|other| is_same_subject(first, other)).then_some(first)
+fn only_speaker(parts: &[Arc<Identity>]) -> Option<usize> {
+    let mut naming = parts.iter().enumerate().filter(|(_, part)| part.subject.is_some());
+    let Some((number, first)) = naming.next() else { return Some(0) };
+    naming.all(|(_, other)| is_same_subject(first, other)).then_some(number)
 }
 
 /// Whether both name the same subject. A name is unique within its issuer only (RFC 7519 section 4.1.2): the same name from
@@ -325,12 +326,15 @@ fn is_same_subject(one: &Identity, other: &Identity) -> bool {
     one.subject == other.subject && (is_one_issuer || is_one_consumer)
 }
 
-/// The headers that the parts fill. Where two fill the same one it is the speaker's, or else the first one's.
-fn headers(parts: &[Arc<Identity>], speaker: &Arc<Identity>) -> Vec<(HeaderName, HeaderValue)> {
-    let mut headers: Vec<_> = speaker.headers.clone();
-    for part in parts.iter().filter(|part| !Arc::ptr_eq(part, speaker)) {
+/// The headers that the parts fill. Those that the speaker's policy fills are the speaker's alone: where it fills none of
+/// them, such as a plan that its token does not name, there is none. Of others the first part's counts.
+fn headers(parts: &[Arc<Identity>], speaking: usize, fills: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers: Vec<_> = parts[speaking].headers.clone();
+    for (_, part) in parts.iter().enumerate().filter(|(number, _)| *number != speaking) {
         let known = headers.len();
-        let is_new = |name: &HeaderName| headers[..known].iter().all(|(other, _)| other != name);
+        let is_new = |name: &HeaderName| {
+            !fills.contains(name) && headers[..known].iter().all(|(other, _)| other != name)
+        };
         let new: Vec<_> = part.headers.iter().filter(|(name, _)| is_new(name)).cloned().collect();
         headers.extend(new);
     }

@@ -181,7 +181,7 @@ impl<'s> Judge<'s> {
         match found.as_slice() {
             [only] => Ok(only.clone()),
             together => {
-                merge(together, alternative.speaker).map(Arc::new).ok_or_else(|| over(Reason::IdentityConflict))
+                merge(together, alternative).map(Arc::new).ok_or_else(|| over(Reason::IdentityConflict))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -183,13 +183,7 @@ impl RequestState {
     }
 
     /// What the request rests on from here on: it was let through.
-    pub fn basis(&self, session: &Session, round: u64, conditions: &[HeaderName]) -> Option<Basis> {
-        let head = session.req_header();
-        let mut headers = None;
-        for name in conditions {
-            let headers = headers.get_or_insert_with(|| Box::new(HeaderMap::new()));
-            head.headers.get_all(name).iter().for_each(|value| _ = headers.append(name, value.clone()));
-        }
+    pub fn basis(&self, session: &Session, round: u64, headers: Option<Box<HeaderMap>>) -> Option<Basis> {
         Some(Basis {
             round,
             record: self.record.clone()?,

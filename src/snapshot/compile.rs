@@ -514,6 +514,7 @@ impl Built<'_, '_> {
                 metrics: self.services.metrics.policy(&policy.key),
                 policy: name,
                 places: hook.places(),
+                fills: hook.headers().into(),
                 hook: hook.clone(),
                 timeout: self.timeout(policy),
             })

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_plugin::{
     Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places,
 };
@@ -70,6 +70,8 @@ pub struct Authenticator {
     pub hook: Arc<dyn Authenticate>,
     /// Where it looks for its credential.
     pub places: Places,
+    /// The headers that its identities may fill: see [`Authenticate::headers`].
+    pub fills: Box<[HeaderName]>,
     /// Where its results are counted.
     pub metrics: Arc<PolicyMetrics>,
     /// How long it may wait.

@@ -18,6 +18,8 @@ pub(crate) struct Tries<'a> {
     attempts: &'a Attempts,
     address: IpAddr,
     keys: Vec<Tried>,
+    /// How many signatures were tried.
+    signatures: usize,
     /// Something was wrong for which the keys that were tried have failed, whatever the request is refused for.
     has_failed: bool,
 }
@@ -47,7 +49,7 @@ impl Tried {
 impl<'a> Tries<'a> {
     /// Takes claims by keys that have to wait out of `claims`, and says how long the longest wait is.
     pub async fn begin(attempts: &'a Attempts, address: IpAddr, claims: &mut Vec<Claim>) -> (Self, Option<Duration>) {
-        let mut tries = Self { attempts, address, keys: Vec::with_capacity(1), has_failed: false };
+        let mut tries = Self { attempts, address, keys: Vec::with_capacity(1), signatures: 0, has_failed: false };
         let (mut waiting, mut longest): (Vec<Option<String>>, _) = (Vec::new(), None);
         for claim in std::mem::take(claims) {
             if waiting.contains(&claim.key_id) {
@@ -72,6 +74,7 @@ impl<'a> Tries<'a> {
     }
 
     fn add(&mut self, claim: &Claim) {
+        self.signatures += claim.signatures.len();
         let known = self.keys.iter_mut().find(|tried| tried.key_id == claim.key_id);
         match known {
             Some(tried) => tried.proof.extend(claim.signatures.iter().flatten()),
@@ -103,9 +106,14 @@ impl<'a> Tries<'a> {
 
     /// Ends a request that is refused: `is_guess` says whether for what it tried. Gives what failed.
     pub fn refused(self, is_guess: bool) -> Vec<FailedAttempt> {
-        let Self { attempts, address, keys, has_failed } = self;
+        let Self { attempts, address, keys, signatures, has_failed } = self;
         if is_guess || has_failed {
-            return keys.into_iter().map(|tried| tried.failed(attempts, address)).collect();
+            let failed = keys.into_iter().map(|tried| tried.failed(attempts, address));
+            // Another policy may find one of several signatures right: that excuses none of the guesses beside it.
+            return match signatures {
+                0 | 1 => failed.collect(),
+                _ => failed.map(FailedAttempt::beyond_excuse).collect(),
+            };
         }
         keys.into_iter().filter_map(|tried| tried.begun).for_each(Begun::excuse);
         Vec::new()

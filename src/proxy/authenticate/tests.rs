@@ -148,6 +148,7 @@ fn outcome_of(guards: usize, alternatives: &[&[Says]], speaker: Option<usize>, a
         policy: "policy".into(),
         hook: Arc::new(says.clone()),
         places: says.places(),
+        fills: says.headers().into(),
         metrics: services.metrics.policy("policy"),
         timeout: TIMEOUT,
     };
@@ -451,4 +452,22 @@ fn there_is_one_challenge_for_each_way_in() {
         let half = outcome(&[&[other, Says::Denied(Reason::KeyUnknown)]], None);
         assert_eq!(half.challenges, untold, "a part of an all-of cannot be tried out alone");
     }
+}
+
+#[test]
+fn headers_that_the_speakers_policy_fills_are_the_speakers_alone() {
+    let part = |plan: Option<&'static str>, device: &'static str| {
+        let plan = plan.map(|plan| (HeaderName::from_static("x-plan"), HeaderValue::from_static(plan)));
+        let device = (HeaderName::from_static("x-device"), HeaderValue::from_static(device));
+        Arc::new(Identity { headers: plan.into_iter().chain([device]).collect(), ..Identity::default() })
+    };
+    let parts = [part(Some("enterprise"), "phone"), part(None, "none")];
+    let value = |fills: &[HeaderName], name: &str| {
+        let headers = headers(&parts, 1, fills);
+        headers.into_iter().find(|(header, _)| header == name).map(|(_, value)| value)
+    };
+    let plan = [HeaderName::from_static("x-plan")];
+    assert_eq!(value(&plan, "x-plan"), None, "the speaker has no plan, whatever another part says");
+    assert_eq!(value(&plan, "x-device").expect("both fill it"), "none");
+    assert_eq!(value(&[], "x-plan").expect("only the other policy fills it"), "enterprise");
 }

@@ -295,3 +295,17 @@ fn a_success_resets_the_key_that_was_right_and_no_other() {
     assert_eq!(outcome(&hook, &mut { mixed }), "other-1");
     assert_eq!(outcome(&hook, &mut by("acme-1", "a", SECRET, &get(3)).sign(get(3))), "too_many_attempts");
 }
+
+#[test]
+fn several_guesses_in_one_request_are_not_excused_by_another_policy() {
+    let hook = hook("");
+    let denied = |mut request: Request| match wait(hook.authenticate(&mut request.cx())) {
+        Ok(Authentication::Denied(denial)) => denial.attempts,
+        other => panic!("{other:?}"),
+    };
+    let guess = |label: &str| Signer::of(&with_body("").0).label(label).secret(WRONG);
+    let one = denied(guess("sig1").sign(with_body("").0));
+    assert!(one.iter().all(portcullis_plugin::FailedAttempt::is_excusable) && !one.is_empty());
+    let two = denied(guess("sig2").sign(guess("sig1").sign(with_body("").0)));
+    assert!(two.iter().all(|attempt| !attempt.is_excusable()) && !two.is_empty());
+}

@@ -25,6 +25,7 @@ struct Pending {
     tried: Name,
     has_place: bool,
     is_excused: AtomicBool,
+    is_final: AtomicBool,
 }
 
 impl FailedAttempt {
@@ -32,8 +33,22 @@ impl FailedAttempt {
     pub(super) const UNLIMITED: Self = Self(None);
 
     pub(super) fn new(counted: &Arc<Counted>, who: Who, tried: Name, has_place: bool) -> Self {
-        let is_excused = AtomicBool::new(false);
-        Self(Some(Arc::new(Pending { counted: counted.clone(), who, tried, has_place, is_excused })))
+        let (is_excused, is_final) = Default::default();
+        Self(Some(Arc::new(Pending { counted: counted.clone(), who, tried, has_place, is_excused, is_final })))
+    }
+
+    /// Counts it also where another policy grants: for one of several guesses in the same place of a request, of which the
+    /// other policy has found only one right.
+    pub fn beyond_excuse(self) -> Self {
+        if let Some(pending) = &self.0 {
+            pending.is_final.store(true, Relaxed);
+        }
+        self
+    }
+
+    /// Whether a grant by another policy may excuse it.
+    pub fn is_excusable(&self) -> bool {
+        self.0.as_ref().is_none_or(|pending| !pending.is_final.load(Relaxed))
     }
 
     /// Counts it now.
