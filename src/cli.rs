@@ -28,7 +28,12 @@ use std::{
 use clap::{Parser, Subcommand};
 use log::Level;
 
-use crate::{config::Report, registry::Registry, signals, telemetry::journal::stderr};
+use crate::{
+    config::{Report, problem::counted},
+    registry::Registry,
+    signals,
+    telemetry::journal::stderr,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong; 3 done, with a warning (revoke);
@@ -98,6 +103,8 @@ impl ConfigArgument {
 pub(crate) enum Failure {
     /// The configuration is wrong: exit code 2.
     Configuration(Report),
+    /// The gateway has refused the configuration, and keeps the one before: exit code 2.
+    Refused(Report),
     /// The command line asks for what cannot be meant: exit code 2.
     CommandLine(String),
     /// It was done, and hardly does what was meant: exit code 3.
@@ -161,14 +168,20 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
             stderr(Level::Warn, &format!("warning: {why}"));
             ExitCode::from(3)
         }
-        Err(Failure::Configuration(report)) => {
-            let count = report.0.len();
-            let plural = if count == 1 { "" } else { "s" };
-            let label = error_label();
-            stderr(Level::Error, &format!("{report}{label} the configuration has {count} problem{plural}"));
-            ExitCode::from(2)
+        Err(Failure::Configuration(report)) => wrong(&report),
+        Err(Failure::Refused(report)) => {
+            let code = wrong(&report);
+            stderr(Level::Error, "The previous configuration is still in use.");
+            code
         }
     }
+}
+
+/// Says what is wrong with a configuration.
+fn wrong(report: &Report) -> ExitCode {
+    let problems = counted(report.0.len(), "problem", "problems");
+    stderr(Level::Error, &format!("{report}{} the configuration has {problems}", error_label()));
+    ExitCode::from(2)
 }
 
 /// Red on a terminal, plain elsewhere and where `NO_COLOR` asks for it.

@@ -263,10 +263,10 @@ impl Reloader {
         self.services.output.note(&Note {
             level: Level::Warn,
             event: "exposed",
-            message: "protected paths are let through by less than before",
+            message: "protection was reduced",
             fields: &[
-                ("generation", Value::Number(snapshot.generation)),
                 ("paths", Value::Text(&changes.exposed.join("; "))),
+                ("generation", Value::Number(snapshot.generation)),
             ],
         });
     }

@@ -15,7 +15,7 @@ use std::{
 
 use sd_notify::NotifyState;
 
-use crate::{reload::Reloaded, telemetry::json::cut};
+use crate::{config::problem::counted, reload::Reloaded, telemetry::json::cut};
 
 /// How long systemd may take to make room for a message. It is always read at once; whoever does not read must not hold
 /// up a reload, or the end.
@@ -41,10 +41,11 @@ pub fn stopping() {
 }
 
 fn status(reloaded: &Reloaded) -> String {
-    let serving = format!("generation {}, {} routes", reloaded.generation, reloaded.routes);
+    let serving = format!("generation {}, {}", reloaded.generation, counted(reloaded.routes, "route", "routes"));
+    let problems = counted(reloaded.errors.len(), "problem", "problems");
     let status = match reloaded.errors.as_slice() {
         [] => serving,
-        [first, ..] => format!("{serving}; the last reload was refused ({} problems): {first}", reloaded.errors.len()),
+        [first, ..] => format!("{serving}; the last reload was refused ({problems}): {first}"),
     };
     // One line: the next one would be another field of the message.
     cut(&status.replace(char::is_control, " "), MAX_STATUS_BYTES).to_owned()
@@ -80,7 +81,7 @@ mod tests {
         assert_eq!(status(&reloaded), "generation 3, 12 routes");
         let wrong = Located { file: "p.toml".into(), line: 4, column: 1, path: "routes.a".into(), text: "no".into() };
         reloaded.errors.push(wrong);
-        let expected = "generation 3, 12 routes; the last reload was refused (1 problems): p.toml:4:1: routes.a: no";
+        let expected = "generation 3, 12 routes; the last reload was refused (1 problem): p.toml:4:1: routes.a: no";
         assert_eq!(status(&reloaded), expected);
     }
 

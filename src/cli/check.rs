@@ -4,7 +4,7 @@ use log::Level;
 
 use super::{ConfigArgument, Failure};
 use crate::{
-    config::file::AdminAddress,
+    config::{file::AdminAddress, problem::counted},
     descriptors,
     registry::Registry,
     reload,
@@ -49,8 +49,10 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
     let shortage = descriptors::shortage(snapshot.fixed.server.max_connections.get());
     let warnings = snapshot.warnings.0.iter().map(ToString::to_string).chain(shortage);
     warnings.for_each(|warning| stderr(Level::Warn, &format!("warning: {warning}")));
-    let counts = (snapshot.gates.len(), snapshot.instances.len(), snapshot.credentials.len());
+    let routes = counted(snapshot.gates.len(), "route", "routes");
+    let policies = counted(snapshot.instances.len(), "policy", "policies");
+    let credentials = counted(snapshot.credentials.len(), "credential", "credentials");
     let mut out = std::io::stdout();
-    writeln!(out, "{}: {} routes, {} policies, {} credentials", path.display(), counts.0, counts.1, counts.2)?;
+    writeln!(out, "{}: {routes}, {policies}, {credentials}", path.display())?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use log::Level;
 
 use super::{ConfigArgument, Failure};
 use crate::{
-    config::{Report, Source},
+    config::{Report, Source, problem::counted},
     control::{self, Asked, NoAnswer},
     telemetry::journal::stderr,
 };
@@ -30,10 +30,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Asked::ServesAnother { serves } => return Err(Failure::CommandLine(control::serves_another(&serves))),
     };
     let Some(changes) = reloaded.changes else {
-        return Err(Failure::Configuration(Report(reloaded.errors)));
+        return Err(Failure::Refused(Report(reloaded.errors)));
     };
     let mut out = io::stdout();
-    writeln!(out, "generation {} serves, {} routes", reloaded.generation, reloaded.routes)?;
+    writeln!(out, "generation {} serves, {}", reloaded.generation, counted(reloaded.routes, "route", "routes"))?;
     for line in changes.lines().chain(changes.tls.iter().cloned()) {
         writeln!(out, "{line}")?;
     }

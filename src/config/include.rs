@@ -143,7 +143,7 @@ impl Search {
     fn new(text: &str) -> Result<Self, String> {
         let names: Vec<&str> = text.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
         if names.contains(&"**") {
-            return Err("`**` takes any folder; write a pattern for each level, as in `conf.d/*/*.toml`".to_owned());
+            return Err("`**` is not supported; write a pattern for each level, as in `conf.d/*/*.toml`".to_owned());
         }
         let wild = names.iter().position(|name| is_wildcard(name)).unwrap_or(names.len());
         let pattern = |name: &&str| Pattern::new(name).map_err(|error| format!("not a pattern: {}", error.msg));

@@ -383,9 +383,7 @@ impl<'i> Tables<'i> {
         }
         let main = self.sources.0[0].path.display();
         for file in &self.hollow {
-            let text = format!(
-                "nothing stands in this file; if that is meant, write `include_empty = \"accepted\"` in {main}"
-            );
+            let text = format!("this file is empty; if that is meant, write `include_empty = \"accepted\"` in {main}");
             problems.add(*file, 0..0, "", text);
         }
     }

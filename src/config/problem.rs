@@ -127,6 +127,11 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
+/// A number of things: `1 route`, `2 routes`.
+pub fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 /// The name nearest to a misspelt one, if any is near.
 pub fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = among.into_iter().map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate));

@@ -80,7 +80,7 @@ impl Problem {
             Self::LengthRequired => {
                 (411, "length_required", "Length Required", "The request body needs a Content-Length.", 9)
             }
-            Self::BodyTooLarge => (413, "body_too_large", "Content Too Large", "The request body is too large.", 8),
+            Self::BodyTooLarge => (413, "body_too_large", "Payload Too Large", "The request body is too large.", 8),
             Self::Misdirected => {
                 (421, "misdirected_request", "Misdirected Request", "Ask for this on a connection of its own.", 14)
             }
@@ -259,6 +259,7 @@ mod tests {
             let (head, body) = Answer::from(problem).response("r-1", false);
             let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
             assert_eq!(body["status"], head.status.as_u16());
+            assert_eq!(body["title"], head.status.canonical_reason().expect("a title"), "as in the status line");
             assert_eq!(body["code"], problem.code());
             assert_eq!(body["request_id"], "r-1");
             assert_eq!(head.headers["content-type"], "application/problem+json");

@@ -266,7 +266,7 @@ impl RequestState {
             StreamEnd::ClientStalled => {
                 ("write_timeout", "client: nothing of the response was taken for write_timeout")
             }
-            StreamEnd::Withdrawn(why) => (why.reason.code(), "it would be refused if it came now"),
+            StreamEnd::Withdrawn(why) => (why.reason.code(), "ended: the caller is no longer allowed"),
         };
         self.failed(text);
         self.services.metrics.stream_ended(code);

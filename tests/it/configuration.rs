@@ -260,7 +260,7 @@ fn check_goes_without_secrets_where_it_is_told_to_and_without_names() {
 
     let without = portcullis_check(&["portcullis.toml", "--no-secrets"], dir.path());
     assert_eq!((without.code, without.errors), (0, vec![]));
-    assert_eq!(without.stdout, "portcullis.toml: 1 routes, 0 policies, 0 credentials\n");
+    assert_eq!(without.stdout, "portcullis.toml: 1 route, 0 policies, 0 credentials\n");
 
     let wrong =
         fs::read_to_string(dir.path().join("portcullis.toml")).expect("our own file").replace("public", "pubic");

@@ -53,7 +53,7 @@ async fn systemd_is_told_of_the_start_of_reloads_and_of_the_stop() {
     let gateway = builder("a").env("NOTIFY_SOCKET", systemd.address()).start().await;
     let ready = systemd.next().await;
     assert!(ready.says("READY"));
-    assert_eq!(ready.value("STATUS"), Some("generation 1, 1 routes"));
+    assert_eq!(ready.value("STATUS"), Some("generation 1, 1 route"));
     // By the time it says so it serves.
     answers(&gateway, "a").await;
 
@@ -65,7 +65,7 @@ async fn systemd_is_told_of_the_start_of_reloads_and_of_the_stop() {
     assert!((before..=monotonic_usec()).contains(&at), "{at} is not of this reload, which began at {before}");
     let ready = systemd.next().await;
     assert!(ready.says("READY"));
-    assert_eq!(ready.value("STATUS"), Some("generation 2, 1 routes"));
+    assert_eq!(ready.value("STATUS"), Some("generation 2, 1 route"));
 
     assert!(gateway.stop().await.success());
     assert!(systemd.next().await.says("STOPPING"));

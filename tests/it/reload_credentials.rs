@@ -144,7 +144,7 @@ async fn what_a_lost_credential_had_opened_ends_and_nothing_else_does() {
         for stream in &mut kept {
             goes_on(stream).await;
         }
-        let why = |text: &str| text.contains("it would be refused") || text.contains("credential expired");
+        let why = |text: &str| text.contains("the caller is no longer allowed") || text.contains("credential expired");
         let line = scene.gateway.access(|line| line["error"].as_str().is_some_and(why)).await;
         assert_eq!((&line["route"], &line["consumer"]), (&"app".into(), &"acme".into()), "{how}");
     }

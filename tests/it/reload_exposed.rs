@@ -85,7 +85,7 @@ async fn a_folder_that_is_gone_for_a_moment_opens_nothing() {
     assert!(empty.code == 2 && empty.stderr.contains("include[0]: no file matches `conf.d/*.toml`"), "{empty:?}");
     fs::write(folder.join("routes.toml"), "").expect("our own file");
     let hollow = scene.gateway.reload().await;
-    assert!(hollow.code == 2 && hollow.stderr.contains("nothing stands in this file"), "{hollow:?}");
+    assert!(hollow.code == 2 && hollow.stderr.contains("this file is empty"), "{hollow:?}");
     assert_eq!(scene.status_of("admin.test", "/admin").await, 401);
 
     // Editors leave these beside the file, and nobody means them.

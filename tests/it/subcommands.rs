@@ -104,7 +104,7 @@ async fn a_wrong_command_line_is_2_and_told_on_standard_error() {
 async fn check_says_what_there_is_or_everything_that_is_wrong() {
     let (dir, file) = sample();
     let good = portcullis(&["check", "--config", &file], "").await;
-    assert_eq!((good.code, good.stdout), (0, format!("{file}: 1 routes, 1 policies, 1 credentials\n")));
+    assert_eq!((good.code, good.stdout), (0, format!("{file}: 1 route, 1 policy, 1 credential\n")));
     // Of the machine, and not of the file: how many descriptors a process may open there.
     let is_of_machine = |line: &str| line.starts_with("warning: `server.max_connections` is");
     assert!(good.stderr.lines().all(is_of_machine), "{}", good.stderr);

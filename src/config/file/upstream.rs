@@ -12,6 +12,7 @@ use crate::snapshot::router::host_key;
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// The servers.
+    #[serde(deserialize_with = "one_target_or_more")]
     pub targets: Filled<Spanned<Target>>,
     /// How long a connection may take to open, TLS included.
     #[serde(default = "five_seconds")]
@@ -36,6 +37,10 @@ pub struct Upstream {
     /// `true`, or how TLS is spoken; absent or `false`: it is not.
     #[serde(default, deserialize_with = "tls")]
     pub tls: Option<UpstreamTls>,
+}
+
+fn one_target_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Filled<Spanned<Target>>, D::Error> {
+    Filled::or_else("an upstream needs at least one target", deserializer)
 }
 
 fn five_seconds() -> Span {

@@ -32,7 +32,14 @@ pub struct Filled<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor<T>(PhantomData<T>);
+        Self::or_else("this list is empty: fill it, or leave the field out", deserializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Filled<T> {
+    /// Reads a list that says this where it is empty.
+    pub fn or_else<D: Deserializer<'de>>(empty: &'static str, deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(&'static str, PhantomData<T>);
         impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
             type Value = Filled<T>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,12 +48,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
             fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Filled<T>, A::Error> {
                 let list = Vec::deserialize(de::value::SeqAccessDeserializer::new(list))?;
                 if list.is_empty() {
-                    return Err(de::Error::custom("this list is empty: fill it, or leave the field out"));
+                    return Err(de::Error::custom(self.0));
                 }
                 Ok(Filled(list))
             }
         }
-        deserializer.deserialize_seq(Visitor(PhantomData))
+        deserializer.deserialize_seq(Visitor(empty, PhantomData))
     }
 }
 

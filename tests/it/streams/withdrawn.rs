@@ -95,7 +95,7 @@ async fn streams_end_when_they_would_be_refused_and_their_lines_say_why() {
         (&"acme".into(), &"denied".into(), &"partners".into())
     );
     let line = gateway.access(|line| line["reason"] == "route_withdrawn" && line["status"] == 101).await;
-    assert_eq!(line["error"], "it would be refused if it came now");
+    assert_eq!(line["error"], "ended: the caller is no longer allowed");
     let line = gateway.access(|line| line["reason"] == "route_withdrawn" && line["status"] == 200).await;
     assert!(line["bytes_sent"].as_u64() > Some(0), "{line}");
     assert_eq!(gateway.metric("portcullis_streams_ended_total{reason=\"route_withdrawn\"}").await, 3.0);

@@ -73,7 +73,7 @@ pub enum KeyError {
     #[error("has `key_ops` that contradict its `use` or themselves")]
     Operations,
     /// An RSA modulus below [`RSA_MIN_BITS`].
-    #[error("is an RSA key of {0} bits: at least {RSA_MIN_BITS}")]
+    #[error("is an RSA key of {0} bits; at least {RSA_MIN_BITS} are required")]
     RsaShort(usize),
     /// An RSA modulus above [`RSA_MAX_BITS`].
     #[error("is an RSA key of {0} bits: at most {RSA_MAX_BITS}")]

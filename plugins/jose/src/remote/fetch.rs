@@ -102,7 +102,7 @@ fn address(text: &str, allow_http: bool) -> Result<Url, String> {
         "https" => Ok(url),
         "http" if allow_http || is_loopback(&url) => Ok(url),
         "http" => Err(format!(
-            "`{}` is not https: whoever is on the way could make tokens. `allow_http = true` takes it all the same",
+            "`{}` is not https: whoever is on the way could make tokens. `fetch = {{ allow_http = true }}` allows it",
             shown(&url)
         )),
         _ => Err(format!("`{}` is not https", shown(&url))),

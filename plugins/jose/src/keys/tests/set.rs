@@ -221,8 +221,8 @@ fn rsa_keys_have_at_least_2048_bits() {
         n[0] = first;
         count(with(Rs256, &json!({ "n": base64url(n) })))
     };
-    assert!(of(128, 255).unwrap_err().contains("of 1024 bits: at least 2048"));
-    assert!(of(256, 127).unwrap_err().contains("of 2047 bits: at least 2048"));
+    assert!(of(128, 255).unwrap_err().contains("of 1024 bits; at least 2048 are required"));
+    assert!(of(256, 127).unwrap_err().contains("of 2047 bits; at least 2048 are required"));
     assert_eq!(of(256, 128), Ok(1));
     assert_eq!(of(1024, 255), Ok(1));
     assert!(of(1025, 1).unwrap_err().contains("of 8193 bits: at most 8192"));
