@@ -58,7 +58,7 @@ fn unlike_others(value: &Node<'_>, problems: &mut Problems) {
         Some(text) if text.trim() != text => {
             value.warn(
                 problems,
-                format!("this has white space around it: nothing that names `{}` is about it", text.trim()),
+                format!("this has white space around it, so a rule for `{}` does not match it", text.trim()),
             );
         }
         _ => {}

@@ -66,7 +66,9 @@ struct Everybody<'c> {
     labels: BTreeSet<(&'c str, &'c str)>,
     roles: BTreeSet<&'c str>,
     tenants: BTreeSet<&'c str>,
-    /// Some policy lets in by more than what consumers' entries hold: a token brings roles and a tenant.
+    /// Of credentials.
+    scopes: BTreeSet<&'c str>,
+    /// Some policy lets in by more than what consumers' entries hold: a token brings roles, scopes and a tenant.
     has_others: bool,
 }
 
@@ -79,6 +81,8 @@ impl<'c> Everybody<'c> {
             all.roles.extend(consumer.roles.iter().map(String::as_str));
             all.tenants.extend(consumer.tenant.as_deref());
         }
+        let credentials = configuration.credentials.iter();
+        all.scopes.extend(credentials.flat_map(|credential| &credential.scopes).map(String::as_str));
         let mut used = configuration.routes.iter().flat_map(|route| route.auth.iter().flat_map(|of| &of.policies));
         all.has_others = used.any(|plugin| !configuration.policies[plugin.policy].kind.needs_credentials);
         all
@@ -88,12 +92,13 @@ impl<'c> Everybody<'c> {
     fn lack(&self, of: &Mentioned) -> Option<String> {
         let lacks = |known: &BTreeSet<&str>, name: &str, what: &str| {
             let near = || suggestion(name, known.iter().copied());
-            (!known.contains(name)).then(|| format!("this is about nobody: no consumer {what} `{name}`{}", near()))
+            (!known.contains(name)).then(|| format!("this is about nobody: no {what} `{name}`{}", near()))
         };
         match of {
-            Mentioned::Group(name) => lacks(&self.groups, name, "is in the group"),
-            Mentioned::Role(name) if !self.has_others => lacks(&self.roles, name, "has the role"),
-            Mentioned::Tenant(name) if !self.has_others => lacks(&self.tenants, name, "belongs to the tenant"),
+            Mentioned::Group(name) => lacks(&self.groups, name, "consumer is in the group"),
+            Mentioned::Role(name) if !self.has_others => lacks(&self.roles, name, "consumer has the role"),
+            Mentioned::Tenant(name) if !self.has_others => lacks(&self.tenants, name, "consumer belongs to the tenant"),
+            Mentioned::Scope(name) if !self.has_others => lacks(&self.scopes, name, "credential has the scope"),
             Mentioned::Label(name, value) if !self.labels.contains(&(name, value)) => {
                 let values = self.labels.iter().filter(|(known, _)| known == name).map(|(_, value)| *value);
                 let near = suggestion(value, values);
@@ -108,9 +113,7 @@ impl<'c> Everybody<'c> {
 /// Says that a method is none that clients are known to send.
 pub(super) fn unregistered(name: &str) -> Option<String> {
     let is_known = REGISTERED.contains(&name);
-    (!is_known).then(|| {
-        format!("hardly any request has this method: nobody has registered `{name}`{}", suggestion(name, REGISTERED))
-    })
+    (!is_known).then(|| format!("`{name}` is not a registered HTTP method{}", suggestion(name, REGISTERED)))
 }
 
 /// The methods in IANA's registry (RFC 9110 section 16.1), and `PURGE`, which caches take.

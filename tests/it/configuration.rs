@@ -93,6 +93,7 @@ cases! {
     routes_that_tie,
     rules_about_parameters_that_no_path_has,
     slips_about_networks,
+    scopes_that_no_credential_has,
     slips_of_names,
     slips_of_policies,
     syntax_errors,

@@ -111,6 +111,7 @@ fn mentions<'e>(field: &str, entries: impl Iterator<Item = &'e Entry>) -> Vec<Me
         add("roles", &entry.roles, Mentioned::Role);
         add("tenants", &entry.tenants, Mentioned::Tenant);
         add("credentials", &entry.credentials, Mentioned::Credential);
+        add("scopes", &entry.scopes, Mentioned::Scope);
         add("methods", &entry.methods, Mentioned::Method);
         mentions.extend(entry.labels.iter().flatten().map(|(label, value)| Mention {
             field: format!("{field}[{index}].labels.{label}"),

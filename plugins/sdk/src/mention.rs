@@ -12,7 +12,7 @@ pub struct Mention {
     pub of: Mentioned,
 }
 
-/// What can be mentioned. Scopes and claims cannot: they mostly come from tokens.
+/// What can be mentioned. Claims cannot: they come from tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mentioned {
@@ -30,6 +30,8 @@ pub enum Mentioned {
     Role(String),
     /// A tenant. The same.
     Tenant(String),
+    /// A scope. A warning where no credential has it and no policy brings identities from elsewhere.
+    Scope(String),
     /// A method of requests. A warning where nobody has registered it.
     Method(String),
 }
