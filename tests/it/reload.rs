@@ -212,7 +212,8 @@ async fn pitfall_08_a_refused_file_changes_nothing_and_is_told_to_everyone() {
         let said = reload.stderr.lines().any(|said| said.starts_with(&place) && said.contains(field));
         assert!(said, "no line {place} about {field}: {}", reload.stderr);
     }
-    assert!(reload.stderr.ends_with("error: the configuration has 2 problems\n"), "{}", reload.stderr);
+    let last = "error: the configuration has 2 problems\nThe previous configuration is still in use.\n";
+    assert!(reload.stderr.ends_with(last), "{}", reload.stderr);
 
     let is_refusal = |line: &Value| line["event"] == "reload" && line["level"] == "error";
     let line = scene.gateway.wait_line(is_refusal, LIMIT).await;
