@@ -156,7 +156,7 @@ impl Admin {
         while let Some(piece) = page.pieces.recv().await {
             session.write_response_body(piece, false).await.ok()?;
         }
-        page.is_whole().await.then_some(())
+        page.finish().await.then_some(())
     }
 
     /// Writes what takes long.

@@ -66,8 +66,8 @@ impl Pages {
 }
 
 impl Page {
-    /// Whether all of it was made, once there are no more pieces.
-    pub(super) async fn is_whole(self) -> bool {
+    /// Ends the page once there are no more pieces, and says whether all of it was made.
+    pub(super) async fn finish(self) -> bool {
         matches!(self.making.await, Ok(Ok(())))
     }
 }
@@ -106,7 +106,7 @@ mod tests {
         while let Some(piece) = page.pieces.recv().await {
             lengths.push(piece.len());
         }
-        (lengths, page.is_whole().await)
+        (lengths, page.finish().await)
     }
 
     fn endless(out: &mut dyn Write) -> io::Result<()> {

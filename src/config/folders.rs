@@ -29,6 +29,7 @@ impl Folders {
     }
 
     /// Waits until a further change of these folders cannot look like the one before.
+    #[expect(clippy::disallowed_methods, reason = "a configuration is read on a thread of its own")]
     pub(super) fn settle(&self) {
         if let Some(wait) = self.0.iter().map(|(_, stamp)| stamp.tick()).max() {
             thread::sleep(wait);

@@ -59,6 +59,7 @@ impl Sources {
     ///
     /// # Errors
     /// Every file that cannot be read, every pattern that names none, and that they do not stop changing.
+    #[expect(clippy::disallowed_methods, reason = "a configuration is read on a thread of its own")]
     pub fn read(main: &Path) -> Result<Self, Report> {
         const ATTEMPTS: u32 = 4;
         let mut why = String::new();
@@ -200,6 +201,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the folder is quiet for a moment")]
     fn what_is_taken_of_a_folder_with_renames_has_every_file() {
         let dir = large_folder();
         let (main, conf) = (dir.path().join("main.toml"), dir.path().join("conf.d"));

@@ -214,7 +214,7 @@ impl AsyncWrite for RequestStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-        self.write(0, |stream, cx| stream.poll_flush(cx))
+        self.write(0, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -332,9 +332,8 @@ fn headers(parts: &[Arc<Identity>], speaking: usize, fills: &[HeaderName]) -> Ve
     let mut headers: Vec<_> = parts[speaking].headers.clone();
     for (_, part) in parts.iter().enumerate().filter(|(number, _)| *number != speaking) {
         let known = headers.len();
-        let is_new = |name: &HeaderName| {
-            !fills.contains(name) && headers[..known].iter().all(|(other, _)| other != name)
-        };
+        let is_new =
+            |name: &HeaderName| !fills.contains(name) && headers[..known].iter().all(|(other, _)| other != name);
         let new: Vec<_> = part.headers.iter().filter(|(name, _)| is_new(name)).cloned().collect();
         headers.extend(new);
     }

@@ -180,9 +180,7 @@ impl<'s> Judge<'s> {
         }
         match found.as_slice() {
             [only] => Ok(only.clone()),
-            together => {
-                merge(together, alternative).map(Arc::new).ok_or_else(|| over(Reason::IdentityConflict))
-            }
+            together => merge(together, alternative).map(Arc::new).ok_or_else(|| over(Reason::IdentityConflict)),
         }
     }
 

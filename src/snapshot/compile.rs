@@ -59,7 +59,7 @@ pub fn compile(
         }
     };
     refuse_overlaps(&configuration, &upstreams, problems);
-    mentions::check(&configuration, &instances, problems);
+    mentions::check(&configuration, &credentials, &instances, problems);
     asked::check(&configuration, &instances, problems);
     together::check(&configuration, &instances, problems);
     if configuration.routes.is_empty() {

@@ -9,13 +9,18 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_plugin::{Mention, Mentioned};
+use portcullis_plugin::{Credential, Mention, Mentioned};
 
 use super::instance::Instance;
 use crate::config::{Configuration, PolicyDraft, Problems, RouteDraft, problem::suggestion};
 
 /// Says which names nobody has.
-pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<Instance>>], problems: &mut Problems) {
+pub(super) fn check(
+    configuration: &Configuration<'_>,
+    credentials: &[Arc<Credential>],
+    instances: &[Option<Arc<Instance>>],
+    problems: &mut Problems,
+) {
     let everybody = OnceCell::new();
     let mut of_paths: HashMap<usize, Vec<(String, String)>> = HashMap::new();
     for (number, (policy, instance)) in configuration.policies.iter().zip(instances).enumerate() {
@@ -27,7 +32,7 @@ pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<I
                     unknown(configuration, &of).into_iter().for_each(|why| policy.problem(problems, &field, why));
                 }
                 of => {
-                    let everybody = everybody.get_or_init(|| Everybody::of(configuration));
+                    let everybody = everybody.get_or_init(|| Everybody::of(configuration, credentials));
                     everybody.lack(&of).into_iter().for_each(|why| policy.warn_of(problems, &field, why));
                 }
             }
@@ -73,7 +78,7 @@ struct Everybody<'c> {
 }
 
 impl<'c> Everybody<'c> {
-    fn of(configuration: &'c Configuration<'_>) -> Self {
+    fn of(configuration: &'c Configuration<'_>, credentials: &'c [Arc<Credential>]) -> Self {
         let mut all = Self::default();
         for consumer in configuration.consumers.values() {
             all.groups.extend(consumer.groups.iter().map(String::as_str));
@@ -81,8 +86,7 @@ impl<'c> Everybody<'c> {
             all.roles.extend(consumer.roles.iter().map(String::as_str));
             all.tenants.extend(consumer.tenant.as_deref());
         }
-        let credentials = configuration.credentials.iter();
-        all.scopes.extend(credentials.flat_map(|credential| &credential.scopes).map(String::as_str));
+        all.scopes.extend(credentials.iter().flat_map(|credential| &credential.scopes).map(String::as_str));
         let mut used = configuration.routes.iter().flat_map(|route| route.auth.iter().flat_map(|of| &of.policies));
         all.has_others = used.any(|plugin| !configuration.policies[plugin.policy].kind.needs_credentials);
         all

@@ -27,6 +27,9 @@ impl<'a> Pending<'a> {
     /// others count, or whoever has any credential could guess at others beside it.
     pub fn excusable_by(self, granted: &[Authenticator]) -> Vec<FailedAttempt> {
         let is_same = |by: &Authenticator| granted.iter().any(|part| part.places.are_those_of(&by.places));
-        self.0.into_iter().filter_map(|(by, attempt)| (attempt.is_excusable() && is_same(by)).then_some(attempt)).collect()
+        self.0
+            .into_iter()
+            .filter_map(|(by, attempt)| (attempt.is_excusable() && is_same(by)).then_some(attempt))
+            .collect()
     }
 }

@@ -84,7 +84,7 @@ impl Metrics {
             "Requests that were not sent again because a fifth of all had been already.",
             &self.upstreams,
             |upstream, metrics, samples| {
-                samples.push(counter(&[("upstream", upstream)], metrics.retries_refused.sum()))
+                samples.push(counter(&[("upstream", upstream)], metrics.retries_refused.sum()));
             },
         ));
         writers
@@ -159,5 +159,5 @@ pub(super) fn write_family(out: &mut dyn Write, family: MetricFamily, is_first: 
         true => 0,
         false => text.split_inclusive('\n').take_while(|line| line.starts_with('#')).map(str::len).sum(),
     };
-    out.write_all(text[head..].as_bytes())
+    out.write_all(&text.as_bytes()[head..])
 }

@@ -15,10 +15,10 @@ async fn start(settings: &[&str]) -> Gateway {
 }
 
 /// So many lines of one name, each with so long a value.
-fn fields(name: HeaderName, lines: usize, bytes: usize) -> HeaderMap {
+fn fields(name: &HeaderName, lines: usize, bytes: usize) -> HeaderMap {
     let value = HeaderValue::try_from("x".repeat(bytes)).expect("a value");
     let mut fields = HeaderMap::new();
-    (0..lines).for_each(|_| _ = fields.append(name.clone(), value.clone()));
+    (0..lines).for_each(|_| _ = fields.append(name, value.clone()));
     fields
 }
 
@@ -35,7 +35,7 @@ async fn heads_are_limited_as_over_http1() {
         (1, 33 << 10, &a, Some("head of too many bytes")),
         (400, 20, &COOKIE, None),
     ] {
-        let answer = client.ask_with("/quick", fields(name.clone(), lines, bytes)).await.expect("a stream");
+        let answer = client.ask_with("/quick", fields(name, lines, bytes)).await.expect("a stream");
         let answer = within("an answer", answer).await.expect("an answer");
         let status = if why.is_some() { 431 } else { 200 };
         assert_eq!(answer.status(), status, "{lines} lines of {bytes} bytes");
@@ -50,7 +50,7 @@ async fn heads_are_limited_as_over_http1() {
     }
     // These `h2` answers by itself.
     for (lines, bytes) in [(1, 40 << 10), (1500, 0)] {
-        let answer = client.ask_with("/quick", fields(a.clone(), lines, bytes)).await.expect("a stream");
+        let answer = client.ask_with("/quick", fields(&a, lines, bytes)).await.expect("a stream");
         let answer = within("an answer", answer).await.expect("an answer");
         assert_eq!((answer.status().as_u16(), answer.body().is_end_stream()), (431, true));
     }

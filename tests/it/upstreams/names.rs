@@ -209,10 +209,10 @@ async fn localhost_never_leads_to_the_gateway_itself() {
     let gateway = gateway(&dns, "\"127.0.0.1:1\"").toml(&config).start().await;
     let client = Client::http1(gateway.address(0));
     for round in ["at the start", "after a reload"] {
-        for number in 0..hosts.len() {
+        for (number, host) in hosts.iter().enumerate() {
             for (kind, path) in [("own", "/status"), ("admin", "/status"), ("admin", "/metrics")] {
                 let answer = client.get(path).host(&format!("{kind}-{number}.test")).send().await;
-                assert_eq!(answer.status, 502, "{round}: {} {kind}: {}", hosts[number], answer.text());
+                assert_eq!(answer.status, 502, "{round}: {host} {kind}: {}", answer.text());
             }
         }
         let line = gateway.access(|line| line["upstream"] == "admin-0").await;
