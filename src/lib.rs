@@ -17,7 +17,7 @@
 //! - [`snapshot`]: routes, router, pipelines: a compiled configuration.
 //! - [`front`]: a connection before Pingora: limits, TLS, the HTTP/1 head read and checked.
 //! - [`files`]: what the configuration names, read within bounds.
-//! - [`unit`]: what a systemd unit gives to its service.
+//! - [`mod@unit`]: what a systemd unit gives to its service.
 //! - [`certificates`]: the gateway's own, as files have them.
 //! - [`tls`]: which of them a client sees, who is asked for one, and what is known of a connection.
 //! - [`canonical`]: the one path that is matched, authorised and forwarded.
