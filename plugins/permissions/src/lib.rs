@@ -13,12 +13,13 @@
 //! Every one of `all` is needed, and one of `any`. What stands at the top is needed whatever the method; an entry of
 //! `per_method` asks for more. A method that nothing is asked of is refused: it was forgotten, and not meant to be free.
 //!
-//! Where several credentials came together, scopes and roles must all come from one of them: two tokens that each may do
-//! half of a thing may not do it together. Claims are told apart by whoever signed them, so that every token of the
-//! request has to fulfil the rules, and a request without a token fulfils none.
+//! Where several credentials came together, only the scopes and roles of the one that speaks count: two tokens that each
+//! may do half of a thing may not do it together. Claims bind every token of the request, whoever speaks, and a request
+//! without a token fulfils none.
 
 mod claims;
 mod need;
+mod restriction;
 mod roles;
 mod scopes;
 

@@ -1,8 +1,5 @@
-use std::sync::Arc;
-
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Hooks, Identity, Mention, NoCredential, OpenStream, Plugin, PluginError,
-    Reason, Refusal, RequestCx, Verdict, http::Method,
+    BuildCx, BuildError, Hooks, Identity, NoCredential, Plugin, Reason, Refusal, Verdict, http::Method,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,6 +7,7 @@ use serde::Deserialize;
 use crate::{
     Config,
     need::{Needs, are_met, described},
+    restriction::Restriction,
 };
 
 /// The plugin `roles`: what the subject or the consumer is.
@@ -26,7 +24,7 @@ impl Plugin for Roles {
     type Credential = NoCredential;
 
     fn build(config: Self::Config, _: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
-        Ok(Hooks::new().admit(Restriction(Needs::new(config.0, |name| check(name))?)))
+        Ok(Hooks::new().admit(Restriction { needs: Needs::new(config.0, |name| check(name))?, judge }))
     }
 }
 
@@ -35,38 +33,12 @@ fn check(role: &str) -> Result<(), String> {
     if role.is_empty() { Err("is empty".to_owned()) } else { Ok(()) }
 }
 
-struct Restriction(Needs<String>);
-
-impl Restriction {
-    fn judge(&self, method: &Method, identity: &Identity) -> Verdict {
-        let needs = self.0.of(method);
-        // Those of who speaks: what else was proven beside it adds none.
-        let has = are_met(needs.clone(), |role| identity.roles.contains(role));
-        let refusal = || Refusal::forbidden(Reason::RoleMissing).detailed(described(needs.clone()));
-        if has { Verdict::Allow } else { Verdict::Refuse(refusal()) }
-    }
-}
-
-impl Admit for Restriction {
-    fn admit<'a>(
-        &'a self,
-        cx: &'a mut RequestCx<'_>,
-        identity: &'a Arc<Identity>,
-    ) -> Answer<'a, Result<Verdict, PluginError>> {
-        Answer::Now(Ok(self.judge(cx.method(), identity)))
-    }
-
-    fn recheck<'a>(
-        &'a self,
-        stream: &'a OpenStream<'a>,
-        identity: &'a Arc<Identity>,
-    ) -> Answer<'a, Result<Verdict, PluginError>> {
-        Answer::Now(Ok(self.judge(stream.method, identity)))
-    }
-
-    fn mentions(&self) -> Vec<Mention> {
-        self.0.mentions()
-    }
+fn judge(needs: &Needs<String>, method: &Method, identity: &Identity) -> Verdict {
+    let needs = needs.of(method);
+    // Those of who speaks: what else was proven beside it adds none.
+    let has = are_met(needs.clone(), |role| identity.roles.contains(role));
+    let refusal = || Refusal::forbidden(Reason::RoleMissing).detailed(described(needs.clone()));
+    if has { Verdict::Allow } else { Verdict::Refuse(refusal()) }
 }
 
 #[cfg(test)]

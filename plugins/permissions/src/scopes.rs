@@ -1,8 +1,7 @@
 use std::sync::Arc;
 
 use portcullis_plugin::{
-    Admit, Answer, BuildCx, BuildError, Challenge, Hooks, Identity, Mention, NoCredential, OpenStream, Plugin,
-    PluginError, Refusal, RequestCx, Verdict, http::Method,
+    BuildCx, BuildError, Challenge, Hooks, Identity, NoCredential, Plugin, Refusal, Verdict, http::Method,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use crate::{
     Config,
     need::{Need, Needs, are_met, described},
+    restriction::Restriction,
 };
 
 /// The plugin `scopes`: what the credential that speaks for a request was given leave to do (RFC 6749 section 3.3).
@@ -26,7 +26,7 @@ impl Plugin for Scopes {
     type Credential = NoCredential;
 
     fn build(config: Self::Config, _: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
-        Ok(Hooks::new().admit(Restriction(Needs::new(config.0, |name| check(name))?)))
+        Ok(Hooks::new().admit(Restriction { needs: Needs::new(config.0, |name| check(name))?, judge }))
     }
 }
 
@@ -45,38 +45,12 @@ fn check(scope: &str) -> Result<(), String> {
     }
 }
 
-struct Restriction(Needs<String>);
-
-impl Restriction {
-    fn judge(&self, method: &Method, identity: &Identity) -> Verdict {
-        let needs = self.0.of(method);
-        // Those of who speaks: what else was proven beside it adds none. The wanted scopes are the operator's few; a token
-        // brings as many as it likes, and they are walked in place.
-        let has = are_met(needs.clone(), |scope| identity.scopes.contains(scope));
-        if has { Verdict::Allow } else { Verdict::Refuse(refusal(needs.clone())) }
-    }
-}
-
-impl Admit for Restriction {
-    fn admit<'a>(
-        &'a self,
-        cx: &'a mut RequestCx<'_>,
-        identity: &'a Arc<Identity>,
-    ) -> Answer<'a, Result<Verdict, PluginError>> {
-        Answer::Now(Ok(self.judge(cx.method(), identity)))
-    }
-
-    fn recheck<'a>(
-        &'a self,
-        stream: &'a OpenStream<'a>,
-        identity: &'a Arc<Identity>,
-    ) -> Answer<'a, Result<Verdict, PluginError>> {
-        Answer::Now(Ok(self.judge(stream.method, identity)))
-    }
-
-    fn mentions(&self) -> Vec<Mention> {
-        self.0.mentions()
-    }
+fn judge(needs: &Needs<String>, method: &Method, identity: &Identity) -> Verdict {
+    let needs = needs.of(method);
+    // Those of who speaks: what else was proven beside it adds none. The wanted scopes are the operator's few; a token
+    // brings as many as it likes, and they are walked in place.
+    let has = are_met(needs.clone(), |scope| identity.scopes.contains(scope));
+    if has { Verdict::Allow } else { Verdict::Refuse(refusal(needs.clone())) }
 }
 
 /// Tells what would be enough: everything of `all`, and the first of each `any`, which may be a list of ever more

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use portcullis_plugin::serde_json::from_str;
 
 use super::*;
