@@ -325,6 +325,11 @@ impl Raw {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Says that nothing more comes: the peer reads the end of the stream, and can still answer.
+    pub(crate) async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Reads until these bytes have come, and gives back everything up to and with them.
     pub(crate) async fn until(&mut self, end: &str) -> String {
         loop {
