@@ -13,9 +13,10 @@
 //!
 //! The configuration holds Argon2id and bcrypt hashes and never passwords. They are slow on purpose, which a gateway has
 //! to live with: a hash is computed away from the worker threads, few at a time for all policies together
-//! ([`HASHES_AT_ONCE_MAX`]), with a short queue before them; and a pair that was right is remembered for `cache_ttl`, by a
-//! digest with a random key, so that a client that is known costs a look-up. What was wrong is not remembered but
-//! counted: see [`portcullis_plugin::Attempts`].
+//! ([`HASHES_AT_ONCE_MAX`]), with a short queue before them that is fair between addresses and keeps places for users whose
+//! password was right from there before ([`portcullis_plugin::FairQueue`]); and a pair that was right is remembered for
+//! `cache_ttl`, by a digest with a random key, so that a client that is known costs a look-up. What was wrong is not
+//! remembered but counted: see [`portcullis_plugin::Attempts`].
 //!
 //! # What the time of an answer tells
 //! A user name that nobody has is treated as the name of a user picked by a keyed digest of it: as many hashes are
@@ -32,14 +33,14 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use portcullis_plugin::{
     Answer, Attempt, AttemptLimits, AttemptTable, Attempts, Authenticate, Authentication, Begun, BuildCx, BuildError,
-    Challenge, Claimed, Counter, Denial, Found, Hooks, Identity, OpenStream, Place, Places, Plugin, PluginError,
-    Reason, RequestCx, Span, UnixTime,
+    Challenge, Claimed, Counter, Denial, Found, Hooks, Identity, KnownCallers, OpenStream, Place, Places, Plugin,
+    PluginError, Reason, RequestCx, Span, UnixTime,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
-    hashing::Hashing,
+    hashing::{Hashing, Requester},
     login::Login,
     users::Users,
     verified::{Digest, Joined, Verified},
@@ -80,6 +81,7 @@ impl Plugin for BasicAuth {
             hashing: cx.shared("", Hashing::default),
             counters: Counters::new(cx),
             users: Arc::new(users),
+            known: Arc::new(KnownCallers::new(cx)),
             attempts,
             cache_ttl: config.cache_ttl.0,
             hidden: if config.keep_credential { Places::default() } else { places.clone() },
@@ -141,6 +143,8 @@ struct Passwords {
     verified: Arc<Verified>,
     hashing: Arc<Hashing>,
     attempts: Attempts,
+    /// Whose passwords were right: for them places are kept in the queue before the hashes.
+    known: Arc<KnownCallers>,
     cache_ttl: Duration,
     counters: Counters,
 }
@@ -198,6 +202,12 @@ impl Passwords {
         self.users.identity(claim.login.username(), &fingerprint)
     }
 
+    /// Puts on record that a pair was right which is known.
+    fn note_success(&self, claim: &Claim) {
+        self.attempts.succeeded(claim.address, claim.principal());
+        self.known.note(claim.address, claim.principal());
+    }
+
     /// The whole way. What is known is asked for again: others may have finished meanwhile.
     async fn judge(&self, claim: Claim) -> Result<Authentication, PluginError> {
         if let Err(wait) = self.attempts.check(claim.address, claim.principal()).get().await {
@@ -209,7 +219,7 @@ impl Passwords {
         let joined = self.verified.join(&claim.digest, claim.now, self.cache_ttl, is_good).await;
         let turn = match joined {
             Joined::Known(identity) => {
-                self.attempts.succeeded(claim.address, claim.principal());
+                self.note_success(&claim);
                 return Ok(Authentication::Granted(identity));
             }
             Joined::Turn(turn) => turn,
@@ -220,7 +230,7 @@ impl Passwords {
             Err(wait) => return Ok(claim.denied(Denial::too_many_attempts(wait))),
         };
         let now = claim.now;
-        let (identity, fingerprint) = match self.verify(claim.login, begun).await? {
+        let (identity, fingerprint) = match self.verify(claim.login, claim.address, begun).await? {
             Ok(verified) => verified,
             Err(denial) => return Ok(Authentication::Denied(denial)),
         };
@@ -235,14 +245,19 @@ impl Passwords {
     async fn verify(
         &self,
         login: Login,
+        address: IpAddr,
         begun: Begun,
     ) -> Result<Result<(Arc<Identity>, users::Fingerprint), Denial>, PluginError> {
-        let (users, hashes, queued) = (self.users.clone(), self.counters.hashes.clone(), Queued(Some(begun)));
+        let (users, known, hashes) = (self.users.clone(), self.known.clone(), self.counters.hashes.clone());
+        let queued = Queued(Some(begun));
+        let user = login.username().as_bytes().to_vec();
+        let requester = Requester { address, known: known.has(address, Some(&user)).then_some(&user[..]) };
         let verify = move || {
             let begun = queued.started();
             match users.verify(&login, || hashes.increment()) {
                 Some(verified) => {
                     begun.succeeded();
+                    known.note(address, Some(login.username().as_bytes()));
                     Ok(verified)
                 }
                 None => {
@@ -251,7 +266,7 @@ impl Passwords {
                 }
             }
         };
-        let verified = self.hashing.run(verify).await;
+        let verified = self.hashing.run(requester, verify).await;
         verified.map_err(|error| {
             self.counters.overloads.increment();
             PluginError::new(error.to_string())
@@ -289,7 +304,7 @@ impl Authenticate for Passwords {
         if let Answer::Now(Ok(())) = self.attempts.check(claim.address, claim.principal())
             && let Some(identity) = self.recall(&claim)
         {
-            self.attempts.succeeded(claim.address, claim.principal());
+            self.note_success(&claim);
             return Answer::Now(Ok(Authentication::Granted(identity)));
         }
         Answer::later(self.judge(claim))

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portcullis_plugin::{
@@ -365,6 +365,49 @@ fn a_client_that_leaves_before_its_turn_has_guessed_nothing() {
     }
     assert_eq!(policy.outcome(basic(format!("ci:{PASSWORD}"))), "acme-1");
     assert_eq!(policy.failed("distinct"), at_once as u64);
+}
+
+/// A flood of wrong passwords, each from an address of its own, keeps as many waiting as may wait.
+#[test]
+fn who_was_right_before_gets_in_while_a_flood_keeps_the_queue_full() {
+    let policy = policy("cache_ttl = \"60s\"");
+    let later = |seconds: i64, address: u32| {
+        let mut request = basic(format!("ci:{PASSWORD}"));
+        (request.now, request.address) = (UnixTime(1_800_000_000 + seconds), Ipv4Addr::from_bits(address).into());
+        request
+    };
+    assert_eq!(policy.outcome(later(0, 1)), "acme-1");
+    let flood: Vec<_> = (0..300)
+        .map(|number| {
+            let (hook, mut request) = (policy.hook.clone(), basic(format!("user-{number}:guess")));
+            request.address = Ipv4Addr::from_bits(1000 + number).into();
+            policy.runtime.spawn(async move { _ = hook.authenticate(&mut request.cx()).get().await })
+        })
+        .collect();
+    wait_until(|| policy.counter("portcullis_password_overloads_total") > 0);
+    let before = policy.hashes();
+    assert_eq!(policy.outcome(later(61, 1)), "acme-1");
+    let at_once = u64::try_from((std::thread::available_parallelism().unwrap().get() / 2).clamp(1, 16)).unwrap();
+    let waited = policy.hashes() - before;
+    assert!(waited <= 4 * at_once, "after {waited} hashes");
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// Half of what strangers have is left to others, and each of them is next in turn.
+#[test]
+fn a_flood_from_one_address_leaves_places_to_others() {
+    let policy = policy("attempts = false");
+    let ask = |text: String, address: u32| {
+        let (hook, mut request) = (policy.hook.clone(), basic(text));
+        request.address = Ipv4Addr::from_bits(address).into();
+        policy.runtime.spawn(async move { hook.authenticate(&mut request.cx()).get().await })
+    };
+    let flood: Vec<_> = (0..300).map(|number| ask(format!("ci:guess {number}"), 1)).collect();
+    wait_until(|| policy.counter("portcullis_password_overloads_total") > 0);
+    let other = policy.runtime.block_on(ask(format!("ci:{PASSWORD}"), 2)).unwrap();
+    assert!(matches!(other, Ok(Authentication::Granted(_))), "{other:?}");
+    assert!(policy.hashes() < 32, "after {} hashes", policy.hashes());
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[test]

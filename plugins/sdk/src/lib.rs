@@ -85,6 +85,7 @@ mod attempts;
 mod build;
 mod claimed;
 mod counter;
+mod fair_queue;
 mod hooks;
 mod identity;
 mod mention;
@@ -104,6 +105,7 @@ pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, Failed
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends, NoCredential, Plugin};
 pub use claimed::Claimed;
 pub use counter::Counter;
+pub use fair_queue::{Acquire, FairQueue, Permit, QueueFull};
 pub use hooks::{
     Admit, Attempt, Authenticate, Authentication, Body, BodyFilter, Challenge, Denial, DenialStatus, EditRequest,
     EditResponse, Guard, Hooks, Observe, Outcome, PluginError, Refusal, RefusalStatus, Verdict,

@@ -1,6 +1,23 @@
-use std::sync::mpsc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
+};
 
 use super::*;
+
+/// A stranger; each number has an address of its own.
+fn stranger(number: u32) -> Requester<'static> {
+    Requester { address: IpAddr::V4(Ipv4Addr::from_bits(number)), known: None }
+}
+
+/// Waits until the only turn is taken.
+async fn taken(hashing: &Hashing) {
+    until(|| hashing.0.available() == 0).await;
+}
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
@@ -33,7 +50,7 @@ fn so_many_at_once_and_the_others_wait_for_their_turn() {
                         std::thread::yield_now();
                         running.fetch_sub(1, SeqCst);
                     };
-                    hashing.run(work).await
+                    hashing.run(stranger(0), work).await
                 })
             })
             .collect();
@@ -42,7 +59,7 @@ fn so_many_at_once_and_the_others_wait_for_their_turn() {
         }
         assert!((1..=2).contains(&most.load(SeqCst)));
     });
-    assert_eq!(hashing.waiting.load(SeqCst), 0);
+    assert_eq!(hashing.0.waiting(), 0);
 }
 
 #[test]
@@ -52,22 +69,23 @@ fn a_full_queue_is_no_turn_and_who_gives_up_leaves_it() {
         let (done, work) = held();
         let first = tokio::spawn({
             let hashing = hashing.clone();
-            async move { hashing.run(work).await }
+            async move { hashing.run(stranger(0), work).await }
         });
-        until(|| hashing.permits.available_permits() == 0).await;
-        let waiting: Vec<_> = (0..HASHES_WAITING_MAX)
-            .map(|_| {
+        taken(&hashing).await;
+        const STRANGERS: usize = HASHES_WAITING_MAX - HASHES_WAITING_MAX / 4;
+        let waiting: Vec<_> = (1..=STRANGERS as u32)
+            .map(|number| {
                 let hashing = hashing.clone();
-                tokio::spawn(async move { hashing.run(|| ()).await })
+                tokio::spawn(async move { hashing.run(stranger(number), || ()).await })
             })
             .collect();
-        until(|| hashing.waiting.load(SeqCst) == HASHES_WAITING_MAX).await;
-        assert_eq!(hashing.run(|| ()).await, Err(Unhashed::QueueFull));
+        until(|| hashing.0.waiting() == STRANGERS).await;
+        assert_eq!(hashing.run(stranger(0), || ()).await, Err(Unhashed::QueueFull));
         waiting.iter().for_each(tokio::task::JoinHandle::abort);
-        until(|| hashing.waiting.load(SeqCst) == 0).await;
+        until(|| hashing.0.waiting() == 0).await;
         drop(done);
         assert_eq!(first.await.unwrap(), Ok(()));
-        assert_eq!(hashing.run(|| 7).await, Ok(7));
+        assert_eq!(hashing.run(stranger(0), || 7).await, Ok(7));
     });
 }
 
@@ -78,14 +96,14 @@ fn work_that_nobody_waits_for_keeps_its_turn_until_it_is_done() {
         let (done, work) = held();
         let first = tokio::spawn({
             let hashing = hashing.clone();
-            async move { hashing.run(work).await }
+            async move { hashing.run(stranger(0), work).await }
         });
-        until(|| hashing.permits.available_permits() == 0).await;
+        taken(&hashing).await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        assert_eq!(hashing.permits.available_permits(), 0, "or giving up would be a way to more of them");
+        assert_eq!(hashing.0.available(), 0, "or giving up would be a way to more of them");
         drop(done);
-        assert_eq!(hashing.run(|| 7).await, Ok(7));
+        assert_eq!(hashing.run(stranger(0), || 7).await, Ok(7));
     });
 }
 
@@ -94,8 +112,8 @@ fn nobody_waits_longer_than_clients_do() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let hashing = Hashing::new(0);
-        assert_eq!(hashing.run(|| ()).await, Err(Unhashed::NoTurn));
-        assert_eq!(hashing.waiting.load(SeqCst), 0);
+        assert_eq!(hashing.run(stranger(0), || ()).await, Err(Unhashed::NoTurn));
+        assert_eq!(hashing.0.waiting(), 0);
     });
 }
 
@@ -103,7 +121,7 @@ fn nobody_waits_longer_than_clients_do() {
 fn work_that_panics_fails_and_gives_its_turn_back() {
     let hashing = Hashing::new(1);
     run(async {
-        assert_eq!(hashing.run(|| panic!("a test")).await, Err::<(), _>(Unhashed::Broken));
-        assert_eq!(hashing.run(|| 7).await, Ok(7));
+        assert_eq!(hashing.run(stranger(0), || panic!("a test")).await, Err::<(), _>(Unhashed::Broken));
+        assert_eq!(hashing.run(stranger(0), || 7).await, Ok(7));
     });
 }
