@@ -15,7 +15,8 @@ use super::{
 /// The counts of one policy in this process. They outlive a reload.
 ///
 /// Every table has a size of its own that it keeps, so that nothing that anybody sends fills one up, and what is known of
-/// good clients is in a table that only successes write to. The limit on the policy's failures (`per_policy`) lets fewer
+/// good clients is in a table that only successes write to, and in which a principal who succeeds from very many addresses
+/// takes no room from others. The limit on the policy's failures (`per_policy`) lets fewer
 /// attempts fail in a window than a table has room for.
 pub(super) struct Counts {
     clock: Clock,
@@ -123,7 +124,7 @@ impl Counts {
     pub fn succeeded(&self, who: &Who, limits: &AttemptTable) {
         let now = self.now();
         let record = Record { count: 1, at: now };
-        self.proven.change(who.pair, now, |_| (record, now + Attempts::PROVEN_KEEP));
+        self.proven.change_of(who.owner, who.pair, now, |_| (record, now + Attempts::PROVEN_KEEP));
         if limits.is_closed(self.blocks.get(who.block, now), now) {
             return;
         }

@@ -10,7 +10,8 @@ use crate::BuildCx;
 /// Remembers which principals have succeeded from which addresses within [`Attempts::PROVEN_KEEP`], for a policy that
 /// limits no attempts and still treats strangers otherwise: see [`RequestCx::vouch`](crate::RequestCx::vouch).
 ///
-/// Only successes write to it. It has a bounded size, outlives a reload, and holds keyed digests.
+/// Only successes write to it. It has a bounded size, outlives a reload, and holds keyed digests. A principal who succeeds
+/// from very many addresses pushes out what is remembered of themselves, and of nobody else.
 pub struct KnownCallers(Arc<Known>);
 
 struct Known {
@@ -43,7 +44,8 @@ impl KnownCallers {
         let (now, pair) = (self.0.now(), self.0.names.pair(address, principal));
         if !self.0.noted.has(pair, now) {
             let record = Record { count: 1, at: now };
-            self.0.proven.change(pair, now, |_| (record, now + Attempts::PROVEN_KEEP));
+            let owner = self.0.names.who(address, principal).owner;
+            self.0.proven.change_of(owner, pair, now, |_| (record, now + Attempts::PROVEN_KEEP));
             self.0.noted.note(pair, now);
         }
     }

@@ -21,16 +21,19 @@ pub(super) struct Who {
     pub block: Name,
     /// The address and the principal.
     pub pair: Name,
+    /// The principal, wherever they are; where there is none, the pair.
+    pub owner: Name,
     /// Whether there is a principal. Without one there is no limit on the pair.
     pub has_principal: bool,
 }
 
 impl Names {
     pub fn who(&self, address: IpAddr, principal: Option<&[u8]>) -> Who {
-        let block = AddressBlock::of(address);
+        let pair = self.pair(address, principal);
         Who {
-            block: Name(self.0.hash_one(('b', block))),
-            pair: Name(self.0.hash_one(('p', block, principal))),
+            block: Name(self.0.hash_one(('b', AddressBlock::of(address)))),
+            pair,
+            owner: principal.map_or(pair, |principal| Name(self.0.hash_one(('o', principal)))),
             has_principal: principal.is_some(),
         }
     }

@@ -1,11 +1,12 @@
-use std::time::Duration;
+use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
 
 use super::{names::Name, rules::Record};
 
 /// Records by name, of a bounded number and never full: where there is no room for a new record, one that is over makes
-/// room for it, or else the least dangerous one, which has the fewest failures and is the oldest of these.
+/// room for it, or else one of the owner who has the most, and of these the least dangerous one, which has the fewest
+/// failures and is the oldest. So whoever makes many records pushes out their own, and nobody else's.
 ///
 /// There is one for each policy and purpose, so that no policy takes room from another.
 pub(super) struct Table {
@@ -14,6 +15,8 @@ pub(super) struct Table {
 
 struct Entry {
     name: Name,
+    /// Whose record it is.
+    owner: Name,
     record: Record,
     /// When the record means nothing any more.
     ends: Duration,
@@ -38,13 +41,24 @@ impl Table {
     }
 
     /// Changes or makes the record under this name: `change` gets the one that is there and gives the one to keep, with
-    /// its end.
+    /// its end. It has no owner beside its name.
     pub fn change(&self, name: Name, now: Duration, change: impl FnOnce(Option<Record>) -> (Record, Duration)) {
+        self.change_of(name, name, now, change);
+    }
+
+    /// Does what [`change`](Self::change) does, for a record of this owner.
+    pub fn change_of(
+        &self,
+        owner: Name,
+        name: Name,
+        now: Duration,
+        change: impl FnOnce(Option<Record>) -> (Record, Duration),
+    ) {
         let mut entries = self.shard(name).lock();
         let known = entries.iter_mut().find(|entry| entry.name == name);
         let there = known.as_ref().filter(|entry| entry.ends > now).map(|entry| entry.record);
         let (record, ends) = change(there);
-        let new = Entry { name, record, ends };
+        let new = Entry { name, owner, record, ends };
         match known {
             Some(entry) => *entry = new,
             None => insert(&mut entries, new, now),
@@ -69,9 +83,17 @@ fn insert(entries: &mut Vec<Entry>, new: Entry, now: Duration) {
         *ended = new;
     } else if entries.len() < SHARD_MAX_ENTRIES {
         entries.push(new);
-    } else if let Some(least) = entries.iter_mut().min_by_key(|entry| (entry.record.count, entry.record.at)) {
-        *least = new;
+    } else if let Some(at) = dispensable(entries) {
+        entries[at] = new;
     }
+}
+
+/// The one that makes room for another.
+fn dispensable(entries: &[Entry]) -> Option<usize> {
+    let mut owned: HashMap<Name, usize> = HashMap::new();
+    entries.iter().for_each(|entry| *owned.entry(entry.owner).or_default() += 1);
+    let rank = |entry: &Entry| (Reverse(owned[&entry.owner]), entry.record.count, entry.record.at);
+    (0..entries.len()).min_by_key(|at| rank(&entries[*at]))
 }
 
 #[cfg(test)]
@@ -122,5 +144,23 @@ mod tests {
         put(&table, name(2_000), 1, after);
         assert_eq!((count(&table, name(2_000), after), count(&table, name(999), after)), (Some(1), Some(1)));
         assert_eq!(table.shard(Name(0)).lock().len(), SHARD_MAX_ENTRIES);
+    }
+    #[test]
+    fn whoever_makes_many_records_pushes_out_their_own() {
+        let table = Table::default();
+        let name = |number: u64| Name(number * SHARDS as u64);
+        let put = |owner: u64, number: u64, ms: u64| {
+            let at = Duration::from_millis(ms);
+            table.change_of(Name(owner), name(number), at, |_| (Record { count: 1, at }, Duration::from_secs(60)));
+        };
+        let has = |number: u64| table.get(name(number), Duration::from_secs(1)).is_some();
+        // Older than anything that comes after.
+        (0..20).for_each(|number| put(1_000 + number, number, 0));
+        (100..2_000).for_each(|number| put(7, number, number));
+        (20..40).for_each(|number| put(1_000 + number, number, 2_000));
+        assert!((0..40).all(has), "the records of others, old and new");
+        let kept = (100..2_000).filter(|number| has(*number)).count();
+        assert_eq!(kept, SHARD_MAX_ENTRIES - 40);
+        assert!(!has(100) && has(1_999), "the oldest went first");
     }
 }

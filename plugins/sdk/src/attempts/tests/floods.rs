@@ -85,3 +85,24 @@ fn a_client_with_an_old_password_takes_nothing_from_others() {
     (0..500).for_each(|_| _ = guess(&scene, HOME, "ada", "an old password"));
     assert!(scene.may(AWAY, "alan"));
 }
+
+#[test]
+fn one_good_password_used_from_everywhere_makes_nobody_else_a_stranger() {
+    let scene = scene(r#"{"per_policy": 1}"#);
+    let known = KnownCallers::new(&mut BuildCx::new(&mut Build::new()));
+    for n in 0..100 {
+        scene.succeeds(HOME, &format!("user-{n}"));
+        known.note(HOME, Some(format!("user-{n}").as_bytes()));
+    }
+    // More than there is room for.
+    for n in 0..90_000 {
+        scene.succeeds(address(n), "mallory");
+        known.note(address(n), Some(b"mallory"));
+    }
+    scene.fails(AWAY, "alan", "1");
+    assert!(!scene.may(AWAY, "grace"), "strangers wait");
+    for n in 0..100 {
+        assert!(scene.may(HOME, &format!("user-{n}")), "{n}");
+        assert!(known.has(HOME, Some(format!("user-{n}").as_bytes())), "{n}");
+    }
+}
