@@ -240,6 +240,7 @@ pub(super) fn read<'i>(
     tables.refuse_hollow_files(problems);
 
     let settings = tables.fingerprints(&["admin", "client_address", "identity", "log", "audit"]);
+    slips::limit_per_address(tables.single.get("server"), tables.single.get("client_address"), problems);
     let server = tables.one::<file::Server>("server", problems).unwrap_or_default();
     let problems_before = problems.len();
     let nodes = tables.lists("listeners", problems);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
+use toml::de::DeValue;
 
 use super::{
     credentials::Location,
@@ -35,6 +36,20 @@ pub(super) fn scopes(list: Option<Node<'_>>, problems: &mut Problems) {
         } else {
             unlike_others(&item, problems);
         }
+    }
+}
+
+/// Warns of a limit on the connections of an address where none has one: with a number of hops any peer may be the proxy
+/// that brings all clients.
+pub(super) fn limit_per_address(server: Option<&Node<'_>>, client_address: Option<&Node<'_>>, problems: &mut Problems) {
+    let limit = server.and_then(|server| server.entry("max_connections_per_address"));
+    let trust = client_address.and_then(|node| node.entry("trust"));
+    if let (Some(limit), Some(trust)) = (limit, trust)
+        && matches!(trust.value(), DeValue::Integer(_))
+    {
+        let text = "this limits nobody: with a number of hops in `client_address.trust` every peer counts as a proxy that \
+                    brings many clients; name your proxies' networks there";
+        limit.warn(problems, text);
     }
 }
 

@@ -40,6 +40,7 @@ macro_rules! cases {
 cases! {
     a_gateway_without_listeners,
     a_gateway_without_routes,
+    a_limit_of_connections_behind_a_number_of_proxies,
     a_name_twice_in_a_file,
     a_resolver_that_is_none,
     a_secret_in_a_file,
