@@ -292,23 +292,35 @@ impl Backlog {
             return Poll::Pending;
         }
         if is_http2 {
+            let _acting = act(Acting::Request(self.identity()));
             let waker = Waker::from(self.clone());
             return request.poll(&mut Context::from_waker(&waker));
         }
         request.poll(cx)
     }
+
+    fn identity(&self) -> Identity {
+        Identity { connection: Arc::as_ptr(&self.connection), request: self }
+    }
 }
 
-/// Of an HTTP/2 request: what wakes it from within its connection is about the client.
+/// Wakes an HTTP/2 request. A wake-up from within its connection is about the client. One from another request of the
+/// connection may be: the window of the connection that was assigned to a request goes to others when that one ends.
 impl Wake for Backlog {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if IN_CONNECTION.get() {
-            self.moves();
-        } else if self.bytes.load(SeqCst) <= READ_AHEAD_BYTES
+        let may_be_about_the_client = match ACTING.get() {
+            Acting::Connection => return self.moves(),
+            Acting::Request(other) => other.is_beside(self.identity()),
+            Acting::Other => false,
+        };
+        if may_be_about_the_client {
+            self.has_moved.store(true, SeqCst);
+        }
+        if (may_be_about_the_client || self.bytes.load(SeqCst) <= READ_AHEAD_BYTES)
             && let Some(task) = &*self.task.lock()
         {
             task.wake_by_ref();
@@ -343,32 +355,61 @@ impl Drop for Piece {
 
 /// Serves a request so that it reads no more than its client takes.
 pub(super) async fn paced<F: Future>(backlog: &Arc<Backlog>, is_http2: bool, request: F) -> F::Output {
+    // Dropped last to first: where the request is dropped before its end, it acts once more.
+    let _other = OnDrop(|| ACTING.set(Acting::Other));
     let mut request = pin!(request);
+    let _request = OnDrop(|| ACTING.set(if is_http2 { Acting::Request(backlog.identity()) } else { Acting::Other }));
     poll_fn(|cx| backlog.poll(request.as_mut(), cx, is_http2)).await
-}
-
-thread_local! {
-    /// Whether this thread is polling an HTTP/2 connection with a client.
-    static IN_CONNECTION: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Drives an HTTP/2 connection so that requests know when it is the connection that wakes them.
 pub(super) async fn driven<F: Future>(connection: F) -> F::Output {
     let mut connection = pin!(connection);
     poll_fn(|cx| {
-        IN_CONNECTION.set(true);
-        // A panic ends the thread's task, not the thread: the mark must not outlive it.
-        let _unmark = Unmark;
+        let _acting = act(Acting::Connection);
         connection.as_mut().poll(cx)
     })
     .await
 }
 
-struct Unmark;
+thread_local! {
+    /// The part of an HTTP/2 connection with a client that is being polled, or dropped, on this thread.
+    static ACTING: Cell<Acting> = const { Cell::new(Acting::Other) };
+}
 
-impl Drop for Unmark {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acting {
+    Connection,
+    Request(Identity),
+    Other,
+}
+
+/// A request and its connection, only to tell them from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    connection: *const ConnectionBacklog,
+    request: *const Backlog,
+}
+
+impl Identity {
+    /// Returns whether these are two requests of one connection.
+    fn is_beside(self, other: Self) -> bool {
+        self.connection == other.connection && self.request != other.request
+    }
+}
+
+/// Marks the thread until the guard is dropped: a panic ends the thread's task, not the thread, and the mark must not
+/// outlive it.
+fn act(acting: Acting) -> OnDrop<impl Fn()> {
+    let before = ACTING.replace(acting);
+    OnDrop(move || ACTING.set(before))
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {
-        IN_CONNECTION.set(false);
+        (self.0)();
     }
 }
 

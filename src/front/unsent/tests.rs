@@ -55,14 +55,40 @@ fn a_response_goes_on_only_when_its_client_has_moved() {
     assert!(!is_polled(&backlog));
     backlog.wake_by_ref();
     assert!(!is_polled(&backlog), "an upstream that has more is no reason");
-    IN_CONNECTION.set(true);
+    ACTING.set(Acting::Connection);
     backlog.wake_by_ref();
-    IN_CONNECTION.set(false);
+    ACTING.set(Acting::Other);
     assert!(is_polled(&backlog) && !is_polled(&backlog), "once");
     drop(small);
     assert!(is_polled(&backlog) && !is_polled(&backlog), "a piece is gone");
     drop(large);
     assert!(is_polled(&backlog) && is_polled(&backlog));
+}
+
+/// `h2` hands the window that a request had reserved to the others when it ends, and wakes them from there.
+#[test]
+fn a_response_goes_on_when_another_one_leaves_it_the_window() {
+    let (first, connection, _) = backlog(MAX);
+    let second = Arc::new(Backlog::new(connection));
+    let _held = first.response(piece(READ_AHEAD_BYTES));
+    let waker = Waker::from(first.clone());
+    let mut cx = Context::from_waker(Waker::noop());
+    let wakes = OnDrop(|| waker.wake_by_ref());
+    let mut ends_early = Box::pin(paced(&second, true, async move {
+        let _wakes = wakes;
+        std::future::pending::<()>().await
+    }));
+    assert!(ends_early.as_mut().poll(&mut cx).is_pending() && !is_polled(&first));
+    drop(ends_early);
+    assert!(is_polled(&first) && !is_polled(&first), "once");
+    let _ = pin!(paced(&second, true, async { waker.wake_by_ref() })).poll(&mut cx);
+    assert!(is_polled(&first));
+    let _ = pin!(paced(&first, true, async { waker.wake_by_ref() })).poll(&mut cx);
+    assert!(!is_polled(&first), "its own pieces are no reason");
+    let (stranger, ..) = backlog(MAX);
+    let _ = pin!(paced(&stranger, true, async { waker.wake_by_ref() })).poll(&mut cx);
+    assert!(!is_polled(&first), "nor is a request of another connection");
+    assert_eq!(ACTING.get(), Acting::Other);
 }
 
 #[test]
@@ -152,10 +178,10 @@ async fn an_upload_waits_for_its_last_piece_where_memory_is_tight() {
 fn a_panic_leaves_no_mark_on_its_thread() {
     let panics = std::panic::catch_unwind(|| {
         let mut connection = pin!(driven(poll_fn(|_| -> Poll<()> {
-            assert!(IN_CONNECTION.get());
+            assert_eq!(ACTING.get(), Acting::Connection);
             panic!("as a hook may")
         })));
         let _ = connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     });
-    assert!(panics.is_err() && !IN_CONNECTION.get());
+    assert_eq!((panics.is_err(), ACTING.get()), (true, Acting::Other));
 }
