@@ -60,9 +60,11 @@ use crate::{
     telemetry::metrics::Phase,
 };
 
-/// How long an HTTP/2 client may leave a refusal where it is before its stream is reset. Whoever opens no window for a few
-/// hundred bytes is not going to.
-const REFUSAL_TIME: Duration = Duration::from_secs(2);
+/// How long an HTTP/2 client may leave a small answer of the gateway's own where it is before its stream is reset. Whoever
+/// opens no window for a few hundred bytes is not going to.
+const OWN_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The largest of them. A client may have a reason to take a larger one slowly.
+const SMALL_ANSWER_BYTES: usize = 16 << 10;
 
 /// Everything between Pingora and the snapshot.
 pub struct Proxy {
@@ -144,14 +146,26 @@ impl Proxy {
         if matches!(answer.problem, Problem::BadRequest | Problem::BadPath | Problem::RequestTimeout) {
             session.set_keepalive(None);
         }
-        if session.req_header().version == Version::HTTP_2 {
-            session.set_write_timeout(Some(self.write_timeout.min(REFUSAL_TIME)));
-            state.life.iter().for_each(|life| life.vacate());
-        }
-        respond::send(session, state, head, body).await?;
+        self.answer(session, state, head, body).await?;
         // A gRPC refusal travels as 200: the log and the metrics have the status that it stands for.
         state.answered(answer.problem.status().as_u16());
         Ok(())
+    }
+
+    /// Sends a response that the gateway has made. One that is small and that its HTTP/2 client does not take is soon
+    /// given up, and until then its connection counts as idle.
+    async fn answer(
+        &self,
+        session: &mut Session,
+        state: &mut RequestState,
+        head: ResponseHeader,
+        body: Bytes,
+    ) -> Result<()> {
+        if session.req_header().version == Version::HTTP_2 && body.len() <= SMALL_ANSWER_BYTES {
+            session.set_write_timeout(Some(self.write_timeout.min(OWN_ANSWER_TIMEOUT)));
+            state.life.iter().for_each(|life| life.vacate());
+        }
+        respond::send(session, state, head, body).await
     }
 }
 
@@ -230,7 +244,7 @@ impl ProxyHttp for Proxy {
         };
         let mut head = head;
         self.edit_response(session, state, &mut head)?;
-        respond::send(session, state, head, body).await?;
+        self.answer(session, state, head, body).await?;
         Ok(true)
     }
 

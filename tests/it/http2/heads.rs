@@ -1,4 +1,6 @@
-//! Heads that are larger than they look, and refusals that their client leaves where they are.
+//! Heads that are larger than they look, and answers of the gateway's own that their client leaves where they are.
+
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
 use serde_json::Value;
@@ -58,20 +60,37 @@ async fn heads_are_limited_as_over_http1() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_nobody_takes_is_given_up_soon() {
+async fn a_small_answer_of_the_gateway_s_own_that_nobody_takes_is_given_up_soon() {
     let gateway = start(&["write_timeout = \"1h\""]).await;
     let client = Connection::with_windows(gateway.address(0), 0, 65_535).await;
     let mut answers = Vec::new();
-    for _ in 0..20 {
-        let answer = client.ask("/nowhere").await.expect("a stream");
-        answers.push(within("a head", answer).await.expect("a head"));
+    for (path, status) in [("/nowhere", 404), ("/quick", 200)].repeat(10) {
+        let answer = within("a head", client.ask(path).await.expect("a stream")).await.expect("a head");
+        assert_eq!(answer.status(), status);
+        answers.push(answer);
     }
     for answer in answers {
-        assert_eq!(answer.status(), 404);
         let ended = within("an end", read(&mut answer.into_body())).await;
         assert!(ended.is_err_and(|error| error.is_reset()), "it is not whole");
     }
-    gateway.access(|line| line["status"] == 404 && line["error"] == "client: WriteTimedout").await;
+    for status in [404, 200] {
+        gateway.access(|line| line["status"] == status && line["error"] == "client: WriteTimedout").await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_answer_of_a_route_s_own_may_be_taken_slowly() {
+    const BYTES: usize = 40_000;
+    let large = format!(
+        "[routes.large]\npaths = [\"/large\"]\npublic = true\nrespond = {{ body = \"{}\" }}\n",
+        "x".repeat(BYTES)
+    );
+    let gateway = Gateway::builder(&format!("{GATEWAY}\n{large}")).set("UPSTREAM", "127.0.0.1:1").start().await;
+    let client = Connection::with_windows(gateway.address(0), 10_000, 65_535).await;
+    let answer = within("a head", client.ask("/large").await.expect("a stream")).await.expect("a head");
+    // Longer than a small one is given.
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    assert_eq!(within("all of it", read(&mut answer.into_body())).await.ok(), Some(BYTES));
 }
 
 #[tokio::test]
