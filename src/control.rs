@@ -118,29 +118,22 @@ impl Service {
     ) -> io::Result<Arc<Self>> {
         let service = Self { socket: Mutex::new(control), callers: Arc::default(), wishes, revoker, serves };
         let service = Arc::new(service);
-        service.accept_on_a_thread()?;
+        service.accept_on_a_thread(&service.socket.lock())?;
         Ok(service)
     }
 
     /// Makes the socket again if somebody has deleted it.
     pub fn renew(self: &Arc<Self>) {
         let mut socket = self.socket.lock();
-        if socket.file.is_in_place() {
-            return;
-        }
-        let path = socket.file.path().to_owned();
-        let renewed = Control::bind(&path).and_then(|renewed| {
+        let renewed = socket.file.renew("the control socket", |path| {
+            let renewed = Control::bind(path)?;
             // Ends the thread that accepts on the one that is gone.
             socket2::SockRef::from(&socket.listener).shutdown(std::net::Shutdown::Both)?;
-            *socket = renewed;
-            Ok(())
+            self.accept_on_a_thread(&renewed)?;
+            Ok(renewed)
         });
-        drop(socket);
-        match renewed.and_then(|()| self.accept_on_a_thread()) {
-            Ok(()) => log::warn!("the control socket {} was deleted: made it again", path.display()),
-            Err(error) => {
-                log::warn!("the control socket {} was deleted, and cannot be made again: {error}", path.display());
-            }
+        if let Some(renewed) = renewed {
+            *socket = renewed;
         }
     }
 
@@ -149,8 +142,8 @@ impl Service {
         self.socket.lock().file.remove();
     }
 
-    fn accept_on_a_thread(self: &Arc<Self>) -> io::Result<()> {
-        let (service, listener) = (self.clone(), self.socket.lock().listener.try_clone()?);
+    fn accept_on_a_thread(self: &Arc<Self>, socket: &Control) -> io::Result<()> {
+        let (service, listener) = (self.clone(), socket.listener.try_clone()?);
         thread::Builder::new().name("control".into()).spawn(move || service.accept(&listener)).map(drop)
     }
 

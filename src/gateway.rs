@@ -29,7 +29,7 @@ use tokio::{
 
 use self::{
     listening::{limits, proxy, refuse},
-    serving::Parts,
+    serving::{AdminAddress, AdminListener, Parts},
     sockets::{Sockets, control},
 };
 use crate::{
@@ -170,12 +170,12 @@ fn is_thrown_away(output: impl AsFd) -> bool {
 struct Started {
     runtime: pingora_runtime::Runtime,
     /// The admin listener's own, so that what it is asked takes nothing from the workers.
-    admin: tokio::runtime::Runtime,
+    admin_runtime: tokio::runtime::Runtime,
     services: Arc<Services>,
     open: Arc<Open>,
     closing: watch::Sender<bool>,
-    /// The admin listener answers until the drain is over: that it stops is to be seen there.
-    drained: watch::Sender<bool>,
+    /// It answers until the drain is over: that the gateway stops is to be seen there.
+    admin: Option<AdminListener>,
     running: Vec<JoinHandle<()>>,
     wishes: mpsc::Sender<Wish>,
     control: Option<Arc<control::Service>>,
@@ -202,15 +202,15 @@ impl Started {
     ) -> Result<Self, StartError> {
         let fixed = snapshot.fixed.clone();
         let sockets = Sockets::bind(&fixed)?;
-        bound.add(sockets.files);
+        bound.add(sockets.admin_file.clone());
         let control = control(&fixed.server)?;
         bound.add(control.as_ref().map(|control| control.file().clone()));
         let threads = worker_threads(&fixed.server);
         // Stealing: with one connection busier than others, idle workers take over. At two cores it costs the same as
         // workers that keep to themselves, and the slowest requests are faster (see benches/overhead).
         let runtime = pingora_runtime::RuntimeBuilder::new(threads, "worker").work_steal(true).build();
-        let admin = admin_runtime().map_err(system("the threads of the admin listener"))?;
-        let ((closing, watch), (drained, until_drained)) = (watch::channel(false), watch::channel(false));
+        let admin_runtime = admin_runtime().map_err(system("the threads of the admin listener"))?;
+        let (closing, watch) = watch::channel(false);
         let (generation, routes) = (snapshot.generation, snapshot.gates.len());
         services
             .names
@@ -223,21 +223,22 @@ impl Started {
         let proxy = proxy(&fixed.server, threads, &services, &current, &watch);
         let addresses = sockets.addresses;
         let parts = Parts {
-            services: &services,
-            current: &current,
-            open: &open,
+            services: services.clone(),
+            current: current.clone(),
+            open: open.clone(),
             limits: limits(&fixed.server),
             refuse: refuse(&services),
-            fds: Arc::new(Mutex::new(sockets.fds)),
-            runtime: runtime.get_handle(),
-            admin: admin.handle(),
+            runtime: runtime.get_handle().clone(),
+            admin: admin_runtime.handle().clone(),
+            closing: watch,
         };
+        let fds = Arc::new(Mutex::new(sockets.fds));
         let listeners = addresses.iter().take(fixed.listeners.len()).enumerate();
-        let mut running: Vec<_> =
-            listeners.map(|(number, address)| parts.listen(number, address, &proxy, &watch)).collect();
-        if let (Some(admin), Some(address)) = (&fixed.admin, addresses.last()) {
-            running.push(parts.administer(admin, address, &watch, until_drained));
-        }
+        let running = listeners.map(|(number, address)| parts.listen(number, address, &proxy, &fds)).collect();
+        let listens = fixed.admin.clone().zip(addresses.last().cloned());
+        let admin = listens.map(|(configured, bound)| {
+            AdminListener::start(parts, AdminAddress { configured, bound }, sockets.admin_file, fds)
+        });
 
         let reloader = Reloader {
             path: path.to_owned(),
@@ -249,11 +250,23 @@ impl Started {
         let (wishes, control) = start_threads(reloader, control)?;
         let drain_timeout = fixed.server.drain_timeout.0;
         let ready = Ready { fixed, addresses, generation, routes };
-        Ok(Self { runtime, admin, services, open, closing, drained, running, wishes, control, drain_timeout, ready })
+        Ok(Self {
+            runtime,
+            admin_runtime,
+            services,
+            open,
+            closing,
+            admin,
+            running,
+            wishes,
+            control,
+            drain_timeout,
+            ready,
+        })
     }
 
     /// The main loop.
-    fn serve(self, main: &tokio::runtime::Runtime, mut signals: UnboundedReceiver<Signal>) {
+    fn serve(mut self, main: &tokio::runtime::Runtime, mut signals: UnboundedReceiver<Signal>) {
         let Ready { fixed, addresses, generation, routes } = &self.ready;
         announce(&self.services, fixed, addresses, *generation, *routes);
         main.block_on(async {
@@ -261,6 +274,7 @@ impl Started {
                 match signals.recv().await {
                     Some(Signal::Reload) => {
                         self.control.iter().for_each(control::Service::renew);
+                        self.admin.iter_mut().for_each(AdminListener::renew);
                         drop(self.wishes.send(Wish { of: Of::File, waits: None }));
                     }
                     Some(Signal::Stop) => break self.drain_timeout,
@@ -270,7 +284,8 @@ impl Started {
             self.drain(limit, &mut signals).await;
         });
         self.control.iter().for_each(|control| control.remove());
-        self.admin.shutdown_background();
+        self.admin.iter().for_each(AdminListener::remove);
+        self.admin_runtime.shutdown_background();
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 
@@ -289,10 +304,13 @@ impl Started {
             () = told_again => "told to stop a second time: what was left is cut off",
         };
         self.services.has_stopped.store(true, Relaxed);
-        let _ = self.drained.send(true);
+        self.admin.iter().for_each(AdminListener::stop);
         // Services end within moments of being told; one that hangs must not keep the process.
         let services = async {
-            while !self.running.iter().all(JoinHandle::is_finished) {
+            let is_over = || {
+                self.running.iter().all(JoinHandle::is_finished) && self.admin.iter().all(AdminListener::is_finished)
+            };
+            while !is_over() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };

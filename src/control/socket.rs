@@ -46,6 +46,24 @@ impl SocketFile {
         there.is_some() && there == number(self.file.metadata())
     }
 
+    /// Makes the socket again by `bind` if somebody has deleted it, and logs that. `name` is what the log calls it.
+    pub fn renew<T>(&self, name: &str, bind: impl FnOnce(&Path) -> io::Result<T>) -> Option<T> {
+        if self.is_in_place() {
+            return None;
+        }
+        let path = self.path.display();
+        match bind(&self.path) {
+            Ok(renewed) => {
+                log::warn!("{name} {path} was deleted: made it again");
+                Some(renewed)
+            }
+            Err(error) => {
+                log::warn!("{name} {path} was deleted, and cannot be made again: {error}");
+                None
+            }
+        }
+    }
+
     /// Removes it, unless the path belongs to somebody else by now.
     pub fn remove(&self) {
         if self.is_in_place() {

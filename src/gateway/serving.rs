@@ -11,15 +11,16 @@ use pingora_core::{
     services::{Service as _, listening::Service},
 };
 use pingora_proxy::HttpProxy;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use super::{
     listening::{buffers, entrance},
-    sockets::admin_permissions,
+    sockets::{admin_permissions, bind_admin},
 };
 use crate::{
     admin::Admin,
     config::file,
+    control::SocketFile,
     front::{Entrance, Front, Limits, Open, Refuse},
     proxy::Proxy,
     services::Services,
@@ -27,55 +28,102 @@ use crate::{
 };
 
 /// What every service of the gateway is made of.
-pub(super) struct Parts<'p> {
-    pub(super) services: &'p Arc<Services>,
-    pub(super) current: &'p Arc<ArcSwap<Snapshot>>,
-    pub(super) open: &'p Arc<Open>,
+pub(super) struct Parts {
+    pub(super) services: Arc<Services>,
+    pub(super) current: Arc<ArcSwap<Snapshot>>,
+    pub(super) open: Arc<Open>,
     pub(super) limits: Limits,
     pub(super) refuse: Refuse,
-    pub(super) fds: Arc<Mutex<Fds>>,
-    pub(super) runtime: &'p Handle,
+    pub(super) runtime: Handle,
     /// Where the admin listener is served.
-    pub(super) admin: &'p Handle,
+    pub(super) admin: Handle,
+    /// Tells that the gateway stops.
+    pub(super) closing: ShutdownWatch,
 }
 
-impl Parts<'_> {
-    /// Serves a listener's connections until `closing`.
+impl Parts {
+    /// Serves a listener's connections until the gateway stops.
     pub(super) fn listen(
         &self,
         number: usize,
         address: &str,
         proxy: &Arc<HttpProxy<Proxy>>,
-        closing: &ShutdownWatch,
+        fds: &Arc<Mutex<Fds>>,
     ) -> JoinHandle<()> {
-        let entrance = entrance(number, self.services, self.current);
+        let entrance = entrance(number, &self.services, &self.current);
         let front = Front::new(proxy.clone(), self.limits.clone(), self.open.clone(), self.refuse.clone(), entrance);
         let mut service = Service::new(format!("listener {address}"), front);
         let buffers = buffers(self.current.load().settings.tls(number));
         service.add_listener(ListenerConfig::tcp(address).l4_buffer(buffers));
-        serve(self.runtime, service, self.fds.clone(), closing.clone())
+        serve(&self.runtime, service, fds.clone(), self.closing.clone())
     }
 
-    /// Serves the operator, also while the gateway stops: until it has.
-    pub(super) fn administer(
-        &self,
-        admin: &file::AdminAddress,
-        address: &str,
-        closing: &ShutdownWatch,
-        until: ShutdownWatch,
-    ) -> JoinHandle<()> {
-        let app = Admin::new(self.services.clone(), self.current.clone(), self.open.clone(), closing.clone(), admin);
+    fn administer(&self, listens: &AdminAddress, fds: Arc<Mutex<Fds>>, until: ShutdownWatch) -> JoinHandle<()> {
+        let AdminAddress { configured, bound } = listens;
+        let closing = self.closing.clone();
+        let app = Admin::new(self.services.clone(), self.current.clone(), self.open.clone(), closing, configured);
         // Counted apart: a scrape is no traffic, and a flood of traffic must not keep the operator out.
         let (limits, refuse) = (self.limits.clone(), self.refuse.clone());
         let front = Front::new(Arc::new(app), limits, Arc::default(), refuse, Entrance::plain(false));
         let mut service = Service::new("admin".into(), front);
-        match admin {
-            file::AdminAddress::Tcp(_) => service.add_tcp(address),
+        match configured {
+            file::AdminAddress::Tcp(_) => service.add_tcp(bound),
             // Said again: Pingora sets the mode of a socket that it is handed, by default to that for everybody on the
             // machine. Where the umask took permissions away this gives them back.
-            file::AdminAddress::Unix(_) => service.add_uds(address, Some(admin_permissions())),
+            file::AdminAddress::Unix(_) => service.add_uds(bound, Some(admin_permissions())),
         }
-        serve(self.admin, service, self.fds.clone(), until)
+        serve(&self.admin, service, fds, until)
+    }
+}
+
+/// Where the admin listener listens, as the file has it and as it was bound.
+pub(super) struct AdminAddress {
+    pub(super) configured: file::AdminAddress,
+    pub(super) bound: String,
+}
+
+/// The admin listener. It serves the operator also while the gateway stops: until it has.
+pub(super) struct AdminListener {
+    parts: Parts,
+    listens: AdminAddress,
+    /// Of a Unix socket.
+    file: Option<SocketFile>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl AdminListener {
+    pub(super) fn start(parts: Parts, listens: AdminAddress, file: Option<SocketFile>, fds: Arc<Mutex<Fds>>) -> Self {
+        let (stop, until) = watch::channel(false);
+        let serving = parts.administer(&listens, fds, until);
+        Self { parts, listens, file, stop, serving }
+    }
+
+    /// Makes the Unix socket again if somebody has deleted it. Who is connected by the old one is served to the end.
+    pub(super) fn renew(&mut self) {
+        let Some(file) = &self.file else { return };
+        let mut fds = Fds::new();
+        let renewed = file.renew("the admin socket", |path| bind_admin(path, &mut fds));
+        let Some(renewed) = renewed else { return };
+        self.file = Some(renewed);
+        self.stop();
+        let (stop, until) = watch::channel(false);
+        self.stop = stop;
+        self.serving = self.parts.administer(&self.listens, Arc::new(Mutex::new(fds)), until);
+    }
+
+    /// Accepts no more, and closes connections that are idle.
+    pub(super) fn stop(&self) {
+        let _ = self.stop.send(true);
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.serving.is_finished()
+    }
+
+    /// Removes the Unix socket, unless its path belongs to somebody else by now.
+    pub(super) fn remove(&self) {
+        self.file.iter().for_each(SocketFile::remove);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The sockets of the gateway, bound before anything runs.
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener},
     os::{fd::IntoRawFd, unix::fs::PermissionsExt},
     path::Path,
@@ -20,14 +21,14 @@ pub(super) struct Sockets {
     pub(super) fds: Fds,
     /// Where they are bound, in the order of the configuration.
     pub(super) addresses: Vec<String>,
-    /// Files that are removed at the end.
-    pub(super) files: Vec<SocketFile>,
+    /// The admin listener's Unix socket, if it has one.
+    pub(super) admin_file: Option<SocketFile>,
 }
 
 impl Sockets {
     /// Those of the configuration: the listeners', and last the admin listener's.
     pub(super) fn bind(fixed: &Fixed) -> Result<Self, StartError> {
-        let mut sockets = Self { fds: Fds::new(), addresses: Vec::new(), files: Vec::new() };
+        let mut sockets = Self { fds: Fds::new(), addresses: Vec::new(), admin_file: None };
         fixed.listeners.iter().try_for_each(|listener| sockets.bind_tcp(*listener))?;
         match &fixed.admin {
             Some(file::AdminAddress::Tcp(address)) => sockets.bind_tcp(*address)?,
@@ -50,18 +51,19 @@ impl Sockets {
     }
 
     fn bind_unix(&mut self, path: &Path) -> Result<(), StartError> {
-        let bind = || {
-            let (listener, file) = control::bind(path, admin_permissions())?;
-            listener.set_nonblocking(true)?;
-            Ok((listener.into_raw_fd(), file))
-        };
-        let (fd, file) = bind().map_err(system(format!("cannot listen on unix:{}", path.display())))?;
-        let address = path.display().to_string();
-        self.fds.add(address.clone(), fd);
-        self.addresses.push(address);
-        self.files.push(file);
+        let file = bind_admin(path, &mut self.fds);
+        self.admin_file = Some(file.map_err(system(format!("cannot listen on unix:{}", path.display())))?);
+        self.addresses.push(path.display().to_string());
         Ok(())
     }
+}
+
+/// Binds the admin listener's Unix socket.
+pub(super) fn bind_admin(path: &Path, fds: &mut Fds) -> io::Result<SocketFile> {
+    let (listener, file) = control::bind(path, admin_permissions())?;
+    listener.set_nonblocking(true)?;
+    fds.add(path.display().to_string(), listener.into_raw_fd());
+    Ok(file)
 }
 
 /// The control socket: one that the configuration names has to be there, the usual one may be missing.

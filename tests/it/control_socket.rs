@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::Path,
     time::Instant,
@@ -53,6 +54,34 @@ async fn a_control_socket_that_was_deleted_is_made_again_by_sighup() {
         assert_eq!((mode(&path), gateway.reload().await.code), (0o600, 0));
     }
     let told = gateway.output().matches("was deleted: made it again").count();
+    assert_eq!(told, 2, "{}", gateway.output());
+    assert!(gateway.stop().await.success());
+    assert!(!path.exists(), "the socket is left behind");
+}
+
+/// Asks the admin listener over its socket; `None`: nobody listens there.
+fn readiness(path: &Path) -> Option<String> {
+    let mut socket = UnixStream::connect(path).ok()?;
+    socket.write_all(b"GET /readyz HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+#[tokio::test]
+async fn an_admin_socket_that_was_deleted_is_made_again_by_sighup() {
+    let gateway = Gateway::start(GATEWAY).await;
+    let path = gateway.dir().join("admin.sock");
+    for round in 2..4 {
+        fs::remove_file(&path).expect("our own file");
+        assert_eq!(readiness(&path), None);
+        gateway.signal(libc::SIGHUP);
+        gateway.wait_line(|line| line["event"] == "reload" && line["generation"] == round, LIMIT).await;
+        let answer = readiness(&path).expect("it listens");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(mode(&path), 0o660);
+    }
+    let told = gateway.output().matches("the admin socket").count();
     assert_eq!(told, 2, "{}", gateway.output());
     assert!(gateway.stop().await.success());
     assert!(!path.exists(), "the socket is left behind");
