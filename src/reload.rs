@@ -30,7 +30,7 @@ use crate::{
         metrics::{Kind, Metrics},
     },
     unit::Unit,
-    upstream::{self, Name},
+    upstream,
 };
 
 use cost::Cost;
@@ -52,20 +52,21 @@ pub fn load(
     load_from(Arc::new(Sources::read(path)?), registry, services, before, secrets)
 }
 
-/// The same outside of the service that the configuration is for: what this process was not given is looked for where
+/// The same of files that have been read, outside of the service that the configuration is for: what this process was not given is looked for where
 /// the unit says that the service gets it.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn check(
     path: &Path,
+    sources: &Arc<Sources>,
     registry: &Registry,
     services: &Services,
     before: Option<&Snapshot>,
     is_without_secrets: bool,
 ) -> Result<Snapshot, Report> {
     let secrets = secrets(path, is_without_secrets).as_given_by(Unit::find());
-    load_from(Arc::new(Sources::read(path)?), registry, services, before, secrets)
+    load_from(sources.clone(), registry, services, before, secrets)
 }
 
 fn secrets(path: &Path, is_without_secrets: bool) -> Secrets {
@@ -196,19 +197,23 @@ impl Reloader {
         let cost = Cost::begin();
         let sources = if is_of_file { Sources::read(&self.path).map(Arc::new) } else { Ok(before.sources.clone()) };
         let loaded = sources.and_then(|sources| {
-            load_from(sources, &self.registry, &self.services, Some(&before), secrets(&self.path, false))
+            let secrets = secrets(&self.path, false);
+            let snapshot = load_from(sources.clone(), &self.registry, &self.services, Some(&before), secrets)?;
+            Ok((snapshot, sources))
         });
-        let loaded = loaded.and_then(|mut snapshot| {
+        let loaded = loaded.and_then(|(mut snapshot, sources)| {
             snapshot.warnings.0.extend(changed_secrets(&self.path, &snapshot));
             let fixed = before.fixed.differences(&snapshot.fixed);
-            if fixed.is_empty() { Ok(snapshot) } else { Err(Report::of_file(&self.path, needs_restart(&fixed))) }
+            let needs_restart = || Report::of_file(&self.path, needs_restart(&fixed));
+            if fixed.is_empty() { Ok((snapshot, sources)) } else { Err(needs_restart()) }
         });
         let reloaded = match loaded {
-            Ok(mut snapshot) => {
-                let names = look_up(&snapshot, &self.services, &self.runtime);
+            Ok((mut snapshot, sources)) => {
+                look_up(&snapshot, &self.services, &self.runtime);
                 prepare(&snapshot, &self.runtime);
-                self.runtime.block_on(settle(&names, NAMES_TIMEOUT));
-                snapshot.warnings.0.extend(unresolved(&self.path, &names));
+                self.runtime.block_on(settle(&snapshot, NAMES_TIMEOUT));
+                snapshot.warnings.0.extend(unresolved(&snapshot, &sources));
+                drop(sources);
                 self.publish(snapshot, &before, is_of_file, &cost)
             }
             Err(report) => self.refuse(&before, report),
@@ -312,16 +317,15 @@ fn needs_restart(fixed: &[&str]) -> String {
 const NAMES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Has the names of a configuration's targets looked up from now on. Nobody waits for them.
-pub fn look_up(snapshot: &Snapshot, services: &Services, runtime: &Handle) -> Vec<Arc<Name>> {
-    let names: Vec<_> = snapshot.upstreams.iter().flat_map(|upstream| upstream.names()).cloned().collect();
-    services.names.keep(names.iter().cloned(), runtime);
-    names
+pub fn look_up(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
+    let names = snapshot.named_targets.iter().map(|(name, _)| name.clone());
+    services.names.keep(names, runtime);
 }
 
-/// Waits until all these have been looked up once, side by side, and no longer than this.
-pub async fn settle(names: &[Arc<Name>], limit: Duration) {
+/// Waits until all names of a configuration have been looked up once, side by side, and no longer than this.
+pub async fn settle(snapshot: &Snapshot, limit: Duration) {
     let all = async {
-        for name in names {
+        for (name, _) in &snapshot.named_targets {
             name.settled().await;
         }
     };
@@ -329,19 +333,20 @@ pub async fn settle(names: &[Arc<Name>], limit: Duration) {
     let _ = tokio::time::timeout(limit, all).await;
 }
 
-/// Warnings of names that lead nowhere.
-pub fn unresolved(path: &Path, names: &[Arc<Name>]) -> Vec<Located> {
-    let warnings = names.iter().filter_map(|name| {
+/// Warnings of names that lead nowhere, each where `sources` says the name.
+pub fn unresolved(snapshot: &Snapshot, sources: &Sources) -> Vec<Located> {
+    let mut warnings = Problems::default();
+    for (name, at) in &snapshot.named_targets {
         let last = name.last();
         let text = match last.failure.as_deref() {
             Some(why) if last.is_refused => format!("`{name}` {why}"),
             Some(why) => format!("`{name}` cannot be resolved: {why}"),
             None if name.addresses.is_empty() => format!("`{name}` is not resolved yet"),
-            None => return None,
+            None => continue,
         };
-        Some(Report::of_file(path, text).0)
-    });
-    warnings.flatten().collect()
+        at.warn(&mut warnings, text);
+    }
+    warnings.warnings(sources).0
 }
 
 /// A snapshot is the current one now: its background work starts, and requests that last are judged by it.

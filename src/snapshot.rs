@@ -29,8 +29,8 @@ pub use route::{Gate, Route};
 
 use self::{instance::Instance, route::Settings, router::Router};
 use crate::{
-    config::{Fingerprint, OfTheStart, Report, Sources, file},
-    upstream::Upstream,
+    config::{Fingerprint, Location, OfTheStart, Report, Sources, file},
+    upstream::{Name, Upstream},
 };
 
 /// One configuration, compiled.
@@ -61,6 +61,8 @@ pub struct Snapshot {
     pub condition_headers: Box<[HeaderName]>,
     /// The upstreams, used or not.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// The names among their targets, each with where the file says it.
+    pub named_targets: Vec<(Arc<Name>, Location)>,
     /// What each route says, to tell which changed.
     pub fingerprints: HashMap<String, Fingerprint>,
     /// What is said beside the routes, to tell what of it changed.

@@ -178,7 +178,7 @@ impl Upstream {
     /// connection.
     pub async fn choose_once_resolved(&self, tried: &[SocketAddr]) -> Option<Choice> {
         let settled = async {
-            for name in self.names() {
+            for (_, name) in self.names() {
                 name.settled().await;
                 if !name.addresses.is_empty() {
                     return;
@@ -190,10 +190,10 @@ impl Upstream {
         self.choose(tried)
     }
 
-    /// The names of its targets.
-    pub fn names(&self) -> impl Iterator<Item = &Arc<Name>> {
-        self.targets.iter().filter_map(|target| match &target.addresses {
-            Known::Named(name) => Some(name),
+    /// The names of its targets, each with the number of its target.
+    pub fn names(&self) -> impl Iterator<Item = (usize, &Arc<Name>)> {
+        self.targets.iter().enumerate().filter_map(|(number, target)| match &target.addresses {
+            Known::Named(name) => Some((number, name)),
             Known::Written(_) => None,
         })
     }
@@ -215,7 +215,7 @@ impl Upstream {
 
     /// The names that could not be looked up, each with why, for the log.
     pub fn unresolved_names(&self) -> String {
-        let why = |name: &Arc<Name>| {
+        let why = |(_, name): (usize, &Arc<Name>)| {
             let last = name.last();
             format!("`{name}`: {}", last.failure.as_deref().unwrap_or("no answer yet"))
         };
@@ -224,7 +224,7 @@ impl Upstream {
 
     /// How many of its targets have a name that could not be looked up the last time.
     fn unresolved(&self) -> usize {
-        self.names().filter(|name| name.last().failure.is_some()).count()
+        self.names().filter(|(_, name)| name.last().failure.is_some()).count()
     }
 
     /// Its targets, counted.

@@ -4,7 +4,7 @@ use log::Level;
 
 use super::{ConfigArgument, Failure};
 use crate::{
-    config::{file::AdminAddress, problem::counted},
+    config::{Sources, file::AdminAddress, problem::counted},
     descriptors,
     registry::Registry,
     reload,
@@ -33,18 +33,20 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
     let path = arguments.config.file()?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), Box::new(|| 0), Box::new(|| 0));
     let services = Services::new(Arc::new(metrics), Output::start(std::io::sink())?);
-    let load = |before: Option<&Snapshot>| reload::check(path, registry, &services, before, arguments.no_secrets);
+    let sources = Arc::new(Sources::read(path)?);
+    let load =
+        |before: Option<&Snapshot>| reload::check(path, &sources, registry, &services, before, arguments.no_secrets);
     let mut snapshot = load(None)?;
     if arguments.online {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let fixed = &snapshot.fixed;
         let admin = fixed.admin.iter().filter_map(AdminAddress::tcp);
         services.names.begin(&fixed.server.name_servers(), fixed.listeners.iter().copied().chain(admin).collect());
-        let names = reload::look_up(&snapshot, &services, runtime.handle());
-        runtime.block_on(reload::settle(&names, NAMES_TIMEOUT));
+        reload::look_up(&snapshot, &services, runtime.handle());
+        runtime.block_on(reload::settle(&snapshot, NAMES_TIMEOUT));
         // Once more, with what is known now: two names may lead to one address.
         snapshot = load(Some(&snapshot))?;
-        snapshot.warnings.0.extend(reload::unresolved(path, &names));
+        snapshot.warnings.0.extend(reload::unresolved(&snapshot, &sources));
     }
     let shortage = descriptors::shortage(snapshot.fixed.server.max_connections.get());
     let warnings = snapshot.warnings.0.iter().map(ToString::to_string).chain(shortage);

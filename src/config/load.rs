@@ -82,6 +82,16 @@ impl UpstreamDraft<'_> {
         let path = if field.is_empty() { self.node.path.clone() } else { format!("{}.{field}", self.node.path) };
         problems.warn(self.node.file, self.node.span_of(field), path, text);
     }
+
+    /// Returns where one of its targets stands.
+    pub fn target_location(&self, index: usize) -> Location {
+        let field = format!("targets[{index}]");
+        Location {
+            span: self.node.span_of(&field),
+            path: format!("{}.{field}", self.node.path),
+            ..Location::of(&self.node)
+        }
+    }
 }
 
 /// A policy before its plugin is built.

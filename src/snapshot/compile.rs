@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{
     config::{
-        self, Configuration, Ending, Fingerprint, ListenerDraft, Opens, PluginUse, PolicyDraft, Problems, Report,
-        RouteDraft,
+        self, Configuration, Ending, Fingerprint, ListenerDraft, Location, Opens, PluginUse, PolicyDraft, Problems,
+        Report, RouteDraft,
     },
     proxy::{client_address::ClientAddress, held_body::Room, identity_headers::IdentityHeaders},
     services::Services,
     tls::Tls,
-    upstream::{Upstream, tls::SystemAuthorities},
+    upstream::{Name, Upstream, tls::SystemAuthorities},
 };
 
 /// Compiles a configuration; what is wrong with it is added to `problems`. Policies that do not change are taken over
@@ -87,6 +87,7 @@ pub fn compile(
     let opened = keys().zip(numbers).collect();
     let instances = keys().zip(instances).filter_map(|(key, instance)| Some((key, instance?))).collect();
     let conditions = configuration.routes.iter().flat_map(|route| &route.pattern.headers);
+    let named_targets = named_targets(&configuration, &upstreams);
     let condition_headers: HashSet<HeaderName> = conditions.map(|condition| condition.name.clone()).collect();
     Some(Snapshot {
         generation: before.map_or(1, |before| before.generation + 1),
@@ -105,6 +106,7 @@ pub fn compile(
         credentials,
         opened,
         condition_headers: condition_headers.into_iter().collect(),
+        named_targets,
         upstreams: upstreams.into_values().collect(),
         fingerprints,
         beside,
@@ -186,6 +188,18 @@ fn upstreams(
         }
     }
     upstreams
+}
+
+/// Targets that are looked up, with where they stand.
+fn named_targets(
+    configuration: &Configuration<'_>,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+) -> Vec<(Arc<Name>, Location)> {
+    let of_all = upstreams.iter().filter_map(|(name, upstream)| Some((configuration.upstreams.get(name)?, upstream)));
+    let of_each = of_all.flat_map(|(draft, upstream)| {
+        upstream.names().map(|(index, name)| (name.clone(), draft.target_location(index)))
+    });
+    of_each.collect()
 }
 
 /// Which credentials open which policies, as indexes into both lists.
