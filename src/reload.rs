@@ -11,6 +11,7 @@ use std::{
 };
 
 mod cost;
+mod memory;
 mod prepare;
 mod watch;
 
@@ -197,6 +198,10 @@ impl Reloader {
         let cost = Cost::begin();
         let sources = if is_of_file { Sources::read(&self.path).map(Arc::new) } else { Ok(before.sources.clone()) };
         let loaded = sources.and_then(|sources| {
+            let source_bytes = sources.0.iter().map(|source| source.text.len() as u64).sum();
+            if let Some(shortage) = memory::shortage(source_bytes) {
+                return Err(Report::of_file(&self.path, shortage));
+            }
             let secrets = secrets(&self.path, false);
             let snapshot = load_from(sources.clone(), &self.registry, &self.services, Some(&before), secrets)?;
             Ok((snapshot, sources))
