@@ -27,7 +27,11 @@ pub use compile::compile;
 pub use listener::Listener;
 pub use route::{Gate, Route};
 
-use self::{instance::Instance, route::Settings, router::Router};
+use self::{
+    instance::Instance,
+    route::Settings,
+    router::{KeptHeaders, Router},
+};
 use crate::{
     config::{Fingerprint, Location, OfTheStart, Report, Sources, file},
     upstream::{Name, Upstream},
@@ -58,7 +62,7 @@ pub struct Snapshot {
     /// Which credentials open each policy: their numbers, in order.
     pub opened: HashMap<String, Box<[u32]>>,
     /// The headers that routes have conditions on.
-    pub condition_headers: Box<[HeaderName]>,
+    pub condition_headers: Arc<[HeaderName]>,
     /// The upstreams, used or not.
     pub upstreams: Vec<Arc<Upstream>>,
     /// The names among their targets, each with where the file says it.
@@ -78,15 +82,8 @@ impl Snapshot {
     }
 
     /// Those headers of a request that routes have conditions on; `None` where no route has one.
-    pub fn conditions_of(&self, headers: &HeaderMap) -> Option<Box<HeaderMap>> {
-        if self.condition_headers.is_empty() {
-            return None;
-        }
-        let mut found = Box::new(HeaderMap::new());
-        for name in &self.condition_headers {
-            headers.get_all(name).iter().for_each(|value| _ = found.append(name, value.clone()));
-        }
-        Some(found)
+    pub fn conditions_of(&self, headers: &HeaderMap) -> Option<Box<KeptHeaders>> {
+        (!self.condition_headers.is_empty()).then(|| Box::new(KeptHeaders::of(headers, &self.condition_headers)))
     }
 }
 

@@ -3,19 +3,21 @@
 //! Who calls is found out once, when a request comes. A WebSocket, a stream of events or a call of gRPC goes on for hours
 //! after it, and would go on past a revoked token, a withdrawn certificate, a consumer that was taken out. A request that
 //! is still there after a second is entered here, with the little that is needed to judge it again ([`Basis`]). After
-//! each reload and each revocation, and once a minute for what changes without either (a key set, a CRL that ends), a
-//! thread of its own judges all of them by the configuration that serves, and those that would be refused now end.
+//! each reload, each revocation and each change that a policy learns of by itself (an issuer's key set), and once a minute
+//! for what changes unseen (a CRL that ends), a thread of its own judges all of them by the configuration that serves, and
+//! those that would be refused now end. What has to wait for an answer holds up no other: see [`Rounds`].
 //!
 //! Short requests are never entered, and pay a few reference counts. What is entered holds no configuration.
+
+mod rounds;
 
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    panic::AssertUnwindSafe,
     sync::{
         Arc, OnceLock,
         atomic::{
-            AtomicI64, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicI64, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -23,16 +25,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use futures_util::{FutureExt, StreamExt, stream};
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use futures_util::FutureExt;
+use http::{HeaderValue, Method, Uri};
 use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use portcullis_plugin::{Identity, Reason, UnixTime};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
+pub use self::rounds::{JudgeBy, Judged, Judgement, Rounds, WAITING_MAX};
 use crate::{
     proxy::recheck::Judge,
-    snapshot::{Snapshot, route::RouteRecord},
+    snapshot::{Snapshot, route::RouteRecord, router::KeptHeaders},
 };
 
 /// How often all are judged although nobody said that anything changed.
@@ -43,8 +46,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const UNDECIDED_MAX: Duration = Duration::from_secs(60);
 /// The least time between two rounds: many revocations one after the other are one round.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How many may wait for an answer from elsewhere at once.
-const WAITING_MAX: usize = 64;
 /// A deadline that never comes.
 pub const NEVER: i64 = i64::MAX;
 
@@ -64,8 +65,8 @@ pub struct Basis {
     pub uri: Uri,
     /// Its `Host`.
     pub host: Option<HeaderValue>,
-    /// Those of its headers that routes have conditions on.
-    pub headers: Option<Box<HeaderMap>>,
+    /// Those of its headers that routes had conditions on when it came; absent where no route had one.
+    pub headers: Option<Box<KeptHeaders>>,
     /// The client's address, after trusted hops.
     pub address: IpAddr,
     /// The other end of the connection.
@@ -115,23 +116,14 @@ pub struct Stream {
     deadline: AtomicI64,
     over: OnceLock<Withdrawn>,
     undecided_since: Mutex<Option<Instant>>,
+    /// A judgement waits for an answer, or for room to be made.
+    is_waiting: AtomicBool,
 }
 
 /// An entry that is taken out again when it is dropped.
 pub struct Entered {
     stream: Arc<Stream>,
     number: u64,
-}
-
-/// What came of a round.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Judged {
-    /// How many were judged.
-    pub streams: usize,
-    /// How many of them end.
-    pub over: usize,
-    /// How many could not be judged.
-    pub undecided: usize,
 }
 
 impl OpenStreams {
@@ -161,6 +153,7 @@ impl OpenStreams {
             deadline: AtomicI64::new(deadline),
             over: OnceLock::new(),
             undecided_since: Mutex::default(),
+            is_waiting: AtomicBool::new(false),
             basis,
         });
         let number = streams.next.fetch_add(1, Relaxed);
@@ -173,24 +166,9 @@ impl OpenStreams {
         Entered { stream, number }
     }
 
-    /// Judges those that were not judged in this round or a later one.
-    pub async fn judge(&self, round: u64, judge: impl AsyncFn(&Basis) -> Standing) -> Judged {
-        let is_due = |stream: &&Arc<Stream>| stream.judged.load(Relaxed) < round;
-        let due: Vec<_> = self.open.lock().values().filter(is_due).cloned().collect();
-        let (mut judged, judge) = (Judged { streams: due.len(), ..Judged::default() }, &judge);
-        let judging = stream::iter(due).map(|stream| async move {
-            let standing = AssertUnwindSafe(judge(&stream.basis)).catch_unwind().await;
-            stream.take(round, standing.unwrap_or_else(|_| Standing::Over(Withdrawn::by(Reason::PluginFailed))))
-        });
-        let mut judging = std::pin::pin!(judging.buffer_unordered(WAITING_MAX));
-        while let Some(standing) = judging.next().await {
-            match standing {
-                Standing::Good(_) => {}
-                Standing::Over(_) => judged.over += 1,
-                Standing::Undecided(_) => judged.undecided += 1,
-            }
-        }
-        judged
+    /// Those that were not judged in this round or a later one.
+    fn due(&self, round: u64) -> Vec<Arc<Stream>> {
+        self.open.lock().values().filter(|stream| stream.is_due(round)).cloned().collect()
     }
 
     /// How many there are.
@@ -218,8 +196,22 @@ impl Withdrawn {
 }
 
 impl Stream {
-    /// Takes what came of judging it; a request that cannot be judged for too long is over.
+    /// By what it is judged.
+    pub fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
+    /// Whether it has to be judged in this round.
+    fn is_due(&self, round: u64) -> bool {
+        self.judged.load(Relaxed) < round && self.over.get().is_none()
+    }
+
+    /// Takes the outcome of a judgement that was begun in this round, unless a later one has decided since; a request that
+    /// cannot be judged for too long is over. One thread judges.
     fn take(&self, round: u64, standing: Standing) -> Standing {
+        if !self.is_due(round) {
+            return standing;
+        }
         let standing = match standing {
             Standing::Undecided(why) => {
                 let since = *self.undecided_since.lock().get_or_insert_with(Instant::now);
@@ -270,27 +262,42 @@ impl Drop for Entered {
 /// Judges requests whenever it is time, to the end of the process.
 pub fn run(streams: &OpenStreams, current: &ArcSwap<Snapshot>) -> std::io::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let (mut wait, mut all_judged) = (JUDGE_EVERY, Instant::now());
+        let (mut wait, mut all_judged, mut rounds) = (JUDGE_EVERY, Instant::now(), Rounds::new(streams));
         loop {
-            let is_called = tokio::time::timeout(wait, streams.due.notified()).await.is_ok();
+            let is_called = tokio::select! {
+                biased;
+                () = streams.due.notified() => true,
+                () = working(&mut rounds, wait) => false,
+            };
             if !is_called && all_judged.elapsed() >= JUDGE_EVERY {
                 streams.round.fetch_add(1, SeqCst);
                 all_judged = Instant::now();
             }
-            let judged = judge_all(streams, current).await;
+            let judged = begin(&mut rounds, streams, current);
             wait = if judged.undecided > 0 { RETRY_AFTER } else { JUDGE_EVERY.saturating_sub(all_judged.elapsed()) };
-            tokio::time::sleep(PAUSE).await;
+            working(&mut rounds, PAUSE).await;
         }
     })
 }
 
-async fn judge_all(streams: &OpenStreams, current: &ArcSwap<Snapshot>) -> Judged {
+/// Waits, and sees meanwhile to the judgements that wait as well.
+async fn working(rounds: &mut Rounds<'_>, time: Duration) {
+    tokio::select! {
+        () = sleep(time) => {}
+        never = rounds.work() => match never {},
+    }
+}
+
+fn begin(rounds: &mut Rounds<'_>, streams: &OpenStreams, current: &ArcSwap<Snapshot>) -> Judged {
     let started = Instant::now();
     // Read before the snapshot: what is published in between is the next round's.
     let round = streams.round();
-    let snapshot = current.load_full();
-    let judge = Judge::new(&snapshot, UnixTime::now());
-    let judged = streams.judge(round, async |basis| judge.standing(basis).await).await;
+    let judge = Judge::new(current.load_full());
+    let by = move |stream: Arc<Stream>| {
+        let judge = judge.at(UnixTime::now());
+        async move { judge.standing(stream.basis()).await }.boxed_local()
+    };
+    let judged = rounds.begin(round, Box::new(by));
     if judged.over > 0 || judged.undecided > 0 {
         let Judged { streams, over, undecided } = judged;
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

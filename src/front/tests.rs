@@ -187,7 +187,7 @@ async fn too_many_connections_are_closed_at_once() {
     assert_eq!((gateway.open.connections(), gateway.open.turned_away()), (2, 1));
     let drained = async {
         while timeout(Duration::from_millis(50), gateway.open.drained()).await.is_err() {
-            gateway.withdraw().await;
+            gateway.withdraw();
         }
     };
     timeout(SOON, drained).await.expect("drains");
@@ -372,7 +372,7 @@ async fn pitfall_71_a_client_that_resets_its_streams_has_no_more_in_flight_than_
     assert_eq!(h2_get(&mut other, "/hello").await.expect("no error"), "/hello");
     let served = async {
         while h2_get(&mut same, "/hello").await.is_err() {
-            gateway.withdraw().await;
+            gateway.withdraw();
             sleep(Duration::from_millis(20)).await;
         }
     };
@@ -460,7 +460,7 @@ async fn a_request_that_lasts_ends_when_it_would_be_refused_now() {
     gateway.serves(1).await;
     sleep(Duration::from_millis(1300)).await;
     assert_eq!(gateway.open.in_flight(), 1, "not before");
-    gateway.withdraw().await;
+    gateway.withdraw();
     let since = Instant::now();
     assert_eq!(client.rest().await, "");
     assert_took(since, 0, 2000);

@@ -4,9 +4,8 @@
 //! authentication, restrictions. What cannot be asked again (a guard, whose question is about the head; a policy that
 //! cannot tell) is taken to be as it was while its settings are, and for a refusal when they are not.
 
-use std::{cell::OnceCell, collections::HashMap, sync::Arc, time::Duration};
+use std::{cell::OnceCell, collections::HashMap, rc::Rc, sync::Arc};
 
-use http::HeaderMap;
 use portcullis_plugin::{Authentication, Credential, Identity, OpenStream, Reason, UnixTime, Usage, Verdict};
 
 use super::{
@@ -19,22 +18,20 @@ use crate::{
         Gate, Snapshot,
         instance::Mark,
         route::{Alternative, Auth, Authenticator},
-        router::{Find, host_key},
+        router::{Find, MatchedAgain, host_key},
     },
     streams::{Basis, Standing, Withdrawn},
     tls::Misdirected,
 };
 
-/// How long one request may take to be judged.
-const JUDGE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Judges requests by one configuration, at one moment.
-pub struct Judge<'s> {
-    snapshot: &'s Snapshot,
+/// Judges requests by one configuration, at one moment. A judgement that has to wait keeps its own.
+#[derive(Clone)]
+pub struct Judge {
+    snapshot: Arc<Snapshot>,
     now: UnixTime,
     /// The numbers of the credentials, by where their use is counted: that outlives reloads, and is another one where the
-    /// secret is. Made when it is first needed.
-    numbers: OnceCell<HashMap<*const Usage, usize>>,
+    /// secret is. Made when it is first needed, for all moments.
+    numbers: Rc<OnceCell<HashMap<*const Usage, usize>>>,
 }
 
 /// Why a request is not good.
@@ -57,19 +54,24 @@ fn is_same_caller(then: &Identity, now: &Identity) -> bool {
     name(then) == name(now) && then.subject == now.subject && then.tenant == now.tenant
 }
 
-impl<'s> Judge<'s> {
-    /// By this configuration, at this moment.
-    pub fn new(snapshot: &'s Snapshot, now: UnixTime) -> Self {
-        Self { snapshot, now, numbers: OnceCell::new() }
+impl Judge {
+    /// By this configuration, now.
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot, now: UnixTime::now(), numbers: Rc::default() }
+    }
+
+    /// By the same configuration, at this moment.
+    #[must_use]
+    pub fn at(&self, now: UnixTime) -> Self {
+        Self { now, ..self.clone() }
     }
 
     /// How a request stands.
     pub async fn standing(&self, basis: &Basis) -> Standing {
-        match tokio::time::timeout(JUDGE_TIMEOUT, self.judge(basis)).await {
-            Ok(Ok(deadline)) => Standing::Good(deadline),
-            Ok(Err(Fault::Over(why))) => Standing::Over(why),
-            Ok(Err(Fault::Undecided(why))) => Standing::Undecided(why),
-            Err(_) => Standing::Undecided("it took too long".to_owned()),
+        match self.judge(basis).await {
+            Ok(deadline) => Standing::Good(deadline),
+            Err(Fault::Over(why)) => Standing::Over(why),
+            Err(Fault::Undecided(why)) => Standing::Undecided(why),
         }
     }
 
@@ -87,13 +89,20 @@ impl<'s> Judge<'s> {
     }
 
     /// The request's route, if the request is still its own, on a connection that it may come on.
-    fn gate(&self, basis: &Basis) -> Result<&'s Gate, Fault> {
+    fn gate(&self, basis: &Basis) -> Result<&Gate, Fault> {
         let host = basis.host.as_ref().map_or(&b""[..], |host| host.as_bytes());
         let host = if host.is_empty() { Some("".into()) } else { host_key(host) };
         let host = host.ok_or_else(|| over(Reason::RouteWithdrawn))?;
-        let (none, path) = (HeaderMap::new(), basis.uri.path());
-        let headers = basis.headers.as_deref().unwrap_or(&none);
-        let gate = match self.snapshot.router.find(&host, path, &basis.method, headers) {
+        let headers = MatchedAgain::new(basis.headers.as_deref());
+        let found = self.snapshot.router.find(&host, basis.uri.path(), &basis.method, &headers);
+        if let Some(name) = headers.not_kept() {
+            let detail = format!("a route that may be meant has a condition on `{name}`, which was not kept");
+            return Err(Fault::Over(Withdrawn {
+                detail: Some(detail.into()),
+                ..Withdrawn::by(Reason::RouteWithdrawn)
+            }));
+        }
+        let gate = match found {
             Find::Route(index) => &self.snapshot.gates[index],
             Find::NotFound | Find::MethodNotAllowed { .. } => return Err(over(Reason::RouteWithdrawn)),
         };
@@ -101,13 +110,13 @@ impl<'s> Judge<'s> {
             return Err(over(Reason::RouteWithdrawn));
         }
         let entered = basis.connection.as_deref().and_then(Entered::in_digest);
-        check::fits(self.snapshot, entered, gate, &host, self.now).map_err(
+        check::fits(&self.snapshot, entered, gate, &host, self.now).map_err(
             |Misdirected { why, reason }| match reason {
                 Some(reason) => over(reason),
                 None => changed(why),
             },
         )?;
-        if !basis.is_https && check::https_port(self.snapshot, entered, Some(gate)).is_some() {
+        if !basis.is_https && check::https_port(&self.snapshot, entered, Some(gate)).is_some() {
             return Err(changed("clients that do not speak TLS are redirected"));
         }
         Ok(gate)

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderValue, Method, Uri, Version, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     front::{StreamEnd, StreamLife, current_life},
     services::Services,
-    snapshot::{Route, route::RouteRecord},
+    snapshot::{Route, route::RouteRecord, router::KeptHeaders},
     streams::{Basis, Withdrawn},
     telemetry::{Access, metrics::Phase},
     upstream::{Choice, Upstream, tls::Handshake},
@@ -183,7 +183,7 @@ impl RequestState {
     }
 
     /// What the request rests on from here on: it was let through.
-    pub fn basis(&self, session: &Session, round: u64, headers: Option<Box<HeaderMap>>) -> Option<Basis> {
+    pub fn basis(&self, session: &Session, round: u64, headers: Option<Box<KeptHeaders>>) -> Option<Basis> {
         Some(Basis {
             round,
             record: self.record.clone()?,

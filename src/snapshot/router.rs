@@ -31,6 +31,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 
 mod host;
+mod kept;
 mod method;
 mod overlap;
 mod parameter;
@@ -41,6 +42,7 @@ mod tests;
 mod tree;
 
 pub use host::{HostFault, HostPattern, MAX_HOST_BYTES, host_key};
+pub use kept::{Headers, KeptHeaders, MatchedAgain};
 pub use method::{MethodFault, MethodFaults, MethodSet};
 pub use overlap::{Protected, Tie};
 pub use path::{MAX_PATH_SEGMENTS, PathPattern, PathPatternFault};
@@ -163,7 +165,7 @@ impl Router {
 
     /// The route that owns a request: `host` as [`host_key`] gives it (empty where a request has none), `path` as
     /// [`crate::canonical::canonical`] gives it.
-    pub fn find(&self, host: &str, path: &str, method: &Method, headers: &HeaderMap) -> Find<'_> {
+    pub fn find(&self, host: &str, path: &str, method: &Method, headers: &impl Headers) -> Find<'_> {
         let Some(rest) = path.strip_prefix('/') else { return Find::NotFound };
         let wanted = Wanted { method, headers };
         self.roots(host).find_map(|root| self.forest.search(root, Some(rest), &wanted)).unwrap_or(Find::NotFound)

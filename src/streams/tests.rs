@@ -1,6 +1,11 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    future::{pending, ready},
+    net::Ipv4Addr,
+};
 
 use super::*;
+
+mod waiting;
 
 /// What a request to a public route rests on that comes now.
 pub(crate) fn basis(streams: &Arc<OpenStreams>) -> Basis {
@@ -35,8 +40,18 @@ fn streams() -> (Arc<OpenStreams>, Arc<AtomicUsize>) {
 }
 
 /// A round in which everything stands like this.
-async fn round(streams: &OpenStreams, standing: &Standing) -> Judged {
-    streams.judge(streams.round(), async |_| standing.clone()).await
+pub(crate) fn round(streams: &OpenStreams, standing: &Standing) -> Judged {
+    let standing = standing.clone();
+    begin(&mut Rounds::new(streams), streams, move |_| ready(standing.clone()))
+}
+
+/// Begins the round that was called for last.
+fn begin<F: Future<Output = Standing> + 'static>(
+    rounds: &mut Rounds<'_>,
+    streams: &OpenStreams,
+    judge: impl Fn(Arc<Stream>) -> F + 'static,
+) -> Judged {
+    rounds.begin(streams.round(), Box::new(move |stream| judge(stream).boxed_local()))
 }
 
 const GOOD: Standing = Standing::Good(None);
@@ -45,18 +60,18 @@ fn over(reason: Reason) -> Standing {
     Standing::Over(Withdrawn::by(reason))
 }
 
-#[tokio::test]
-async fn a_request_is_judged_once_in_each_round_that_was_called_for_since_it_came() {
+#[test]
+fn a_request_is_judged_once_in_each_round_that_was_called_for_since_it_came() {
     let (streams, count) = streams();
     let before = basis(&streams);
     let early = OpenStreams::enter(basis(&streams), NEVER);
-    assert_eq!(round(&streams, &GOOD).await.streams, 0, "nothing has changed");
+    assert_eq!(round(&streams, &GOOD).streams, 0, "nothing has changed");
     streams.judge_again();
     // It was let in before the change, and is entered after the round that the change called for.
-    assert_eq!(round(&streams, &GOOD).await.streams, 1);
+    assert_eq!(round(&streams, &GOOD).streams, 1);
     let late = OpenStreams::enter(before, NEVER);
     let new = OpenStreams::enter(basis(&streams), NEVER);
-    assert_eq!(round(&streams, &over(Reason::TokenRevoked)).await, Judged { streams: 1, over: 1, undecided: 0 });
+    assert_eq!(round(&streams, &over(Reason::TokenRevoked)), Judged { streams: 1, over: 1, undecided: 0 });
     assert_eq!(late.over(), Some(&Withdrawn::by(Reason::TokenRevoked)));
     assert_eq!((early.over(), new.over()), (None, None));
     assert_eq!((streams.len(), count.load(Relaxed)), (3, 3));
@@ -64,48 +79,51 @@ async fn a_request_is_judged_once_in_each_round_that_was_called_for_since_it_cam
     assert!(streams.is_empty() && count.load(Relaxed) == 0);
 }
 
-#[tokio::test]
-async fn a_good_request_lasts_as_long_as_it_was_last_judged_to() {
+#[test]
+fn a_good_request_lasts_as_long_as_it_was_last_judged_to() {
     let (streams, _) = streams();
     let stream = OpenStreams::enter(basis(&streams), 100);
     for (until, expected) in [(Some(UnixTime(200)), 200), (Some(UnixTime(150)), 150), (None, NEVER)] {
         streams.judge_again();
-        round(&streams, &Standing::Good(until)).await;
+        round(&streams, &Standing::Good(until));
         assert_eq!(stream.deadline(), expected);
     }
 }
 
-#[tokio::test]
-async fn what_cannot_be_judged_is_judged_again_and_ends_after_a_while() {
+#[test]
+fn what_cannot_be_judged_is_judged_again_and_ends_after_a_while() {
     let (streams, _) = streams();
     let stream = OpenStreams::enter(basis(&streams), NEVER);
     streams.judge_again();
     let undecided = Standing::Undecided("the store does not answer".to_owned());
     for _ in 0..3 {
-        assert_eq!(round(&streams, &undecided).await, Judged { streams: 1, over: 0, undecided: 1 });
+        assert_eq!(round(&streams, &undecided), Judged { streams: 1, over: 0, undecided: 1 });
     }
     assert_eq!(stream.over(), None);
-    assert_eq!(round(&streams, &GOOD).await.streams, 1);
+    assert_eq!(round(&streams, &GOOD).streams, 1);
     streams.judge_again();
-    round(&streams, &undecided).await;
+    round(&streams, &undecided);
     let since = stream.undecided_since.lock().take().expect("it began");
     *stream.undecided_since.lock() = since.checked_sub(UNDECIDED_MAX);
-    assert_eq!(round(&streams, &undecided).await.over, 1);
+    assert_eq!(round(&streams, &undecided).over, 1);
     let why = stream.over().expect("it ends");
     assert_eq!((why.reason, why.detail.as_deref()), (Reason::PluginFailed, Some("the store does not answer")));
 }
 
-#[tokio::test]
-async fn a_plugin_that_panics_ends_its_request_and_no_other() {
+#[test]
+fn a_plugin_that_panics_ends_its_request_and_no_other() {
     let (streams, _) = streams();
     let entered: Vec<_> = (0..3).map(|_| OpenStreams::enter(basis(&streams), NEVER)).collect();
     streams.judge_again();
-    let second = std::ptr::from_ref(&entered[1].basis);
-    let judged = streams.judge(streams.round(), async |basis| {
-        assert!(!std::ptr::eq(basis, second), "a bug in a plugin");
-        GOOD
+    let second = entered[1].stream.clone();
+    let judged = begin(&mut Rounds::new(&streams), &streams, move |stream| {
+        let is_second = Arc::ptr_eq(&stream, &second);
+        async move {
+            assert!(!is_second, "a bug in a plugin");
+            GOOD
+        }
     });
-    assert_eq!(judged.await, Judged { streams: 3, over: 1, undecided: 0 });
+    assert_eq!(judged, Judged { streams: 3, over: 1, undecided: 0 });
     let reasons = entered.iter().map(|stream| stream.over().map(|why| why.reason));
     assert_eq!(reasons.collect::<Vec<_>>(), [None, Some(Reason::PluginFailed), None]);
 }

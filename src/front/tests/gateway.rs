@@ -21,7 +21,10 @@ use tokio::{
 
 use crate::{
     front::*,
-    streams::{OpenStreams, Standing, Withdrawn, tests::basis},
+    streams::{
+        OpenStreams, Standing, Withdrawn,
+        tests::{basis, round},
+    },
 };
 
 pub(super) const GET: &str = "GET /hello HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -136,10 +139,10 @@ impl Gateway {
     }
 
     /// Has every request judged that lasts, and none of them taken.
-    pub(super) async fn withdraw(&self) {
+    pub(super) fn withdraw(&self) {
         let streams = &self.app.streams;
         streams.judge_again();
-        streams.judge(streams.round(), async |_| Standing::Over(Withdrawn::by(Reason::TokenRevoked))).await;
+        round(streams, &Standing::Over(Withdrawn::by(Reason::TokenRevoked)));
     }
 
     pub(super) async fn connect(&self) -> Client {

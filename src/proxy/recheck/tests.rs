@@ -1,8 +1,14 @@
 //! One request is let in by one configuration and judged by another.
 
-use std::{path::Path, pin::pin, task::Poll, time::Instant};
+use std::{
+    path::Path,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
-use http::{HeaderValue, Method};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Method};
 use portcullis_plugin::testing::Request;
 use sha2::{Digest, Sha256};
 
@@ -99,7 +105,7 @@ impl Scene {
     }
 
     /// Publishes a configuration.
-    fn publish(&self, toml: &str, before: Option<&Snapshot>) -> Snapshot {
+    fn publish(&self, toml: &str, before: Option<&Snapshot>) -> Arc<Snapshot> {
         let text = toml.replace("@SHA256@", &hex::encode(Sha256::digest(KEY)));
         let sources = Sources(vec![Source { path: "portcullis.toml".into(), text }]);
         let mut problems = Problems::default();
@@ -108,7 +114,7 @@ impl Scene {
         let snapshot = snapshot.filter(|_| problems.is_empty());
         let snapshot = snapshot.unwrap_or_else(|| panic!("{}", problems.locate(&sources)));
         self.services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
-        snapshot
+        Arc::new(snapshot)
     }
 
     /// Lets a request in, as far as authentication goes.
@@ -158,7 +164,7 @@ async fn after(target: &'static str, change: impl Fn(&str) -> String) -> &'stati
     let before = scene.publish(GATEWAY, None);
     let basis = scene.let_in(&before, target, (!target.starts_with("/open") && target != "/guests").then_some(KEY));
     let now = scene.publish(&change(GATEWAY), Some(&before));
-    match Judge::new(&now, UnixTime::now()).standing(&basis).await {
+    match Judge::new(now.clone()).standing(&basis).await {
         Standing::Good(_) => "good",
         Standing::Over(why) => why.reason.code(),
         Standing::Undecided(why) => panic!("{why}"),
@@ -298,7 +304,7 @@ async fn a_longer_or_shorter_life_of_the_credential_is_the_request_s() {
     for year in [2080, 2100] {
         let now = scene.publish(&credential(&format!("expires = {year}-01-01T00:00:00Z"))(GATEWAY), Some(&before));
         let until = now.credentials[0].limits.expires;
-        assert_eq!(Judge::new(&now, UnixTime::now()).standing(&basis).await, Standing::Good(until));
+        assert_eq!(Judge::new(now.clone()).standing(&basis).await, Standing::Good(until));
     }
 }
 
@@ -325,8 +331,12 @@ async fn ten_thousand_requests_of_as_many_consumers_are_judged_in_no_time() {
     let now = scene.publish(&toml.replace("id = \"c77\"\n", "id = \"c77\"\nenabled = false\n"), Some(&before));
     streams.judge_again();
     let started = Instant::now();
-    let judge = Judge::new(&now, UnixTime::now());
-    let judged = streams.judge(streams.round(), async |basis| judge.standing(basis).await).await;
+    let judge = Judge::new(now.clone());
+    let by = move |stream: Arc<crate::streams::Stream>| {
+        let judge = judge.clone();
+        async move { judge.standing(stream.basis()).await }.boxed_local()
+    };
+    let judged = crate::streams::Rounds::new(streams).begin(streams.round(), Box::new(by));
     let took = started.elapsed();
     println!("{judged:?} in {took:?}");
     assert_eq!((judged.streams, judged.over, judged.undecided), (MANY, 1, 0));

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
+use http::Method;
 use http::header::HeaderValue;
-use http::{HeaderMap, Method};
 
 use super::path::Segment;
-use super::{Find, HeaderCondition, HostPattern, MethodSet, PathPattern, Pattern};
+use super::{Find, HeaderCondition, Headers, HostPattern, MethodSet, PathPattern, Pattern};
 
 /// A node of a [`Forest`].
 #[derive(Debug, Clone, Copy)]
@@ -69,9 +69,9 @@ impl Entry {
 }
 
 /// What a request asks for besides host and path.
-pub(super) struct Wanted<'w> {
+pub(super) struct Wanted<'w, H> {
     pub(super) method: &'w Method,
-    pub(super) headers: &'w HeaderMap,
+    pub(super) headers: &'w H,
 }
 
 impl Forest {
@@ -127,7 +127,12 @@ impl Forest {
     /// Looks for the rest of a path below `node`: `None` is its end, and `Some("")` its end behind a trailing slash.
     ///
     /// A tree has one way to each node, so no node is visited twice, and walking back is bounded by the patterns.
-    pub(super) fn search(&self, node: NodeIndex, rest: Option<&str>, wanted: &Wanted<'_>) -> Option<Find<'_>> {
+    pub(super) fn search(
+        &self,
+        node: NodeIndex,
+        rest: Option<&str>,
+        wanted: &Wanted<'_, impl Headers>,
+    ) -> Option<Find<'_>> {
         let node = &self.nodes[node.0 as usize];
         let at_end = || self.answer(node.end, wanted);
         let at_rest = || self.answer(node.rest, wanted);
@@ -146,7 +151,7 @@ impl Forest {
             .or_else(at_rest)
     }
 
-    fn answer(&self, leaf: Option<LeafIndex>, wanted: &Wanted<'_>) -> Option<Find<'_>> {
+    fn answer(&self, leaf: Option<LeafIndex>, wanted: &Wanted<'_, impl Headers>) -> Option<Find<'_>> {
         self.leaves[leaf?.0 as usize].answer(wanted)
     }
 }
@@ -166,10 +171,10 @@ impl Leaf {
     }
 
     /// `None` only where no route's header conditions are met: then, and then alone, weaker paths are looked at.
-    fn answer(&self, wanted: &Wanted<'_>) -> Option<Find<'_>> {
+    fn answer(&self, wanted: &Wanted<'_, impl Headers>) -> Option<Find<'_>> {
         let mut settled = None;
         for entry in &self.entries {
-            if entry.conditions.iter().all(|condition| condition.is_met(wanted.headers)) {
+            if wanted.headers.meet(&entry.conditions) {
                 if entry.methods.contains(wanted.method) {
                     return Some(Find::Route(entry.route));
                 }

@@ -1,0 +1,83 @@
+//! Headers of a request as route conditions see them: those it came with, or those that were kept of it.
+
+use std::{cell::OnceCell, sync::Arc};
+
+use http::{HeaderMap, header::HeaderName};
+
+use super::HeaderCondition;
+
+/// Tells whether a request meets the header conditions of a route.
+pub trait Headers {
+    /// Returns whether all of these are met.
+    fn meet(&self, conditions: &[HeaderCondition]) -> bool;
+}
+
+impl Headers for HeaderMap {
+    fn meet(&self, conditions: &[HeaderCondition]) -> bool {
+        conditions.iter().all(|condition| condition.is_met(self))
+    }
+}
+
+/// The headers of a request that routes had conditions on when it came. A request that lasts is matched again by them
+/// when its other headers are gone.
+#[derive(Debug)]
+pub struct KeptHeaders {
+    names: Arc<[HeaderName]>,
+    values: HeaderMap,
+}
+
+impl KeptHeaders {
+    /// Those of these names.
+    pub fn of(headers: &HeaderMap, names: &Arc<[HeaderName]>) -> Self {
+        let mut values = HeaderMap::new();
+        for name in &**names {
+            headers.get_all(name).iter().for_each(|value| _ = values.append(name, value.clone()));
+        }
+        Self { names: names.clone(), values }
+    }
+}
+
+/// A request that is matched by what was kept of it. A condition on any other header, which only later routes can have,
+/// counts as not met, and is noted: whether the request meets it is not known.
+///
+/// Headers are not kept for conditions that may come: they would take memory and time of each request, and most of what is
+/// in them is secret.
+pub struct MatchedAgain<'k> {
+    kept: Option<&'k KeptHeaders>,
+    not_kept: OnceCell<HeaderName>,
+}
+
+impl<'k> MatchedAgain<'k> {
+    /// By what was kept, if anything was.
+    pub fn new(kept: Option<&'k KeptHeaders>) -> Self {
+        Self { kept, not_kept: OnceCell::new() }
+    }
+
+    /// The first header that a condition was asked about and that was not kept, where the other conditions of that route
+    /// are met: what was found may not be what the request would find.
+    pub fn not_kept(&self) -> Option<&HeaderName> {
+        self.not_kept.get()
+    }
+
+    fn is_met(&self, condition: &HeaderCondition) -> bool {
+        self.kept.is_some_and(|kept| condition.is_met(&kept.values))
+    }
+
+    fn is_kept(&self, condition: &HeaderCondition) -> bool {
+        self.kept.is_some_and(|kept| kept.names.contains(&condition.name))
+    }
+}
+
+impl Headers for MatchedAgain<'_> {
+    fn meet(&self, conditions: &[HeaderCondition]) -> bool {
+        let unmet = || conditions.iter().filter(|condition| !self.is_met(condition));
+        let Some(first) = unmet().next() else { return true };
+        if unmet().all(|condition| !self.is_kept(condition)) {
+            self.not_kept.get_or_init(|| first.name.clone());
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;

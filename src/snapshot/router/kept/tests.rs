@@ -1,0 +1,65 @@
+use http::{HeaderValue, Method};
+
+use super::*;
+use crate::snapshot::router::{Find, Pattern, Router};
+
+fn condition(said: &str) -> HeaderCondition {
+    let (name, value) = said.split_once('=').map_or((said, None), |(name, value)| (name, Some(value.to_owned())));
+    HeaderCondition { name: name.parse().expect("a header name"), value }
+}
+
+/// A router whose routes take one path, each with these conditions.
+fn router(routes: &[&[&str]]) -> Router {
+    let pattern = |conditions: &&[&str]| Pattern {
+        paths: vec!["/x".parse().expect("a path")],
+        headers: conditions.iter().map(|said| condition(said)).collect(),
+        ..Pattern::default()
+    };
+    let patterns: Vec<_> = routes.iter().map(pattern).collect();
+    let named: Vec<_> = patterns.iter().map(|pattern| ("route", pattern)).collect();
+    Router::build(&named).expect("no ties")
+}
+
+/// The route that a request is matched to again of which the headers `names` were kept, or the header that is missing.
+fn again(router: &Router, names: &[&str], headers: &[(&'static str, &str)]) -> Result<usize, String> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(*name, HeaderValue::from_str(value).expect("a value"));
+    }
+    let names: Arc<[HeaderName]> = names.iter().map(|name| name.parse().expect("a header name")).collect();
+    let kept = (!names.is_empty()).then(|| KeptHeaders::of(&map, &names));
+    let headers = MatchedAgain::new(kept.as_ref());
+    let found = router.find("", "/x", &Method::GET, &headers);
+    match (headers.not_kept(), found) {
+        (Some(name), _) => Err(name.to_string()),
+        (None, Find::Route(route)) => Ok(route),
+        (None, other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_request_is_matched_again_by_what_was_kept_of_it() {
+    let router = router(&[&[], &["x-a=1"], &["x-a=1", "x-b"]]);
+    let names = ["x-a", "x-b"];
+    assert_eq!(again(&router, &names, &[]), Ok(0));
+    assert_eq!(again(&router, &names, &[("x-a", "2"), ("x-b", "1"), ("x-c", "1")]), Ok(0));
+    assert_eq!(again(&router, &names, &[("x-a", "1")]), Ok(1));
+    assert_eq!(again(&router, &names, &[("x-a", "1"), ("x-b", "any")]), Ok(2));
+    // Two lines are neither.
+    assert_eq!(again(&router, &names, &[("x-a", "1"), ("x-a", "1")]), Ok(0));
+}
+
+#[test]
+fn a_condition_on_what_was_not_kept_is_unclear_where_nothing_else_settles_it() {
+    assert_eq!(again(&router(&[&[]]), &[], &[("x-a", "1")]), Ok(0));
+    for kept in [&[][..], &["x-b"]] {
+        assert_eq!(again(&router(&[&[], &["x-a"]]), kept, &[]), Err("x-a".to_owned()), "{kept:?}");
+    }
+    // Another condition of that route is known not to be met, before or behind.
+    for conditions in [["x-a", "x-b"], ["x-b", "x-a"]] {
+        assert_eq!(again(&router(&[&[], &conditions]), &["x-b"], &[]), Ok(0), "{conditions:?}");
+        assert_eq!(again(&router(&[&[], &conditions]), &["x-b"], &[("x-b", "")]), Err("x-a".to_owned()));
+    }
+    // A stronger route is met, whatever the weaker one asks.
+    assert_eq!(again(&router(&[&["x-b", "x-c"], &["x-a"]]), &["x-b", "x-c"], &[("x-b", ""), ("x-c", "")]), Ok(0));
+}

@@ -1,0 +1,174 @@
+//! Judgements that wait for an answer from elsewhere.
+
+use std::{cell::RefCell, rc::Rc};
+
+use futures_util::future::select;
+use tokio::sync::oneshot;
+
+use super::*;
+
+/// Judgements that were begun and have no answer yet, each with its stream.
+type Asked = Rc<RefCell<Vec<(Arc<Stream>, oneshot::Sender<Standing>)>>>;
+
+/// Judges by asking somebody else.
+fn asking(asked: &Asked) -> impl Fn(Arc<Stream>) -> futures_util::future::LocalBoxFuture<'static, Standing> + 'static {
+    let asked = asked.clone();
+    move |stream| {
+        let (answer, waiting) = oneshot::channel();
+        asked.borrow_mut().push((stream, answer));
+        async move { waiting.await.expect("an answer") }.boxed_local()
+    }
+}
+
+/// Forgets questions that nobody waits for any more, and tells how many are left.
+fn left(asked: &Asked) -> usize {
+    asked.borrow_mut().retain(|(_, answer)| !answer.is_closed());
+    asked.borrow().len()
+}
+
+/// Answers the question that has waited longest.
+fn answer(asked: &Asked, standing: Standing) {
+    left(asked);
+    let (_, answer) = asked.borrow_mut().remove(0);
+    answer.send(standing).expect("somebody waits");
+}
+
+/// Lets those that wait go on as far as they can.
+async fn work(rounds: &mut Rounds<'_>) {
+    let mut turns = 0;
+    let idle = std::future::poll_fn(|context| {
+        turns += 1;
+        context.waker().wake_by_ref();
+        if turns > 3 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    });
+    select(std::pin::pin!(rounds.work()), idle).await;
+}
+
+#[tokio::test]
+async fn six_hundred_that_wait_do_not_hold_up_one_that_ends() {
+    let (streams, _) = streams();
+    let waiting: Vec<_> = (0..640).map(|_| OpenStreams::enter(basis(&streams), NEVER)).collect();
+    let revoked = OpenStreams::enter(basis(&streams), NEVER);
+    let other = OpenStreams::enter(basis(&streams), NEVER);
+    streams.judge_again();
+    let mut rounds = Rounds::new(&streams);
+    let is_it = revoked.stream.clone();
+    let judge = move |stream: Arc<Stream>| {
+        let is_it = Arc::ptr_eq(&stream, &is_it);
+        async move { if is_it { over(Reason::TokenRevoked) } else { pending().await } }
+    };
+    assert_eq!(begin(&mut rounds, &streams, judge), Judged { streams: 642, over: 1, undecided: 641 });
+    assert_eq!(revoked.over(), Some(&Withdrawn::by(Reason::TokenRevoked)));
+    // The next round ends another one, while all the rest still wait for the first.
+    streams.judge_again();
+    let is_it = other.stream.clone();
+    let judge = move |stream: Arc<Stream>| {
+        let is_it = Arc::ptr_eq(&stream, &is_it);
+        async move { if is_it { over(Reason::CredentialWithdrawn) } else { pending().await } }
+    };
+    assert_eq!(begin(&mut rounds, &streams, judge), Judged { streams: 641, over: 1, undecided: 640 });
+    assert_eq!(other.over(), Some(&Withdrawn::by(Reason::CredentialWithdrawn)));
+    assert!(waiting.iter().all(|stream| stream.over().is_none()));
+}
+
+#[tokio::test]
+async fn so_many_wait_at_once_and_all_have_their_turn() {
+    const MANY: usize = 3 * WAITING_MAX;
+    let (streams, _) = streams();
+    let mut entered: Vec<_> = (0..MANY).map(|_| OpenStreams::enter(basis(&streams), NEVER)).collect();
+    streams.judge_again();
+    let (mut rounds, asked) = (Rounds::new(&streams), Asked::default());
+    assert_eq!(begin(&mut rounds, &streams, asking(&asked)).undecided, MANY);
+    assert_eq!(left(&asked), WAITING_MAX);
+    // Those that end meanwhile are not asked about.
+    let gone = entered.split_off(MANY - 10);
+    let is_asked = |stream: &Entered| asked.borrow().iter().any(|(of, _)| Arc::ptr_eq(of, &stream.stream));
+    let (asked_for, not_yet): (Vec<_>, Vec<_>) = gone.into_iter().partition(is_asked);
+    let expected = MANY - not_yet.len();
+    drop(not_yet);
+    for number in 0..expected {
+        assert!(left(&asked) <= WAITING_MAX);
+        answer(&asked, Standing::Good(Some(UnixTime(i64::try_from(number).expect("small")))));
+        work(&mut rounds).await;
+    }
+    assert_eq!(left(&asked), 0);
+    assert!(entered.iter().chain(&asked_for).all(|stream| stream.deadline() != NEVER));
+    assert_eq!(begin(&mut rounds, &streams, asking(&asked)).streams, 0, "all are judged");
+}
+
+#[tokio::test]
+async fn a_judgement_counts_for_its_round_and_not_against_a_later_one() {
+    let (streams, _) = streams();
+    let stream = OpenStreams::enter(basis(&streams), NEVER);
+    let (mut rounds, asked) = (Rounds::new(&streams), Asked::default());
+    // The later one lets it go on, or ends it; then comes the answer of the first.
+    for (later, first) in
+        [(Standing::Good(Some(UnixTime(7))), over(Reason::PolicyChanged)), (over(Reason::TokenRevoked), GOOD)]
+    {
+        streams.judge_again();
+        begin(&mut rounds, &streams, asking(&asked));
+        streams.judge_again();
+        let decided = later.clone();
+        begin(&mut rounds, &streams, move |_| ready(decided.clone()));
+        answer(&asked, first);
+        work(&mut rounds).await;
+        assert_eq!(stream.deadline(), 7);
+        let ended = stream.over().map(|why| Standing::Over(why.clone()));
+        assert_eq!(ended, Some(later).filter(|later| matches!(later, Standing::Over(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_judgement_of_an_earlier_round_is_followed_by_one_of_the_last() {
+    let (streams, _) = streams();
+    let stream = OpenStreams::enter(basis(&streams), NEVER);
+    let (mut rounds, first, last) = (Rounds::new(&streams), Asked::default(), Asked::default());
+    streams.judge_again();
+    begin(&mut rounds, &streams, asking(&first));
+    // Many rounds do not keep a judgement from its end.
+    for _ in 0..3 {
+        streams.judge_again();
+        begin(&mut rounds, &streams, asking(&last));
+        assert_eq!((left(&first), left(&last)), (1, 0));
+    }
+    answer(&first, Standing::Good(Some(UnixTime(9))));
+    work(&mut rounds).await;
+    assert_eq!((stream.deadline(), stream.over(), left(&last)), (9, None, 1));
+    answer(&last, over(Reason::CertificateRevoked));
+    work(&mut rounds).await;
+    assert_eq!(stream.over(), Some(&Withdrawn::by(Reason::CertificateRevoked)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_is_waited_for_a_minute_and_no_longer() {
+    let (streams, _) = streams();
+    let stream = OpenStreams::enter(basis(&streams), NEVER);
+    streams.judge_again();
+    let mut rounds = Rounds::new(&streams);
+    let never = |_| pending::<Standing>();
+    for _ in 0..3 {
+        assert_eq!(begin(&mut rounds, &streams, never).undecided, 1);
+        working(&mut rounds, RETRY_AFTER + Duration::from_secs(1)).await;
+    }
+    assert!(!stream.is_waiting.load(Relaxed), "it is given up, and will be tried again");
+    let since = stream.undecided_since.lock().take().expect("it began");
+    *stream.undecided_since.lock() = since.checked_sub(UNDECIDED_MAX);
+    assert_eq!(begin(&mut rounds, &streams, never).over, 1);
+    assert_eq!(stream.over().map(|why| why.reason), Some(Reason::PluginFailed));
+}
+
+#[tokio::test]
+async fn a_plugin_that_panics_after_it_has_waited_ends_its_request_alone() {
+    let (streams, _) = streams();
+    let entered: Vec<_> = (0..2).map(|_| OpenStreams::enter(basis(&streams), NEVER)).collect();
+    streams.judge_again();
+    let (mut rounds, asked) = (Rounds::new(&streams), Asked::default());
+    begin(&mut rounds, &streams, asking(&asked));
+    // A sender that is dropped is the bug.
+    let (bad, _) = asked.borrow_mut().remove(0);
+    work(&mut rounds).await;
+    for stream in &entered {
+        let expected = Arc::ptr_eq(&stream.stream, &bad).then_some(Reason::PluginFailed);
+        assert_eq!(stream.over().map(|why| why.reason), expected);
+    }
+}
