@@ -3,8 +3,10 @@
 //! - `wire`: HTTP/1 as bytes: framing, informational answers, what must not become a second request.
 //! - `http2`: listeners with h2c, and gRPC.
 //! - `withdrawn`: the end of streams that would be refused if they came now.
+//! - `conditions`: routes with conditions on headers, which a stream is matched by again.
 //! - `generations`: what they keep of configurations that serve no longer.
 
+mod conditions;
 mod generations;
 mod http2;
 mod wire;
