@@ -10,8 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 use portcullis_plugin::{
-    Background, BuildCx, BuildEnv, BuildError, Counter, CredentialEntry, Ends, Hooks, Secret, SecretSource, Store,
-    UnixTime,
+    Background, BuildCx, BuildEnv, BuildError, Counter, CredentialEntry, Ends, Hooks, JudgeAgain, Secret, SecretSource,
+    Store, UnixTime,
 };
 use tokio::{runtime::Handle, task::AbortHandle};
 
@@ -228,6 +228,11 @@ impl BuildEnv for Env<'_> {
 
     fn store(&self) -> Arc<dyn Store> {
         self.around.services.store.clone()
+    }
+
+    fn judge_again(&self) -> JudgeAgain {
+        let streams = self.around.services.streams.clone();
+        JudgeAgain::new(move || streams.judge_again())
     }
 
     fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {

@@ -43,6 +43,8 @@
 //! - Then there are none, and requests are answered with 503. So is a token whose key is not known while the newest set
 //!   could not be fetched: whether it is good cannot be decided.
 //!
+//! A set that is another one than before has open streams judged again at once: a key may be gone on which one rests.
+//!
 //! Keys belong to their place. Policies with different settings for one place share its keys and its fetches, and each
 //! judges by its own settings how old the keys may be: a reload that changes settings keeps the keys.
 //!
@@ -102,7 +104,9 @@ impl KeySource {
             return Err(BuildError { problems });
         };
         let counters = Counters::new(cx, &target.name());
-        let place = cx.shared(&key, || Place::new(target.name(), counters.clone(), network(&target, allow_http)));
+        let again = cx.judge_again();
+        let place = cx
+            .shared(&key, || Place::new(target.name(), counters.clone(), again.clone(), network(&target, allow_http)));
         let source = Arc::new(Self { place, settings });
         cx.before_publish(source.clone().first());
         cx.background(source.clone().keep_fresh());

@@ -11,7 +11,7 @@ use serde::{
     de::{self, DeserializeOwned},
 };
 
-use crate::{BoxFuture, Counter, Credential, Hooks, Secret, SecretSource, Store, UnixTime};
+use crate::{BoxFuture, Counter, Credential, Hooks, JudgeAgain, Secret, SecretSource, Store, UnixTime};
 
 /// A kind of policy: a name, a typed configuration, and the hooks it takes part in.
 pub trait Plugin: 'static {
@@ -103,6 +103,8 @@ pub trait BuildEnv {
     fn before_publish(&mut self, work: Background);
     /// What plugins remember beyond a request.
     fn store(&self) -> Arc<dyn Store>;
+    /// Has open requests judged again.
+    fn judge_again(&self) -> JudgeAgain;
     /// A counter among the gateway's metrics.
     fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter;
     /// Tells of something that the policy goes by and that ends.
@@ -171,6 +173,12 @@ impl<'b> BuildCx<'b> {
     /// What plugins remember beyond a request: counters, nonces, revocations. One for the whole gateway, or the fleet.
     pub fn store(&self) -> Arc<dyn Store> {
         self.env.store()
+    }
+
+    /// What a policy calls when it learns by itself, without a reload, that what it took may be good no longer: requests
+    /// that were let in and have not ended are judged again within a second, and not only after a minute.
+    pub fn judge_again(&self) -> JudgeAgain {
+        self.env.judge_again()
     }
 
     /// A counter among the gateway's metrics, kept over reloads. Every combination of label values is a line of its own

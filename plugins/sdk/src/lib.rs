@@ -115,7 +115,7 @@ pub use identity::{
     encode_item,
 };
 pub use mention::{Mention, Mentioned};
-pub use open_stream::{OpenStream, Proof};
+pub use open_stream::{JudgeAgain, OpenStream, Proof};
 pub use places::{Found, HeaderNames, Place, PlaceFields, Places};
 pub use reason::Reason;
 pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};

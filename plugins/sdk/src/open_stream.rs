@@ -1,7 +1,8 @@
 //! Requests that were let in and have not ended: a WebSocket, a stream of events, a call of gRPC.
 //!
 //! Authentication happens once, at the beginning. What would be refused if it came now must not live on, so the engine
-//! judges such requests again after each reload and each revocation, and once a minute: it asks
+//! judges such requests again after each reload and each revocation, when a policy says so ([`JudgeAgain`]), and once a
+//! minute: it asks
 //! [`Authenticate::recheck`](crate::Authenticate::recheck) and [`Admit::recheck`](crate::Admit::recheck). The request's
 //! head is gone by then, and a signature or a password cannot be proven again; what is left is the identity, and what the
 //! authenticator kept of how it was proven ([`Proof`]).
@@ -45,6 +46,25 @@ impl Proof {
 impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Proof(***)")
+    }
+}
+
+/// Has all requests judged again that were let in and have not ended. A policy calls it when it learns by itself that what
+/// it took may be good no longer: an issuer has withdrawn a key. See [`BuildCx::judge_again`](crate::BuildCx::judge_again).
+///
+/// It returns at once. The judging is done elsewhere, and many calls are one; without open requests it costs nothing.
+#[derive(Clone, Default)]
+pub struct JudgeAgain(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl JudgeAgain {
+    /// Has it done by this, which returns at once. By default nothing is done.
+    pub fn new(judge: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(judge)))
+    }
+
+    /// Has them judged again. To be called when the change can be seen.
+    pub fn call(&self) {
+        self.0.iter().for_each(|judge| judge());
     }
 }
 

@@ -124,8 +124,8 @@ reasons! {
     TokenBindingMismatch = "token_binding_mismatch",
     /// A request for another host than the one that the connection was made for.
     ServerNameMismatch = "server_name_mismatch",
-    /// A credential that was taken out of the configuration, or out of its policy, while a request that it had opened
-    /// went on.
+    /// A credential that was taken out of the configuration, or out of its policy, or got another secret, while a request
+    /// that it had opened went on.
     CredentialWithdrawn = "credential_withdrawn",
     /// The route of a request that went on is gone, or takes it no longer.
     RouteWithdrawn = "route_withdrawn",

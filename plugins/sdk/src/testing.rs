@@ -14,17 +14,20 @@ use std::{
     future::poll_fn,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::Poll,
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, request::Parts};
+use http::{HeaderName, HeaderValue, Method, request::Parts};
 
 use crate::{
     Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert, Consumer, Counter,
-    Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Hooks, Identity, LocalStore, Plugin, Reason,
-    RequestCx, Secret, SecretSource, Store, UnixTime, Usage,
+    Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Hooks, Identity, JudgeAgain, LocalStore, OpenStream,
+    Plugin, Reason, RequestCx, Secret, SecretSource, Store, UnixTime, Usage,
 };
 
 /// A request made by hand.
@@ -175,6 +178,34 @@ pub fn now<T>(answer: Answer<'_, T>) -> T {
     }
 }
 
+/// A request that was let in by this identity and has not ended, with nothing changed since; a test changes what it is
+/// about.
+///
+/// ```
+/// use std::sync::Arc;
+/// use portcullis_plugin::{Identity, OpenStream, testing};
+///
+/// let identity = Arc::new(Identity::default());
+/// let stream = OpenStream { has_same_settings: false, ..testing::open_stream(&identity) };
+/// assert!(!stream.is_unchanged());
+/// ```
+pub fn open_stream(identity: &Arc<Identity>) -> OpenStream<'_> {
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    OpenStream {
+        identity,
+        credentials: &identity.credentials,
+        has_same_settings: true,
+        has_same_files: true,
+        route: "test",
+        method: &Method::GET,
+        path: "/",
+        address,
+        peer: SocketAddr::new(address, 40_000),
+        certificate: Ok(None),
+        now: UnixTime(1_800_000_000),
+    }
+}
+
 /// The engine's side of `build`, made by hand.
 #[derive(Default)]
 pub struct Build {
@@ -189,6 +220,8 @@ pub struct Build {
     pub background: Vec<Background>,
     /// Work to finish before publishing.
     pub before_publish: Vec<Background>,
+    /// How often it had open requests judged again.
+    pub judged_again: Arc<AtomicUsize>,
     /// Counters, by `name{label=value,...}`.
     pub counters: HashMap<String, Counter>,
     /// What it goes by and when that ends.
@@ -275,6 +308,10 @@ impl BuildEnv for Build {
     }
     fn store(&self) -> Arc<dyn Store> {
         self.store.clone()
+    }
+    fn judge_again(&self) -> JudgeAgain {
+        let count = self.judged_again.clone();
+        JudgeAgain::new(move || _ = count.fetch_add(1, Relaxed))
     }
     fn counter(&mut self, name: &'static str, _: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         let labels = labels.iter().map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>().join(",");

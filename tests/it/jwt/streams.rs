@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{GATEWAY, World};
+use super::{GATEWAY, World, identity_server::Mood};
 use crate::harness::{Client, Opened, WebSocket, eventually};
 
 /// Events over HTTP/1 and HTTP/2, and a WebSocket.
@@ -75,6 +75,25 @@ async fn whatever_is_revoked_ends_its_streams_and_no_others() {
     assert_eq!((&event["subject"], &event["policy"]), (&"alice".into(), &"tokens".into()));
     control.socket.send("still there").await;
     assert_eq!(control.socket.next().await.as_deref(), Some("still there"));
+}
+
+#[tokio::test]
+async fn a_key_that_the_issuer_withdraws_ends_its_streams_when_it_is_known() {
+    let mut world = start().await;
+    let (gone, kept) = (world.token("ES256", json!({ "ver": 1 })), world.token("RS256", json!({ "ver": 1 })));
+    let of_gone = Streams::open(&world, &gone).await;
+    let mut of_kept = Streams::open(&world, &kept).await;
+    eventually("all have lasted", async || world.gateway.metric("portcullis_open_streams").await == 6.0).await;
+    let all = world.issuer.ask(&json!({ "keys": [{ "kid": "new", "alg": "EdDSA" }] }))["jwks"].clone();
+    let keys = all["keys"].as_array().expect("keys").iter().filter(|key| key["kid"] != "ES256");
+    world.server.is(Mood::Keys(json!({ "keys": keys.collect::<Vec<_>>() })));
+    // A token by a new key has the set fetched, long before it is due.
+    let new = world.token("new", json!({ "ver": 1 }));
+    assert_eq!(world.status(&new).await, 200);
+    of_gone.assert_end("its key is gone").await;
+    eventually("each says why", async || world.ended("signing_key_unknown") == 3).await;
+    of_kept.socket.send("still there").await;
+    assert_eq!(of_kept.socket.next().await.as_deref(), Some("still there"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::rand;
 use parking_lot::Mutex;
-use portcullis_plugin::{BoxFuture, BuildCx, Counter};
+use portcullis_plugin::{BoxFuture, BuildCx, Counter, JudgeAgain};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::{sync::watch, time::Instant};
@@ -38,6 +38,8 @@ pub struct Place {
     /// When a `kid` was not in the set that was just fetched.
     unknown: Cache<[u8; 32], Instant>,
     pub counters: Counters,
+    /// For keys that were withdrawn.
+    judge_again: JudgeAgain,
 }
 
 /// Keys, as fetched.
@@ -124,7 +126,7 @@ impl Counters {
 }
 
 impl Place {
-    pub fn new(name: String, counters: Counters, fetch: Fetch) -> Self {
+    pub fn new(name: String, counters: Counters, judge_again: JudgeAgain, fetch: Fetch) -> Self {
         Self {
             name: name.into(),
             fetch,
@@ -133,6 +135,7 @@ impl Place {
             ended: watch::Sender::new(()),
             unknown: Cache::new(MAX_UNKNOWN_KIDS),
             counters,
+            judge_again,
         }
     }
 
@@ -184,7 +187,11 @@ impl Place {
         self.count(&skipped);
         let known =
             Known { keys, skipped, digest, fetched: Instant::now(), max_age: page.max_age, is_contradicted: false };
-        self.known.store(Some(Arc::new(known)));
+        let before = self.known.swap(Some(Arc::new(known)));
+        if before.is_some_and(|before| before.digest != digest) {
+            // A key may have been withdrawn on which an open stream rests.
+            self.judge_again.call();
+        }
         self.schedule.lock().failed = None;
         self.counters.fetched.increment();
         Ok(())

@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use portcullis_plugin::{Span, testing::Build};
+use portcullis_plugin::{JudgeAgain, Span, testing::Build};
 use serde_json::Value;
 
 use super::{
@@ -82,12 +82,17 @@ fn with(issuer: &Arc<Issuer>, settings: Settings) -> Arc<KeySource> {
 }
 
 fn place(issuer: &Arc<Issuer>) -> Arc<Place> {
+    told(issuer, JudgeAgain::default())
+}
+
+/// The place, which tells of new keys.
+fn told(issuer: &Arc<Issuer>, judge_again: JudgeAgain) -> Arc<Place> {
     let issuer = issuer.clone();
     let fetch: Fetch = Box::new(move || {
         let issuer = issuer.clone();
         Box::pin(async move { issuer.answer().await })
     });
-    Arc::new(Place::new("test".to_owned(), Counters::default(), fetch))
+    Arc::new(Place::new("test".to_owned(), Counters::default(), judge_again, fetch))
 }
 
 /// The place as a policy with these settings sees it.
@@ -217,6 +222,30 @@ async fn keys_that_were_withdrawn_verify_no_longer() {
     issuer.publishes(&[]);
     seconds(600).await;
     assert_eq!(verifies(&source, &key, Some("1")).await, Ok(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_has_changed_has_open_streams_judged_again_by_it() {
+    let (issuer, key) = (Arc::new(Issuer::default()), signer());
+    let keys: Arc<Mutex<Option<Arc<Place>>>> = Arc::default();
+    let judged: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let (place, calls) = (keys.clone(), judged.clone());
+    let judge_again = JudgeAgain::new(move || {
+        let known = place.lock().as_ref().and_then(|place| place.known.load_full()).expect("keys");
+        calls.lock().push(known.keys.keys().len());
+    });
+    let place = told(&issuer, judge_again);
+    *keys.lock() = Some(place.clone());
+    tokio::spawn(seen(&place, Settings::default()).keep_fresh());
+    issuer.publishes(&[key.jwk("1"), signer().jwk("2")]);
+    seconds(601).await;
+    issuer.publishes_text("<html>");
+    seconds(601).await;
+    assert!(judged.lock().is_empty(), "nothing was known before, and then nothing has changed");
+    issuer.publishes(&[key.jwk("1")]);
+    seconds(1300).await;
+    assert_eq!(*judged.lock(), [1], "once, and the change can be seen by then");
+    *keys.lock() = None;
 }
 
 #[tokio::test(start_paused = true)]
