@@ -1,9 +1,17 @@
 //! Client certificates, as a load balancer in front hands them on. The test is that load balancer, on 127.0.0.1.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use portcullis_x509::testing::Ca;
 
-use crate::harness::{Client, Gateway, Response, Upstream};
+use crate::harness::{Authority, Client, Gateway, Leaf, Reply, Response, Upstream, eventually, key};
 
 const GATEWAY: &str = r#"
 [admin]
@@ -136,6 +144,117 @@ async fn pitfall_45_what_a_load_balancer_let_in_is_verified_again() {
         assert_eq!((&refused["claimed"]["issuer"], refused.get("subject")), (&"CN=Partners".into(), None), "{refused}");
     }
     assert_eq!(site.upstream.requests(), 0);
+}
+
+#[tokio::test]
+async fn pitfall_45_a_stream_ends_with_the_certificate_that_was_handed_on_for_it() {
+    let site = Site::start("127.0.0.0/8").await;
+    let other = site.root.client("other", |_| {});
+    let opened = async |certificate: &Ca| {
+        let client = Client::http1(site.gateway.address(0));
+        let pem = certificate.pem().replace('\n', "%0A").replace(' ', "%20");
+        let asking = client.get("/orders/sse?chunks=2&ms=3600000").header("x-amzn-mtls-clientcert", &pem);
+        let mut answer = asking.open().await;
+        assert_eq!((answer.status(), answer.next().await.expect("an event").is_ok()), (200, true));
+        (client, answer)
+    };
+    let (mut of_billing, mut of_other) = (opened(&site.billing).await, opened(&other).await);
+    // A reload by which nothing changes for them, and one that revokes one of them.
+    site.gateway.rewrite(&site.gateway.configuration().replace("\"x-client-cert-serial\", ", ""));
+    assert_eq!(site.gateway.reload().await.code, 0);
+    let crl = site.root.crl_pem(&[&site.billing.certificate], |_| {});
+    std::fs::write(site.gateway.dir().join("ca.crl"), crl).expect("the CRL");
+    assert_eq!(site.gateway.reload().await.code, 0);
+    assert!(of_billing.1.next().await.is_some_and(|piece| piece.is_err()), "it is cut off");
+    let event = site.gateway.audit(|event| event["event"] == "stream_ended").await;
+    assert_eq!((&event["reason"], &event["consumer"]), (&"certificate_revoked".into(), &"acme".into()));
+    let open = async || site.gateway.metric("portcullis_open_streams").await == 1.0;
+    eventually("the other one is left", open).await;
+    let more = tokio::time::timeout(Duration::from_millis(100), of_other.1.next()).await;
+    assert!(more.is_err(), "it goes on");
+}
+
+#[tokio::test]
+async fn pitfall_45_a_stream_ends_when_a_responder_says_that_its_certificate_was_revoked() {
+    let (root, leaf) = {
+        let root = Authority::new("Partners");
+        let leaf = root.issue(Leaf::client("billing"));
+        (root, leaf)
+    };
+    let answers = [false, true].map(|is_revoked| crate::harness::ocsp(&root, &leaf, is_revoked));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let responder = Upstream::with(move |_| {
+        let number = count.fetch_add(1, SeqCst).min(1);
+        Reply::new(200).header("content-type", "application/ocsp-response").body(answers[number].clone())
+    });
+    let upstream = Upstream::start();
+    let ocsp = format!("ocsp = {{ responder = \"http://{}\", max_age = \"2s\" }}\n", responder.address());
+    let toml = GATEWAY.replace("crl = \"ca.crl\"\ncrl_policy = \"required\"\n", &ocsp);
+    let builder = Gateway::builder(&toml).set("UPSTREAM", &upstream.address()).set("NETWORK", "127.0.0.0/8");
+    let gateway = builder.file("ca.pem", root.pem()).start().await;
+    let pem = leaf.pem().replace('\n', "%0A").replace(' ', "%20");
+    let client = Client::http1(gateway.address(0));
+    let asking = client.get("/orders/sse?chunks=2&ms=3600000").header("x-amzn-mtls-clientcert", &pem);
+    let mut stream = asking.open().await;
+    assert_eq!((stream.status(), stream.next().await.expect("an event").is_ok()), (200, true));
+    eventually("it has lasted", async || gateway.metric("portcullis_open_streams").await == 1.0).await;
+    // Another request is the one that learns it, and the stream need not wait for a minute to pass.
+    let status = async || {
+        let client = Client::http1(gateway.address(0));
+        client.get("/orders/7").header("x-amzn-mtls-clientcert", &pem).send().await.status
+    };
+    eventually("the next answer", async || status().await == 401).await;
+    assert!(stream.next().await.is_some_and(|piece| piece.is_err()), "it is cut off");
+    let event = gateway.audit(|event| event["event"] == "stream_ended").await;
+    assert_eq!((&event["reason"], asked.load(SeqCst)), (&"certificate_revoked".into(), 2), "{event}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_to_end_does_not_wait_for_hundreds_that_a_silent_responder_holds_up() {
+    const MANY: usize = 640;
+    let root = Ca::root("Partners");
+    // It takes connections, and never answers.
+    let responder = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = responder.local_addr().expect("an address");
+    let ocsp = format!("ocsp = {{ responder = \"http://{address}\", on_failure = \"allow\" }}\n");
+    let (key, digest) = key("acme");
+    let toml = GATEWAY.replace("crl = \"ca.crl\"\ncrl_policy = \"required\"\n", &ocsp)
+        + &format!(
+            "[server]\nhook_timeout = \"30s\"\n\n[policies.keys]\nuse = \"key-auth\"\n\n\
+             [routes.keyed]\npaths = [\"/keyed/{{*rest}}\"]\nupstream = \"app\"\nauth = [\"keys\"]\n\n\
+             [[consumers.acme.credentials]]\nuse = \"key-auth\"\nid = \"acme-key\"\nsha256 = \"{digest}\"\n"
+        );
+    let upstream = Upstream::start();
+    let builder = Gateway::builder(&toml).set("UPSTREAM", &upstream.address()).set("NETWORK", "127.0.0.0/8");
+    let gateway = builder.file("ca.pem", root.pem()).start().await;
+    let opened = (0..MANY).map(|number| {
+        let pem = root.client(&number.to_string(), |_| {}).pem().replace('\n', "%0A").replace(' ', "%20");
+        let client = Client::http1(gateway.address(0));
+        tokio::spawn(async move {
+            let asking = client.get("/orders/sse?chunks=2&ms=3600000").header("x-amzn-mtls-clientcert", &pem);
+            let mut stream = asking.open().await;
+            assert_eq!((stream.status(), stream.next().await.expect("an event").is_ok()), (200, true));
+            (client, stream)
+        })
+    });
+    let mut waiting = Vec::new();
+    for opened in opened.collect::<Vec<_>>() {
+        waiting.push(opened.await.expect("an open stream"));
+    }
+    let client = Client::http1(gateway.address(0));
+    let mut keyed = client.get("/keyed/sse?chunks=2&ms=3600000").header("x-api-key", &key).open().await;
+    assert!(keyed.next().await.expect("an event").is_ok());
+    let many = MANY as f64 + 1.0;
+    eventually("all have lasted", async || gateway.metric("portcullis_open_streams").await == many).await;
+    gateway.rewrite(&gateway.configuration().replace("id = \"acme-key\"", "id = \"acme-key\"\nenabled = false"));
+    assert_eq!(gateway.reload().await.code, 0);
+    let since = std::time::Instant::now();
+    assert!(keyed.next().await.is_some_and(|piece| piece.is_err()), "it is cut off");
+    println!("it ended after {:?}", since.elapsed());
+    let event = gateway.audit(|event| event["event"] == "stream_ended").await;
+    assert_eq!(event["reason"], "credential_disabled", "{event}");
+    assert_eq!(gateway.metric("portcullis_open_streams").await, MANY as f64, "the others go on");
 }
 
 #[tokio::test]

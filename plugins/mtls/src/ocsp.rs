@@ -2,8 +2,9 @@
 //!
 //! An answer counts if it is about this certificate, is signed by the certificate's own CA or by its delegate, and is in
 //! force by its dates; a nonce is not sent, as most responders answer from answers made beforehand (RFC 5019). One
-//! question is under way for a certificate at a time, and whoever waits for it gets the same answer. What a CA has said
-//! against a certificate is taken back by another answer, and never by silence.
+//! question is under way for a certificate at a time, and whoever waits for it gets the same answer; however many
+//! certificates there are, no more than [`QUESTIONS_MAX`] questions are under way. What a CA has said against a
+//! certificate is taken back by another answer, and never by silence.
 
 mod http;
 
@@ -16,10 +17,10 @@ use openssl::{
     stack::Stack,
     x509::{X509, store::X509StoreBuilder, verify::X509VerifyFlags},
 };
-use portcullis_plugin::{Answer, BuildCx, Counter, Reason, Span, UnixTime};
+use portcullis_plugin::{Answer, BuildCx, Counter, JudgeAgain, Reason, Span, UnixTime};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::Problems;
 use http::Responder;
@@ -29,6 +30,10 @@ const CLOCK_SKEW_SECONDS: u32 = 5 * 60;
 
 /// After a question that got no good answer, or one that ends at once, the next one is asked so much later.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// The most questions of a policy that are under way at once. A question outlives the request that put it, so requests do
+/// not bound them.
+const QUESTIONS_MAX: usize = 64;
 
 /// The longest that a request may wait for one answer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
@@ -69,6 +74,10 @@ pub(crate) struct Ocsp {
     timeout: Duration,
     max_age: Duration,
     counters: [Counter; 4],
+    /// Room for questions.
+    room: Arc<Semaphore>,
+    /// For certificates that are found to be revoked.
+    judge_again: JudgeAgain,
 }
 
 /// What is known of one certificate.
@@ -138,7 +147,15 @@ impl Ocsp {
             let labels = [("policy", policy.as_str()), ("result", result)];
             cx.counter("portcullis_ocsp_answers_total", "Questions to OCSP responders, by what came of them.", &labels)
         });
-        Some(Self { responder: responder.ok()?, on_failure: config.on_failure, timeout, max_age, counters })
+        Some(Self {
+            responder: responder.ok()?,
+            on_failure: config.on_failure,
+            timeout,
+            max_age,
+            counters,
+            room: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            judge_again: cx.judge_again(),
+        })
     }
 
     /// Whether a certificate may be used, by the last answer or a new one.
@@ -166,14 +183,17 @@ impl Ocsp {
             if let Some(said) = status.current(now) {
                 return said;
             }
+            // It is never closed.
+            let Ok(room) = self.room.clone().acquire_owned().await else { return status.unanswered() };
             let (ocsp, of) = (self.clone(), status.clone());
             let asked = tokio::spawn(async move {
-                let _asking = asking;
+                let _held = (asking, room);
                 ocsp.ask_and_keep(&of, now).await
             });
             asked.await.unwrap_or_else(|_| status.unanswered())
         };
-        // Longer than one question takes: whoever asks was let wait, and a second time nobody waits.
+        // Longer than one question takes: whoever asks was let wait, for another's question or for room, and a second time
+        // nobody waits.
         tokio::time::timeout(self.timeout * 2, waiting).await.unwrap_or_else(|_| status.unanswered())
     }
 
@@ -181,7 +201,10 @@ impl Ocsp {
         let (said, until) = self.ask(status, now).await;
         self.counters[said as usize].increment();
         let said = if said == Said::Nothing { status.unanswered() } else { said };
-        status.last.store(Some(Arc::new(Last { said, until })));
+        let before = status.last.swap(Some(Arc::new(Last { said, until })));
+        if said == Said::Revoked && before.is_none_or(|before| before.said != Said::Revoked) {
+            self.judge_again.call();
+        }
         said
     }
 

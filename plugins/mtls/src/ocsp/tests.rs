@@ -6,8 +6,8 @@ use std::{
 };
 
 use portcullis_plugin::{
-    Authentication, ClientCert,
-    testing::{Build, Request},
+    Authentication, ClientCert, OpenStream,
+    testing::{Build, Request, open_stream},
 };
 use portcullis_x509::testing::Ca;
 use tokio::{
@@ -98,6 +98,7 @@ fn line(certificate: &Ca, revoked: bool) -> String {
 struct Scene {
     hook: Arc<dyn portcullis_plugin::Authenticate>,
     fake: Fake,
+    judged_again: Arc<AtomicUsize>,
     _ca: tempfile::NamedTempFile,
 }
 
@@ -108,15 +109,23 @@ impl Scene {
         std::fs::write(ca.path(), root.pem()).unwrap();
         let toml =
             format!("ca = \"{}\"\nocsp = {{ responder = \"http://{}\"{more} }}", ca.path().display(), fake.address);
-        let hooks =
-            Build::new().plugin::<Mtls>(toml::from_str(&toml).unwrap()).unwrap_or_else(|error| panic!("{error:?}"));
-        Self { hook: hooks.authenticate.unwrap(), fake, _ca: ca }
+        let mut build = Build::new();
+        let hooks = build.plugin::<Mtls>(toml::from_str(&toml).unwrap()).unwrap_or_else(|error| panic!("{error:?}"));
+        Self { hook: hooks.authenticate.unwrap(), fake, judged_again: build.judged_again.clone(), _ca: ca }
     }
 
     async fn outcome(&self, certificate: &Ca, now: UnixTime) -> String {
+        Self::told(self.ask(certificate, now).await)
+    }
+
+    async fn ask(&self, certificate: &Ca, now: UnixTime) -> Authentication {
         let certificate = Ok(Some(ClientCert::new(certificate.der(), Vec::new())));
         let mut request = Request { certificate, now, ..Request::get("/") };
-        match self.hook.authenticate(&mut request.cx()).get().await.unwrap() {
+        self.hook.authenticate(&mut request.cx()).get().await.unwrap()
+    }
+
+    fn told(answer: Authentication) -> String {
+        match answer {
             Authentication::Granted(identity) => identity.client.clone().unwrap(),
             Authentication::Absent => "absent".to_owned(),
             Authentication::Denied(denial) => {
@@ -284,6 +293,74 @@ async fn many_requests_ask_one_question() {
     }
     assert!(all.join_all().await.iter().all(|outcome| outcome == "leaf"));
     assert_eq!(scene.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_found_to_be_revoked_ends_what_it_opened() {
+    let root = Ca::root("Root");
+    let (leaf, other) = (root.client("leaf", |_| {}), root.client("other", |_| {}));
+    let good = openssl(&root, &root, &(line(&leaf, false) + &line(&other, false)), "1");
+    let revoked = openssl(&root, &root, &(line(&leaf, true) + &line(&other, false)), "1");
+    let asked = AtomicUsize::new(0);
+    let answers =
+        move |question: &[u8]| if asked.fetch_add(1, SeqCst) < 2 { good(question) } else { revoked(question) };
+    let scene = Scene::new(&root, Box::new(answers), ", max_age = \"60s\"").await;
+    let now = UnixTime::now();
+    let opened = |answer| match answer {
+        Authentication::Granted(identity) => identity,
+        other => panic!("{other:?}"),
+    };
+    let open = [opened(scene.ask(&leaf, now).await), opened(scene.ask(&other, now).await)];
+    // In no answer that comes from what is kept, nor in a good one, there is anything to judge again.
+    let later = now.after(Duration::from_secs(61));
+    let again = async |number: usize, certificate: &Ca, now| {
+        let certificate = ClientCert::new(certificate.der(), Vec::new());
+        let stream = OpenStream { certificate: Ok(Some(&certificate)), now, ..open_stream(&open[number]) };
+        Scene::told(scene.hook.recheck(&stream).get().await.unwrap())
+    };
+    for at in [now, later] {
+        assert_eq!(again(1, &other, at).await, "other");
+    }
+    assert_eq!((again(0, &leaf, now).await.as_str(), scene.asked()), ("leaf", 3));
+    assert_eq!(scene.judged_again.load(SeqCst), 0);
+    // A request is answered, and the stream need not wait for its own question.
+    for _ in 0..2 {
+        assert_eq!(scene.outcome(&leaf, later).await, "certificate_revoked");
+        assert_eq!(again(0, &leaf, later).await, "certificate_revoked");
+        assert_eq!((scene.asked(), scene.judged_again.load(SeqCst)), (4, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_silent_responder_is_asked_so_many_questions_at_once() {
+    const MORE: usize = 8;
+    let root = Ca::root("Root");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), root.pem()).unwrap();
+    let toml = format!(
+        "ca = \"{}\"\nocsp = {{ responder = \"http://{}\", timeout = \"3s\" }}",
+        ca.path().display(),
+        listener.local_addr().unwrap()
+    );
+    let hook = Build::new().plugin::<Mtls>(toml::from_str(&toml).unwrap()).unwrap().authenticate.unwrap();
+    let mut requests = tokio::task::JoinSet::new();
+    for number in 0..QUESTIONS_MAX + MORE {
+        let certificate = Ok(Some(ClientCert::new(root.client(&number.to_string(), |_| {}).der(), Vec::new())));
+        let (hook, mut request) = (hook.clone(), Request { certificate, now: UnixTime::now(), ..Request::get("/") });
+        requests.spawn(async move { hook.authenticate(&mut request.cx()).get().await.is_ok() });
+    }
+    let mut asked = Vec::new();
+    for _ in 0..QUESTIONS_MAX {
+        asked.push(listener.accept().await.unwrap().0);
+    }
+    // The requests go, and their questions do not: there is no room for another one.
+    let more = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+    assert!(more.is_err(), "one more was asked");
+    drop(asked);
+    for _ in 0..MORE {
+        listener.accept().await.unwrap();
+    }
 }
 
 #[tokio::test]
