@@ -1,8 +1,10 @@
 //! User names and passwords, and what stops those who guess them.
 
+use std::time::Duration;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 
-use crate::harness::{Client, Gateway, Upstream, key, portcullis, raw};
+use crate::harness::{Client, Gateway, Upstream, eventually, key, portcullis, raw};
 
 const GATEWAY: &str = r#"
 [admin]
@@ -90,6 +92,28 @@ async fn what_is_no_pair_of_name_and_password_is_401() {
         assert!(answer.starts_with("HTTP/1.1 401 "), "{credentials:?}: {answer}");
     }
     assert_eq!(upstream.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_user_and_with_nothing_less() {
+    let (gateway, _upstream) = start().await;
+    let original = gateway.configuration();
+    let client = Client::http1(gateway.address(0));
+    let credentials = BASE64.encode(format!("ci:{PASSWORD}"));
+    let asking = client.get("/orders/sse?chunks=2&ms=3600000").header("authorization", &format!("Basic {credentials}"));
+    let mut stream = asking.header("x-forwarded-for", "192.0.2.1").open().await;
+    assert_eq!((stream.status(), stream.next().await.expect("an event").is_ok()), (200, true));
+    eventually("it has lasted", async || gateway.metric("portcullis_open_streams").await == 1.0).await;
+    // Other settings of the policy make no password a wrong one.
+    gateway.rewrite(&original.replace("per_principal = 3", "per_principal = 4"));
+    assert_eq!(gateway.reload().await.code, 0);
+    let more = tokio::time::timeout(Duration::from_millis(2500), stream.next()).await;
+    assert!(more.is_err(), "it goes on");
+    gateway.rewrite(&original.replace("username = \"ci\"", "username = \"cd\""));
+    assert_eq!(gateway.reload().await.code, 0);
+    assert!(stream.next().await.is_some_and(|piece| piece.is_err()), "it is cut off");
+    let event = gateway.audit(|event| event["event"] == "stream_ended").await;
+    assert_eq!((&event["reason"], &event["consumer"]), (&"credential_withdrawn".into(), &"acme".into()), "{event}");
 }
 
 #[tokio::test]

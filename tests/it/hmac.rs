@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Asking, Client, Gateway, Peer, Response, Upstream, within};
+use crate::harness::{Asking, Client, Gateway, Peer, Response, Upstream, eventually, within};
 
 const GATEWAY: &str = r#"
 [admin]
@@ -125,6 +125,32 @@ async fn a_signed_message_reaches_the_upstream_whole_with_the_identity_and_witho
     }
     gateway.audit(|event| event["reason"] == "signature_replayed").await;
     assert!(!gateway.output().contains(SECRET) && !gateway.output().contains(SECOND));
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_secret_that_signed_it_is_replaced_and_others_go_on() {
+    let (gateway, upstream) = start().await;
+    let mut signer = Peer::start("sign_request.py");
+    let mut streams = Vec::new();
+    for (key_id, secret) in [("acme-signing-1", SECRET), ("acme-signing-2", SECOND)] {
+        let url = format!("http://{}/messages/sse?chunks=2&ms=3600000", gateway.address(0));
+        let change = json!({ "method": "GET", "url": url, "body": "", "key_id": key_id, "secret": secret });
+        let headers = signer.ask(&message(&gateway, &change));
+        let client = Client::http1(gateway.address(0));
+        let mut stream = with_headers(client.get("/messages/sse?chunks=2&ms=3600000"), &headers).open().await;
+        assert_eq!((stream.status(), stream.next().await.expect("an event").is_ok()), (200, true));
+        streams.push((client, stream));
+    }
+    upstream.wait_for(2).await;
+    eventually("both have lasted", async || gateway.metric("portcullis_open_streams").await == 2.0).await;
+    std::fs::write(gateway.dir().join("second.secret"), format!("{SECOND}, which has come")).expect("our own file");
+    assert_eq!(gateway.reload().await.code, 0);
+    assert!(streams[1].1.next().await.is_some_and(|piece| piece.is_err()), "it is cut off");
+    let event = gateway.audit(|event| event["event"] == "stream_ended").await;
+    assert_eq!((&event["reason"], &event["policy"]), (&"credential_withdrawn".into(), &"messages".into()), "{event}");
+    eventually("the other one is left", async || gateway.metric("portcullis_open_streams").await == 1.0).await;
+    let more = tokio::time::timeout(std::time::Duration::from_millis(100), streams[0].1.next()).await;
+    assert!(more.is_err(), "it goes on");
 }
 
 #[tokio::test]

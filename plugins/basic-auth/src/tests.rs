@@ -2,8 +2,8 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portcullis_plugin::{
-    DenialStatus,
-    testing::{Build, Request, now},
+    Credential, DenialStatus,
+    testing::{Build, Request, now, open_stream},
 };
 
 use super::*;
@@ -473,4 +473,30 @@ fn pitfall_28_a_plain_password_in_the_file_is_an_error_that_does_not_repeat_it()
         let error = error(&format!("username = \"{name}\"\npassword_hash = \"{X}\""));
         assert!(error.contains(words), "{name}: {error}");
     }
+}
+
+#[test]
+fn a_stream_lasts_as_long_as_its_user_and_follows_what_is_said_of_them() {
+    let policy = policy("username_is_subject = true");
+    let Authentication::Granted(identity) = policy.asked(basic(format!("ci:{PASSWORD}"))).unwrap() else {
+        panic!("the password is right");
+    };
+    let hashes = policy.hashes();
+    let again = |stream: &OpenStream<'_>| now(policy.hook.recheck(stream)).unwrap();
+    let Authentication::Granted(same) = again(&open_stream(&identity)) else { panic!("nothing has changed") };
+    assert_eq!(
+        (&same.subject, &same.consumer, &same.scopes),
+        (&identity.subject, &identity.consumer, &identity.scopes)
+    );
+    // Other settings do not make the password a wrong one; other scopes count.
+    let scoped = [Arc::new(Credential { scopes: vec!["write".to_owned()], ..(*identity.credentials[0]).clone() })];
+    let changed = OpenStream { credentials: &scoped, has_same_settings: false, ..open_stream(&identity) };
+    let Authentication::Granted(scoped) = again(&changed) else { panic!("the user is there") };
+    assert_eq!((scoped.scopes.as_slice(), scoped.subject.as_deref()), (&["write".to_owned()][..], Some("ci")));
+    let ends = |stream: &OpenStream<'_>| matches!(again(stream), Authentication::Denied(denial) if denial.reason == Reason::PolicyChanged);
+    assert!(ends(&OpenStream { credentials: &[], ..open_stream(&identity) }));
+    let method = "key-auth".to_owned();
+    let of_a_key = Arc::new(Identity { method, ..Identity::of_client(&identity.credentials[0]) });
+    assert!(ends(&open_stream(&of_a_key)), "another plugin has stood here");
+    assert_eq!(policy.hashes(), hashes, "no password is hashed for it");
 }

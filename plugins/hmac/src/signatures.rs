@@ -395,8 +395,12 @@ impl Authenticate for Signatures {
 
     /// The signature cannot be made again, but its key can be looked for.
     fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
-        let known = self.keyring.find_again(stream.identity).filter(|_| stream.has_same_settings);
-        Answer::Now(Ok(known.map_or_else(OpenStream::changed, |identity| Authentication::Granted(identity.clone()))))
+        Answer::Now(Ok(match self.keyring.find_again(stream.identity) {
+            _ if !stream.has_same_settings => OpenStream::changed(),
+            Some(identity) => Authentication::Granted(identity.clone()),
+            // The credential is there, and its secret is another one.
+            None => Authentication::Denied(Denial::unauthorized(Reason::CredentialWithdrawn)),
+        }))
     }
 
     fn challenge(&self, _: Attempt) -> Option<Challenge> {

@@ -1,5 +1,6 @@
 mod configuration;
 mod example;
+mod streams;
 
 use std::sync::Arc;
 
