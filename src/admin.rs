@@ -42,8 +42,9 @@ use crate::{
         refusal::{Answer, Problem},
         request_id::RequestId,
     },
+    router::host_key,
     services::Services,
-    snapshot::{Snapshot, router::host_key},
+    snapshot::Snapshot,
     telemetry::{clock::rfc3339, metrics},
 };
 

@@ -14,7 +14,9 @@
 //! - [`descriptors`]: how many files and connections the process may have open.
 //! - [`config`]: what a file may say -> what it means -> what is wrong with it.
 //! - [`registry`], [`builtin`]: which plugins there are.
-//! - [`snapshot`]: routes, router, pipelines: a compiled configuration.
+//! - [`router`]: which route a request is for.
+//! - [`header_names`], [`body_budget`]: words and limits that several of these share.
+//! - [`snapshot`]: a compiled configuration: routes with their pipelines.
 //! - [`front`]: a connection before Pingora: limits, TLS, the HTTP/1 head read and checked.
 //! - [`files`]: what the configuration names, read within bounds.
 //! - [`mod@unit`]: what a systemd unit gives to its service.
@@ -45,6 +47,7 @@
 //! 10. Everything has a limit with a name: bodies, headers, caches, queues, waits, retries.
 
 pub mod admin;
+pub mod body_budget;
 pub mod builtin;
 pub mod canonical;
 pub mod certificates;
@@ -55,9 +58,11 @@ pub mod descriptors;
 pub mod files;
 pub mod front;
 pub mod gateway;
+pub mod header_names;
 pub mod proxy;
 pub mod registry;
 pub mod reload;
+pub mod router;
 pub mod services;
 pub mod signals;
 pub mod snapshot;

@@ -7,14 +7,12 @@
 pub mod audit;
 pub mod authenticate;
 pub mod check;
-pub mod client_address;
 pub mod edit;
 pub mod exchange;
 pub mod failure;
 pub mod forward;
 pub mod held_body;
 pub mod hook;
-pub mod identity_headers;
 mod pipeline;
 pub mod recheck;
 pub mod refusal;

@@ -10,12 +10,12 @@ use std::{
 use portcullis_plugin::{
     BuildCx, BuildError, Hooks, NoCredential, Plugin,
     schemars::{Schema, schema_for},
+    serde::Deserialize,
 };
+use toml::de::{DeValue, Error, ValueDeserializer};
 
-use crate::config::{
-    node::{Node, Partly},
-    problem::{Problems, suggestion},
-};
+/// A value of a file.
+pub type Value<'i> = toml::Spanned<DeValue<'i>>;
 
 /// A policy's configuration, decoded, before its plugin is built.
 pub type Decoded = Box<dyn Any>;
@@ -32,10 +32,10 @@ pub struct Kind {
     pub holds_secrets: bool,
     /// Whether a policy lets somebody in by what consumers' entries hold, and so nobody without any.
     pub needs_credentials: bool,
-    /// Decodes a policy's configuration, as far as that goes.
-    pub config: fn(Node<'_>, &mut Problems) -> Option<Partly<Decoded>>,
+    /// Decodes a policy's configuration.
+    pub config: fn(Value<'_>) -> Result<Decoded, Error>,
     /// Decodes a consumer's entry.
-    pub credential: fn(Node<'_>, &mut Problems) -> Option<Own>,
+    pub credential: fn(Value<'_>) -> Result<Own, Error>,
     /// Builds the hooks of a policy.
     pub build: fn(Decoded, &mut BuildCx<'_>) -> Result<Hooks, BuildError>,
     /// The configuration's JSON Schema.
@@ -65,11 +65,8 @@ impl Registry {
             name: P::NAME,
             holds_secrets: P::HOLDS_SECRETS,
             needs_credentials: P::HOLDS_SECRETS && TypeId::of::<P::Credential>() != TypeId::of::<NoCredential>(),
-            config: |node, problems| {
-                let partly = node.decode_partly::<P::Config>(problems)?;
-                Some(partly.map(|config| Box::new(config) as Decoded))
-            },
-            credential: |node, problems| node.decode::<P::Credential>(problems).map(|own| Arc::new(own) as Own),
+            config: |value| Ok(Box::new(P::Config::deserialize(ValueDeserializer::from(value))?)),
+            credential: |value| Ok(Arc::new(P::Credential::deserialize(ValueDeserializer::from(value))?)),
             build: |config, cx| {
                 let config = config.downcast::<P::Config>().expect("a kind builds what it decoded");
                 P::build(*config, cx)
@@ -88,23 +85,5 @@ impl Registry {
     /// The plugin of this name.
     pub fn kind(&self, name: &str) -> Option<&Kind> {
         self.kinds.get(name)
-    }
-
-    /// Takes `use` out of a table and looks the plugin up.
-    pub fn plugin_of(&self, node: &mut Node<'_>, problems: &mut Problems) -> Option<&Kind> {
-        let Some(named) = node.take("use") else {
-            node.problem(problems, "`use` is missing: it names the plugin");
-            return None;
-        };
-        let Some(name) = named.as_str() else {
-            named.problem(problems, "this has to be the name of a plugin");
-            return None;
-        };
-        let kind = self.kind(name);
-        if kind.is_none() {
-            let near = suggestion(name, self.kinds.keys().copied());
-            named.problem(problems, format!("there is no plugin `{name}`{near}"));
-        }
-        kind
     }
 }

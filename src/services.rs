@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use portcullis_plugin::{Credential, LocalStore, Store, Usage};
 
 use crate::{
+    body_budget::BodyBudget,
     config::Fingerprint,
-    proxy::held_body::Room,
     snapshot::CredentialKey,
     streams::OpenStreams,
     telemetry::{Output, metrics::Metrics},
@@ -32,7 +32,7 @@ pub struct Services {
     /// What plugins remember.
     pub store: Arc<dyn Store>,
     /// Where bodies are held.
-    pub room: Arc<Room>,
+    pub room: Arc<BodyBudget>,
     /// The names of upstreams' targets, and where they lead.
     pub names: Arc<Names>,
     /// How often requests to upstreams may be sent again.
@@ -53,7 +53,7 @@ impl Services {
     /// Nothing counted yet.
     pub fn new(metrics: Arc<Metrics>, output: Output) -> Self {
         Self {
-            room: Arc::new(Room::new(metrics.held_body_bytes())),
+            room: Arc::new(BodyBudget::new(metrics.held_body_bytes())),
             streams: Arc::new(OpenStreams::new(metrics.open_streams())),
             metrics,
             names: Arc::new(Names::new(output.clone())),

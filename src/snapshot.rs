@@ -3,13 +3,14 @@
 
 mod asked;
 mod changes;
+pub mod client_address;
 mod compile;
 mod exposed;
+pub mod identity_headers;
 pub mod instance;
 mod listener;
 mod mentions;
 pub mod route;
-pub mod router;
 mod slips;
 mod together;
 
@@ -27,13 +28,10 @@ pub use compile::compile;
 pub use listener::Listener;
 pub use route::{Gate, Route};
 
-use self::{
-    instance::Instance,
-    route::Settings,
-    router::{KeptHeaders, Router},
-};
+use self::{instance::Instance, route::Settings};
 use crate::{
     config::{Fingerprint, Location, OfTheStart, Report, Sources, file},
+    router::{KeptHeaders, Router},
     upstream::{Name, Upstream},
 };
 

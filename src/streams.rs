@@ -35,7 +35,8 @@ use tokio::{sync::Notify, time::sleep};
 pub use self::rounds::{JudgeBy, Judged, Judgement, Rounds, WAITING_MAX};
 use crate::{
     proxy::recheck::Judge,
-    snapshot::{Snapshot, route::RouteRecord, router::KeptHeaders},
+    router::KeptHeaders,
+    snapshot::{Snapshot, route::RouteRecord},
 };
 
 /// How often all are judged although nobody said that anything changed.

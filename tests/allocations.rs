@@ -36,11 +36,9 @@ use portcullis::{
         state::RequestState,
     },
     registry::Registry,
+    router::{Find, host_key},
     services::Services,
-    snapshot::{
-        Snapshot, compile,
-        router::{Find, host_key},
-    },
+    snapshot::{Snapshot, compile},
     telemetry::{Metrics, Output},
 };
 use portcullis_plugin::{Verdict, testing};

@@ -9,10 +9,12 @@ use portcullis_plugin::{Consumer, CredentialLimits, UnixTime};
 use toml::de::DeValue;
 
 use super::{
+    drafts::kind_of,
     file,
     fingerprint::Fingerprint,
+    location::Location,
     node::{Name, Node},
-    problem::{Problems, suggestion},
+    problem::Problems,
     references::References,
     slips::{self, Unintroduced},
 };
@@ -63,39 +65,6 @@ pub struct CredentialDraft {
     pub own_fingerprint: Fingerprint,
     /// Where its fields stand: the whole entry.
     pub location: Location,
-}
-
-/// Where an entry of a file stands, for messages about it that come later.
-#[derive(Clone, Debug)]
-pub struct Location {
-    /// The file.
-    pub file: usize,
-    /// The bytes.
-    pub span: std::ops::Range<usize>,
-    /// The way to it in words.
-    pub path: String,
-}
-
-impl Location {
-    pub(super) fn of(node: &Node<'_>) -> Self {
-        Self { file: node.file, span: node.span(), path: node.path.clone() }
-    }
-
-    /// Says what is hardly meant by the entry.
-    pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
-        problems.warn(self.file, self.span.clone(), self.path.clone(), text);
-    }
-
-    /// Says what is hardly meant by a field of the entry.
-    pub fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
-        problems.warn(self.file, self.span.clone(), format!("{}.{field}", self.path), text);
-    }
-
-    /// Says what is wrong with a field of the entry.
-    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
-        let path = if field.is_empty() { self.path.clone() } else { format!("{}.{field}", self.path) };
-        problems.add(self.file, self.span.clone(), path, text);
-    }
 }
 
 /// Which policies a credential opens.
@@ -213,7 +182,7 @@ fn draft(
     let entire = Fingerprint::of(&entry);
     let said = Fingerprint::all([Fingerprint::of_bytes(place.consumer.name.as_bytes()), entire]);
     let fingerprint = Fingerprint::all([about, entire]);
-    let kind = registry.plugin_of(&mut entry, problems);
+    let kind = kind_of(registry, &mut entry, problems);
     // What every kind has is taken out and decoded by itself; the rest is the plugin's own.
     let mut common = entry.shell();
     for field in COMMON {
@@ -237,7 +206,7 @@ fn draft(
     let common = common.decode::<file::CredentialCommon>(problems);
     common.iter().for_each(|common| check_end(common, &end, problems));
     let kind = kind?;
-    let own = (kind.credential)(entry.knowing(&COMMON), problems);
+    let own = entry.knowing(&COMMON).decode_by(kind.credential, problems);
     let (common, own) = (common?, own?);
     let opens = match common.policies {
         None => Opens::Only,
@@ -346,10 +315,4 @@ fn sample_in(value: &DeValue<'_>) -> Option<&'static str> {
         DeValue::Table(table) => table.values().find_map(|value| sample_in(value.get_ref())),
         _ => None,
     }
-}
-
-/// Looks a name up among known ones, and says which is near where it is not.
-pub(super) fn unknown<'a>(name: &Name, what: &str, known: impl IntoIterator<Item = &'a str>, problems: &mut Problems) {
-    let near = suggestion(&name.text, known);
-    name.problem(problems, format!("there is no {what} `{}`{near}", name.text));
 }

@@ -16,11 +16,9 @@ use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
 use crate::{
+    body_budget::BodyBudget,
     front::UnsentBudget,
-    proxy::{
-        held_body::Room,
-        identity_headers::{is_framing, is_of_the_message},
-    },
+    header_names::{is_framing, is_message_metadata},
 };
 
 mod consumer;
@@ -92,12 +90,12 @@ impl Default for Server {
             max_connections_per_address: None,
             head_timeout: seconds(10),
             idle_timeout: seconds(60),
-            body_timeout: Span(Room::DEFAULT_PATIENCE),
+            body_timeout: Span(BodyBudget::DEFAULT_PATIENCE),
             min_body_bytes_per_second: 1024,
             write_timeout: seconds(30),
             hook_timeout: seconds(5),
             max_stream_age: seconds(3600),
-            max_held_body_bytes: NonZeroUsize::new(Room::DEFAULT_MAX_BYTES).expect("it is not zero"),
+            max_held_body_bytes: NonZeroUsize::new(BodyBudget::DEFAULT_MAX_BYTES).expect("it is not zero"),
             max_unsent_bytes: NonZeroUsize::new(UnsentBudget::DEFAULT_MAX_BYTES).expect("it is not zero"),
             resolver: None,
             control: None,
@@ -226,7 +224,7 @@ impl FromStr for ClientHeader {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let name: HeaderName = text.parse().map_err(|_| "not the name of a header")?;
-        let is_taken = is_framing(&name) || is_of_the_message(&name) || name == http::header::AUTHORIZATION;
+        let is_taken = is_framing(&name) || is_message_metadata(&name) || name == http::header::AUTHORIZATION;
         if is_taken { Err("this header belongs to the message and cannot name the client") } else { Ok(Self(name)) }
     }
 }

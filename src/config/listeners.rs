@@ -3,8 +3,8 @@
 use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
-    credentials::Location,
     file,
+    location::Location,
     node::{Name, Node},
     problem::Problems,
     slips,
@@ -173,7 +173,7 @@ fn unquoted(name: String, node: Node<'_>) -> Vec<String> {
 /// As a client asks for it (RFC 6066 section 3): a name, no address, which no client asks for.
 fn is_server_name(name: &str) -> bool {
     let exact = name.strip_prefix("*.").unwrap_or(name);
-    let key = crate::snapshot::router::host_key(exact.as_bytes());
+    let key = crate::router::host_key(exact.as_bytes());
     let is_host = key.is_some_and(|key| key == exact) && !exact.contains([':', '[', '*']) && !exact.is_empty();
     // The top of a name is never a number: whatever ends in one is read as an address by some (WHATWG URL, 3.5).
     is_host && !exact.rsplit('.').next().is_some_and(|top| top.bytes().all(|byte| byte.is_ascii_digit()))

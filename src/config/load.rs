@@ -5,23 +5,25 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_plugin::{Consumer, Secret, Span};
+use portcullis_plugin::{Consumer, Secret};
 
 use super::{
-    credentials::{self, CredentialDraft, Location, unknown},
+    credentials::{self, CredentialDraft},
+    drafts::{PolicyCommon, PolicyDraft, UpstreamDraft, kind_of},
     file,
     fingerprint::Fingerprint,
     listeners::{self, ListenerDraft, takes_a_port},
-    node::{Name, Node, Partly},
+    location::Location,
+    node::{Name, Node},
     pieces::{self, Piece},
     problem::{Problems, suggestion},
     references::References,
     routes::{Defaults, Known, Named, RouteDraft},
     secrets::Secrets,
     slips,
-    source::Sources,
+    sources::Sources,
 };
-use crate::registry::{Decoded, Kind, Registry};
+use crate::registry::Registry;
 
 /// A configuration whose files are read and whose names are known, before plugins are built.
 pub struct Configuration<'i> {
@@ -59,126 +61,6 @@ pub struct Configuration<'i> {
     pub credential_ids: HashSet<String>,
     /// Where secrets come from in this run.
     pub secrets: Secrets,
-}
-
-/// An upstream before its names are resolved.
-pub struct UpstreamDraft<'i> {
-    /// What it says.
-    pub file: file::Upstream,
-    /// Of what it says.
-    pub fingerprint: Fingerprint,
-    node: Node<'i>,
-}
-
-impl UpstreamDraft<'_> {
-    /// Says what is wrong with a field of it.
-    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
-        let field = field.trim_end_matches('.');
-        problems.add(self.node.file, self.node.span_of(field), format!("{}.{field}", self.node.path), text);
-    }
-
-    /// Says what is hardly meant by a field of it, or by all of it.
-    pub fn warn(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
-        let path = if field.is_empty() { self.node.path.clone() } else { format!("{}.{field}", self.node.path) };
-        problems.warn(self.node.file, self.node.span_of(field), path, text);
-    }
-
-    /// Returns where one of its targets stands.
-    pub fn target_location(&self, index: usize) -> Location {
-        let field = format!("targets[{index}]");
-        Location {
-            span: self.node.span_of(&field),
-            path: format!("{}.{field}", self.node.path),
-            ..Location::of(&self.node)
-        }
-    }
-}
-
-/// A policy before its plugin is built.
-pub struct PolicyDraft<'i> {
-    /// Unique: the name, or `route/id` of an inline one.
-    pub key: String,
-    /// The route it belongs to, where it stands inline; a named one stands in `[policies]`.
-    pub route: Option<String>,
-    /// Its plugin.
-    pub kind: Kind,
-    /// How long its hooks may take, where it says that.
-    pub hook_timeout: Option<Span>,
-    /// Its configuration, as far as it could be decoded; absent where it could not be at all.
-    pub config: Option<Partly<Decoded>>,
-    /// Of its plugin and configuration, without what the engine alone goes by.
-    pub fingerprint: Fingerprint,
-    /// Where it stands.
-    pub location: Location,
-    node: Node<'i>,
-}
-
-/// What a policy of any plugin may say, and the engine goes by.
-pub(super) struct PolicyCommon {
-    hook_timeout: Option<Span>,
-}
-
-impl PolicyCommon {
-    /// Takes it out of a policy.
-    pub(super) fn take(node: &mut Node<'_>, problems: &mut Problems) -> Self {
-        let hook_timeout = node.take("hook_timeout").and_then(|value| value.decode::<file::SpanAboveZero>(problems));
-        Self { hook_timeout: hook_timeout.map(|span| span.0) }
-    }
-}
-
-impl<'i> PolicyDraft<'i> {
-    pub(super) fn read(
-        key: String,
-        route: Option<String>,
-        kind: Kind,
-        (common, fingerprint): (PolicyCommon, Fingerprint),
-        node: Node<'i>,
-        problems: &mut Problems,
-    ) -> Self {
-        let mut location = Location::of(&node);
-        location.path = format!("{} ({})", location.path, kind.name);
-        let mut shown = node.clone().knowing(&["use", "id", "hook_timeout"]);
-        shown.path.clone_from(&location.path);
-        let config = (kind.config)(shown, problems);
-        Self { key, route, kind, hook_timeout: common.hook_timeout, config, fingerprint, location, node }
-    }
-
-    /// Says what is wrong with a field of it.
-    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
-        let path =
-            if field.is_empty() { self.location.path.clone() } else { format!("{}.{field}", self.location.path) };
-        problems.add(self.location.file, self.node.span_of(field), path, text);
-    }
-
-    /// Says what is hardly meant by it.
-    pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
-        problems.warn(self.location.file, self.location.span.clone(), self.location.path.clone(), text);
-    }
-
-    /// Says what is hardly meant by a field of it.
-    pub fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
-        problems.warn(self.location.file, self.node.span_of(field), format!("{}.{field}", self.location.path), text);
-    }
-
-    /// Whether its configuration could be decoded.
-    pub fn is_whole(&self) -> bool {
-        self.config.as_ref().is_some_and(Partly::is_whole)
-    }
-
-    /// Says what else is wrong with a policy of which a part could not be decoded, as far as it has nothing to do with
-    /// that part. Left out is what is told of the policy as a whole, of fields that are not there, and of those in
-    /// which something was wrong: items of a list have other numbers since.
-    pub fn problem_beside(&self, partly: &Partly<()>, problems: &mut Problems, field: &str, text: String) {
-        let first = field.split(['.', '[']).next().unwrap_or_default();
-        if !partly.lacks_a_choice() && self.node.has(first) && !partly.lacks(first) {
-            self.problem(problems, field, text);
-        }
-    }
-
-    /// Whether both stand in the same place: `[defaults] auth` is read once for each route.
-    pub(super) fn is_default_of(&self, location: &Location) -> bool {
-        self.location.file == location.file && self.location.span == location.span
-    }
 }
 
 const TABLES: [&str; 14] = [
@@ -279,7 +161,7 @@ pub(super) fn read<'i>(
         if name.text.contains('/') {
             name.problem(problems, "a policy's name has no `/`");
         }
-        let Some(kind) = registry.plugin_of(&mut node, problems).copied() else {
+        let Some(kind) = kind_of(registry, &mut node, problems).copied() else {
             named.insert(name.text, None);
             continue;
         };
@@ -495,7 +377,7 @@ fn defaults<'i>(node: Option<Node<'i>>, named: &Named, problems: &mut Problems) 
         match item.name() {
             None => item.problem(problems, "default plugins are named policies: write the name of one"),
             Some(name) if !named.contains_key(&name.text) => {
-                unknown(&name, "policy", named.keys().map(String::as_str), problems);
+                name.unknown("policy", named.keys().map(String::as_str), problems);
             }
             Some(name) => match plugins.iter().find(|other| other.text == name.text) {
                 Some(first) => name.problem(problems, format!("the same policy stands at {} already", first.path)),

@@ -5,9 +5,12 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::problem::{Problems, nearest};
+use super::problem::{Problems, nearest, suggestion};
 
 type Value<'i> = toml::Spanned<DeValue<'i>>;
+
+/// Decodes a value.
+type Decode<T> = fn(Value<'_>) -> Result<T, toml::de::Error>;
 
 /// A value of a file, with the way that leads to it.
 #[derive(Clone)]
@@ -38,6 +41,12 @@ impl Name {
     /// Says what is wrong with it.
     pub fn problem(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.add(self.file, self.span.clone(), self.path.clone(), text);
+    }
+
+    /// Says that there is no such `what`, and which of the known names is near.
+    pub fn unknown<'a>(&self, what: &str, known: impl IntoIterator<Item = &'a str>, problems: &mut Problems) {
+        let near = suggestion(&self.text, known);
+        self.problem(problems, format!("there is no {what} `{}`{near}", self.text));
     }
 }
 
@@ -213,16 +222,26 @@ impl<'i> Node<'i> {
     /// Decodes it. After an error the offending entry is taken out and decoding goes on, so that one run finds all; only
     /// of several fields that a table lacks serde tells the first.
     pub fn decode<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<T> {
-        self.decode_partly(problems).filter(Partly::is_whole).map(|partly| partly.value)
+        self.decode_by(deserialize, problems)
+    }
+
+    /// As [`Node::decode`], of a type that only the function knows.
+    pub fn decode_by<T>(self, decode: Decode<T>, problems: &mut Problems) -> Option<T> {
+        self.decode_partly_by(decode, problems).filter(Partly::is_whole).map(|partly| partly.value)
     }
 
     /// As [`Node::decode`], for who has more to say about the rest of a value of which a part is wrong.
-    pub fn decode_partly<T: DeserializeOwned>(mut self, problems: &mut Problems) -> Option<Partly<T>> {
+    pub fn decode_partly<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<Partly<T>> {
+        self.decode_partly_by(deserialize, problems)
+    }
+
+    /// As [`Node::decode_by`], for who has more to say about the rest of a value of which a part is wrong.
+    pub fn decode_partly_by<T>(mut self, decode: Decode<T>, problems: &mut Problems) -> Option<Partly<T>> {
         // As it was before anything was taken out: items keep the numbers that they have in the file.
         let mut whole: Option<Value<'i>> = None;
         let mut wrong = Wrong { within: self.path.clone(), ways: Vec::new(), is_choice_lost: false };
         loop {
-            let error = match T::deserialize(ValueDeserializer::from(self.value.clone())) {
+            let error = match decode(self.value.clone()) {
                 Ok(value) => return Some(Partly { value, wrong }),
                 Err(error) => error,
             };
@@ -242,7 +261,7 @@ impl<'i> Node<'i> {
                 let unknown = between_ticks("unknown field ", error.message());
                 let is_own = unknown.is_some_and(|name| path == join(&self.path, name));
                 let also_known = if is_own { self.also_known } else { &[] };
-                let choices = (error.message().trim_end() == NO_STRING).then(|| choices::<T>(&self.value, &span));
+                let choices = (error.message().trim_end() == NO_STRING).then(|| choices(decode, &self.value, &span));
                 let (text, meant) = explain(error.message(), also_known, choices.flatten());
                 wrong.is_choice_lost |= error.message().starts_with("unknown variant");
                 // The name that was meant is not missing as well.
@@ -255,6 +274,10 @@ impl<'i> Node<'i> {
             }
         }
     }
+}
+
+fn deserialize<T: DeserializeOwned>(value: Value<'_>) -> Result<T, toml::de::Error> {
+    T::deserialize(ValueDeserializer::from(value))
 }
 
 /// What was decoded, without what was wrong.
@@ -283,11 +306,6 @@ impl<T> Partly<T> {
     /// The value, and what was wrong with it.
     pub fn split(self) -> (T, Partly<()>) {
         (self.value, Partly { value: (), wrong: self.wrong })
-    }
-
-    /// The same of something made from the value.
-    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Partly<U> {
-        Partly { value: f(self.value), wrong: self.wrong }
     }
 }
 
@@ -405,10 +423,10 @@ fn cut<'i>(value: &mut Value<'i>, span: &Range<usize>) -> bool {
 const NO_STRING: &str = "wanted string or table";
 
 /// The strings that may stand there, in serde's words. It tells them of a string alone, so one is put there to ask.
-fn choices<T: DeserializeOwned>(value: &Value<'_>, span: &Range<usize>) -> Option<String> {
+fn choices<T>(decode: Decode<T>, value: &Value<'_>, span: &Range<usize>) -> Option<String> {
     let mut asked = value.clone();
     *innermost(&mut asked, span).get_mut() = DeValue::String("?".into());
-    let error = T::deserialize(ValueDeserializer::from(asked)).err()?;
+    let error = decode(asked).err()?;
     Some(error.message().trim_end().strip_prefix("unknown variant `?`, expected ")?.to_owned())
 }
 

@@ -4,7 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use toml::de::DeValue;
 
-use super::{credentials::unknown, load::PolicyDraft, node::Node, problem::Problems, routes::Named};
+use super::{
+    drafts::PolicyDraft,
+    node::{Name, Node},
+    problem::Problems,
+    routes::Named,
+};
 
 /// What a credential may refer to.
 pub(super) struct References<'r> {
@@ -32,7 +37,7 @@ impl<'r> References<'r> {
     pub(super) fn check(&self, kind: &'static str, credential: &Node<'_>, problems: &mut Problems) {
         for route in names(credential, "routes") {
             if !self.routes.contains(&route.text) {
-                unknown(&route, "route", self.routes.iter().map(String::as_str), problems);
+                route.unknown("route", self.routes.iter().map(String::as_str), problems);
             }
         }
         let of_its_kind = self.of_kind.get(kind).map(Vec::as_slice).unwrap_or_default();
@@ -47,7 +52,7 @@ impl<'r> References<'r> {
                     policy.problem(problems, format!("`{}` is a policy of {other}", policy.text));
                 }
                 None if !self.named.contains_key(&policy.text) => {
-                    unknown(&policy, "policy", of_its_kind.iter().copied(), problems);
+                    policy.unknown("policy", of_its_kind.iter().copied(), problems);
                 }
                 _ => {}
             }
@@ -56,7 +61,7 @@ impl<'r> References<'r> {
 }
 
 /// The strings of a list, if it is one.
-fn names(of: &Node<'_>, field: &str) -> Vec<super::node::Name> {
+fn names(of: &Node<'_>, field: &str) -> Vec<Name> {
     let list = of.entry(field).filter(|list| matches!(list.value(), DeValue::Array(_)));
     let items = list.map(|list| list.items(&mut Problems::default())).unwrap_or_default();
     items.iter().filter_map(Node::name).collect()

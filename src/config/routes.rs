@@ -11,16 +11,16 @@ use portcullis_plugin::Consumer;
 use toml::Spanned;
 
 use super::{
-    credentials::{Location, unknown},
+    drafts::{PolicyCommon, PolicyDraft, kind_of},
     file,
     fingerprint::Fingerprint,
-    load::{PolicyCommon, PolicyDraft},
+    location::Location,
     node::{Name, Node},
     problem::{Problems, suggestion},
 };
 use crate::{
     registry::Registry,
-    snapshot::router::{HeaderCondition, Pattern},
+    router::{HeaderCondition, Pattern},
 };
 
 /// An index into the configuration's policies.
@@ -164,7 +164,7 @@ impl<'i> Known<'_, 'i> {
                 who.problem(problems, "`anonymous` needs `auth`: without it nobody is asked for a credential");
             }
             if !self.consumers.contains_key(&who.text) {
-                unknown(who, "consumer", self.consumers.keys().map(String::as_str), problems);
+                who.unknown("consumer", self.consumers.keys().map(String::as_str), problems);
             }
         }
         let is_ending_wrong = partly.lacks("upstream") || partly.lacks("respond");
@@ -216,7 +216,7 @@ impl<'i> Known<'_, 'i> {
             (Some(upstream), None) => {
                 let name = located(upstream, location, "upstream");
                 if !self.upstreams.contains(&name.text) {
-                    unknown(&name, "upstream", self.upstreams.iter().map(String::as_str), problems);
+                    name.unknown("upstream", self.upstreams.iter().map(String::as_str), problems);
                 }
                 Some(Ending::Forward(name.text))
             }
@@ -322,12 +322,8 @@ impl<'i> Known<'_, 'i> {
         for left_out in without {
             let left_out = located(left_out, location, "without");
             if !self.defaults.plugins.iter().any(|default| default.text == left_out.text) {
-                unknown(
-                    &left_out,
-                    "default plugin",
-                    self.defaults.plugins.iter().map(|name| name.text.as_str()),
-                    problems,
-                );
+                let known = self.defaults.plugins.iter().map(|name| name.text.as_str());
+                left_out.unknown("default plugin", known, problems);
             }
         }
         for default in &self.defaults.plugins {
@@ -368,7 +364,7 @@ impl<'i> Known<'_, 'i> {
                         format!("a string names a policy; write {{ use = \"{}\" }} for the plugin", name.text),
                     );
                 } else {
-                    unknown(&name, "policy", self.named.keys().map(String::as_str), problems);
+                    name.unknown("policy", self.named.keys().map(String::as_str), problems);
                 }
             }
             return found.flatten().map(|policy| PluginUse { policy, location, is_default: false });
@@ -379,7 +375,7 @@ impl<'i> Known<'_, 'i> {
         }
         let common = PolicyCommon::take(&mut item, problems);
         let fingerprint = Fingerprint::of(&item);
-        let kind = *self.registry.plugin_of(&mut item, problems)?;
+        let kind = *kind_of(self.registry, &mut item, problems)?;
         let id = match item.take("id") {
             None => kind.name.to_owned(),
             Some(id) => id.as_str().map(str::to_owned).or_else(|| {

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::{
-    credentials::Location,
     file::Network,
+    location::Location,
     node::{Name, Node},
     problem::{Problems, nearest},
 };

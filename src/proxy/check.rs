@@ -19,10 +19,8 @@ use super::{
 use crate::{
     canonical::{PathFault, canonical},
     front::{Entered, http2_head_fits, is_authority, is_target},
-    snapshot::{
-        Gate, Snapshot,
-        router::{Find, host_key},
-    },
+    router::{Find, host_key},
+    snapshot::{Gate, Snapshot},
     tls::Misdirected,
 };
 

@@ -4,11 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_http::{RequestHeader, ResponseHeader};
 use portcullis_plugin::{ManagedHeader, RequestHead, ResponseHead};
 
-use super::{
-    forward::set_target,
-    identity_headers::{IdentityHeaders, is_framing},
-};
-use crate::canonical::canonical;
+use super::forward::set_target;
+use crate::{canonical::canonical, header_names::is_framing, snapshot::identity_headers::IdentityHeaders};
 
 /// The request on its way to the upstream.
 pub struct UpstreamEdit<'e> {

@@ -13,7 +13,6 @@ use pingora_http::RequestHeader;
 use portcullis_plugin::{Places, RequestCx};
 
 use super::{
-    client_address::ClientAddress,
     edit::UpstreamEdit,
     hook::{Call, Undecided},
     state::RequestState,
@@ -21,6 +20,7 @@ use super::{
 use crate::{
     snapshot::{
         Route,
+        client_address::ClientAddress,
         route::{Callers, Ending},
     },
     telemetry::events::append_address,

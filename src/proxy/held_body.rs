@@ -19,11 +19,10 @@
 //!
 //! # The danger
 //! Whoever sends a body that is held takes memory before it is known who that is. All of them together have one
-//! [`Room`], of which one address takes no more than it leaves; what is counted there is what is allocated; and a body
+//! [`BodyBudget`](crate::body_budget::BodyBudget), of which one address takes no more than it leaves; what is counted there is what is allocated; and a body
 //! keeps a place only as long as it [comes](pace).
 
 pub mod pace;
-mod room;
 
 use std::future::poll_fn;
 
@@ -36,10 +35,9 @@ use pingora_proxy::Session;
 use portcullis_plugin::{BodyCheck, BodyError};
 
 use pace::Pace;
-pub use room::{Part, Room};
 
 use super::state::RequestState;
-use crate::front::BodyFault;
+use crate::{body_budget::Part, front::BodyFault};
 
 /// What Pingora's buffer for trying again holds.
 const RETRY_BUFFER_BYTES: usize = 64 << 10;

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     front::Entered,
+    router::{Find, MatchedAgain, host_key},
     snapshot::{
         Gate, Snapshot,
         instance::Mark,
         route::{Alternative, Auth, Authenticator},
-        router::{Find, MatchedAgain, host_key},
     },
     streams::{Basis, Standing, Withdrawn},
     tls::Misdirected,

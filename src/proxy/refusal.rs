@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use pingora_http::ResponseHeader;
 use portcullis_plugin::{Challenge, DenialStatus, RefusalStatus};
 
-use crate::snapshot::router::MethodSet;
+use crate::router::MethodSet;
 
 /// An answer of the gateway's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     front::{StreamEnd, StreamLife, current_life},
+    router::KeptHeaders,
     services::Services,
-    snapshot::{Route, route::RouteRecord, router::KeptHeaders},
+    snapshot::{Route, route::RouteRecord},
     streams::{Basis, Withdrawn},
     telemetry::{Access, metrics::Phase},
     upstream::{Choice, Upstream, tls::Handshake},

@@ -11,18 +11,20 @@ use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
     Beside, CredentialKey, Fixed, Listener, Snapshot, asked,
+    client_address::ClientAddress,
+    identity_headers::IdentityHeaders,
     instance::{Instance, Mark, Surroundings},
     mentions,
     route::{self, Alternative, Auth, Authenticator, Callers, Gate, Pipeline, Route, RouteRecord, Settings},
-    router::{self, Pattern, Router},
     slips, together,
 };
 use crate::{
+    body_budget::BodyBudget,
     config::{
         self, Configuration, Ending, Fingerprint, ListenerDraft, Location, Opens, PluginUse, PolicyDraft, Problems,
         Report, RouteDraft,
     },
-    proxy::{client_address::ClientAddress, held_body::Room, identity_headers::IdentityHeaders},
+    router::{self, Pattern, Router},
     services::Services,
     tls::Tls,
     upstream::{Name, Upstream, tls::SystemAuthorities},
@@ -253,7 +255,7 @@ fn instances(
 ) -> Vec<Option<Arc<Instance>>> {
     let used = slips::used_policies(&configuration.routes);
     let Configuration { policies, credentials: drafts, secrets, server, .. } = configuration;
-    let max_held_body_bytes = Room::largest_part(server.max_held_body_bytes.get());
+    let max_held_body_bytes = BodyBudget::largest_part(server.max_held_body_bytes.get());
     let around = Surroundings { secrets, services, max_held_body_bytes };
     let built = policies.iter_mut().zip(opened).enumerate().map(|(number, (policy, opened))| {
         if policy.kind.needs_credentials && opened.is_empty() && used.contains(&number) {

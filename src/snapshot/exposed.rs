@@ -7,8 +7,8 @@
 use super::{
     Gate, Snapshot,
     route::{Alternative, Ending},
-    router::{Find, Router, Sample},
 };
+use crate::router::{Find, Router, Sample};
 
 /// The most requests that are made up for one route.
 const MAX_SAMPLES: usize = 1_000;

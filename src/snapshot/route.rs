@@ -10,10 +10,10 @@ use portcullis_plugin::{
     Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places,
 };
 
-use super::{Listener, instance::Mark, router::Pattern};
+use super::{Listener, client_address::ClientAddress, identity_headers::IdentityHeaders, instance::Mark};
 use crate::{
     config::file,
-    proxy::{client_address::ClientAddress, identity_headers::IdentityHeaders},
+    router::Pattern,
     streams::OpenStreams,
     telemetry::metrics::{LiveGeneration, PolicyMetrics, RouteMetrics},
     tls::Tls,

@@ -165,7 +165,7 @@ pub(super) fn server_name(extension: &[u8]) -> Option<Box<str>> {
     let is_whole = usize::from(u16::from_be_bytes(*length)) == list.len()
         && *kind == 0
         && usize::from(u16::from_be_bytes(*name_length)) == name.len();
-    let name = is_whole.then(|| crate::snapshot::router::host_key(name)).flatten()?;
+    let name = is_whole.then(|| crate::router::host_key(name)).flatten()?;
     Some(name.into())
 }
 

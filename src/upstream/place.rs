@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::snapshot::router::host_key;
+use crate::router::host_key;
 
 /// A host with its port.
 #[derive(Clone, Debug, PartialEq, Eq)]

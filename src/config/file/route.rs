@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
 use super::{Accepted, Filled, Hsts, HttpsRedirect, Parsed};
-use crate::snapshot::router::{HostPattern, MethodSet, PathPattern};
+use crate::router::{HostPattern, MethodSet, PathPattern};
 
 /// `[routes.NAME]`, without `auth` and `plugins`, which are walked by hand.
 #[derive(Clone, Debug, Deserialize)]

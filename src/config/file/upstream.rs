@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
 use super::{Accepted, Filled, KeySource, Parsed, not_zero};
-use crate::snapshot::router::host_key;
+use crate::router::host_key;
 
 /// `[upstreams.NAME]`: servers that requests are forwarded to.
 #[derive(Clone, Debug, Deserialize)]

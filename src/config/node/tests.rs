@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, num::NonZeroU8};
 use serde::Deserialize;
 
 use super::*;
-use crate::config::source::{Source, Sources};
+use crate::config::sources::{Source, Sources};
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

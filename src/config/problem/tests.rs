@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::source::Source;
+use crate::config::sources::Source;
 
 fn sources(texts: &[&str]) -> Sources {
     let source =

@@ -6,16 +6,17 @@ use std::{
 use portcullis_plugin::Reason;
 
 use super::*;
+use crate::body_budget::BodyBudget;
 
 /// A room of this size, and what is taken of it.
-fn room(max_bytes: usize) -> (Arc<Room>, Arc<AtomicUsize>) {
+fn room(max_bytes: usize) -> (Arc<BodyBudget>, Arc<AtomicUsize>) {
     let used = Arc::new(AtomicUsize::new(0));
-    let room = Room::new(used.clone());
+    let room = BodyBudget::new(used.clone());
     room.set_max_bytes(max_bytes);
     (Arc::new(room), used)
 }
 
-fn growing(room: &Arc<Room>) -> Growing {
+fn growing(room: &Arc<BodyBudget>) -> Growing {
     Growing { bytes: Vec::new(), part: room.part(IpAddr::V4(Ipv4Addr::LOCALHOST)) }
 }
 

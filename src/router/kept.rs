@@ -4,7 +4,7 @@ use std::{cell::OnceCell, sync::Arc};
 
 use http::{HeaderMap, header::HeaderName};
 
-use super::HeaderCondition;
+use super::pattern::HeaderCondition;
 
 /// Tells whether a request meets the header conditions of a route.
 pub trait Headers {

@@ -12,8 +12,8 @@
 //! two routes that would need it are a [`Tie`], and an error.
 //!
 //! ```
-//! use http::{HeaderMap, Method};
-//! use portcullis::snapshot::router::{Find, Pattern, Router};
+//! use http::Method;
+//! use portcullis::router::{Find, Pattern, Router};
 //!
 //! let orders = Pattern { paths: vec!["/orders/{id}".parse().expect("a good path")], ..Pattern::default() };
 //! let router = Router::build(&[("orders", &orders)]).expect("no ties");
@@ -27,8 +27,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, Method};
+use http::Method;
 
 mod host;
 mod kept;
@@ -36,6 +35,7 @@ mod method;
 mod overlap;
 mod parameter;
 mod path;
+mod pattern;
 mod sample;
 #[cfg(test)]
 mod tests;
@@ -46,64 +46,12 @@ pub use kept::{Headers, KeptHeaders, MatchedAgain};
 pub use method::{MethodFault, MethodFaults, MethodSet};
 pub use overlap::{Protected, Tie};
 pub use path::{MAX_PATH_SEGMENTS, PathPattern, PathPatternFault};
+pub use pattern::{HeaderCondition, Pattern};
 pub use sample::Sample;
+pub use tree::Find;
 
 use overlap::TieFinder;
 use tree::{Entry, Forest, NodeIndex, Wanted};
-
-/// What a route matches: any of the hosts, any of the paths, any of the methods, and all of the headers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Pattern {
-    /// Empty: any host.
-    pub hosts: Vec<HostPattern>,
-    /// Empty: the route matches nothing.
-    pub paths: Vec<PathPattern>,
-    /// The methods that the route takes.
-    pub methods: MethodSet,
-    /// All of them have to be met.
-    pub headers: Vec<HeaderCondition>,
-}
-
-/// What a route asks of a request header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderCondition {
-    /// The header.
-    pub name: HeaderName,
-    /// Its whole value, case and all; `None`: it is there, with any value. A header in two lines has the value
-    /// `one, two` (RFC 9110 section 5.3), so it equals neither: the same request cannot be two exclusive routes'.
-    pub value: Option<String>,
-}
-
-impl HeaderCondition {
-    fn is_met(&self, headers: &HeaderMap) -> bool {
-        let mut lines = headers.get_all(&self.name).iter();
-        match (&self.value, lines.next(), lines.next()) {
-            (_, None, _) => false,
-            (None, Some(_), _) => true,
-            (Some(value), Some(line), None) => line.as_bytes() == value.as_bytes(),
-            (Some(_), Some(_), Some(_)) => false,
-        }
-    }
-
-    /// No request meets both.
-    fn excludes(&self, other: &Self) -> bool {
-        self.name == other.name && self.value.is_some() && other.value.is_some() && self.value != other.value
-    }
-}
-
-/// What [`Router::find`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Find<'r> {
-    /// The route at this place in the list that the router was built from.
-    Route(usize),
-    /// The path has routes, and none of them takes the method: 405.
-    MethodNotAllowed {
-        /// For the `Allow` header: every method that some route takes on this path.
-        allow: &'r HeaderValue,
-    },
-    /// No route: 404.
-    NotFound,
-}
 
 /// All routes of a snapshot, compiled. A look-up costs one hash a segment, however many routes there are, and allocates
 /// nothing.

@@ -25,7 +25,7 @@ use portcullis_plugin::AddressBlock;
 
 /// The room for bodies that are held.
 #[derive(Debug)]
-pub struct Room {
+pub struct BodyBudget {
     /// Written under the lock of `blocks` alone; the metric reads it without.
     used_bytes: Arc<AtomicUsize>,
     max_bytes: AtomicUsize,
@@ -35,7 +35,7 @@ pub struct Room {
     blocks: Mutex<HashMap<AddressBlock, usize>>,
 }
 
-impl Room {
+impl BodyBudget {
     /// As much as `server.max_held_body_bytes` is unless said otherwise.
     pub const DEFAULT_MAX_BYTES: usize = 256 << 20;
 
@@ -123,7 +123,7 @@ impl Room {
 /// What one body has of the room; given back when it is dropped.
 #[derive(Debug)]
 pub struct Part {
-    room: Arc<Room>,
+    room: Arc<BodyBudget>,
     block: AddressBlock,
     bytes: usize,
     is_vouched: bool,

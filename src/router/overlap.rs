@@ -2,9 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::path::Segment;
-use super::tree::{Entry, Place};
-use super::{HeaderCondition, HostPattern, PathPattern, Pattern};
+use super::{
+    host::HostPattern,
+    path::{PathPattern, Segment},
+    pattern::{HeaderCondition, Pattern},
+    tree::{Entry, Place},
+};
 
 /// Two routes of which neither is the stronger for some request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,10 @@ use std::collections::HashSet;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_plugin::{Identity, IdentityField};
 
-use crate::config::file::{self, HeaderChoice};
+use crate::{
+    config::file::{self, HeaderChoice},
+    header_names::{is_about_client, is_authentication, is_framing, is_message_metadata},
+};
 
 /// The most that identity headers may add to a request where the file does not say.
 const DEFAULT_MAX_BYTES: usize = 8192;
@@ -153,7 +156,7 @@ impl IdentityHeaders {
     /// # Errors
     /// Why an identity cannot have this header.
     pub fn add(&mut self, name: HeaderName) -> Result<(), String> {
-        if is_framing(&name) || is_of_the_message(&name) || is_of_authentication(&name) || is_about_the_client(&name) {
+        if is_framing(&name) || is_message_metadata(&name) || is_authentication(&name) || is_about_client(&name) {
             return Err(format!("`{name}` belongs to the message and cannot carry an identity"));
         }
         let key = folded(name.as_str());
@@ -230,7 +233,7 @@ fn check(chosen: &[(&str, &HeaderName)], file: &file::Identity) -> Result<(), Ve
     let mut wrong = Vec::new();
     for (at, (field, name)) in chosen.iter().enumerate() {
         let field = format!("headers.{field}");
-        if is_framing(name) || is_of_the_message(name) || is_about_the_client(name) {
+        if is_framing(name) || is_message_metadata(name) || is_about_client(name) {
             wrong.push((field, format!("`{name}` belongs to the message and cannot carry an identity")));
         } else if let Some((other, _)) =
             chosen[..at].iter().find(|other| folded(other.1.as_str()) == folded(name.as_str()))
@@ -254,39 +257,6 @@ fn choose(choice: Option<&HeaderChoice>, usual: Option<&'static str>) -> Option<
 /// As an upstream may read the name: some make one variable out of all characters but letters and digits.
 fn folded(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
-}
-
-/// Headers that say what a message is: whoever wrote an identity into them would overwrite that.
-pub fn is_of_the_message(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with("content-") || matches!(name, "cookie" | "accept" | "range" | "user-agent" | "date")
-}
-
-/// Headers in which credentials travel: removed from every request they would be missing everywhere.
-fn is_of_authentication(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "authorization" | "proxy-authorization" | "proxy-authenticate" | "www-authenticate")
-}
-
-/// Headers in which the gateway itself tells about the client, after the identity.
-fn is_about_the_client(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "forwarded" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host")
-}
-
-/// Headers that frame a message or choose where it goes: nothing but the engine writes them.
-pub fn is_framing(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "host"
-            | "content-length"
-            | "transfer-encoding"
-            | "connection"
-            | "upgrade"
-            | "te"
-            | "trailer"
-            | "keep-alive"
-            | "proxy-connection"
-            | "expect"
-    )
 }
 
 #[cfg(test)]

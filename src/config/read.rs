@@ -1,14 +1,11 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{fs, path::Path, thread, time::Duration};
 
 use super::{
     folders::Folders,
     include::{Include, Included},
-    problem::{Problems, Report},
+    problem::Problems,
+    report::Report,
+    sources::{Source, Sources},
 };
 use crate::files;
 
@@ -20,15 +17,6 @@ pub const MAX_TOTAL_BYTES: usize = MAX_FILE_BYTES;
 
 /// The time from one attempt to read files that change to the next, which grows by itself.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// One file of a configuration.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Source {
-    /// As it is shown in messages.
-    pub path: PathBuf,
-    /// Its text.
-    pub text: String,
-}
 
 impl Source {
     /// Reads a file.
@@ -48,10 +36,6 @@ fn dangling(path: &Path) -> Option<String> {
     let target = fs::read_link(path).ok().filter(|_| !path.exists())?;
     Some(format!("this is a link to `{}`, which is not there", target.display()))
 }
-
-/// All files of a configuration; the first is the one that was named.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sources(pub Vec<Source>);
 
 impl Sources {
     /// Reads the file and those it includes, until they say the same twice and no folder changed meanwhile: where a link to
@@ -117,18 +101,6 @@ impl Sources {
             && folders == *before
             && self.0.iter().all(is_same)
             && before.changed().is_none()
-    }
-
-    /// Line and column, both from 1, the column in characters.
-    pub(super) fn position(&self, file: usize, offset: usize) -> (usize, usize) {
-        let text = self.0.get(file).map_or("", |source| source.text.as_str());
-        let mut end = offset.min(text.len());
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let before = &text[..end];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.bytes().filter(|byte| *byte == b'\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 }
 

@@ -1,4 +1,6 @@
 use super::overlap::reaches;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::*;
 
 mod parameters;

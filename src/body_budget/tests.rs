@@ -1,8 +1,8 @@
 use super::*;
 
 /// A room of this size.
-fn room(max_bytes: usize) -> Arc<Room> {
-    let room = Room::new(Arc::default());
+fn room(max_bytes: usize) -> Arc<BodyBudget> {
+    let room = BodyBudget::new(Arc::default());
     room.set_max_bytes(max_bytes);
     Arc::new(room)
 }
@@ -12,7 +12,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 /// Takes what one address can get, by a few bytes at a time and by as many parts.
-fn all_for(room: &Arc<Room>, address: IpAddr) -> Vec<Part> {
+fn all_for(room: &Arc<BodyBudget>, address: IpAddr) -> Vec<Part> {
     let mut parts = Vec::new();
     loop {
         let mut part = room.part(address);

@@ -1,7 +1,7 @@
 use http::{HeaderValue, Method};
 
 use super::*;
-use crate::snapshot::router::{Find, Pattern, Router};
+use crate::router::{Find, Pattern, Router};
 
 fn condition(said: &str) -> HeaderCondition {
     let (name, value) = said.split_once('=').map_or((said, None), |(name, value)| (name, Some(value.to_owned())));

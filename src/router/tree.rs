@@ -10,8 +10,27 @@ use foldhash::fast::FixedState;
 use http::Method;
 use http::header::HeaderValue;
 
-use super::path::Segment;
-use super::{Find, HeaderCondition, Headers, HostPattern, MethodSet, PathPattern, Pattern};
+use super::{
+    host::HostPattern,
+    kept::Headers,
+    method::MethodSet,
+    path::{PathPattern, Segment},
+    pattern::{HeaderCondition, Pattern},
+};
+
+/// What [`Router::find`](super::Router::find) found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Find<'r> {
+    /// The route at this place in the list that the router was built from.
+    Route(usize),
+    /// The path has routes, and none of them takes the method: 405.
+    MethodNotAllowed {
+        /// For the `Allow` header: every method that some route takes on this path.
+        allow: &'r HeaderValue,
+    },
+    /// No route: 404.
+    NotFound,
+}
 
 /// A node of a [`Forest`].
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{HostPattern, PathPattern, Pattern, path::Segment};
+use super::{
+    host::HostPattern,
+    path::{PathPattern, Segment},
+    pattern::Pattern,
+};
 
 /// Stands in the place of whatever a pattern leaves open: no other pattern is about it by name.
 const ANY: &str = "portcullis-sample";
