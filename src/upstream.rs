@@ -14,6 +14,7 @@ mod names;
 pub mod place;
 pub mod tls;
 mod upgrade;
+pub mod windows;
 
 use std::{
     net::SocketAddr,
@@ -37,10 +38,10 @@ use self::{
     http2::Http2,
     place::{Place, plain},
     tls::{Handshake, SystemAuthorities, Tls, Verifier, Wrong},
+    windows::Windows,
 };
 use crate::{
     config::{Fingerprint, Secrets, file},
-    front::small_frames_budget,
     services::Services,
     telemetry::{
         clock::rfc3339,
@@ -129,6 +130,7 @@ impl Upstream {
     ) -> Result<Self, Wrong> {
         let mut wrong = Wrong::new();
         wrong.extend(protocol_without_tls(file).map(|why| ("protocol".to_owned(), why)));
+        wrong.extend(window_without_http2(file).map(|why| ("http2_window_bytes".to_owned(), why)));
         let tls = file.tls.as_ref().map(|tls| Tls::read(tls, file.protocol, secrets, system)).transpose();
         let tls = tls.unwrap_or_else(|faults| {
             wrong.extend(faults);
@@ -370,20 +372,17 @@ fn protocol_without_tls(file: &file::Upstream) -> Option<String> {
     }
 }
 
-/// Streams that one HTTP/2 connection carries at once.
-const MAX_STREAMS: usize = 100;
-/// What an upstream may send on an HTTP/2 stream before we have read it.
-const STREAM_WINDOW_BYTES: u32 = 65_535;
-/// The window of the whole connection. It is so large for two reasons: streams whose clients do not read never use it
-/// up, so that they stop nobody else's; and h2 allows small DATA frames that wait to be read half of it in memory, which
-/// is more than all streams together can take. Pingora has no setting for that budget.
-const CONNECTION_WINDOW_BYTES: u32 = {
-    let budget = MAX_STREAMS * small_frames_budget(STREAM_WINDOW_BYTES as usize);
-    assert!(budget < (u32::MAX / 4) as usize, "a window has 31 bits");
-    2 * budget as u32
-};
+/// A window is set for an upstream that never speaks HTTP/2.
+fn window_without_http2(file: &file::Upstream) -> Option<String> {
+    let is_http2 = match file.protocol {
+        Some(protocol) => protocol != file::Protocol::Http1,
+        None => file.tls.is_some(),
+    };
+    let text = "this upstream speaks HTTP/1.1, which has no windows: say `protocol`, or leave this out";
+    (file.http2_window_bytes.is_some() && !is_http2).then(|| text.to_owned())
+}
 
-/// The time limits of the file.
+/// The limits of the file.
 fn hold_to(peer: &mut HttpPeer, file: &file::Upstream) {
     peer.options.connection_timeout = Some(file.connect_timeout.0);
     peer.options.total_connection_timeout = Some(file.connect_timeout.0);
@@ -391,9 +390,10 @@ fn hold_to(peer: &mut HttpPeer, file: &file::Upstream) {
     peer.options.write_timeout = Some(file.write_timeout.0);
     peer.options.idle_timeout = Some(file.idle_timeout.0);
     if peer.options.alpn.get_max_http_version() == 2 {
-        peer.options.max_h2_streams = MAX_STREAMS;
-        peer.options.h2_stream_window_size = Some(STREAM_WINDOW_BYTES);
-        peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW_BYTES);
+        let window = file.http2_window_bytes.unwrap_or(windows::DEFAULT_STREAM_BYTES);
+        Windows::of(window).set(&mut peer.options);
+        // Connections with other windows are others. The lowest bit and the highest have meanings of their own.
+        peer.group_key ^= u64::from(window - windows::DEFAULT_STREAM_BYTES) << 32;
     }
 }
 

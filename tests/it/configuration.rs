@@ -109,6 +109,7 @@ cases! {
     what_lets_nobody_in,
     what_nothing_uses,
     what_routes_take_and_where_they_end,
+    windows_of_http2,
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! HTTP/2 as a peer may use it, and as it may abuse it: many small frames, answers that nobody reads, floods.
 //!
+//! - `far`: an upstream that is many milliseconds away.
 //! - `floods`: frames that cost their sender nothing.
 //! - `heads`: heads that are too large, and refusals that a client does not take.
 //! - `peers`: a client and a server whose windows and frames the test chooses.
 //! - `small_frames`: messages of gRPC by the thousand.
 //! - `unread`: answers that a client does not read, and bodies that an upstream does not.
 
+mod far;
 mod floods;
 mod heads;
 mod peers;

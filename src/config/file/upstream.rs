@@ -5,7 +5,10 @@ use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
 use super::{Accepted, Filled, KeySource, Parsed, not_zero};
-use crate::router::host_key;
+use crate::{
+    router::host_key,
+    upstream::windows::{DEFAULT_STREAM_BYTES, MAX_STREAM_BYTES},
+};
 
 /// `[upstreams.NAME]`: servers that requests are forwarded to.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +33,9 @@ pub struct Upstream {
     #[serde(default = "one_minute")]
     #[serde(deserialize_with = "not_zero")]
     pub idle_timeout: Span,
+    /// The window of an HTTP/2 stream from the upstream.
+    #[serde(default, deserialize_with = "window")]
+    pub http2_window_bytes: Option<u32>,
     /// The `Host` that is sent in place of the client's.
     pub host: Option<Parsed<http::uri::Authority>>,
     /// What is spoken; absent: HTTP/1.1, over TLS also HTTP/2 where the server offers it (ALPN, RFC 7301).
@@ -41,6 +47,15 @@ pub struct Upstream {
 
 fn one_target_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Filled<Spanned<Target>>, D::Error> {
     Filled::or_else("an upstream needs at least one target", deserializer)
+}
+
+fn window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let bytes = u32::deserialize(deserializer)?;
+    if (DEFAULT_STREAM_BYTES..=MAX_STREAM_BYTES).contains(&bytes) {
+        return Ok(Some(bytes));
+    }
+    let range = format!("a window has {DEFAULT_STREAM_BYTES} to {MAX_STREAM_BYTES} bytes, not {bytes}");
+    Err(de::Error::custom(range))
 }
 
 fn five_seconds() -> Span {

@@ -169,7 +169,8 @@ pub(super) async fn read(body: &mut RecvStream) -> Result<usize, h2::Error> {
     Ok(received)
 }
 
-/// A server of gRPC, by prior knowledge. `/.../pour/N` answers with `N` messages, anything else with what was sent,
+/// A server of gRPC, by prior knowledge. `/.../pour/N` answers with `N` messages, `/.../bytes/N` with so many bytes in large
+/// frames, anything else with what was sent,
 /// message by message.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
@@ -214,11 +215,21 @@ async fn serve(socket: TcpStream) {
 }
 
 async fn answer_to(request: Request<RecvStream>, mut answer: SendResponse<Bytes>) -> Result<(), h2::Error> {
-    let pours = request.uri().path().split_once("/pour/").and_then(|(_, number)| number.parse::<usize>().ok());
+    const PIECE: &[u8] = &[b'x'; 1 << 20];
+    let number = |of: &str| request.uri().path().split_once(of).and_then(|(_, number)| number.parse::<usize>().ok());
+    let (pours, mut left) = (number("/pour/").unwrap_or(0), number("/bytes/").unwrap_or(0));
     let mut body = answer.send_response(Response::new(()), false)?;
     let mut asked = request.into_body();
-    for _ in 0..pours.unwrap_or(0) {
+    for _ in 0..pours {
         send(&mut body, MESSAGE.into(), false).await?;
+    }
+    while left > 0 {
+        // As much as the windows allow.
+        body.reserve_capacity(left.min(PIECE.len()));
+        let capacity = poll_fn(|cx| body.poll_capacity(cx)).await;
+        let piece = capacity.ok_or_else(|| h2::Error::from(h2::Reason::STREAM_CLOSED))??;
+        body.send_data(Bytes::from_static(&PIECE[..piece]), false)?;
+        left -= piece;
     }
     while let Some(piece) = asked.data().await {
         let piece = piece?;
