@@ -245,7 +245,8 @@ pub trait Authenticate: Send + Sync {
 
     /// Judges an identity that this policy, or one in whose place it stands since a reload, granted to a request that has
     /// not ended. It is asked after each reload and revocation, and once a minute, away from the workers, of thousands of
-    /// requests one after the other: it should be quick.
+    /// requests one after the other: it should be quick. One that waits holds up no other. It may be dropped where it waits,
+    /// and asked again: what takes long belongs in a task of its own, which those who ask wait for.
     ///
     /// The answer is what the request would get if it came now, as far as that can be told without it: `Granted` has the
     /// identity as it is now, and anything else ends the request with the reason that it gives. After a failure it is

@@ -75,7 +75,8 @@
 //! - `build` may read files through [`BuildCx`]; it does not connect, bind or spawn.
 //! - A **refusal** is a value with a reason; a **failure** ([`PluginError`]) refuses the request with 503.
 //! - Only the engine sets an identity on a request, and only the engine writes identity headers.
-//! - A request that lasts is judged again when the configuration changes or something is revoked: see [`OpenStream`].
+//! - A request that lasts is judged again when the configuration changes or something is revoked: see [`OpenStream`]. A
+//!   plugin that learns by itself of such a change says so: see [`JudgeAgain`].
 //! - What a credential's entry says for all kinds (`enabled`, `expires`, `routes`, ...) the engine checks by itself after
 //!   a plugin has granted: see [`Credential`].
 
