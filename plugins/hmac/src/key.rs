@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::{constant_time, digest, hmac, signature::ParsedPublicKey};
-use portcullis_plugin::Secret;
+use portcullis_plugin::{Cost, Secret};
 
 /// How a signature is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +88,23 @@ impl SigningKey {
         digest::digest(&digest::SHA256, bytes).as_ref().to_vec()
     }
 
+    /// The most time that it takes to verify so many signatures of one message.
+    pub fn cost(&self, signatures: usize) -> Cost {
+        match self {
+            // Computed once and compared with each.
+            Self::Shared { .. } => Cost::MAC,
+            Self::Public { algorithm, key } => {
+                let one = match algorithm {
+                    Algorithm::Ed25519 => Cost::ED25519,
+                    // The modulus and some 30 bytes around it.
+                    Algorithm::RsaPssSha512 => Cost::rsa(key.as_ref().len().saturating_sub(32) * 8),
+                    _ => Cost::P256,
+                };
+                one.times(signatures)
+            }
+        }
+    }
+
     /// Whether one of the signatures is one of this message. `algorithm` is what the claim says; it has to be one that
     /// the key is for, and never decides by itself (pitfall 19: a public key is never taken for an HMAC secret).
     pub fn verify(&self, algorithm: Option<Algorithm>, message: &[Cow<'_, [u8]>], signatures: &[Vec<u8>]) -> bool {
@@ -113,4 +130,22 @@ pub(crate) fn is_tag(key: &hmac::Key, message: &[Cow<'_, [u8]>], signatures: &[V
     let tag = context.sign();
     let is_same = |signature: &Vec<u8>| constant_time::verify_slices_are_equal(tag.as_ref(), signature).is_ok();
     signatures.iter().any(is_same)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn several_signatures_cost_as_many_verifications_where_the_key_is_public() {
+        let shared = SigningKey::shared(Secret::new(vec![7; 32]), &[Algorithm::HmacSha256]);
+        assert_eq!([shared.cost(1), shared.cost(8)], [Cost::MAC; 2]);
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let key = ParsedPublicKey::new(&ED25519, pair.public_key().as_ref()).unwrap();
+        let public = SigningKey::Public { algorithm: Algorithm::Ed25519, key };
+        assert_eq!(public.cost(1), Cost::ED25519);
+        assert!(public.cost(1) <= Cost::FREE && public.cost(8) > Cost::FREE);
+    }
 }

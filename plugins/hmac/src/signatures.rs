@@ -14,9 +14,9 @@
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use portcullis_plugin::{
-    Answer, Attempt, Attempts, Authenticate, Authentication, BodyError, BuildCx, Challenge, Claimed, Denial,
-    FailedAttempt, Identity, KnownCallers, OpenStream, Places, PluginError, Reason, RequestCx, UnixTime, bytes::Bytes,
-    http::header,
+    Answer, Attempt, Attempts, Authenticate, Authentication, BodyError, BuildCx, Challenge, Claimed, Cost, Denial,
+    FailedAttempt, Identity, KnownCallers, OpenStream, Places, PluginError, Reason, RequestCx, UnixTime, Verifications,
+    bytes::Bytes, http::header,
 };
 
 use crate::{
@@ -39,6 +39,7 @@ pub(crate) struct Signatures {
     max_body_bytes: usize,
     attempts: Attempts,
     known: KnownCallers,
+    verifications: Verifications,
     challenge: Challenge,
     hidden: Places,
 }
@@ -94,6 +95,13 @@ struct Candidate<'k> {
     keys: &'k [KnownKey],
 }
 
+impl Candidate<'_> {
+    /// The most time that it takes to verify it.
+    fn cost(&self) -> Cost {
+        self.keys.iter().map(|known| known.key.cost(self.claim.signatures.len())).sum()
+    }
+}
+
 /// A claim whose signature is right.
 struct Verified<'k> {
     claim: Claim,
@@ -114,6 +122,7 @@ impl Signatures {
             max_body_bytes: config.max_body_bytes(cx.max_held_body_bytes()),
             attempts: attempts.for_bodies(),
             known: KnownCallers::new(cx),
+            verifications: Verifications::new(cx),
             challenge: scheme.challenge(),
             hidden: if config.keep_credential { Places::default() } else { scheme.places() },
             scheme,
@@ -170,18 +179,33 @@ impl Signatures {
         let is_in_message = candidates.iter().any(|candidate| candidate.claim.body == BodyUse::InMessage);
         let held = if is_in_message { Some(self.read_body(cx, tries).await?) } else { None };
         let body = held.as_deref().unwrap_or_default();
-        let (mut claims, mut wrong) = (Vec::with_capacity(candidates.len()), Vec::new());
-        for candidate in candidates {
-            match self.right(cx, candidate, body) {
-                Ok(verified) => claims.push(verified),
-                Err(key_id) => wrong.push(key_id),
-            }
-        }
+        let cost = candidates.iter().map(Candidate::cost).sum();
+        let key_id = || Some(candidates.first()?.claim.key_id.as_ref()?.clone().into_bytes());
+        let principal = (cost > Cost::FREE).then(key_id).flatten();
+        let verify = || self.rights(cx, candidates, body);
+        let (mut claims, wrong) = self.verifications.run(cost, cx.address(), principal.as_deref(), verify).await?;
         if claims.is_empty() {
             return Err(Denial::unauthorized(Reason::SignatureInvalid).into());
         }
         claims.sort_by_key(|verified| !is_usable(cx, verified.identity));
         Ok(Verifieds { claims, wrong, held })
+    }
+
+    /// Those that one of their keys made, and of the others the names of the keys.
+    fn rights<'k>(
+        &self,
+        cx: &RequestCx<'_>,
+        candidates: Vec<Candidate<'k>>,
+        body: &[u8],
+    ) -> (Vec<Verified<'k>>, Vec<Option<String>>) {
+        let (mut right, mut wrong) = (Vec::with_capacity(candidates.len()), Vec::new());
+        for candidate in candidates {
+            match self.right(cx, candidate, body) {
+                Ok(verified) => right.push(verified),
+                Err(key_id) => wrong.push(key_id),
+            }
+        }
+        (right, wrong)
     }
 
     /// The claims that are of now and whose key is known; else why the first of them is not.

@@ -16,7 +16,7 @@ mod weak;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use portcullis_plugin::{Reason, Secret};
+use portcullis_plugin::{Cost, Reason, Secret};
 
 pub use error::{KeyError, KeySetError, SkipReason, SkippedKey};
 use key::Material;
@@ -135,15 +135,11 @@ impl KeySet {
         if !allowed.contains(&algorithm) {
             return Err(Unverified::AlgorithmNotAllowed);
         }
-        let is_named = token.kid().is_some_and(|kid| self.knows(kid));
-        let is_candidate = |key: &&Key| match (token.kid(), is_named) {
-            (None, _) => true,
-            (Some(_), false) => key.kid().is_none(),
-            (named, true) => key.kid() == named,
-        };
-        let fitting = || self.keys.iter().filter(is_candidate).filter(|key| key.takes(algorithm));
+        let fitting = || self.fitting(token);
         match fitting().take(MAX_KEYS_TRIED + 1).count() {
-            0 if is_named || self.is_symmetric() != (algorithm.family() == Family::Hmac) => {
+            0 if token.kid().is_some_and(|kid| self.knows(kid))
+                || self.is_symmetric() != (algorithm.family() == Family::Hmac) =>
+            {
                 Err(Unverified::AlgorithmNotAllowed)
             }
             1..=MAX_KEYS_TRIED => {
@@ -151,6 +147,23 @@ impl KeySet {
             }
             _ => Err(Unverified::KeyUnknown),
         }
+    }
+
+    /// The most time that [`verify`](Self::verify) takes.
+    pub fn cost(&self, token: &Token<'_>) -> Cost {
+        self.fitting(token).take(MAX_KEYS_TRIED).map(Key::cost).sum()
+    }
+
+    /// The keys that may have made the signature.
+    fn fitting<'k>(&'k self, token: &Token<'_>) -> impl Iterator<Item = &'k Key> {
+        let (algorithm, kid) = (token.algorithm(), token.kid());
+        let is_named = kid.is_some_and(|kid| self.knows(kid));
+        let is_candidate = move |key: &&Key| match (kid, is_named) {
+            (None, _) => true,
+            (Some(_), false) => key.kid().is_none(),
+            (named, true) => key.kid() == named,
+        };
+        self.keys.iter().filter(is_candidate).filter(move |key| key.takes(algorithm))
     }
 
     /// Whether a key has this `kid`.

@@ -39,7 +39,7 @@ pub use config::{By, ClaimIs, ClaimPaths, Config, ConsumerBy, Holder, Issuer, Ma
 use std::num::NonZeroUsize;
 
 use portcullis_jose::{MAX_TOKEN_BYTES, MAX_TOKEN_BYTES_CAP, VerifiedTokens};
-use portcullis_plugin::{Attempts, BuildCx, BuildError, Hooks, Places, Plugin, Revocations};
+use portcullis_plugin::{Attempts, BuildCx, BuildError, Hooks, Places, Plugin, Revocations, Verifications};
 
 use crate::{challenges::Challenges, issuers::Issuers, policy::Policy};
 
@@ -86,6 +86,7 @@ fn policy(mut config: Config, cx: &mut BuildCx<'_>) -> Result<Policy, BuildError
         tokens: VerifiedTokens::new(max_cached_tokens, (max_cached_tokens * CACHED_TOKEN_BYTES).max(CACHE_MIN_BYTES)),
         revocations: Revocations::new(cx.store()),
         attempts,
+        verifications: Verifications::new(cx),
         max_token_bytes,
     })
 }

@@ -16,7 +16,7 @@ use portcullis_jose::{
 use portcullis_plugin::{
     Answer, Attempt, Attempts, Authenticate, Authentication, Challenge, Claimed, Claims, ClientCert, Denial, Found,
     Identity, OpenStream, Places, PluginError, Reason, RequestCx, Revocation, RevocationKeys, Revocations, StoreError,
-    UnixTime, http::HeaderName, serde_json::Value,
+    UnixTime, Verifications, http::HeaderName, serde_json::Value,
 };
 
 use crate::{
@@ -34,6 +34,7 @@ pub(crate) struct Policy {
     pub(crate) tokens: VerifiedTokens<Known>,
     pub(crate) revocations: Revocations,
     pub(crate) attempts: Attempts,
+    pub(crate) verifications: Verifications,
     pub(crate) max_token_bytes: usize,
 }
 
@@ -236,7 +237,8 @@ impl Policy {
             return Ok(Authentication::Denied(Denial::too_many_attempts(wait).claiming(claimed(token.claims()))));
         }
         let (current, newer) = (issuer.keys.current(), OnceLock::new());
-        let key = match verified(&current, &newer, &token, &issuer).await.map_err(|error| keyless(&error))? {
+        let asked = Asked { token: &token, issuer: &issuer, address: sent.address, principal };
+        let key = match self.verified(&current, &newer, &asked).await? {
             Ok(key) => key,
             Err(unverified) => {
                 let denial = refused(unverified.reason(), token.claims());
@@ -249,36 +251,59 @@ impl Policy {
                 }));
             }
         };
+        let keys = newer.get().or(current.as_ref().ok());
+        let cost = keys.map(|keys| keys.cost(&token)).unwrap_or_default();
         let judged = match issuer.judge(token, key.id(), sent.now) {
             Ok(judged) => judged,
             Err(denial) => return Ok(Authentication::Denied(denial)),
         };
         // Not before: an old token of somebody's, rightly signed, must not undo the failures of whoever guesses.
         self.attempts.succeeded(sent.address, principal);
+        self.verifications.succeeded(cost, sent.address, principal);
         let ends = judged.times.ends();
         let identity = Arc::new(judged.identity);
         let known =
             Known { identity, times: judged.times, issuer, revocation: judged.revocation, binding: judged.binding };
         self.recheck(self.tokens.keep(sent.digest, sent.bytes, key, ends, known), &sent).get().await
     }
+    /// The key that made the signature. An issuer whose key we do not know is asked for it, as often as its source allows.
+    async fn verified<'k>(
+        &self,
+        current: &'k Result<Arc<KeySet>, KeysUnavailable>,
+        newer: &'k OnceLock<Arc<KeySet>>,
+        asked: &Asked<'_>,
+    ) -> Result<Result<&'k Key, Unverified>, PluginError> {
+        let Asked { token, issuer, .. } = asked;
+        let verdict = match current {
+            Ok(keys) => self.verify(keys, asked).await?,
+            Err(_) => Err(Unverified::KeyUnknown),
+        };
+        match verdict {
+            Err(why) if why.may_be_newer(token) => {
+                let keys = issuer.keys.refreshed_for(token.kid()).await.map_err(|error| keyless(&error))?;
+                self.verify(newer.get_or_init(|| keys), asked).await
+            }
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// Verifies with these keys, in its turn where that is expensive.
+    async fn verify<'k>(
+        &self,
+        keys: &'k KeySet,
+        asked: &Asked<'_>,
+    ) -> Result<Result<&'k Key, Unverified>, PluginError> {
+        let Asked { token, issuer, address, principal } = *asked;
+        self.verifications.run(keys.cost(token), address, principal, || keys.verify(token, &issuer.algorithms)).await
+    }
 }
 
-/// The key that made the signature. An issuer whose key we do not know is asked for it, as often as its source allows
-/// (pitfall 24).
-async fn verified<'k>(
-    current: &'k Result<Arc<KeySet>, KeysUnavailable>,
-    newer: &'k OnceLock<Arc<KeySet>>,
-    token: &Token<'_>,
-    issuer: &Issuer,
-) -> Result<Result<&'k Key, Unverified>, KeysUnavailable> {
-    let verify = |keys: &'k KeySet| keys.verify(token, &issuer.algorithms);
-    match current.as_ref().map_or(Err(Unverified::KeyUnknown), |keys| verify(keys)) {
-        Err(why) if why.may_be_newer(token) => {
-            let keys = issuer.keys.refreshed_for(token.kid()).await?;
-            Ok(verify(newer.get_or_init(|| keys)))
-        }
-        verdict => Ok(verdict),
-    }
+/// A token whose signature is verified, and on whose behalf.
+struct Asked<'a> {
+    token: &'a Token<'a>,
+    issuer: &'a Issuer,
+    address: IpAddr,
+    principal: Option<&'a [u8]>,
 }
 
 fn settle(revoked: Result<Option<Reason>, StoreError>, known: &Verified<Known>) -> Judgement {

@@ -19,6 +19,7 @@ mod binding;
 mod cache;
 mod configuration;
 mod consumers;
+mod cost;
 mod crossed;
 mod hostile;
 mod identity;

@@ -45,7 +45,7 @@ pub use config::{Config, ConsumerRule, CrlRule, Files, FromHeader, HandedOn, Hol
 pub use names::{CnPattern, Dn, DnsPattern, Email, Fingerprint, Serial, SpiffePath, TrustDomain, Uri};
 pub use ocsp::{OcspConfig, OnFailure};
 
-use portcullis_plugin::{BuildCx, BuildError, Ends, Hooks, Plugin, UnixTime};
+use portcullis_plugin::{BuildCx, BuildError, Ends, Hooks, Plugin, UnixTime, Verifications};
 use portcullis_x509::{Crl, CrlPolicy, Trust, certificates};
 
 use crate::{consumers::Consumers, ocsp::Ocsp, policy::Policy};
@@ -72,15 +72,19 @@ impl Plugin for Mtls {
     const HOLDS_SECRETS: bool = false;
 
     fn build(config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
-        let mut problems = config.problems();
-        let trust = trust(&config, cx, &mut problems);
-        let ocsp = config.ocsp.as_ref().and_then(|ocsp| Ocsp::new(ocsp, cx, &mut problems));
-        let consumers = Consumers::new(cx);
-        if problems.is_empty() {
-            Ok(Hooks::new().authenticate(Policy::new(config, trust, consumers, ocsp)))
-        } else {
-            Err(BuildError { problems })
-        }
+        Ok(Hooks::new().authenticate(policy(config, cx)?))
+    }
+}
+
+fn policy(config: Config, cx: &mut BuildCx<'_>) -> Result<Policy, BuildError> {
+    let mut problems = config.problems();
+    let trust = trust(&config, cx, &mut problems);
+    let ocsp = config.ocsp.as_ref().and_then(|ocsp| Ocsp::new(ocsp, cx, &mut problems));
+    let consumers = Consumers::new(cx);
+    if problems.is_empty() {
+        Ok(Policy::new(config, trust, consumers, ocsp, Verifications::new(cx)))
+    } else {
+        Err(BuildError { problems })
     }
 }
 

@@ -3,12 +3,17 @@
 //! A certificate that was seen before costs one look-up and a look at the clock. One that was not is verified where the
 //! policy has CAs of its own, read, judged and given to its consumer; only what was verified is remembered.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use openssl::x509::{X509, X509Ref};
 use portcullis_plugin::{
-    Answer, Attempt, Authenticate, Authentication, CertificateNames, Challenge, Claimed, ClientCert, Credential,
-    Denial, Identity, OpenStream, Plugin, PluginError, Proof, Reason, RequestCx, UnixTime, http::HeaderName,
+    Answer, Attempt, Authenticate, Authentication, CertificateNames, Challenge, Claimed, ClientCert, Cost, Credential,
+    Denial, Identity, OpenStream, Plugin, PluginError, Proof, Reason, RequestCx, UnixTime, Verifications,
+    http::HeaderName,
 };
 use portcullis_x509::{Facts, Fault, Trust};
 use quick_cache::{Weighter, sync::Cache};
@@ -37,6 +42,7 @@ pub(crate) struct Policy {
     from_header: Option<Source>,
     ocsp: Option<Arc<Ocsp>>,
     known: Cache<[u8; 32], Arc<Known>, ByBytes>,
+    pub(crate) verifications: Verifications,
 }
 
 /// Where the certificate stands that a load balancer hands on, and who is one.
@@ -60,7 +66,13 @@ struct Known {
 }
 
 impl Policy {
-    pub(crate) fn new(config: Config, trust: Option<Trust>, consumers: Consumers, ocsp: Option<Ocsp>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        trust: Option<Trust>,
+        consumers: Consumers,
+        ocsp: Option<Ocsp>,
+        verifications: Verifications,
+    ) -> Self {
         let most = config.max_cached_certificates.map_or(MAX_CACHED_CERTIFICATES, std::num::NonZeroUsize::get);
         let weight = u64::try_from(most * CACHED_CERTIFICATE_BYTES).unwrap_or(u64::MAX);
         Self {
@@ -73,21 +85,15 @@ impl Policy {
             from_header: config.from_header.and_then(Source::new),
             ocsp: ocsp.map(Arc::new),
             known: Cache::with_weighter(most, weight, ByBytes),
+            verifications,
         }
     }
 
-    /// The certificate that counts for this request, verified.
-    fn verified(&self, cx: &RequestCx<'_>) -> Result<Option<Arc<Known>>, Denial> {
-        let now = cx.now();
+    /// The certificate that counts for this request.
+    fn sent<'c>(&self, cx: &'c RequestCx<'_>) -> Result<Option<Cow<'c, ClientCert>>, Reason> {
         match &self.from_header {
-            Some(source) => {
-                let sent = source.read(cx).map_err(Denial::unauthorized)?;
-                sent.map(|sent| self.known(&sent, now)).transpose()
-            }
-            None => {
-                let sent = cx.certificate().map_err(Denial::unauthorized)?;
-                sent.map(|sent| self.known(sent, now)).transpose()
-            }
+            Some(source) => Ok(source.read(cx)?.map(Cow::Owned)),
+            None => Ok(cx.certificate()?.map(Cow::Borrowed)),
         }
     }
 
@@ -104,13 +110,40 @@ impl Policy {
 
     fn known(&self, sent: &ClientCert, now: UnixTime) -> Result<Arc<Known>, Denial> {
         let digest = self.digest(sent);
-        let remembered = self.known.get(&digest).filter(|known| known.not_before <= now && now < known.holds_until);
-        if let Some(known) = remembered {
-            return Ok(known);
+        match self.remembered(&digest, now) {
+            Some(known) => Ok(known),
+            None => self.learn(sent, digest, now),
         }
+    }
+
+    fn remembered(&self, digest: &[u8; 32], now: UnixTime) -> Option<Arc<Known>> {
+        self.known.get(digest).filter(|known| known.not_before <= now && now < known.holds_until)
+    }
+
+    /// Verifies a certificate, and remembers it if it is good.
+    fn learn(&self, sent: &ClientCert, digest: [u8; 32], now: UnixTime) -> Result<Arc<Known>, Denial> {
         let known = Arc::new(self.verify(sent, now)?);
         self.known.insert(digest, known.clone());
         Ok(known)
+    }
+
+    /// Verifies a certificate that is not remembered, and its chain, in its turn.
+    async fn judge(
+        &self,
+        sent: Cow<'_, ClientCert>,
+        digest: [u8; 32],
+        address: IpAddr,
+        now: UnixTime,
+    ) -> Result<Authentication, PluginError> {
+        // Others may have brought it meanwhile.
+        let learn = || self.remembered(&digest, now).map_or_else(|| self.learn(&sent, digest, now), Ok);
+        match self.verifications.run(Cost::CERTIFICATE_CHAIN, address, Some(&digest), learn).await? {
+            Ok(known) => {
+                self.verifications.succeeded(Cost::CERTIFICATE_CHAIN, address, Some(&digest));
+                self.settle(&known, now).get().await
+            }
+            Err(denial) => Ok(Authentication::Denied(denial)),
+        }
     }
 
     /// The answer to a certificate that was verified, after its CA's responder was asked where one is.
@@ -285,10 +318,20 @@ impl Source {
 
 impl Authenticate for Policy {
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>> {
-        match self.verified(cx) {
-            Ok(Some(known)) => self.settle(&known, cx.now()),
-            Ok(None) => Answer::Now(Ok(Authentication::Absent)),
-            Err(denial) => Answer::Now(Ok(Authentication::Denied(denial))),
+        let cx = &*cx;
+        let sent = match self.sent(cx) {
+            Ok(Some(sent)) => sent,
+            Ok(None) => return Answer::Now(Ok(Authentication::Absent)),
+            Err(reason) => return Answer::Now(Ok(Authentication::Denied(Denial::unauthorized(reason)))),
+        };
+        let (digest, now) = (self.digest(&sent), cx.now());
+        match self.remembered(&digest, now) {
+            Some(known) => self.settle(&known, now),
+            None if self.trust.is_none() => match self.learn(&sent, digest, now) {
+                Ok(known) => self.settle(&known, now),
+                Err(denial) => Answer::Now(Ok(Authentication::Denied(denial))),
+            },
+            None => Answer::later(self.judge(sent, digest, cx.address(), now)),
         }
     }
 

@@ -1,8 +1,14 @@
-use std::{io::Write, net::SocketAddr, sync::Arc};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use portcullis_plugin::{
-    Attempt, Authenticate, Authentication, Claimed, ClientCert, Identity, Reason, UnixTime,
+    Answer, Attempt, Authenticate, Authentication, Claimed, ClientCert, Identity, Reason, UnixTime,
     testing::{Build, Request, now},
 };
 use portcullis_x509::testing::{Ca, NOW, Sketch};
@@ -12,6 +18,7 @@ use super::*;
 mod cache;
 mod configuration;
 mod consumers;
+mod cost;
 mod header;
 mod rules;
 
@@ -40,6 +47,14 @@ fn sent(certificate: &Ca, chain: &[&Ca]) -> ClientCert {
     ClientCert::new(certificate.der(), chain.iter().map(|ca| ca.der()).collect())
 }
 
+/// The answer, unless it waits for something.
+fn ready<T>(answer: Answer<'_, T>) -> Option<T> {
+    match pin!(answer.get()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
+    }
+}
+
 /// A policy that judges requests.
 struct Scene(Arc<dyn Authenticate>);
 
@@ -55,7 +70,7 @@ impl Scene {
     }
 
     fn answer(&self, mut request: Request) -> Authentication {
-        now(self.0.authenticate(&mut request.cx())).unwrap()
+        ready(self.0.authenticate(&mut request.cx())).expect("an answer that waits for nothing").unwrap()
     }
 
     /// The client, `"absent"`, or the reason code (with 403 before it if it is that).

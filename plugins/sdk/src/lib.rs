@@ -66,6 +66,8 @@
 //! - **The runtime** is tokio's, with several threads, timers and sockets, and it forwards requests as well: whatever
 //!   computes for longer than a millisecond, or blocks, goes to `tokio::task::spawn_blocking`. A hook that blocks its thread
 //!   cannot be ended.
+//! - **Work that strangers cause** is bounded: signatures by [`Verifications`], anything else that is expensive by a
+//!   [`FairQueue`] of its own.
 //! - **A panic** in any hook, or in what it returns, is a bug of the plugin. It ends its own request with 500
 //!   (`plugin_panicked`), or its connection where the response has begun; its words go to the log with the request's id and
 //!   the policy's name, and never to the client. Locks of `std` that were held are poisoned by it, as everywhere.
@@ -99,6 +101,7 @@ mod secret;
 mod span;
 mod store;
 pub mod testing;
+mod verifications;
 
 pub use address_block::AddressBlock;
 pub use answer::{Answer, BoxFuture};
@@ -124,6 +127,7 @@ pub use revocation::{Revocation, RevocationKeys, Revocations};
 pub use secret::{Secret, SecretSource};
 pub use span::{Span, UnixTime};
 pub use store::{LocalStore, Store, StoreError};
+pub use verifications::{Cost, Verifications};
 
 /// Re-exported so that a plugin's versions agree with the engine's.
 pub use {bytes, http, ipnet, schemars, serde, serde_json};

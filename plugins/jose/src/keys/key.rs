@@ -4,7 +4,7 @@ use aws_lc_rs::{
     hmac,
     signature::{self, ParsedPublicKey, RsaPublicKeyComponents, VerificationAlgorithm},
 };
-use portcullis_plugin::Secret;
+use portcullis_plugin::{Cost, Secret};
 use sha2::{Digest, Sha256};
 
 use super::{KeyError, weak};
@@ -16,6 +16,7 @@ pub struct Key {
     thumbprint: Thumbprint,
     kid: Option<String>,
     family: Family,
+    cost: Cost,
     verifiers: Vec<(Algorithm, Verifier)>,
 }
 
@@ -97,6 +98,7 @@ impl Key {
             thumbprint,
             kid: kid.map(str::to_owned),
             family: algorithms[0].family(),
+            cost: material.cost(),
         })
     }
 
@@ -113,6 +115,11 @@ impl Key {
     /// What kind of key it is.
     pub fn family(&self) -> Family {
         self.family
+    }
+
+    /// The time that it takes to verify a signature.
+    pub(super) fn cost(&self) -> Cost {
+        self.cost
     }
 
     /// The algorithms that it verifies.
@@ -168,6 +175,17 @@ impl Material {
             Self::Ec(Curve::P521, _) => vec![Algorithm::Es512],
             Self::Ed25519(_) => vec![Algorithm::EdDsa],
             Self::Secret(_) => of(Family::Hmac),
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        match self {
+            Self::Rsa { n, .. } => Cost::rsa(n.len() * 8),
+            Self::Ec(Curve::P256, _) => Cost::P256,
+            Self::Ec(Curve::P384, _) => Cost::P384,
+            Self::Ec(Curve::P521, _) => Cost::P521,
+            Self::Ed25519(_) => Cost::ED25519,
+            Self::Secret(_) => Cost::MAC,
         }
     }
 
