@@ -370,21 +370,24 @@ impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
 
     /// One request. When its life is over it is dropped where it stands: an HTTP/1 connection closes, an HTTP/2 stream
     /// is reset. Whoever must see the end of it (the log line) does so in `Drop`.
-    async fn serve(
-        &self,
+    fn serve<'a>(
+        &'a self,
         session: ServerSession,
-        closing: &ShutdownWatch,
-        life: &Arc<StreamLife>,
-        pulse: &mut Timer,
-    ) -> Option<ReusedHttpStream> {
-        let _request = self.open.request();
+        closing: &'a ShutdownWatch,
+        life: &'a Arc<StreamLife>,
+        pulse: &'a mut Timer,
+    ) -> impl Future<Output = Option<ReusedHttpStream>> {
         let is_http2 = matches!(session, ServerSession::H2(_));
-        let served = unsent::paced(life.backlog(), is_http2, self.inner.process_new_http(session, closing));
-        let served = life::within(life, served);
-        tokio::select! {
-            biased;
-            reused = served => reused,
-            () = life.over(self.max_age, self.body_timeout, pulse) => None,
+        // Made here and not in the future: a session is three kilobytes, and would be copied once more.
+        let served = self.inner.process_new_http(session, closing);
+        async move {
+            let _request = self.open.request();
+            let served = life::within(life, unsent::paced(life.backlog(), is_http2, served));
+            tokio::select! {
+                biased;
+                reused = served => reused,
+                () = life.over(self.max_age, self.body_timeout, pulse) => None,
+            }
         }
     }
 }

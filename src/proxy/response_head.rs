@@ -104,6 +104,10 @@ fn one_length(head: &mut ResponseHeader) -> Result<()> {
 const OPTIONS: [&[u8]; 3] = [b"close", b"keep-alive", b"upgrade"];
 
 fn remove_hop_by_hop(head: &mut ResponseHeader) -> Result<()> {
+    // One look at the few names there are costs less than to ask the map for each that may be there.
+    if !head.headers.keys().any(|name| OF_THE_CONNECTION.contains(name)) {
+        return Ok(());
+    }
     let upgrade = head.headers.get(header::UPGRADE).cloned();
     // Gathered first, because a header map cannot be walked and changed at once; mostly there are none.
     let named: Vec<HeaderName> = head

@@ -163,19 +163,29 @@ fn escape_character(character: char, into: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes from the start need no escaping and are ASCII. Whole blocks are compared without a branch for each
-/// byte, which the compiler turns into vector instructions: 11 ns for a user agent of 70 bytes.
+/// How many bytes from the start need no escaping and are ASCII. Nearly all texts are plain from end to end, so that is
+/// asked first, eight bytes at a time.
 #[inline]
 fn plain_prefix(bytes: &[u8]) -> usize {
-    const BLOCK: usize = 16;
-    let mut at = 0;
-    for block in bytes.chunks_exact(BLOCK) {
-        if !block.iter().fold(true, |plain, &byte| plain & is_plain(byte)) {
-            break;
-        }
-        at += BLOCK;
+    // The last eight may overlap those before them.
+    if let Some(last) = bytes.last_chunk()
+        && bytes.as_chunks().0.iter().chain([last]).all(|eight| are_plain(*eight))
+    {
+        return bytes.len();
     }
-    at + bytes[at..].iter().take_while(|&&byte| is_plain(byte)).count()
+    bytes.iter().take_while(|&&byte| is_plain(byte)).count()
+}
+
+/// [`is_plain`] of eight bytes at once. Each term leaves the highest bit of a byte set that is not plain; a borrow from
+/// the byte below can only add one, and only where that byte is not plain either.
+#[inline]
+fn are_plain(eight: [u8; 8]) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let bytes = u64::from_ne_bytes(eight);
+    let is_zero = |bytes: u64| bytes.wrapping_sub(EACH) & !bytes;
+    let is = |byte: u8| is_zero(bytes ^ (EACH * u64::from(byte)));
+    let is_control = bytes.wrapping_sub(EACH * 0x20) & !bytes;
+    (bytes | is_control | is(0x7f) | is(b'"') | is(b'\\')) & (EACH * 0x80) == 0
 }
 
 #[inline]
