@@ -13,6 +13,7 @@ mod heads;
 mod peers;
 mod small_frames;
 mod unread;
+mod uploads;
 
 /// A listener with h2c; a route to an upstream that is spoken to in HTTP/2, one to an upstream in HTTP/1, one to where
 /// nobody answers, and one that the gateway answers itself.
