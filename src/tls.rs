@@ -8,7 +8,10 @@
 //! - `certificate`: a chain and its key, read and checked.
 //! - `clients`: who is asked for a certificate, and by whose word it is believed.
 //! - `names`: from a server name to both.
-//! - `context`: what OpenSSL has to be told.
+//! - `compiled`: all of it, of one listener.
+//! - `context`: what OpenSSL has to be told of a name.
+//! - `entry`: what a connection begins with, and how it becomes one of a name.
+//! - `observer`: what is found out in the course of a handshake.
 //! - `handshake`: one handshake, and why it failed.
 //! - `secured`: a connection after it, looked at again for each request.
 //! - `staple`: a CA's word that a certificate is not revoked.
@@ -16,179 +19,29 @@
 //! - `ffi`: what OpenSSL can do and its Rust crate does not show.
 //!
 //! # The danger
-//! A session that is resumed brings the certificate of the connection that began it (pitfall 42). A name that asks for
+//! A session that is resumed brings the certificate of the connection that began it. A name that asks for
 //! certificates therefore neither gives nor takes sessions, and those of other names are bound to the name.
 
 mod certificate;
 mod clients;
+mod compiled;
 mod context;
+mod entry;
 mod ffi;
 mod handshake;
 mod names;
+mod observer;
 mod report;
 mod secured;
 mod staple;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use arc_swap::ArcSwap;
-use openssl::ssl::SslContext;
-use portcullis_plugin::{SecretSource, UnixTime};
-
-use self::{certificate::Certified, clients::Clients, names::Names};
-use crate::{
-    config::{Problems, Secrets, TlsDraft, file},
-    telemetry::clock::rfc3339,
-};
-
 pub use self::{
+    compiled::Tls,
     ffi::TicketKeys,
-    handshake::{Failure, Handshake, Shaken, accept},
+    handshake::{Failure, Handshake, HandshakeResult, accept},
     report::Served,
     secured::{Misdirected, Secured},
 };
-
-/// What one listener speaks.
-pub struct Tls {
-    file: file::Tls,
-    /// What connections begin with, and the number of the key that seals their sessions.
-    entry: ArcSwap<(u64, SslContext)>,
-    tickets: Arc<TicketKeys>,
-    names: Arc<Names>,
-    /// How long a handshake may take.
-    pub handshake_timeout: Duration,
-    /// How often its files are looked at, if they are.
-    pub watch: Option<Duration>,
-    /// The files that it was read from.
-    pub files: Vec<PathBuf>,
-    /// Until when each name has a valid certificate: the first end of those that have it. The CAs of clients are among
-    /// them, by their subjects.
-    pub expiries: Vec<(String, UnixTime)>,
-    /// Until when each list of revoked certificates holds, by the subject of its CA.
-    pub lists: Vec<(String, UnixTime)>,
-}
-
-/// A certificate with less time than this is warned of: whoever renews them by themselves does so earlier.
-const ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
-
-impl Tls {
-    /// Reads the files and puts it together; what is wrong is added to `problems`. `listener` is its number, to which
-    /// sessions are bound.
-    pub fn build(
-        draft: &TlsDraft<'_>,
-        listener: usize,
-        secrets: &Secrets,
-        tickets: &Arc<TicketKeys>,
-        problems: &mut Problems,
-    ) -> Option<Self> {
-        let before = problems.len();
-        let certificates: Vec<Arc<Certified>> = draft
-            .file
-            .certificates
-            .0
-            .iter()
-            .enumerate()
-            .filter_map(|(index, file)| Certified::read(file, index, &draft.location, secrets, problems))
-            .map(Arc::new)
-            .collect();
-        let clients = Clients::read(&draft.clients, secrets, problems).map(Arc::new);
-        let of_names: Vec<_> = draft
-            .names
-            .iter()
-            .filter_map(|(name, draft)| Some((name.text.as_str(), Arc::new(Clients::read(draft, secrets, problems)?))))
-            .collect();
-        warn_of_strangers(draft, &certificates, problems);
-        warn_of_ends(draft, &certificates, problems);
-        certificate::refuse_twins(&certificates, &draft.location, problems);
-        let clients = clients.filter(|_| problems.len() == before)?;
-        let asked = std::iter::once(&clients).chain(of_names.iter().map(|(_, clients)| clients));
-        let trusts: Vec<_> = asked.filter_map(|clients| clients.trust.as_ref()).collect();
-        let (mut expiries, mut lists) = (certificate::expiries(&certificates), Vec::new());
-        expiries.extend(trusts.iter().flat_map(|trust| trust.ca_expiries()).map(|(name, end)| (name.to_owned(), end)));
-        lists.extend(trusts.iter().flat_map(|trust| trust.crls()).map(|(name, end)| (name.to_owned(), end)));
-        let names = Names::build(&draft.file, listener, &certificates, &clients, &of_names);
-        let built = names.and_then(|names| {
-            let names = Arc::new(names);
-            Ok((context::entry(&draft.file, &names, tickets)?, names))
-        });
-        match built {
-            Ok((entry, names)) => Some(Self {
-                file: draft.file.clone(),
-                entry: ArcSwap::from_pointee(entry),
-                tickets: tickets.clone(),
-                names,
-                handshake_timeout: draft.file.handshake_timeout.0,
-                watch: draft.file.watch.map(|every| every.0),
-                files: files(draft, secrets),
-                expiries,
-                lists,
-            }),
-            Err(error) => {
-                draft.location.problem(problems, "", format!("OpenSSL does not take this: {error}"));
-                None
-            }
-        }
-    }
-
-    /// What a connection that comes now begins with. Where the key of sessions was replaced it is made anew.
-    fn entry(&self) -> Arc<(u64, SslContext)> {
-        let entry = self.entry.load_full();
-        if entry.0 == self.tickets.number(Instant::now()) {
-            return entry;
-        }
-        // OpenSSL took all of it before: what can go wrong is memory, and then the old key is better than no connection.
-        let Ok(anew) = context::entry(&self.file, &self.names, &self.tickets) else { return entry };
-        let anew = Arc::new(anew);
-        self.entry.store(anew.clone());
-        anew
-    }
-}
-
-/// Says where what the file says of a name is about a name that no certificate has: it is hardly the one that was meant,
-/// and the one that was meant goes without.
-fn warn_of_strangers(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], problems: &mut Problems) {
-    for (name, _) in &draft.names {
-        let known = certificates.iter().flat_map(|certificate| certificate.names.iter().map(String::as_str));
-        if !names::covers(known, &name.text) {
-            let text = "no certificate of this listener is for this name";
-            problems.warn(name.file, name.span.clone(), name.path.clone(), text);
-        }
-    }
-}
-
-/// Says which certificates end soon, to whoever checks or reloads.
-fn warn_of_ends(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], problems: &mut Problems) {
-    let soon = UnixTime::now().after(ENDS_SOON);
-    for certificate in certificates.iter().filter(|certificate| certificate.until < soon) {
-        let path = format!("{}.certificates[{}].cert", draft.location.path, certificate.index);
-        let text = format!("the certificate ends soon: {}", rfc3339(certificate.until));
-        problems.warn(draft.location.file, certificate.span.clone(), path, text);
-    }
-}
-
-/// All files that a listener's TLS is read from.
-fn files(draft: &TlsDraft<'_>, secrets: &Secrets) -> Vec<PathBuf> {
-    let of_clients = |clients: &file::Clients| {
-        let named = [&clients.client_ca, &clients.client_crl];
-        named.into_iter().flatten().flat_map(|files| &files.0).map(|file| secrets.path(file)).collect::<Vec<_>>()
-    };
-    let mut files = of_clients(&draft.clients.file);
-    files.extend(draft.names.iter().flat_map(|(_, clients)| of_clients(&clients.file)));
-    for file::Certificate { cert, key, ocsp } in &draft.file.certificates.0 {
-        files.push(secrets.path(cert.get_ref()));
-        files.extend(ocsp.as_ref().map(|ocsp| secrets.path(ocsp.get_ref())));
-        match &key.get_ref().0 {
-            SecretSource::File(path) => files.push(secrets.path(path)),
-            SecretSource::Credential(name) => files.extend(crate::config::secrets::credential_path(name).ok()),
-            SecretSource::Env(_) | SecretSource::Value(_) => {}
-        }
-    }
-    files
-}
 
 #[cfg(test)]
 mod tests;

@@ -143,22 +143,22 @@ impl Entrance {
             return Some(Box::new(plain));
         };
         let peer = connection::peer(&plain);
-        let mut shaken = tls::accept(tls, plain).await;
-        if shaken.handshake.outcome == Err(Failure::Malformed)
-            && let Some(stream) = &mut shaken.stream
+        let mut result = tls::accept(tls, plain).await;
+        if result.handshake.outcome == Err(Failure::Malformed)
+            && let Some(stream) = &mut result.stream
             && proxy_protocol::is_unexpected(stream.get_mut()).await
         {
-            shaken.handshake.outcome = Err(Failure::UnexpectedProxyProtocol);
+            result.handshake.outcome = Err(Failure::UnexpectedProxyProtocol);
         }
-        (self.told)(self.number, &shaken.handshake, peer);
-        let mut stream = shaken.stream?;
-        if let Some(secured) = shaken.secured {
+        (self.told)(self.number, &result.handshake, peer);
+        let mut stream = result.stream?;
+        if let Some(secured) = result.secured {
             Entered { listener: self.number, secured: Some(secured) }.onto(stream.get_mut());
             return Some(Box::new(stream));
         }
         // The connection under TLS: what is said from here on is said in plain, or not at all.
         let plain = stream.get_mut();
-        if shaken.handshake.outcome == Err(Failure::PlainHttp) {
+        if result.handshake.outcome == Err(Failure::PlainHttp) {
             let answer = refuse(Fault::BadRequest("plain HTTP where TLS is spoken"), peer, None);
             linger::refuse(plain, &answer).await;
         } else {

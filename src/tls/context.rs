@@ -1,52 +1,18 @@
-//! What OpenSSL has to be told: the context that a connection begins with, and the one of each name.
-
-use std::sync::Arc;
+//! What OpenSSL has to be told of a name: its context.
 
 use openssl::{
     error::ErrorStack,
     hash::MessageDigest,
     ssl::{
-        AlpnError, ClientHelloResponse, SslAlert, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions,
-        SslRef, SslSessionCacheMode, SslVerifyMode, SslVersion, select_next_proto,
+        AlpnError, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVersion,
+        select_next_proto,
     },
     stack::Stack,
     x509::{X509, X509Ref},
 };
 
-use super::{
-    certificate::Certified,
-    clients::Clients,
-    ffi::{self, TicketKeys},
-    handshake::{Seen, seen},
-    names::{Name, Names},
-    staple::Staple,
-};
+use super::{certificate::Certified, clients::Clients, ffi, staple::Staple};
 use crate::config::file;
-
-/// What a connection begins with. The name in the client's first message chooses the context of the name, before
-/// OpenSSL looks for a session to resume.
-///
-/// Sessions are sealed and opened with the key of this context, also after the other one was taken. It comes with the
-/// number of that key.
-pub(super) fn entry(
-    file: &file::Tls,
-    names: &Arc<Names>,
-    tickets: &TicketKeys,
-) -> Result<(u64, SslContext), ErrorStack> {
-    let mut context = base(file)?;
-    let key = tickets.apply(&mut context)?;
-    // A session of no name: replaced with the context.
-    context.set_session_id_context(b"entry")?;
-    let names = names.clone();
-    context.set_client_hello_callback(move |ssl, alert| match choose(&names, ssl) {
-        Ok(()) => Ok(ClientHelloResponse::SUCCESS),
-        Err(why) => {
-            *alert = why;
-            Err(ErrorStack::get())
-        }
-    });
-    Ok((key, context.build()))
-}
 
 /// What is shown to those who ask for a name, and whom it asks.
 pub(super) fn of_name(
@@ -77,7 +43,7 @@ pub(super) fn of_name(
 }
 
 /// What both have in common.
-fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
+pub(super) fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
     let mut context = SslContextBuilder::new(SslMethod::tls_server())?;
     // Said, as it depends on who built OpenSSL. It is what a chain is judged by in a handshake, whatever its store says.
     context.set_security_level(portcullis_x509::SECURITY_LEVEL);
@@ -141,48 +107,4 @@ fn session_id_context(listener: usize, certificates: &[&Certified], clients: &Cl
         hash.update(certificate.chain[0].digest(MessageDigest::sha256())?);
     }
     Ok(hash.finalize().into())
-}
-
-/// Looks at a client's first message and takes the context of the name it asks for.
-fn choose(names: &Names, ssl: &mut SslRef) -> Result<(), SslAlert> {
-    let seen = seen(ssl).cloned().ok_or(SslAlert::INTERNAL_ERROR)?;
-    let asked = match ffi::server_name_extension(ssl) {
-        Some(extension) => Some(server_name(extension).ok_or(SslAlert::DECODE_ERROR)?),
-        None => None,
-    };
-    let name = names.asked(asked.as_deref()).cloned();
-    seen.asked(asked, name.clone());
-    let name = name.ok_or(SslAlert::UNRECOGNIZED_NAME)?;
-    take(&name, ssl, seen).map_err(|_| SslAlert::INTERNAL_ERROR)
-}
-
-/// The one host name of the extension (RFC 6066 section 3), in lower case. An address should not stand there; it is looked
-/// up like a name.
-pub(super) fn server_name(extension: &[u8]) -> Option<Box<str>> {
-    let (length, list) = extension.split_first_chunk::<2>()?;
-    let (kind, rest) = list.split_first()?;
-    let (name_length, name) = rest.split_first_chunk::<2>()?;
-    let is_whole = usize::from(u16::from_be_bytes(*length)) == list.len()
-        && *kind == 0
-        && usize::from(u16::from_be_bytes(*name_length)) == name.len();
-    let name = is_whole.then(|| crate::router::host_key(name)).flatten()?;
-    Some(name.into())
-}
-
-/// Makes a connection one of this name. OpenSSL takes certificates, CAs and the binding of sessions from the new
-/// context, and leaves on the connection as they were: the question for a certificate and the options.
-fn take(name: &Arc<Name>, ssl: &mut SslRef, seen: Arc<Seen>) -> Result<(), ErrorStack> {
-    ssl.set_ssl_context(&name.context)?;
-    if name.clients.trust.is_none() {
-        return Ok(());
-    }
-    ffi::refuse_tickets(ssl);
-    ssl.set_num_tickets(0)?;
-    let mode = match name.clients.auth {
-        file::ClientAuth::Required => SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
-        _ => SslVerifyMode::PEER,
-    };
-    let clients = name.clients.clone();
-    ssl.set_verify_callback(mode, move |is_good, chain| seen.judge(&clients, is_good, chain));
-    Ok(())
 }

@@ -1,83 +1,20 @@
 //! One handshake, and why it failed.
 
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::Arc;
 
 use openssl::{
     error::ErrorStack,
-    ex_data::Index,
     ssl::{self, Ssl, SslRef},
-    x509::{X509Ref, X509StoreContextRef},
 };
 use pingora_core::protocols::{l4::stream::Stream as L4Stream, tls::SslStream};
-use portcullis_plugin::{Reason, UnixTime};
-use portcullis_x509::{Facts, Fault, MAX_SENT_CERTIFICATES};
+use portcullis_plugin::Reason;
 
-use super::{Secured, Tls, clients::Clients, ffi, names::Name};
+use super::{
+    compiled::Tls,
+    observer::{HandshakeObserver, attach},
+    secured::Secured,
+};
 use crate::config::file;
-
-/// What is found out in the course of a handshake. OpenSSL's callbacks have nothing but the connection to put it on.
-#[derive(Default)]
-pub(super) struct Seen {
-    asked: OnceLock<Asked>,
-    fault: OnceLock<Fault>,
-    /// Subject and issuer of a certificate that was not taken.
-    named: OnceLock<(String, String)>,
-}
-
-/// Which name the client asked for, and what it gets.
-type Asked = (Option<Box<str>>, Option<Arc<Name>>);
-
-static SEEN: LazyLock<Index<Ssl, Arc<Seen>>> =
-    LazyLock::new(|| Ssl::new_ex_index().expect("OpenSSL has room for one more index"));
-
-/// Where this connection's findings are.
-pub(super) fn seen(ssl: &SslRef) -> Option<&Arc<Seen>> {
-    ssl.ex_data(*SEEN)
-}
-
-impl Seen {
-    /// Which name the client asked for, and what it gets; none: it is refused.
-    pub(super) fn asked(&self, server_name: Option<Box<str>>, name: Option<Arc<Name>>) {
-        // The context of the name has no such callback: of a second first message (RFC 8446 section 4.1.4) that asks for
-        // another name nobody hears, and the first holds.
-        let _ = self.asked.set((server_name, name));
-    }
-
-    /// OpenSSL asks for each certificate of a chain, last for the client's own.
-    pub(super) fn judge(&self, clients: &Clients, is_good: bool, chain: &mut X509StoreContextRef) -> bool {
-        let fault = if !is_good {
-            Fault::of(chain.error()).unwrap_or(Fault::UnknownCa)
-        } else if chain.error_depth() > 0 {
-            return true;
-        } else {
-            let judged = judged(clients, chain);
-            // A comparison with a CA that was not the one leaves errors behind, and OpenSSL would take them for this
-            // connection's own when it next has to wait for the client.
-            drop(ErrorStack::get());
-            match judged {
-                Ok(()) => return true,
-                Err(fault) => fault,
-            }
-        };
-        chain.set_error(fault.verdict());
-        let _ = self.fault.set(fault);
-        if let Some(facts) = chain.chain().and_then(|chain| Facts::of(chain.get(0)?).ok()) {
-            let _ = self.named.set((facts.subject, facts.issuer));
-        }
-        false
-    }
-}
-
-/// What OpenSSL does not look at by the store that it was given.
-fn judged(clients: &Clients, chain: &X509StoreContextRef) -> Result<(), Fault> {
-    let (trust, verified) = clients.trust.as_ref().zip(chain.chain()).ok_or(Fault::UnknownCa)?;
-    if ffi::sent_along(chain) > MAX_SENT_CERTIFICATES {
-        return Err(Fault::ChainTooLong);
-    }
-    let links: Vec<&X509Ref> = verified.iter().collect();
-    trust.check_purpose(links.first().ok_or(Fault::UnknownCa)?)?;
-    trust.revocation(&links, UnixTime::now())
-}
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +78,7 @@ pub struct Handshake {
 }
 
 /// A connection whose handshake is over, whatever came of it.
-pub struct Shaken {
+pub struct HandshakeResult {
     /// How it went.
     pub handshake: Handshake,
     /// The connection. After a failure there is nothing left but to end it.
@@ -151,28 +88,30 @@ pub struct Shaken {
 }
 
 /// Shakes hands on a connection to this listener.
-pub async fn accept(tls: &Tls, plain: L4Stream) -> Shaken {
-    let seen = Arc::new(Seen::default());
+pub async fn accept(tls: &Tls, plain: L4Stream) -> HandshakeResult {
+    let observer = Arc::new(HandshakeObserver::default());
     let made = Ssl::new(&tls.entry().1).map(|mut ssl| {
-        ssl.set_ex_data(*SEEN, seen.clone());
+        attach(&mut ssl, &observer);
         ssl
     });
     let Some(mut stream) = made.ok().and_then(|ssl| SslStream::new(ssl, plain).ok()) else {
-        return Shaken { handshake: seen.told(Err(Failure::Malformed)), stream: None, secured: None };
+        return HandshakeResult { handshake: observer.told(Err(Failure::Malformed)), stream: None, secured: None };
     };
     let outcome = match pingora_timeout::timeout(tls.handshake_timeout, stream.accept()).await {
-        Ok(Ok(())) => seen.secured(stream.ssl()),
-        Ok(Err(error)) => Err(seen.failure(&error)),
+        Ok(Ok(())) => observer.secured(stream.ssl()),
+        Ok(Err(error)) => Err(observer.failure(&error)),
         Err(_) => Err(Failure::Timeout),
     };
     let is_resumed = stream.ssl().session_reused();
     match outcome {
-        Ok(secured) => Shaken { handshake: seen.told(Ok(is_resumed)), stream: Some(stream), secured: Some(secured) },
-        Err(failure) => Shaken { handshake: seen.told(Err(failure)), stream: Some(stream), secured: None },
+        Ok(secured) => {
+            HandshakeResult { handshake: observer.told(Ok(is_resumed)), stream: Some(stream), secured: Some(secured) }
+        }
+        Err(failure) => HandshakeResult { handshake: observer.told(Err(failure)), stream: Some(stream), secured: None },
     }
 }
 
-impl Seen {
+impl HandshakeObserver {
     fn told(&self, outcome: Result<bool, Failure>) -> Handshake {
         let (asked, named) = (self.asked.get(), self.named.get());
         Handshake {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use portcullis_plugin::UnixTime;
 use serde_json::{Value, json};
 
-use super::Tls;
+use super::compiled::Tls;
 use crate::{config::file::ClientAuth, telemetry::clock::rfc3339};
 
 /// What a client gets that asks for a name.

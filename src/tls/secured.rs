@@ -5,7 +5,7 @@ use openssl::{error::ErrorStack, x509::X509};
 use parking_lot::Mutex;
 use portcullis_plugin::{ClientCert, Reason, UnixTime};
 
-use super::{Tls, clients::Clients};
+use super::{clients::Clients, compiled::Tls};
 use crate::config::file;
 
 /// For how long a verdict about a certificate is believed: until then neither its dates nor its CRLs are looked at

@@ -1,11 +1,26 @@
 //! Which server name gets what. Handshakes are seen from outside, in `tests/it`.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+
+use portcullis_plugin::UnixTime;
 use portcullis_x509::{
     CrlPolicy, Trust,
     testing::{AFTER, Ca, NOW},
 };
 
-use super::{context::server_name, *};
+use super::{
+    certificate::Certified,
+    clients::Clients,
+    compiled::Tls,
+    entry::{self, server_name},
+    ffi::TicketKeys,
+    names::{self, Names},
+};
 use crate::config::file;
 
 fn certified(ca: &Ca, names: &[&str]) -> Arc<Certified> {
@@ -178,7 +193,7 @@ fn the_key_of_sessions_is_replaced_and_connections_begin_with_the_new_one() {
     let file: file::Tls = toml::from_str("certificates = [{ cert = \"a\", key = \"a\" }]").expect("a listener's TLS");
     let tickets = Arc::new(TicketKeys::random().expect("random numbers"));
     let tls = Tls {
-        entry: ArcSwap::from_pointee(context::entry(&file, &names, &tickets).expect("OpenSSL takes it")),
+        entry: ArcSwap::from_pointee(entry::entry(&file, &names, &tickets).expect("OpenSSL takes it")),
         file,
         tickets: tickets.clone(),
         names,

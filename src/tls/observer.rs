@@ -1,0 +1,83 @@
+//! What is found out in the course of a handshake, by OpenSSL's callbacks.
+
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use openssl::{
+    error::ErrorStack,
+    ex_data::Index,
+    ssl::{Ssl, SslRef},
+    x509::{X509Ref, X509StoreContextRef},
+};
+use portcullis_plugin::UnixTime;
+use portcullis_x509::{Facts, Fault, MAX_SENT_CERTIFICATES};
+
+use super::{clients::Clients, ffi, names::Name};
+
+/// What is found out in the course of a handshake. OpenSSL's callbacks have nothing but the connection to put it on.
+#[derive(Default)]
+pub(super) struct HandshakeObserver {
+    pub(super) asked: OnceLock<Asked>,
+    pub(super) fault: OnceLock<Fault>,
+    /// Subject and issuer of a certificate that was not taken.
+    pub(super) named: OnceLock<(String, String)>,
+}
+
+/// Which name the client asked for, and what it gets.
+pub(super) type Asked = (Option<Box<str>>, Option<Arc<Name>>);
+
+static OBSERVER: LazyLock<Index<Ssl, Arc<HandshakeObserver>>> =
+    LazyLock::new(|| Ssl::new_ex_index().expect("OpenSSL has room for one more index"));
+
+/// Puts an observer on a connection, for the callbacks to find.
+pub(super) fn attach(ssl: &mut Ssl, observer: &Arc<HandshakeObserver>) {
+    ssl.set_ex_data(*OBSERVER, observer.clone());
+}
+
+/// Returns the observer of this connection.
+pub(super) fn observer(ssl: &SslRef) -> Option<&Arc<HandshakeObserver>> {
+    ssl.ex_data(*OBSERVER)
+}
+
+impl HandshakeObserver {
+    /// Which name the client asked for, and what it gets; none: it is refused.
+    pub(super) fn asked(&self, server_name: Option<Box<str>>, name: Option<Arc<Name>>) {
+        // The context of the name has no such callback: of a second first message (RFC 8446 section 4.1.4) that asks for
+        // another name nobody hears, and the first holds.
+        let _ = self.asked.set((server_name, name));
+    }
+
+    /// OpenSSL asks for each certificate of a chain, last for the client's own.
+    pub(super) fn judge(&self, clients: &Clients, is_good: bool, chain: &mut X509StoreContextRef) -> bool {
+        let fault = if !is_good {
+            Fault::of(chain.error()).unwrap_or(Fault::UnknownCa)
+        } else if chain.error_depth() > 0 {
+            return true;
+        } else {
+            let judged = judged(clients, chain);
+            // A comparison with a CA that was not the one leaves errors behind, and OpenSSL would take them for this
+            // connection's own when it next has to wait for the client.
+            drop(ErrorStack::get());
+            match judged {
+                Ok(()) => return true,
+                Err(fault) => fault,
+            }
+        };
+        chain.set_error(fault.verdict());
+        let _ = self.fault.set(fault);
+        if let Some(facts) = chain.chain().and_then(|chain| Facts::of(chain.get(0)?).ok()) {
+            let _ = self.named.set((facts.subject, facts.issuer));
+        }
+        false
+    }
+}
+
+/// What OpenSSL does not look at by the store that it was given.
+fn judged(clients: &Clients, chain: &X509StoreContextRef) -> Result<(), Fault> {
+    let (trust, verified) = clients.trust.as_ref().zip(chain.chain()).ok_or(Fault::UnknownCa)?;
+    if ffi::sent_along(chain) > MAX_SENT_CERTIFICATES {
+        return Err(Fault::ChainTooLong);
+    }
+    let links: Vec<&X509Ref> = verified.iter().collect();
+    trust.check_purpose(links.first().ok_or(Fault::UnknownCa)?)?;
+    trust.revocation(&links, UnixTime::now())
+}
