@@ -6,8 +6,11 @@
 
 pub mod audit;
 pub mod authenticate;
+mod body_filter;
 pub mod check;
+mod deferred_checks;
 pub mod edit;
+mod end;
 pub mod exchange;
 pub mod failure;
 pub mod forward;
@@ -21,6 +24,7 @@ mod respond;
 mod response_head;
 pub mod retry;
 pub mod state;
+mod target;
 
 use std::{
     sync::Arc,
@@ -43,10 +47,11 @@ use portcullis_plugin::{Refusal, RequestCx};
 use tokio::sync::watch;
 
 use self::{
+    body_filter::Filter,
     edit::ClientEdit,
     exchange::SessionExchange,
     held_body::Held,
-    hook::{Call, Client, Filter, Undecided},
+    hook::{Call, Client, Undecided},
     refusal::{Answer, Problem},
     response_head::Asked,
     state::RequestState,

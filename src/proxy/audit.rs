@@ -11,7 +11,7 @@ use std::{
 
 use portcullis_plugin::{Claimed, Identity, Reason};
 
-use super::{held_body::Holds, state::RequestState};
+use super::{deferred_checks::DeferredChecks, state::RequestState};
 use crate::{
     config::file::{self, OnFull},
     services::Services,
@@ -78,7 +78,7 @@ impl<'t> Trail<'t> {
     }
 
     /// The request's checks that wait for its body.
-    pub fn holds(&self) -> &'t Holds {
+    pub fn holds(&self) -> &'t DeferredChecks {
         &self.state.holds
     }
 

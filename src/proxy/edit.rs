@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_http::{RequestHeader, ResponseHeader};
 use portcullis_plugin::{ManagedHeader, RequestHead, ResponseHead};
 
-use super::forward::set_target;
+use super::target::set_target;
 use crate::{canonical::canonical, header_names::is_framing, snapshot::identity_headers::IdentityHeaders};
 
 /// The request on its way to the upstream.

@@ -7,8 +7,8 @@
 use std::{fmt::Write, net::IpAddr};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
-use pingora_core::{Error, ErrorType, Result};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use pingora_core::Result;
 use pingora_http::RequestHeader;
 use portcullis_plugin::{Places, RequestCx};
 
@@ -16,6 +16,7 @@ use super::{
     edit::UpstreamEdit,
     hook::{Call, Undecided},
     state::RequestState,
+    target::{internal, set_target},
 };
 use crate::{
     snapshot::{
@@ -82,17 +83,6 @@ fn hide(head: &mut RequestHeader, hidden: &Places) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Asks for another path and query, in origin form.
-pub fn set_target(head: &mut RequestHeader, target: &str) -> Result<()> {
-    let uri = Uri::try_from(target).map_err(|_| internal("the path that was made is not one"))?;
-    head.set_uri(uri);
-    Ok(())
-}
-
-fn internal(why: &'static str) -> Box<Error> {
-    Error::explain(ErrorType::InternalError, why)
 }
 
 /// Makes the upstream's request out of the stripped one: plugins' edits, then what only the gateway says.

@@ -28,11 +28,10 @@ use std::future::poll_fn;
 
 use bytes::{Bytes, BytesMut};
 use http::{Version, header};
-use parking_lot::Mutex;
 use pingora_core::{Error, ErrorType, Result, protocols::http::ServerSession};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
-use portcullis_plugin::{BodyCheck, BodyError};
+use portcullis_plugin::BodyError;
 
 use pace::Pace;
 
@@ -334,42 +333,6 @@ async fn stand_in(session: &mut Session) -> Result<()> {
     *session.req_header_mut() = head;
     session.set_keepalive(None);
     Ok(())
-}
-
-/// Checks that wait for the whole body: [`RequestCx::hold_body`](portcullis_plugin::RequestCx::hold_body).
-///
-/// Behind a lock because hooks and the trail of one request share its state; nobody ever waits for it.
-#[derive(Default)]
-pub struct Holds(Mutex<Vec<Hold>>);
-
-struct Hold {
-    limit: usize,
-    check: BodyCheck,
-}
-
-impl Holds {
-    /// Adds one.
-    pub fn add(&self, limit: usize, check: BodyCheck) {
-        self.0.lock().push(Hold { limit, check });
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.0.lock().len()
-    }
-
-    /// Forgets all but the first so many: who asked for the others did not grant in the end.
-    pub fn truncate(&self, count: usize) {
-        self.0.lock().truncate(count);
-    }
-
-    /// All of them as one: the least limit, and what any of them says.
-    pub fn take(&self) -> Option<(usize, BodyCheck)> {
-        let holds = std::mem::take(&mut *self.0.lock());
-        let limit = holds.iter().map(|hold| hold.limit).min()?;
-        let check = |body: &[u8]| holds.into_iter().try_for_each(|hold| (hold.check)(body));
-        Some((limit, Box::new(check)))
-    }
 }
 
 #[cfg(test)]

@@ -5,71 +5,26 @@
 //! a timer and, over HTTP/2, a look at the stream; [`Client`] says how it is told that a client has left.
 
 mod client;
+mod undecided;
 
 use std::{
     any::Any,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use portcullis_plugin::{Answer, BoxFuture, PluginError, Reason};
+use portcullis_plugin::{Answer, BoxFuture, PluginError};
 
-pub use self::client::{Client, Lent};
-use super::{refusal::Problem, state::RequestState};
+pub use self::{
+    client::{Client, Lent},
+    undecided::Undecided,
+};
+use super::state::RequestState;
 
 #[cfg(panic = "abort")]
 compile_error!("a panic in a plugin must end one request and not the process: build with `panic = \"unwind\"`");
-
-/// Why a hook decided nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undecided {
-    /// It says that it could not.
-    #[error("{0}")]
-    Failed(String),
-    /// Its deadline passed.
-    #[error("it took longer than {} (`hook_timeout`)", portcullis_plugin::Span(*.0))]
-    TimedOut(Duration),
-    /// It panicked: a bug in it.
-    #[error("it panicked: a bug in the plugin")]
-    Panicked,
-    /// The client closed the connection or reset the stream: there is nobody to answer.
-    #[error("the client left before it had decided")]
-    ClientGone,
-    /// The client closed its side of the connection, and may have left: see [`client::HALF_CLOSED_WAIT`].
-    #[error("the client closed its side of the connection before it had decided")]
-    ClientHalfClosed,
-}
-
-impl Undecided {
-    /// The answer.
-    pub fn problem(&self) -> Problem {
-        if *self == Self::Panicked { Problem::Internal } else { Problem::Unavailable }
-    }
-
-    /// The reason, for log and metric.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Failed(_) => Reason::PluginFailed,
-            Self::TimedOut(_) => Reason::PluginTimedOut,
-            Self::Panicked => Reason::PluginPanicked,
-            Self::ClientGone | Self::ClientHalfClosed => Reason::ClientGone,
-        }
-    }
-
-    /// Whether nobody waits for what others would say.
-    pub fn is_about_the_client(&self) -> bool {
-        matches!(self, Self::ClientGone | Self::ClientHalfClosed)
-    }
-}
-
-impl From<PluginError> for Undecided {
-    fn from(error: PluginError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
 
 /// One hook of one policy, for one request.
 #[derive(Clone, Copy)]
@@ -176,14 +131,6 @@ fn discard<T>(value: T) {
 fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&'static str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without words")
-}
-
-/// A body filter of one request, and whose it is.
-pub struct Filter {
-    /// The policy's name.
-    pub policy: Arc<str>,
-    /// What looks at the pieces.
-    pub filter: Box<dyn portcullis_plugin::BodyFilter>,
 }
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ use crate::{
 pub struct Tls {
     pub(super) file: file::Tls,
     /// What connections begin with, and the number of the key that seals their sessions.
-    entry: ArcSwap<(u64, SslContext)>,
-    tickets: Arc<TicketKeys>,
+    pub(super) entry: ArcSwap<(u64, SslContext)>,
+    pub(super) tickets: Arc<TicketKeys>,
     pub(super) names: Arc<Names>,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,

@@ -6,7 +6,7 @@ use std::{
 use portcullis_plugin::Reason;
 
 use super::*;
-use crate::body_budget::BodyBudget;
+use crate::{body_budget::BodyBudget, proxy::deferred_checks::DeferredChecks};
 
 /// A room of this size, and what is taken of it.
 fn room(max_bytes: usize) -> (Arc<BodyBudget>, Arc<AtomicUsize>) {
@@ -125,7 +125,7 @@ fn an_empty_body_stays_none() {
 
 #[test]
 fn holds_are_one_with_the_least_limit() {
-    let holds = Holds::default();
+    let holds = DeferredChecks::default();
     assert!(holds.take().is_none());
     holds.add(10, Box::new(|_| Ok(())));
     holds.add(5, Box::new(|body| if body == b"good" { Ok(()) } else { Err(Reason::DigestMismatch) }));

@@ -11,7 +11,7 @@ use pingora_core::protocols::{http::ServerSession, raw_connect::ProxyDigest};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::Undecided;
+use super::undecided::Undecided;
 
 /// How often a connection is looked at, while a hook waits, for whether its client is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

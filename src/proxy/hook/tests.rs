@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::*;

@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use portcullis_plugin::{PluginError, Reason};
+
+use crate::proxy::refusal::Problem;
+
+/// Why a hook decided nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undecided {
+    /// It says that it could not.
+    #[error("{0}")]
+    Failed(String),
+    /// Its deadline passed.
+    #[error("it took longer than {} (`hook_timeout`)", portcullis_plugin::Span(*.0))]
+    TimedOut(Duration),
+    /// It panicked: a bug in it.
+    #[error("it panicked: a bug in the plugin")]
+    Panicked,
+    /// The client closed the connection or reset the stream: there is nobody to answer.
+    #[error("the client left before it had decided")]
+    ClientGone,
+    /// The client closed its side of the connection, and may have left: see [`HALF_CLOSED_WAIT`](super::client::HALF_CLOSED_WAIT).
+    #[error("the client closed its side of the connection before it had decided")]
+    ClientHalfClosed,
+}
+
+impl Undecided {
+    /// The answer.
+    pub fn problem(&self) -> Problem {
+        if *self == Self::Panicked { Problem::Internal } else { Problem::Unavailable }
+    }
+
+    /// The reason, for log and metric.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Failed(_) => Reason::PluginFailed,
+            Self::TimedOut(_) => Reason::PluginTimedOut,
+            Self::Panicked => Reason::PluginPanicked,
+            Self::ClientGone | Self::ClientHalfClosed => Reason::ClientGone,
+        }
+    }
+
+    /// Whether nobody waits for what others would say.
+    pub fn is_about_the_client(&self) -> bool {
+        matches!(self, Self::ClientGone | Self::ClientHalfClosed)
+    }
+}
+
+impl From<PluginError> for Undecided {
+    fn from(error: PluginError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
