@@ -38,12 +38,13 @@ use crate::{
     control::{self, Control, Revoker, SocketFile},
     descriptors,
     front::Open,
+    proxy::judging,
     registry::Registry,
     reload::{self, Of, Reloaded, Reloader, Wish},
     services::Services,
     signals::{self, Signal},
     snapshot::{Fixed, Snapshot},
-    streams, systemd,
+    systemd,
     telemetry::{Logger, Metrics, Note, Output, Value, journal::stderr},
 };
 
@@ -357,7 +358,7 @@ fn start_threads(
     let (wishes, received) = mpsc::channel();
     let (current, services) = (reloader.current.clone(), reloader.services.clone());
     thread("streams", move || {
-        if let Err(error) = streams::run(&services.streams, &current) {
+        if let Err(error) = judging::run(&services.streams, &current) {
             log::error!("open requests are not judged again: {error}");
         }
     })?;

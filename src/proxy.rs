@@ -16,6 +16,7 @@ pub mod failure;
 pub mod forward;
 pub mod held_body;
 pub mod hook;
+pub mod judging;
 mod pipeline;
 pub mod recheck;
 pub mod refusal;

@@ -31,7 +31,6 @@ use crate::{
         metrics::{Kind, Metrics},
     },
     unit::Unit,
-    upstream,
 };
 
 use cost::Cost;
@@ -372,7 +371,7 @@ pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.metrics.certificates(served().flat_map(|tls| &tls.expiries).chain(shown).map(named).chain(certificates));
     services.metrics.revocation_lists(served().flat_map(|tls| &tls.lists).map(named).chain(lists));
     snapshot.warnings.0.iter().for_each(|warning| log::warn!("{warning}"));
-    upstream::forget_unused(services);
+    services.of_upstreams().forget_unused();
     let upstreams = snapshot.upstreams.clone();
     services.metrics.targets(Box::new(move || upstreams.iter().map(|upstream| upstream.counts()).collect()));
     services.metrics.reload_succeeded(snapshot.generation, SystemTime::now());

@@ -12,12 +12,14 @@ use portcullis_plugin::{Credential, LocalStore, Store, Usage};
 use crate::{
     body_budget::BodyBudget,
     config::Fingerprint,
-    snapshot::CredentialKey,
     streams::OpenStreams,
     telemetry::{Output, metrics::Metrics},
     tls::TicketKeys,
-    upstream::{Names, RetryBudgets},
+    upstream::{Names, RetryBudgets, SharedByUpstreams},
 };
+
+/// A credential's kind and id.
+pub type CredentialKey = (&'static str, Arc<str>);
 
 /// Each with its secret.
 type Used = HashMap<CredentialKey, (Fingerprint, Arc<Usage>)>;
@@ -66,6 +68,11 @@ impl Services {
             usage: Mutex::default(),
             shared: Mutex::default(),
         }
+    }
+
+    /// What upstreams share.
+    pub fn of_upstreams(&self) -> SharedByUpstreams<'_> {
+        SharedByUpstreams { metrics: &self.metrics, names: &self.names, retries: &self.retries }
     }
 
     /// How a credential has been used. With another secret under the same id it is another one.

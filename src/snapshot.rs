@@ -2,6 +2,7 @@
 //! keeps what it still needs of the route it was matched to, and no more: see [`route`].
 
 mod asked;
+mod beside;
 mod changes;
 pub mod client_address;
 mod compile;
@@ -10,6 +11,7 @@ pub mod identity_headers;
 pub mod instance;
 mod listener;
 mod mentions;
+mod record;
 pub mod route;
 mod slips;
 mod together;
@@ -23,12 +25,13 @@ use std::{
 use http::{HeaderMap, HeaderName};
 use portcullis_plugin::Credential;
 
-pub use changes::{Beside, Changes, CredentialKey};
+pub use changes::Changes;
 pub use compile::compile;
 pub use listener::Listener;
+pub use record::{Mark, RouteRecord, Step};
 pub use route::{Gate, Route};
 
-use self::{instance::Instance, route::Settings};
+use self::{beside::Beside, instance::Instance, route::Settings};
 use crate::{
     config::{Fingerprint, Location, OfTheStart, Report, Sources, file},
     router::{KeptHeaders, Router},

@@ -24,29 +24,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
-use futures_util::FutureExt;
 use http::{HeaderValue, Method, Uri};
 use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use portcullis_plugin::{Identity, Reason, UnixTime};
-use tokio::{sync::Notify, time::sleep};
+use tokio::sync::Notify;
 
 pub use self::rounds::{JudgeBy, Judged, Judgement, Rounds, WAITING_MAX};
-use crate::{
-    proxy::recheck::Judge,
-    router::KeptHeaders,
-    snapshot::{Snapshot, route::RouteRecord},
-};
+use crate::{router::KeptHeaders, snapshot::RouteRecord};
 
-/// How often all are judged although nobody said that anything changed.
-const JUDGE_EVERY: Duration = Duration::from_secs(60);
-/// How soon those are judged again that could not be judged.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// For how long a request goes on that cannot be judged, because a store or an OCSP responder does not answer.
 const UNDECIDED_MAX: Duration = Duration::from_secs(60);
-/// The least time between two rounds: many revocations one after the other are one round.
-const PAUSE: Duration = Duration::from_millis(200);
 /// A deadline that never comes.
 pub const NEVER: i64 = i64::MAX;
 
@@ -54,6 +42,8 @@ pub const NEVER: i64 = i64::MAX;
 pub struct Basis {
     /// The round of judging that the request itself stands for: see [`OpenStreams::round`].
     pub round: u64,
+    /// Where it is entered if it lasts.
+    pub streams: Arc<OpenStreams>,
     /// Its route.
     pub record: Arc<RouteRecord>,
     /// Who is calling; absent on public routes.
@@ -148,7 +138,7 @@ impl OpenStreams {
 
     /// Enters a request, which ends at `deadline` unless it is judged otherwise.
     pub fn enter(basis: Basis, deadline: i64) -> Entered {
-        let streams = basis.record.streams.clone();
+        let streams = basis.streams.clone();
         let stream = Arc::new(Stream {
             judged: AtomicU64::new(basis.round),
             deadline: AtomicI64::new(deadline),
@@ -165,6 +155,16 @@ impl OpenStreams {
             streams.due.notify_one();
         }
         Entered { stream, number }
+    }
+
+    /// Returns once a round has been called for.
+    pub async fn called(&self) {
+        self.due.notified().await;
+    }
+
+    /// Begins a round that nobody has called for.
+    pub fn begin_round(&self) {
+        self.round.fetch_add(1, SeqCst);
     }
 
     /// Those that were not judged in this round or a later one.
@@ -254,57 +254,10 @@ impl std::ops::Deref for Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let streams = &self.stream.basis.record.streams;
+        let streams = &self.stream.basis.streams;
         streams.open.lock().remove(&self.number);
         streams.count.fetch_sub(1, Relaxed);
     }
-}
-
-/// Judges requests whenever it is time, to the end of the process.
-pub fn run(streams: &OpenStreams, current: &ArcSwap<Snapshot>) -> std::io::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let (mut wait, mut all_judged, mut rounds) = (JUDGE_EVERY, Instant::now(), Rounds::new(streams));
-        loop {
-            let is_called = tokio::select! {
-                biased;
-                () = streams.due.notified() => true,
-                () = working(&mut rounds, wait) => false,
-            };
-            if !is_called && all_judged.elapsed() >= JUDGE_EVERY {
-                streams.round.fetch_add(1, SeqCst);
-                all_judged = Instant::now();
-            }
-            let judged = begin(&mut rounds, streams, current);
-            wait = if judged.undecided > 0 { RETRY_AFTER } else { JUDGE_EVERY.saturating_sub(all_judged.elapsed()) };
-            working(&mut rounds, PAUSE).await;
-        }
-    })
-}
-
-/// Waits, and sees meanwhile to the judgements that wait as well.
-async fn working(rounds: &mut Rounds<'_>, time: Duration) {
-    tokio::select! {
-        () = sleep(time) => {}
-        never = rounds.work() => match never {},
-    }
-}
-
-fn begin(rounds: &mut Rounds<'_>, streams: &OpenStreams, current: &ArcSwap<Snapshot>) -> Judged {
-    let started = Instant::now();
-    // Read before the snapshot: what is published in between is the next round's.
-    let round = streams.round();
-    let judge = Judge::new(current.load_full());
-    let by = move |stream: Arc<Stream>| {
-        let judge = judge.at(UnixTime::now());
-        async move { judge.standing(stream.basis()).await }.boxed_local()
-    };
-    let judged = rounds.begin(round, Box::new(by));
-    if judged.over > 0 || judged.undecided > 0 {
-        let Judged { streams, over, undecided } = judged;
-        let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        log::info!(streams, over, undecided, took_ms; "open requests were judged again");
-    }
-    judged
 }
 
 #[cfg(test)]

@@ -42,21 +42,32 @@ use self::{
 };
 use crate::{
     config::{Fingerprint, Secrets, file},
-    services::Services,
     telemetry::{
         clock::rfc3339,
-        metrics::{TargetCounts, UpstreamMetrics},
+        metrics::{Metrics, TargetCounts, UpstreamMetrics},
     },
 };
 
 pub use budget::{RetryBudget, RetryBudgets};
 pub use names::{Name, Names};
 
-/// Forgets what outlives a reload of upstreams that no configuration has any more.
-pub fn forget_unused(services: &Services) {
-    services.names.forget_unused();
-    services.retries.forget_unused();
-    Http2::forget_unused();
+/// What upstreams share, and what outlives a reload of them.
+pub struct SharedByUpstreams<'s> {
+    /// Where they are counted.
+    pub metrics: &'s Metrics,
+    /// The names of targets, and where they lead.
+    pub names: &'s Names,
+    /// How often requests may be sent again.
+    pub retries: &'s RetryBudgets,
+}
+
+impl SharedByUpstreams<'_> {
+    /// Forgets what belongs to upstreams that no configuration has any more.
+    pub fn forget_unused(&self) {
+        self.names.forget_unused();
+        self.retries.forget_unused();
+        Http2::forget_unused();
+    }
 }
 
 /// One upstream, compiled.
@@ -126,7 +137,7 @@ impl Upstream {
         file: &file::Upstream,
         secrets: &Secrets,
         system: &SystemAuthorities,
-        services: &Services,
+        shared: &SharedByUpstreams<'_>,
     ) -> Result<Self, Wrong> {
         let mut wrong = Wrong::new();
         wrong.extend(protocol_without_tls(file).map(|why| ("protocol".to_owned(), why)));
@@ -138,7 +149,7 @@ impl Upstream {
         });
         let mut targets = Vec::new();
         for (index, target) in file.targets.0.iter().enumerate() {
-            match Target::prepare(&target.get_ref().address, file, tls.as_ref(), &services.names) {
+            match Target::prepare(&target.get_ref().address, file, tls.as_ref(), shared.names) {
                 Ok(target) => targets.push(Arc::new(target)),
                 Err(why) => wrong.push((format!("targets[{index}]"), why)),
             }
@@ -153,8 +164,8 @@ impl Upstream {
                 HeaderValue::from_str(host.0.as_str()).expect("an authority is made of characters a header may have")
             }),
             read_timeout: file.read_timeout.0,
-            metrics: services.metrics.upstream(name),
-            retries: services.retries.of(name),
+            metrics: shared.metrics.upstream(name),
+            retries: shared.retries.of(name),
             files: tls.as_ref().map_or_else(Fingerprint::default, |tls| Fingerprint(tls.settings())),
             own_certificate: tls.as_ref().and_then(Tls::own_certificate),
             is_unverified: tls.as_ref().is_some_and(Tls::is_unverified),

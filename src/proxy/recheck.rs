@@ -16,8 +16,7 @@ use crate::{
     front::Entered,
     router::{Find, MatchedAgain, host_key},
     snapshot::{
-        Gate, Snapshot,
-        instance::Mark,
+        Gate, Mark, Snapshot,
         route::{Alternative, Auth, Authenticator},
     },
     streams::{Basis, Standing, Withdrawn},

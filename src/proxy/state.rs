@@ -19,7 +19,7 @@ use crate::{
     front::{StreamLife, current_life},
     router::KeptHeaders,
     services::Services,
-    snapshot::{Route, route::RouteRecord},
+    snapshot::{Route, RouteRecord},
     streams::Basis,
     upstream::{Choice, Upstream, tls::Handshake},
 };
@@ -182,6 +182,7 @@ impl RequestState {
     pub fn basis(&self, session: &Session, round: u64, headers: Option<Box<KeptHeaders>>) -> Option<Basis> {
         Some(Basis {
             round,
+            streams: self.services.streams.clone(),
             record: self.record.clone()?,
             identity: self.identity.clone(),
             granted_by: self.granted_by,

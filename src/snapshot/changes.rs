@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Gate, Listener, Snapshot, instance::Instance};
-use crate::config::Fingerprint;
+use crate::{config::Fingerprint, services::CredentialKey};
 
 /// What a reload made different.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -43,22 +43,6 @@ impl Changes {
         self.beside.clone().into_iter().chain(routes)
     }
 }
-
-/// Of what a configuration says beside its routes, by name.
-#[derive(Default)]
-pub struct Beside {
-    /// Of the tables that hold for every route.
-    pub tables: HashMap<String, Fingerprint>,
-    /// Of each upstream, with the files that it names.
-    pub upstreams: HashMap<String, Fingerprint>,
-    /// Of each consumer, without its credentials.
-    pub consumers: HashMap<String, Fingerprint>,
-    /// Of each credential.
-    pub credentials: HashMap<CredentialKey, Fingerprint>,
-}
-
-/// A credential's kind and id.
-pub type CredentialKey = (&'static str, Arc<str>);
 
 impl Snapshot {
     /// What is different from the one before. A route counts as changed when what it says, a policy it uses or the

@@ -10,12 +10,14 @@ use http::HeaderName;
 use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
-    Beside, CredentialKey, Fixed, Listener, Snapshot, asked,
+    Fixed, Listener, Snapshot, asked,
+    beside::Beside,
     client_address::ClientAddress,
     identity_headers::IdentityHeaders,
-    instance::{Instance, Mark, Surroundings},
+    instance::{Instance, Surroundings},
     mentions,
-    route::{self, Alternative, Auth, Authenticator, Callers, Gate, Pipeline, Route, RouteRecord, Settings},
+    record::{Mark, RouteRecord},
+    route::{self, Alternative, Auth, Authenticator, Callers, Gate, Pipeline, Route, Settings},
     slips, together,
 };
 use crate::{
@@ -25,7 +27,7 @@ use crate::{
         Report, RouteDraft,
     },
     router::{self, Pattern, Router},
-    services::Services,
+    services::{CredentialKey, Services},
     tls::Tls,
     upstream::{Name, Upstream, tls::SystemAuthorities},
 };
@@ -177,7 +179,7 @@ fn upstreams(
     let system = SystemAuthorities::default();
     let mut upstreams = BTreeMap::new();
     for (name, draft) in &configuration.upstreams {
-        match Upstream::compile(name, &draft.file, &configuration.secrets, &system, services) {
+        match Upstream::compile(name, &draft.file, &configuration.secrets, &system, &services.of_upstreams()) {
             Ok(upstream) => {
                 // At each load, so that it is in every log that somebody may look at.
                 if upstream.is_unverified {
@@ -455,7 +457,6 @@ impl Built<'_, '_> {
             observe,
             ways: draft.auth.iter().map(|together| self.marks(together.policies.iter())).collect(),
             passed: self.marks(draft.plugins.iter()),
-            streams: self.services.streams.clone(),
         };
         let route = Route {
             record: Arc::new(record),

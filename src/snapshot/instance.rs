@@ -15,6 +15,7 @@ use portcullis_plugin::{
 };
 use tokio::{runtime::Handle, task::AbortHandle};
 
+use super::record::Mark;
 use crate::{
     config::{Fingerprint, PolicyDraft, Problems, Secrets},
     files,
@@ -41,17 +42,6 @@ pub struct Instance {
     pub warnings: Vec<(String, String)>,
     read: Vec<(Read, Fingerprint)>,
     work: Mutex<Work>,
-}
-
-/// A policy as it was when it was built, without what it knows: small enough to be kept by requests.
-#[derive(Debug)]
-pub struct Mark {
-    /// Its name.
-    pub policy: Arc<str>,
-    /// Of its plugin and what it says.
-    pub settings: Fingerprint,
-    /// Of the files and secrets that it read.
-    pub read: Fingerprint,
 }
 
 /// Something a policy read while it was built.

@@ -10,12 +10,16 @@ use portcullis_plugin::{
     Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places,
 };
 
-use super::{Listener, client_address::ClientAddress, identity_headers::IdentityHeaders, instance::Mark};
+use super::{
+    Listener,
+    client_address::ClientAddress,
+    identity_headers::IdentityHeaders,
+    record::{RouteRecord, Step},
+};
 use crate::{
     config::file,
     router::Pattern,
-    streams::OpenStreams,
-    telemetry::metrics::{LiveGeneration, PolicyMetrics, RouteMetrics},
+    telemetry::metrics::{LiveGeneration, PolicyMetrics},
     tls::Tls,
     upstream::Upstream,
 };
@@ -50,16 +54,6 @@ impl Settings {
     pub fn tls(&self, listener: usize) -> Option<&Tls> {
         self.listeners.get(listener)?.tls.as_ref()
     }
-}
-
-/// One hook of one policy.
-pub struct Step<H: ?Sized> {
-    /// The policy's name.
-    pub policy: Arc<str>,
-    /// What runs.
-    pub hook: Arc<H>,
-    /// How long it may wait, where it is one that may.
-    pub timeout: Duration,
 }
 
 /// One authenticator of one policy.
@@ -147,25 +141,6 @@ impl Pipeline {
         push(&mut self.body, of, hooks.body.as_ref());
         push(&mut self.observe, of, hooks.observe.as_ref());
     }
-}
-
-/// What a request keeps of its route when everything else has been let go: a stream of an hour does not hold on to a
-/// configuration that is long gone.
-pub struct RouteRecord {
-    /// The route's name.
-    pub name: Arc<str>,
-    /// Where its requests are counted.
-    pub metrics: Arc<RouteMetrics>,
-    /// Whether requests are logged.
-    pub is_logged: bool,
-    /// Told when a request has ended.
-    pub observe: Vec<Step<dyn Observe>>,
-    /// The alternatives of its `auth`, to tell later whether a policy is what it was.
-    pub ways: Box<[Box<[Arc<Mark>]>]>,
-    /// The guards and restrictions that its requests have passed.
-    pub passed: Box<[Arc<Mark>]>,
-    /// Where its requests are entered that last.
-    pub streams: Arc<OpenStreams>,
 }
 
 /// What a request has to pass before it is let through. It holds the route's policies with all that they know (tables of

@@ -3,6 +3,8 @@ use std::{
     net::Ipv4Addr,
 };
 
+use futures_util::FutureExt;
+
 use super::*;
 
 mod waiting;
@@ -16,10 +18,10 @@ pub(crate) fn basis(streams: &Arc<OpenStreams>) -> Basis {
         observe: Vec::new(),
         ways: Box::default(),
         passed: Box::default(),
-        streams: streams.clone(),
     };
     Basis {
         round: streams.round(),
+        streams: streams.clone(),
         record: Arc::new(record),
         identity: None,
         granted_by: None,
