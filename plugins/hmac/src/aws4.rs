@@ -30,9 +30,9 @@ use serde::Deserialize;
 
 use crate::{
     body::{BodyDigest, Hash},
-    config::Problems,
     key::{Algorithm, SigningKey, is_tag},
     parameters::credentials,
+    problems::Problems,
     scheme::{BodyUse, Claim, Message, Piece, Reading, Scheme, SignedRequest, Wrong},
     signed_headers::header_names,
 };

@@ -28,16 +28,19 @@ use portcullis_plugin::{
 use serde::Deserialize;
 
 use crate::{
-    config::Problems,
     key::Algorithm,
     parameters::{Parameters, credentials},
+    problems::Problems,
     scheme::{Claim, KEY_ID_MAX_BYTES, Message, Reading, Scheme, SignedRequest, Wrong},
     signed_headers::header_names,
     tag::{self, HmacName, SignatureEncoding},
 };
 
+mod dialect;
 mod digest;
 mod signed;
+
+pub use dialect::Dialect;
 
 use signed::SignedNames;
 
@@ -52,30 +55,6 @@ pub struct CavageConfig {
     /// Headers that have to be signed beside the date, such as `host` and `digest`. The target always has to be.
     #[serde(default)]
     pub signed_headers: Vec<String>,
-}
-
-/// Who wrote the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dialect {
-    /// draft-cavage-http-signatures-12.
-    Draft,
-    /// The plugin `hmac-auth` of Kong.
-    Kong,
-    /// The plugin `hmac-auth` of APISIX, since 3.11.
-    Apisix,
-}
-
-impl Dialect {
-    const ALL: [Self; 3] = [Self::Draft, Self::Kong, Self::Apisix];
-
-    /// The authentication scheme.
-    fn scheme(self) -> &'static str {
-        match self {
-            Self::Draft | Self::Apisix => "Signature",
-            Self::Kong => "hmac",
-        }
-    }
 }
 
 impl CavageConfig {

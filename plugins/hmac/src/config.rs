@@ -6,10 +6,9 @@ use portcullis_plugin::{AttemptLimits, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{Aws4Config, CavageConfig, PortcullisConfig, TimestampConfig, clock::Clock, scheme::Scheme};
-
-/// What is wrong: the field and why. A scheme names its fields from its own table on.
-pub(crate) type Problems = Vec<(String, String)>;
+use crate::{
+    Aws4Config, CavageConfig, PortcullisConfig, TimestampConfig, clock::Clock, problems::Problems, scheme::Scheme,
+};
 
 /// Proves a client by a signature over the request.
 #[derive(Default, Deserialize, JsonSchema)]

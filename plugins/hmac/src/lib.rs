@@ -43,6 +43,8 @@ mod key;
 mod keyring;
 mod parameters;
 mod portcullis;
+mod problems;
+mod refused;
 mod replay;
 mod scheme;
 #[cfg(test)]
@@ -72,7 +74,7 @@ impl Plugin for Hmac {
     type Credential = SigningCredential;
 
     fn build(mut config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
-        let mut problems = config::Problems::new();
+        let mut problems = problems::Problems::new();
         if let Some((field, why)) = config.portcullis.as_ref().and_then(PortcullisConfig::warning) {
             cx.warn(&format!("portcullis.{field}"), why);
         }

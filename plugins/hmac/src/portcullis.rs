@@ -29,8 +29,8 @@ use self::{
     minimum::Minimum,
 };
 use crate::{
-    config::Problems,
     key::Algorithm,
+    problems::Problems,
     scheme::{BodyUse, CLAIMS_MAX, Claim, Message, Reading, Scheme, SignedRequest, Wrong},
 };
 

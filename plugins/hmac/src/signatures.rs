@@ -15,8 +15,8 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use portcullis_plugin::{
     Answer, Attempt, Attempts, Authenticate, Authentication, BodyError, BuildCx, Challenge, Claimed, Cost, Denial,
-    FailedAttempt, Identity, KnownCallers, OpenStream, Places, PluginError, Reason, RequestCx, UnixTime, Verifications,
-    bytes::Bytes, http::header,
+    Identity, KnownCallers, OpenStream, Places, PluginError, Reason, RequestCx, UnixTime, Verifications, bytes::Bytes,
+    http::header,
 };
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     config::{BodyRule, Config, Replay},
     keyring::{Keyring, KnownKey},
+    refused::Refused,
     replay::{self, Seen},
     scheme::{BodyUse, Claim, Reading, Scheme, SignedRequest, Wrong},
     tries::Tries,
@@ -42,49 +43,6 @@ pub(crate) struct Signatures {
     verifications: Verifications,
     challenge: Challenge,
     hidden: Places,
-}
-
-/// Why a request is not granted.
-pub(crate) enum Refused {
-    /// It is wrong.
-    Denied(Denial),
-    /// It could not be judged.
-    Failed(PluginError),
-}
-
-impl Refused {
-    fn claiming(self, claimed: Claimed) -> Self {
-        match self {
-            Self::Denied(denial) => Self::Denied(denial.claiming(claimed)),
-            failed @ Self::Failed(_) => failed,
-        }
-    }
-
-    /// What could not be judged may still have failed in part, and that counts at once.
-    fn counting(self, failed: Vec<FailedAttempt>) -> Self {
-        match self {
-            Self::Denied(denial) => Self::Denied(failed.into_iter().fold(denial, Denial::counting)),
-            Self::Failed(error) => Self::Failed(error),
-        }
-    }
-}
-
-impl From<Denial> for Refused {
-    fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
-    }
-}
-
-impl From<Wrong> for Refused {
-    fn from(wrong: Wrong) -> Self {
-        Self::Denied(wrong.into())
-    }
-}
-
-impl From<PluginError> for Refused {
-    fn from(error: PluginError) -> Self {
-        Self::Failed(error)
-    }
 }
 
 /// A claim that is of now, and the keys that may have made it.

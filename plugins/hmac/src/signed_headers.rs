@@ -2,7 +2,7 @@
 
 use portcullis_plugin::http::HeaderName;
 
-use crate::config::Problems;
+use crate::problems::Problems;
 
 /// Their names, each once. What is none is reported and left out.
 pub(crate) fn header_names(field: &str, names: &[String], problems: &mut Problems) -> Vec<HeaderName> {

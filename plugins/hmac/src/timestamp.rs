@@ -36,16 +36,17 @@ use crate::{
     tag,
 };
 
+mod build;
 mod config;
+mod field;
 mod layout;
 mod preset;
 mod signature;
 
-pub use config::TimestampConfig;
-pub use layout::{Component, Field, Literal, Part};
-pub use preset::Preset;
+pub use config::{Preset, TimestampConfig};
+pub use field::{Component, Field, Literal, Part};
 
-use layout::Layout;
+use layout::{Layout, Values};
 use signature::SignatureHeader;
 
 /// One policy's settings.
@@ -102,14 +103,6 @@ impl Scheme for Timestamp {
         let header = self.signature.name.to_string();
         Challenge { scheme: "Signature".into(), parameters: vec![("header", header)] }
     }
-}
-
-/// The fields of a message that stand in headers.
-#[derive(Default)]
-struct Values<'r> {
-    time: Option<&'r str>,
-    id: Option<&'r str>,
-    key_id: Option<&'r str>,
 }
 
 impl Timestamp {

@@ -11,7 +11,7 @@ use std::{net::IpAddr, time::Duration};
 
 use portcullis_plugin::{Attempts, Begun, Denial, FailedAttempt};
 
-use crate::{scheme::Claim, signatures::Refused};
+use crate::{refused::Refused, scheme::Claim};
 
 /// The keys that one request names, each once.
 pub(crate) struct Tries<'a> {

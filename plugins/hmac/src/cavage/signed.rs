@@ -5,7 +5,7 @@ use portcullis_plugin::{
     http::{HeaderMap, HeaderName},
 };
 
-use super::{Dialect, digest};
+use super::{dialect::Dialect, digest};
 use crate::{
     instant,
     scheme::{BodyUse, SignedRequest, Wrong},

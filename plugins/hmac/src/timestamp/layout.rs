@@ -1,111 +1,20 @@
-//! What a message is made of, in which order.
+//! The layout of a message: its fields, in their order, and what separates them.
 
-use portcullis_plugin::schemars::JsonSchema;
-use serde::Deserialize;
-
-use super::{TimestampConfig, Values};
+use super::{
+    config::TimestampConfig,
+    field::{Component, Field, Literal, Part},
+};
 use crate::{
-    body::Hash,
-    config::Problems,
+    problems::Problems,
     scheme::{Message, Piece, SignedRequest, Wrong},
 };
 
-/// One field of a message: the name of a part of the request, or `{ literal = "v0" }`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "a part (`method`, `target`, `path`, `query`, `timestamp`, `id`, `key-id`, `body-sha256`, \
-                               `body-sha384`, `body-sha512`, `body`) or { literal = \"text\" }"
-)]
-pub enum Field {
-    /// A part of the request.
-    Part(Part),
-    /// Text that is always the same.
-    Literal(Literal),
-}
-
-/// Text that is always the same.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Literal {
-    /// The text.
-    pub literal: String,
-}
-
-/// A part of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Part {
-    /// The method, in capitals.
-    Method,
-    /// The path with its query, as it is sent.
-    Target,
-    /// The path, as it is sent.
-    Path,
-    /// The query without its `?`, as it is sent; empty where there is none.
-    Query,
-    /// The time, as it is written in `timestamp_header`.
-    Timestamp,
-    /// What `id_header` holds.
-    Id,
-    /// What `key_id_header` holds.
-    KeyId,
-    /// The SHA-256 of the body in lower-case hexadecimal, after `body_hash_prefix`.
-    BodySha256,
-    /// The SHA-384 of the body in lower-case hexadecimal, after `body_hash_prefix`.
-    BodySha384,
-    /// The SHA-512 of the body in lower-case hexadecimal, after `body_hash_prefix`.
-    BodySha512,
-    /// The body itself; only at the end, where nothing can be taken for a part of it.
-    Body,
-}
-
-impl Part {
-    /// The hash, where it is one of the body.
-    fn body_hash(self) -> Option<Hash> {
-        match self {
-            Self::BodySha256 => Some(Hash::Sha256),
-            Self::BodySha384 => Some(Hash::Sha384),
-            Self::BodySha512 => Some(Hash::Sha512),
-            _ => None,
-        }
-    }
-}
-
-/// What a message should cover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Component {
-    /// The method: else a signed `GET` is also a `DELETE`.
-    Method,
-    /// The path: else what is signed for one resource holds for all.
-    Path,
-    /// The query.
-    Query,
-    /// The time: else what was sent once can be sent again for ever.
-    Timestamp,
-    /// The body, or its hash.
-    Body,
-}
-
-impl Component {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::Method, "method"),
-        (Self::Path, "path"),
-        (Self::Query, "query"),
-        (Self::Timestamp, "timestamp"),
-        (Self::Body, "body"),
-    ];
-
-    fn is_covered_by(self, part: Part) -> bool {
-        match self {
-            Self::Method => part == Part::Method,
-            Self::Path => matches!(part, Part::Target | Part::Path),
-            Self::Query => matches!(part, Part::Target | Part::Query),
-            Self::Timestamp => part == Part::Timestamp,
-            Self::Body => part == Part::Body || part.body_hash().is_some(),
-        }
-    }
+/// The values of the fields that stand in headers.
+#[derive(Default)]
+pub(super) struct Values<'r> {
+    pub time: Option<&'r str>,
+    pub id: Option<&'r str>,
+    pub key_id: Option<&'r str>,
 }
 
 /// A layout that is known to have one reading.

@@ -1,34 +1,14 @@
-//! What four services have settled on, in the words of the configuration.
-
-use portcullis_plugin::schemars::JsonSchema;
-use serde::Deserialize;
+//! The settings of each preset.
 
 use super::{
-    config::TimestampConfig,
-    layout::{Component, Field, Literal, Part},
+    config::{Preset, TimestampConfig},
+    field::{Component, Field, Literal, Part},
 };
 use crate::tag::SignatureEncoding;
 
-/// The layout of a service that signs its webhooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// `Stripe-Signature: t=<time>,v1=<hex>`, over `<time>.<body>`. The secret is used as it stands, `whsec_` and all.
-    Stripe,
-    /// `X-Slack-Signature: v0=<hex>` and `X-Slack-Request-Timestamp`, over `v0:<time>:<body>`.
-    Slack,
-    /// `X-Hub-Signature-256: sha256=<hex>`, over the body. DANGER: no time is signed, nor is `X-GitHub-Delivery`: what
-    /// was seen once can be sent again for ever. Let the upstream remember the deliveries, or take events that do no
-    /// harm when they come twice.
-    Github,
-    /// `webhook-id`, `webhook-timestamp` and `webhook-signature: v1,<Base64>`, over `<id>.<time>.<body>`. The secret is
-    /// Base64, after `whsec_`. (Standard Webhooks, symmetric signatures.)
-    StandardWebhooks,
-}
-
 impl Preset {
-    /// The settings that it stands for.
-    pub fn settings(self) -> TimestampConfig {
+    /// Returns the settings that the preset stands for.
+    pub(super) fn settings(self) -> TimestampConfig {
         match self {
             Self::Stripe => TimestampConfig {
                 signature_header: text("stripe-signature"),

@@ -1,7 +1,7 @@
 use portcullis_plugin::{UnixTime, http::Method};
 
 use super::*;
-use crate::{config::Problems, sent::Sent};
+use crate::{problems::Problems, sent::Sent};
 
 mod policies;
 
