@@ -29,8 +29,9 @@
 //!   whatever two readers could read differently, and never panics.
 //!
 //! # Rooms
-//! [`Token`] reads, [`KeySet`] verifies, [`Expectations`] judges what is claimed, [`Binding`] whose connection it came over, [`claims`] finds and compares single
-//! claims, [`remote`] fetches key sets, [`VerifiedTokens`] remembers what was verified.
+//! [`Token`] parses a token, [`KeySet`] verifies its signature, [`Expectations`] checks its claims, [`Binding`] compares
+//! it with the connection's certificate, [`claims`] finds and compares single claims, [`remote`] fetches key sets, and
+//! [`VerifiedTokens`] remembers tokens that were verified.
 
 mod algorithm;
 mod binding;

@@ -119,7 +119,7 @@ impl KeySource {
     /// There are none, or they are too old.
     pub fn current(&self) -> Result<Arc<KeySet>, KeysUnavailable> {
         match &*self.place.known.load() {
-            Some(known) if known.fetched.elapsed() < self.settings.usable(known) => Ok(known.keys.clone()),
+            Some(known) if known.fetched.elapsed() < known.lifetime(&self.settings) => Ok(known.keys.clone()),
             Some(_) => Err(KeysUnavailable::Stale(self.place.name.clone())),
             None => Err(KeysUnavailable::NeverFetched(self.place.name.clone())),
         }

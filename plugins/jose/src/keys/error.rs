@@ -1,6 +1,6 @@
 use crate::Algorithm;
 
-use super::{MAX_KEYS, MAX_KEYS_TRIED, RSA_MAX_BITS, RSA_MIN_BITS};
+use super::limits::{MAX_KEYS, MAX_KEYS_TRIED, RSA_MAX_BITS, RSA_MIN_BITS};
 
 /// Why there is no key set. The text shows nothing of a key but its `kid`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

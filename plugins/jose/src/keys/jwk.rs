@@ -12,9 +12,9 @@ use portcullis_plugin::Secret;
 use serde_json::{Map, Value};
 
 use super::{
-    Key, KeyError, KeySetError,
-    error::shown,
-    key::{Curve, Material, Thumbprint},
+    error::{KeyError, KeySetError, shown},
+    key::{Curve, Key, Material, Thumbprint},
+    limits::MAX_KEYS,
 };
 use crate::{Algorithm, Family, json};
 
@@ -46,7 +46,7 @@ pub fn read(jwks: &[u8]) -> Result<Vec<Key>, KeySetError> {
 pub fn entries(set: serde_json::Result<Map<String, Value>>) -> Result<Vec<Option<Jwk>>, KeySetError> {
     let mut set = set.map_err(|error| KeySetError::NotJson(error.to_string()))?;
     let Some(Value::Array(entries)) = set.remove("keys") else { return Err(KeySetError::NoList) };
-    if entries.len() > super::MAX_KEYS {
+    if entries.len() > MAX_KEYS {
         return Err(KeySetError::TooManyKeys);
     }
     let entry = |entry| match entry {

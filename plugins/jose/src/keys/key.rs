@@ -7,7 +7,7 @@ use aws_lc_rs::{
 use portcullis_plugin::{Cost, Secret};
 use sha2::{Digest, Sha256};
 
-use super::{KeyError, weak};
+use super::{error::KeyError, weak};
 use crate::{Algorithm, Family, Token};
 
 /// One key, ready to verify with each algorithm that it takes.

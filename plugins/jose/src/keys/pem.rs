@@ -13,8 +13,8 @@ use openssl::{
 use pem::Pem;
 
 use super::{
-    Key, KeyError, KeySetError,
-    key::{Curve, Material},
+    error::{KeyError, KeySetError},
+    key::{Curve, Key, Material},
 };
 
 /// The largest file that is looked at, in bytes.

@@ -2,10 +2,10 @@
 //! others count. Refusing the set for one odd key would keep withdrawn keys alive, and new ones away.
 
 use super::{
-    Key, KeyError, KeySet, KeySetError, SkippedKey,
-    error::shown,
+    error::{KeyError, KeySetError, SkippedKey, shown},
     jwk::{self, Origin},
-    key::Thumbprint,
+    key::{Key, Thumbprint},
+    set::KeySet,
 };
 use crate::json;
 

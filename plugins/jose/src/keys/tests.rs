@@ -2,10 +2,14 @@ mod pem;
 mod set;
 mod vectors;
 
+use portcullis_plugin::Secret;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{SECRET, Signer, base64url, jwks};
+use crate::{
+    Algorithm, Family, Token,
+    testing::{SECRET, Signer, base64url, jwks},
+};
 use vectors::VECTORS;
 
 const CLAIMS: &str = r#"{"sub":"ann"}"#;

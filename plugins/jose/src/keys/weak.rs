@@ -1,12 +1,9 @@
 //! RSA keys that are known to be weak: whoever wants to can find out their private half, or sign without it.
 
-use super::KeyError;
-
-/// The shortest RSA modulus, in bits (RFC 7518 section 3.3).
-pub const RSA_MIN_BITS: usize = 2048;
-
-/// The longest RSA modulus, in bits. A longer one makes each verification expensive for us, and nothing safer.
-pub const RSA_MAX_BITS: usize = 8192;
+use super::{
+    error::KeyError,
+    limits::{RSA_MAX_BITS, RSA_MIN_BITS},
+};
 
 /// The longest public exponent, in bytes. A long one makes verifying as slow as signing.
 const MAX_EXPONENT_BYTES: usize = 4;

@@ -7,7 +7,7 @@ use portcullis_plugin::http::{HeaderMap, StatusCode, header};
 use reqwest::{Client, Response, Url, redirect};
 use serde_json::{Map, Value};
 
-use super::Location;
+use super::settings::Location;
 use crate::json;
 
 /// The most that is read of a key set or a discovery document, in bytes. The largest of a public provider has 40 KiB.

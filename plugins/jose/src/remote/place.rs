@@ -11,7 +11,10 @@ use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::{sync::watch, time::Instant};
 
-use super::fetch::{FetchError, Page};
+use super::{
+    fetch::{FetchError, Page},
+    settings::Settings,
+};
 use crate::{KeySet, PublishedKeys, SkipReason, SkippedKey};
 
 /// The most `kid`s that are remembered as unknown.
@@ -54,6 +57,14 @@ pub struct Known {
     pub max_age: Option<Duration>,
     /// The issuer has answered since, but with something that is no key set.
     pub is_contradicted: bool,
+}
+
+impl Known {
+    /// Returns how long after their fetch the keys may be used under these settings.
+    pub fn lifetime(&self, settings: &Settings) -> Duration {
+        let lifetime = settings.fresh(self.max_age) + settings.max_stale.0;
+        if self.is_contradicted { lifetime.min(settings.max_refresh.0) } else { lifetime }
+    }
 }
 
 /// What became of the fetches so far.

@@ -4,8 +4,6 @@ use portcullis_plugin::Span;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::place::Known;
-
 /// Where keys are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
@@ -109,11 +107,5 @@ impl Settings {
     /// How long keys are fresh that the issuer lets be kept for so long.
     pub(super) fn fresh(&self, max_age: Option<Duration>) -> Duration {
         max_age.unwrap_or(self.refresh.0).clamp(self.min_refresh.0, self.max_refresh.0)
-    }
-
-    /// How long keys may be used after they were fetched.
-    pub(super) fn usable(&self, known: &Known) -> Duration {
-        let usable = self.fresh(known.max_age) + self.max_stale.0;
-        if known.is_contradicted { usable.min(self.max_refresh.0) } else { usable }
     }
 }
