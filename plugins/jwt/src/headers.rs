@@ -9,7 +9,7 @@ use portcullis_plugin::{
     serde_json::Value,
 };
 
-use crate::Problems;
+use crate::problems::Problems;
 
 /// Each header and the claim that fills it.
 pub(crate) type Headers = Vec<(HeaderName, Path)>;

@@ -7,19 +7,20 @@ use portcullis_jose::{
     claims::{Path, Rule},
 };
 use portcullis_plugin::{
-    Claims, Credential, Denial, Identity, Plugin, Proof, Reason, RevocationKeys, UnixTime, serde_json::Value,
+    Claims, Credential, Denial, Identity, Proof, Reason, RevocationKeys, UnixTime, serde_json::Value,
 };
 
 use crate::{
-    Jwt,
     consumers::Consumers,
     headers::{self, Headers},
     keys::Keys,
-    mapping::{Parts, Said},
-    policy::claimed,
+    mapping::{Parts, Said, claimed},
 };
 
-/// What the configuration says of an issuer.
+/// The name of the plugin, which is the method of every identity that it makes.
+pub(crate) const METHOD: &str = "jwt";
+
+/// The settings of an issuer, as they are applied to its tokens.
 pub(crate) struct Issuer {
     pub(crate) keys: Keys,
     pub(crate) algorithms: Vec<Algorithm>,
@@ -142,7 +143,7 @@ impl Issuer {
             }
         }
         Identity {
-            method: Jwt::NAME.to_owned(),
+            method: METHOD.to_owned(),
             subject: said.subject,
             client: said.client,
             tenant,

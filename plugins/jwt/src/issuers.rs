@@ -2,15 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use portcullis_jose::Expectations;
 use portcullis_plugin::{BuildCx, Claims, Reason, serde_json::Value};
 
 use crate::{
-    Problems,
     config::{Config, Issuer as Said},
-    consumers,
+    consumers::{self, Consumers},
+    headers,
     issuer::Issuer,
-    keys::Keys,
+    keys::{self, Keys},
     layers::Layers,
+    mapping::Parts,
+    problems::Problems,
     tables,
 };
 
@@ -71,7 +74,7 @@ impl Issuers {
         let names: Vec<_> = layers.iter().map(|layers| layers.own.issuer.clone()).collect();
         let mut consumers: Vec<_> = layers.iter().map(Layers::consumers).collect();
         consumers::distribute(cx, &names, &mut consumers);
-        let issuers = layers.iter().zip(consumers).map(|(layers, consumers)| layers.issuer(consumers, cx, problems));
+        let issuers = layers.iter().zip(consumers).map(|(layers, consumers)| issuer(layers, consumers, cx, problems));
         // All of them, so that what is wrong with each is said in one run.
         let issuers: Vec<_> = issuers.collect();
         let issuers = issuers.into_iter().collect::<Option<Vec<_>>>()?;
@@ -112,5 +115,46 @@ fn check_list(listed: &[Said], common: &Said, any_issuer: bool, problems: &mut P
         if own.issuer.is_some() && listed[..index].iter().any(|other| other.issuer == own.issuer) {
             problems.push((format!("issuers[{index}].issuer"), "stands in the list already".to_owned()));
         }
+    }
+}
+
+/// Reads or subscribes to the keys of one issuer, and makes it of what its layers say.
+fn issuer(
+    layers: &Layers<'_>,
+    consumers: Consumers,
+    cx: &mut BuildCx<'_>,
+    problems: &mut Problems,
+) -> Option<Arc<Issuer>> {
+    if layers.own.issuer.as_ref().is_some_and(|issuer| layers.audiences().0.contains(issuer)) {
+        let why = "this is the issuer itself: tokens that it makes for its own use would be taken; name your API";
+        cx.warn(&layers.field("audience"), why);
+    }
+    let keys = keys::build(layers, cx, problems);
+    let headers = layers.pick(|said| said.headers.as_ref()).map(headers::read).unwrap_or_default();
+    let rules = [&layers.common.claims, &layers.own.claims].into_iter().flatten().flatten().cloned();
+    let (algorithms, keys) = keys?;
+    Some(Arc::new(Issuer {
+        keys,
+        algorithms,
+        expectations: expectations(layers),
+        rules: rules.collect(),
+        parts: Parts::new(layers.own.identity.as_ref(), layers.common.identity.as_ref()),
+        tenant: layers.pick(|said| said.tenant.as_ref()).cloned(),
+        consumers,
+        headers,
+        binding: layers.pick(|said| said.certificate_binding.as_ref()).copied().unwrap_or_default(),
+        version_claim: layers.pick(|said| said.version_claim.as_ref()).cloned(),
+    }))
+}
+
+fn expectations(layers: &Layers<'_>) -> Expectations {
+    let usual = Expectations::default();
+    Expectations {
+        issuer: layers.own.issuer.clone(),
+        audiences: layers.audiences().0.to_vec(),
+        typ: layers.pick(|said| said.typ.as_ref()).cloned(),
+        leeway: layers.span(|said| said.leeway.as_ref()).unwrap_or(usual.leeway),
+        max_age: layers.span(|said| said.max_age.as_ref()),
+        max_lifetime: layers.span(|said| said.max_lifetime.as_ref()),
     }
 }

@@ -8,7 +8,7 @@ use portcullis_jose::{
 };
 use portcullis_plugin::{BuildCx, BuildError, SecretSource};
 
-use crate::{Problems, config::Issuer as Said, layers::Layers};
+use crate::{config::Issuer as Said, layers::Layers, problems::Problems};
 
 /// What is taken of an issuer with public keys, unless the file says otherwise: for each type of key the algorithm that
 /// its owners use, and none that needs a secret.

@@ -1,11 +1,10 @@
 //! What is said of an issuer in two places: its own table, and the one that holds for all.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use portcullis_jose::Expectations;
-use portcullis_plugin::{BuildCx, Span};
+use portcullis_plugin::Span;
 
-use crate::{Problems, config::Issuer as Said, consumers::Consumers, headers, issuer::Issuer, keys, mapping::Parts};
+use crate::{config::Issuer as Said, consumers::Consumers, problems::Problems};
 
 /// What is said of one issuer, and beside it for all of them.
 pub(crate) struct Layers<'c> {
@@ -21,7 +20,7 @@ impl<'c> Layers<'c> {
         field(self.own).or_else(|| field(self.common))
     }
 
-    fn span(&self, field: impl Fn(&'c Said) -> Option<&'c Span>) -> Option<Duration> {
+    pub(crate) fn span(&self, field: impl Fn(&'c Said) -> Option<&'c Span>) -> Option<Duration> {
         self.pick(field).map(|span| span.0)
     }
 
@@ -42,7 +41,7 @@ impl<'c> Layers<'c> {
     }
 
     /// The audiences; none where any is taken. Who says one of the two says both.
-    fn audiences(&self) -> (&'c [String], bool) {
+    pub(crate) fn audiences(&self) -> (&'c [String], bool) {
         let is_said = |said: &Said| said.audience.is_some() || said.any_audience.is_some();
         let said = if is_said(self.own) { self.own } else { self.common };
         (said.audience.as_deref().unwrap_or_default(), said.any_audience.unwrap_or(false))
@@ -61,46 +60,6 @@ impl<'c> Layers<'c> {
         if matches!(self.audiences(), ([], false)) && !self.own.audience.as_ref().is_some_and(Vec::is_empty) {
             let why = "is missing: who are we to the issuer? `any_audience = true` takes tokens meant for others too";
             wrong("audience", why);
-        }
-    }
-
-    pub(crate) fn issuer(
-        &self,
-        consumers: Consumers,
-        cx: &mut BuildCx<'_>,
-        problems: &mut Problems,
-    ) -> Option<Arc<Issuer>> {
-        if self.own.issuer.as_ref().is_some_and(|issuer| self.audiences().0.contains(issuer)) {
-            let why = "this is the issuer itself: tokens that it makes for its own use would be taken; name your API";
-            cx.warn(&self.field("audience"), why);
-        }
-        let keys = keys::build(self, cx, problems);
-        let headers = self.pick(|said| said.headers.as_ref()).map(headers::read).unwrap_or_default();
-        let rules = [&self.common.claims, &self.own.claims].into_iter().flatten().flatten().cloned();
-        let (algorithms, keys) = keys?;
-        Some(Arc::new(Issuer {
-            keys,
-            algorithms,
-            expectations: self.expectations(),
-            rules: rules.collect(),
-            parts: Parts::new(self.own.identity.as_ref(), self.common.identity.as_ref()),
-            tenant: self.pick(|said| said.tenant.as_ref()).cloned(),
-            consumers,
-            headers,
-            binding: self.pick(|said| said.certificate_binding.as_ref()).copied().unwrap_or_default(),
-            version_claim: self.pick(|said| said.version_claim.as_ref()).cloned(),
-        }))
-    }
-
-    fn expectations(&self) -> Expectations {
-        let usual = Expectations::default();
-        Expectations {
-            issuer: self.own.issuer.clone(),
-            audiences: self.audiences().0.to_vec(),
-            typ: self.pick(|said| said.typ.as_ref()).cloned(),
-            leeway: self.span(|said| said.leeway.as_ref()).unwrap_or(usual.leeway),
-            max_age: self.span(|said| said.max_age.as_ref()),
-            max_lifetime: self.span(|said| said.max_lifetime.as_ref()),
         }
     }
 }

@@ -32,6 +32,7 @@ mod keys;
 mod layers;
 mod mapping;
 mod policy;
+mod problems;
 mod tables;
 
 pub use config::{By, ClaimIs, ClaimPaths, Config, ConsumerBy, Holder, Issuer, Mapping};
@@ -41,7 +42,7 @@ use std::num::NonZeroUsize;
 use portcullis_jose::{MAX_TOKEN_BYTES, MAX_TOKEN_BYTES_CAP, VerifiedTokens};
 use portcullis_plugin::{Attempts, BuildCx, BuildError, Hooks, Places, Plugin, Revocations, Verifications};
 
-use crate::{challenges::Challenges, issuers::Issuers, policy::Policy};
+use crate::{challenges::Challenges, issuer::METHOD, issuers::Issuers, policy::Policy, problems::Problems};
 
 /// How many verified tokens a policy remembers, unless it says otherwise.
 pub const MAX_CACHED_TOKENS: usize = 10_000;
@@ -52,14 +53,11 @@ const CACHED_TOKEN_BYTES: usize = 2 << 10;
 /// The least room that a cache has, in bytes, so that one with few entries still takes a long token.
 const CACHE_MIN_BYTES: usize = 2 << 20;
 
-/// What is wrong: fields and messages.
-type Problems = Vec<(String, String)>;
-
 /// The plugin `jwt`.
 pub struct Jwt;
 
 impl Plugin for Jwt {
-    const NAME: &'static str = "jwt";
+    const NAME: &'static str = METHOD;
     type Config = Config;
     type Credential = Holder;
     const HOLDS_SECRETS: bool = false;

@@ -4,7 +4,7 @@
 //! restriction that denies by it (`deny = [{ roles = ["suspended"] }]`) would let the token in.
 
 use portcullis_jose::{Wrong, claims::Path};
-use portcullis_plugin::{Claims, serde_json::Value};
+use portcullis_plugin::{Claimed, Claims, serde_json::Value};
 
 use crate::config::{ClaimPaths, Mapping};
 
@@ -73,6 +73,12 @@ impl Parts {
                 .map_or(Ok(Vec::new()), |value| texts(value, |all| all.split(' ').collect()))?,
         })
     }
+}
+
+/// The issuer and the subject that a token names, for the log: nothing has proven them yet.
+pub(crate) fn claimed(claims: &Claims) -> Claimed {
+    let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
+    Claimed::by_token(text("iss"), text("sub"))
 }
 
 impl ClaimPaths {

@@ -23,6 +23,7 @@ use crate::{
     challenges::Challenges,
     issuer::{Issuer, Verification},
     issuers::Issuers,
+    mapping::claimed,
 };
 
 /// One policy, ready to judge requests.
@@ -72,12 +73,6 @@ fn denied(reason: Reason, detail: &'static str) -> Judgement {
 /// A token that can be read, but not taken.
 fn refused(reason: Reason, claims: &Claims) -> Denial {
     Denial::unauthorized(reason).claiming(claimed(claims))
-}
-
-/// Who a token says it was made by, and for whom.
-pub(crate) fn claimed(claims: &Claims) -> Claimed {
-    let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
-    Claimed::by_token(text("iss"), text("sub"))
 }
 
 /// An issuer whose keys cannot be had: the token can be neither taken nor refused.

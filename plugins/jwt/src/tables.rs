@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    Problems,
     config::{By, Issuer as Said},
     headers,
+    problems::Problems,
 };
 
 /// The most that clocks may be apart. What is further apart needs a clock and not a setting: the leeway is also how much
