@@ -3,14 +3,24 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use portcullis_plugin::{Place, http::HeaderName, ipnet::IpNet};
+use portcullis_x509::CrlPolicy;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    MAX_CACHED_CERTIFICATES_CAP, Problems,
     names::{CnPattern, Dn, DnsPattern, Email, Fingerprint, Serial, SpiffePath, TrustDomain, Uri},
     ocsp::OcspConfig,
+    problems::Problems,
 };
+
+/// How many certificates may stand between a client's and its CA's where the policy does not say.
+pub const MAX_CHAIN_DEPTH: u32 = 4;
+
+/// How many certificates a policy remembers, once they were verified, where it does not say.
+pub const MAX_CACHED_CERTIFICATES: usize = 10_000;
+
+/// The most that it can ask for.
+pub const MAX_CACHED_CERTIFICATES_CAP: usize = 1_000_000;
 
 /// Proves a client by its certificate. The fields that name certificates hold together, the entries of each
 /// alternatively; without any, every certificate is taken that the listener, or the policy's own `ca`, trusts.
@@ -91,6 +101,15 @@ pub enum CrlRule {
     /// Those of CAs that have a CRL; it has to be fresh.
     #[default]
     IfPresent,
+}
+
+impl From<CrlRule> for CrlPolicy {
+    fn from(rule: CrlRule) -> Self {
+        match rule {
+            CrlRule::Required => Self::Required,
+            CrlRule::IfPresent => Self::IfPresent,
+        }
+    }
 }
 
 /// Whether a certificate has to belong to a consumer.

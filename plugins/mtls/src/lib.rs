@@ -39,34 +39,31 @@ mod handed_on;
 mod names;
 mod ocsp;
 mod policy;
+mod problems;
 mod taken;
 
-pub use config::{Config, ConsumerRule, CrlRule, Files, FromHeader, HandedOn, Holder, Spiffe};
+pub use config::{
+    Config, ConsumerRule, CrlRule, Files, FromHeader, HandedOn, Holder, MAX_CACHED_CERTIFICATES,
+    MAX_CACHED_CERTIFICATES_CAP, MAX_CHAIN_DEPTH, Spiffe,
+};
 pub use names::{CnPattern, Dn, DnsPattern, Email, Fingerprint, Serial, SpiffePath, TrustDomain, Uri};
 pub use ocsp::{OcspConfig, OnFailure};
 
 use portcullis_plugin::{BuildCx, BuildError, Ends, Hooks, Plugin, UnixTime, Verifications};
-use portcullis_x509::{Crl, CrlPolicy, Trust, certificates};
+use portcullis_x509::{Crl, Trust, certificates};
 
-use crate::{consumers::Consumers, ocsp::Ocsp, policy::Policy};
-
-/// How many certificates may stand between a client's and its CA's where the policy does not say.
-pub const MAX_CHAIN_DEPTH: u32 = 4;
-
-/// How many certificates a policy remembers, once they were verified, where it does not say.
-pub const MAX_CACHED_CERTIFICATES: usize = 10_000;
-
-/// The most that it can ask for.
-pub const MAX_CACHED_CERTIFICATES_CAP: usize = 1_000_000;
-
-/// What is wrong: fields and messages.
-type Problems = Vec<(String, String)>;
+use crate::{
+    consumers::Consumers,
+    ocsp::Ocsp,
+    policy::{METHOD, Policy},
+    problems::Problems,
+};
 
 /// The plugin `mtls`.
 pub struct Mtls;
 
 impl Plugin for Mtls {
-    const NAME: &'static str = "mtls";
+    const NAME: &'static str = METHOD;
     type Config = Config;
     type Credential = Holder;
     const HOLDS_SECRETS: bool = false;
@@ -118,15 +115,6 @@ fn trust(config: &Config, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Opti
     trust.ca_expiries().for_each(|(subject, at)| cx.ends(Ends::Certificate(subject.to_owned()), at));
     trust.crls().for_each(|(issuer, at)| cx.ends(Ends::RevocationList(issuer.to_owned()), at));
     Some(trust.requiring_purpose(config.require_purpose))
-}
-
-impl From<CrlRule> for CrlPolicy {
-    fn from(rule: CrlRule) -> Self {
-        match rule {
-            CrlRule::Required => Self::Required,
-            CrlRule::IfPresent => Self::IfPresent,
-        }
-    }
 }
 
 #[cfg(test)]

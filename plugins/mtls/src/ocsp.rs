@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::Problems;
+use crate::problems::Problems;
 use http::Responder;
 
 /// How far the responder's clock may be ahead of ours or behind it, in seconds.

@@ -12,21 +12,22 @@ use std::{
 use openssl::x509::{X509, X509Ref};
 use portcullis_plugin::{
     Answer, Attempt, Authenticate, Authentication, CertificateNames, Challenge, Claimed, ClientCert, Cost, Credential,
-    Denial, Identity, OpenStream, Plugin, PluginError, Proof, Reason, RequestCx, UnixTime, Verifications,
-    http::HeaderName,
+    Denial, Identity, OpenStream, PluginError, Proof, Reason, RequestCx, UnixTime, Verifications, http::HeaderName,
 };
 use portcullis_x509::{Facts, Fault, Trust};
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    MAX_CACHED_CERTIFICATES, Mtls,
-    config::{Config, ConsumerRule, FromHeader, HandedOn},
+    config::{Config, ConsumerRule, FromHeader, HandedOn, MAX_CACHED_CERTIFICATES},
     consumers::{Consumers, Owner},
     from_header, handed_on,
     ocsp::{Ocsp, Status},
     taken::Taken,
 };
+
+/// The name of the plugin, which is the method of every identity that it makes.
+pub(crate) const METHOD: &str = "mtls";
 
 /// The room for each remembered certificate, on the average, in bytes of what the client sent.
 const CACHED_CERTIFICATE_BYTES: usize = 4 << 10;
@@ -262,7 +263,7 @@ fn identity(facts: &Facts, credential: Option<&Arc<Credential>>) -> Identity {
     let of_credential = credential.map(Identity::of_client).unwrap_or_default();
     let client_id = credential.and_then(|credential| credential.consumer.client_id.clone());
     Identity {
-        method: Mtls::NAME.to_owned(),
+        method: METHOD.to_owned(),
         client: Some(client_id.unwrap_or_else(|| name(facts))),
         issuer: Some(facts.issuer.clone()).filter(|issuer| !issuer.is_empty()),
         certificate: Some(Arc::new(names(facts))),
