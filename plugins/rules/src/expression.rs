@@ -17,12 +17,15 @@ use cel::{
 use portcullis_plugin::{Identity, RequestCx};
 
 mod check;
+mod effect;
 mod field;
 mod functions;
 mod kind;
 mod steps;
 mod values;
 
+pub use check::EXPRESSION_MAX_DEPTH;
+pub(crate) use effect::Effect;
 pub use functions::PATTERN_MAX_BYTES;
 pub use steps::EVALUATION_MAX_STEPS;
 
@@ -33,21 +36,9 @@ use values::Values;
 /// The longest expression that is read, in bytes.
 pub const EXPRESSION_MAX_BYTES: usize = 2048;
 
-/// How deep an expression may be nested, counted in operators and calls. The interpreter recurses once for each.
-pub const EXPRESSION_MAX_DEPTH: usize = 32;
-
 /// The operators and functions of CEL, but for optional values and `matches`, which would compile its pattern each time.
 static LANGUAGE: LazyLock<Arc<Env>> =
     LazyLock::new(|| Arc::new(Env::default().with_optional_support(false).with_stdlib()));
-
-/// What an expression is asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// It has to hold.
-    Require,
-    /// It must not hold.
-    Deny,
-}
 
 /// An expression, ready to be evaluated.
 pub(crate) struct Expression {

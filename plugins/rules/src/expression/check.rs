@@ -10,11 +10,13 @@ use portcullis_plugin::{http::Method, ipnet::IpNet};
 use regex::Regex;
 
 use super::{
-    EXPRESSION_MAX_DEPTH,
     field::{Field, ROOTS},
     functions::{EACH, IN_NETWORK, MATCHES, NETWORK, read_network, read_pattern},
     kind::{self, Kind},
 };
+
+/// How deep an expression may be nested, counted in operators and calls. The interpreter recurses once for each.
+pub const EXPRESSION_MAX_DEPTH: usize = 32;
 
 /// A field that an expression mentions, or asks for with `has`. Its place in the list is the name of its variable.
 pub(super) struct Access {

@@ -3,7 +3,7 @@ use portcullis_plugin::{
     http::{HeaderName, header},
 };
 
-use super::{Effect, kind::Kind};
+use super::{effect::Effect, kind::Kind};
 
 /// Something of the identity or of the request that an expression may mention.
 #[derive(Clone, Debug, PartialEq, Eq)]
