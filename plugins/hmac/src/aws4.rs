@@ -12,11 +12,11 @@
 //! secret = { env = "ACME_AWS4_SECRET" }
 //! ```
 //!
-//! What AWS leaves open is closed here. `host` and every `x-amz-*` header have to be signed, and the payload's hash is
-//! that of the body, whichever header says otherwise. `UNSIGNED-PAYLOAD` is taken without a body, and with one only
-//! where the policy says `body = "unsigned"`. Bodies that are signed chunk by chunk (`STREAMING-...`) are refused: their
-//! first signature says nothing about the chunks. So are temporary credentials (`X-Amz-Security-Token`): their key is one
-//! that only AWS knows.
+//! The scheme is stricter than AWS: `host` and every `x-amz-*` header have to be signed, and the payload's hash is that
+//! of the body, whichever header says otherwise. `UNSIGNED-PAYLOAD` is taken without a body, and with one only where
+//! the policy says `body = "unsigned"`. Bodies that are signed chunk by chunk (`STREAMING-...`) are refused: their
+//! first signature says nothing about the chunks. So are temporary credentials (`X-Amz-Security-Token`): their key is
+//! one that only AWS knows.
 
 use std::borrow::Cow;
 
@@ -43,10 +43,10 @@ mod claimed;
 use canonical::{PathEncoding, Query};
 use claimed::Claimed;
 
-/// How long a presigned URL may hold, by AWS's own rule.
+/// The longest validity of a presigned URL that AWS itself allows.
 const PRESIGNED_MAX: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
 
-/// What a policy says about the scheme `aws4`.
+/// The settings of the scheme `aws4`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Aws4Config {
@@ -197,7 +197,8 @@ impl Aws4 {
         }
     }
 
-    /// What has to be signed, so that the rest of the request is what its sender meant (pitfall 32).
+    /// Checks that the signature covers `host`, the date and all that AWS reads: any of these that is not signed could
+    /// be changed on the way.
     fn check_covered(&self, claimed: &Claimed<'_>, headers: &HeaderMap, query: &Query) -> Result<(), Wrong> {
         let is_signed = |name: &str| claimed.signed_headers.contains(&name);
         if !is_signed("host") || !self.signed_headers.iter().all(|name| is_signed(name.as_str())) {
@@ -216,7 +217,8 @@ impl Aws4 {
         Ok(())
     }
 
-    /// What the string to sign starts with, and the canonical request, of which [`Aws4::verify`] makes its end.
+    /// The start of the string to sign, followed by the canonical request: [`Aws4::verify`] puts the hash of it at the
+    /// end.
     fn message(
         &self,
         claimed: &Claimed<'_>,
@@ -236,7 +238,7 @@ impl Aws4 {
     }
 }
 
-/// What stands for the body in the canonical request.
+/// The part of the canonical request that stands for the body.
 enum Payload {
     /// The hash that the client says the body has: as it is written, and what it means.
     Declared(String, BodyDigest),

@@ -24,7 +24,7 @@ impl Hash {
         hex::encode(self.of(bytes))
     }
 
-    /// How long a digest is.
+    /// The length of a digest.
     pub fn len_bytes(self) -> usize {
         self.algorithm().output_len()
     }
@@ -51,7 +51,7 @@ impl BodyDigest {
         (value.len() == hash.len_bytes()).then_some(Self { hash, value })
     }
 
-    /// Whether the body has it.
+    /// Returns `true` if it is the digest of this body.
     pub fn fits(&self, body: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(self.hash.of(body).as_ref(), &self.value).is_ok()
     }

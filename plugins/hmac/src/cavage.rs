@@ -44,7 +44,7 @@ pub use dialect::Dialect;
 
 use signed::SignedNames;
 
-/// What a policy says about the scheme `cavage`.
+/// The settings of the scheme `cavage`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CavageConfig {
@@ -69,7 +69,7 @@ impl CavageConfig {
     }
 }
 
-/// What the list says, or all where there is none.
+/// Returns the listed items, or all of them where there is no list.
 fn list<T: Copy + PartialEq>(field: &str, list: Option<Vec<T>>, all: &[T], problems: &mut Problems) -> Vec<T> {
     let list = list.unwrap_or_else(|| all.to_vec());
     if list.is_empty() {
@@ -146,7 +146,7 @@ impl Cavage {
         }))
     }
 
-    /// What follows the authentication scheme, and whether it is Kong's.
+    /// Returns the text after the authentication scheme, with `true` if the scheme is Kong's.
     fn header<'r>(&self, headers: &'r HeaderMap) -> Result<Option<(bool, &'r [u8])>, Wrong> {
         let found = |is_kong: bool| {
             let mut dialects = self.dialects.iter().filter(|dialect| (**dialect == Dialect::Kong) == is_kong);

@@ -1,4 +1,4 @@
-//! Whether a signature is of now, and until when it would be.
+//! Checks the age of a signature against the policy's window.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use portcullis_plugin::{Reason, UnixTime};
 
 use crate::scheme::{Claim, Wrong};
 
-/// How old a signature may be, and how far clocks may be apart.
+/// The window of time in which a signature is taken.
 pub(crate) struct Clock {
-    /// How old a signature may be.
+    /// The greatest age of a signature.
     pub window: Duration,
-    /// How far the client's clock may be ahead or behind.
+    /// The most that the client's clock may be ahead or behind.
     pub skew: Duration,
 }
 
 impl Clock {
-    /// How old a signature may be, unless the policy says.
+    /// The greatest age of a signature, unless the policy sets one.
     pub const WINDOW: Duration = Duration::from_secs(5 * 60);
     /// The longest window: what was signed is remembered for as long.
     pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-    /// How far clocks may be apart, unless the policy says.
+    /// The most that clocks may be apart, unless the policy says otherwise.
     pub const SKEW: Duration = Duration::from_secs(30);
     /// The largest skew. A clock that is further off is none.
     pub const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
     /// The longest life of a presigned request, which has no window: that of AWS.
     pub const PRESIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-    /// How long from `now` on the claim would still be taken; an error where it is not taken now.
+    /// Returns the time for which the claim will still be taken, counted from `now`; an error if it is not taken now.
     pub fn left(&self, claim: &Claim, now: UnixTime) -> Result<Duration, Wrong> {
         let created = claim.created.ok_or(Wrong::incomplete("the signature has no time"))?;
         if created > now.after(self.skew) {

@@ -1,4 +1,4 @@
-//! What a policy says in the file.
+//! The settings of a policy, as they stand in the file.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// What signatures look like: `portcullis` (RFC 9421, HTTP Message Signatures) unless said.
+    /// The kind of signature: `portcullis` (RFC 9421, HTTP Message Signatures) unless said.
     #[serde(default)]
     pub scheme: SchemeName,
     /// With `scheme = "portcullis"`: its settings.
@@ -25,20 +25,22 @@ pub struct Config {
     pub cavage: Option<CavageConfig>,
     /// With `scheme = "aws4"`: its settings.
     pub aws4: Option<Aws4Config>,
-    /// How old a signature may be; 5 minutes unless said. What it signs is remembered for as long.
+    /// The greatest age of a signature; 5 minutes unless said. Signatures are remembered for as long, so that none is
+    /// taken twice.
     pub window: Option<Span>,
-    /// How far the client's clock may be ahead or behind: 30 seconds unless said, and never more than the `window`.
+    /// The most that the client's clock may be ahead or behind: 30 seconds unless said, and never more than the
+    /// `window`.
     pub clock_skew: Option<Span>,
-    /// What becomes of a signature that was seen before: `refuse`, unless said.
+    /// The answer to a signature that was seen before: `refuse` unless said.
     pub replay: Option<Replay>,
-    /// Whether the signature has to cover the body: `signed` unless said. DANGER: with `unsigned`, whoever gets hold of
-    /// a signed request may put any body into it.
+    /// `signed` (unless said) requires that the signature covers the body. DANGER: with `unsigned`, whoever gets hold
+    /// of a signed request may put any body into it.
     #[serde(default)]
     pub body: BodyRule,
     /// The largest body that is read and verified, in bytes; 8 MiB unless said. A larger one is refused with 413.
     pub max_body_bytes: Option<usize>,
-    /// How many attempts may fail before a client has to wait: any number unless said, for nobody guesses a secret of
-    /// 128 bits or more. See the documentation of limits on failed attempts.
+    /// The number of attempts that may fail before a client has to wait: any number unless said, for nobody guesses a
+    /// secret of 128 bits or more. See the documentation of limits on failed attempts.
     #[serde(default)]
     pub attempts: AttemptLimits,
     /// Leaves the signature in the request that is forwarded.
@@ -51,7 +53,7 @@ const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The most that a policy may say there.
 pub(crate) const BODY_MAX_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// What signatures look like.
+/// A kind of signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SchemeName {
@@ -66,7 +68,7 @@ pub enum SchemeName {
     Aws4,
 }
 
-/// What becomes of a signature that was seen before.
+/// The answer to a signature that was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Replay {
@@ -76,7 +78,7 @@ pub enum Replay {
     Allow,
 }
 
-/// Whether the signature has to cover the body.
+/// The rule for bodies that a signature does not cover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BodyRule {
@@ -118,7 +120,7 @@ impl Config {
 }
 
 impl Config {
-    /// Reports what does not go with the scheme, or is out of bounds. There is `room` for so much of a body.
+    /// Reports what does not go with the scheme, or is out of bounds. `room` is the most of one body that can be held.
     pub(crate) fn check(&self, has_time: bool, room: usize, problems: &mut Problems) {
         let mut wrong = |field: &str, why: &str| problems.push((field.to_owned(), why.to_owned()));
         let timed = [

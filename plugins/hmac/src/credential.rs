@@ -1,4 +1,4 @@
-//! What a consumer's entry holds, and the key that is made of it.
+//! A consumer's credential, and the key that is made of it.
 
 use std::path::PathBuf;
 
@@ -16,8 +16,8 @@ use crate::{
     scheme::Scheme,
 };
 
-/// What a consumer's entry holds: a secret that it shares with the gateway, or its public key. A consumer may have
-/// several of these: the new one works before the old one ends.
+/// A consumer's credential: a secret that it shares with the gateway, or its public key. A consumer may have several of
+/// these: the new one works before the old one ends.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SigningCredential {
@@ -25,7 +25,7 @@ pub struct SigningCredential {
     pub key_id: Option<String>,
     /// The secret: at least as long as the hash, 32 bytes for SHA-256. `openssl rand -base64 32` makes one.
     pub secret: Option<SecretSource>,
-    /// How the secret is written; as the scheme has it unless said, and as it stands where that says nothing.
+    /// The encoding of the secret; unless said, that of the scheme, or else the text itself.
     pub secret_encoding: Option<SecretEncoding>,
     /// The public key, as PEM (`-----BEGIN PUBLIC KEY-----`): Ed25519, ECDSA on P-256, or RSA with 2048 bits or more.
     pub public_key: Option<String>,
@@ -34,7 +34,7 @@ pub struct SigningCredential {
     pub public_key_file: Option<PathBuf>,
 }
 
-/// How a secret is written.
+/// The encoding of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretEncoding {
@@ -52,7 +52,7 @@ pub(crate) struct NamedKey {
     pub key: SigningKey,
 }
 
-/// What is wrong with a credential: the field and why. No message repeats what the field holds.
+/// A problem of a credential: the field and the reason. No message repeats what the field holds.
 type Problem = (&'static str, String);
 
 fn wrong<T>(field: &'static str, why: impl Into<String>) -> Result<T, Problem> {

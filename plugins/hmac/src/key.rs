@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use aws_lc_rs::{constant_time, digest, hmac, signature::ParsedPublicKey};
 use portcullis_plugin::{Cost, Secret};
 
-/// How a signature is made.
+/// A signature algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Algorithm {
     /// HMAC with SHA-256.
@@ -105,8 +105,9 @@ impl SigningKey {
         }
     }
 
-    /// Whether one of the signatures is one of this message. `algorithm` is what the claim says; it has to be one that
-    /// the key is for, and never decides by itself (pitfall 19: a public key is never taken for an HMAC secret).
+    /// Returns `true` if one of the signatures is valid for this message. The claim's `algorithm` has to be one that
+    /// the key is for and decides nothing by itself: a public key must never be used as an HMAC secret (the attack on
+    /// JWT libraries of CVE-2015-9235).
     pub fn verify(&self, algorithm: Option<Algorithm>, message: &[Cow<'_, [u8]>], signatures: &[Vec<u8>]) -> bool {
         match self {
             Self::Shared { keys, .. } => {
@@ -123,7 +124,8 @@ impl SigningKey {
     }
 }
 
-/// Whether one of the signatures is the message's HMAC: computed once, compared in constant time with each.
+/// Returns `true` if one of the signatures is the message's HMAC. The HMAC is computed once, and compared in constant
+/// time with each.
 pub(crate) fn is_tag(key: &hmac::Key, message: &[Cow<'_, [u8]>], signatures: &[Vec<u8>]) -> bool {
     let mut context = hmac::Context::with_key(key);
     message.iter().for_each(|piece| context.update(piece));

@@ -40,7 +40,7 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    /// From the credentials that open the policy. What is wrong with one of them is reported there.
+    /// Makes a ring of the credentials that open the policy. Problems are reported at the credential.
     pub fn new(scheme: &dyn Scheme, cx: &mut BuildCx<'_>) -> Self {
         let mut named: Vec<(usize, String, KnownKey)> = Vec::new();
         let mut secrets = Secrets::default();

@@ -19,16 +19,18 @@
 //!   [keys](keyring), the signature, the [body], and the record of [what was seen](replay).
 //!
 //! # What is promised
-//! - Only what the signature covers counts, and it covers at least what the policy asks for. A header that is said to be
-//!   covered and is not there is a refusal (pitfall 32).
-//! - A byte of a body that was not verified never reaches the upstream (pitfall 33).
+//! - Only what the signature covers counts, and it covers at least what the policy asks for. A header that is said to
+//!   be covered and is not there is a refusal, and is never skipped.
+//! - A byte of a body that was not verified never reaches the upstream.
 //! - A signature is taken once, within a window, and compared in constant time.
-//! - Algorithms come from the policy and the key, never from the request (pitfall 19).
+//! - Algorithms come from the policy and the key, never from the request.
 //!
 //! # Where the promise ends
 //! `body = "unsigned"` lets any body through behind a signed head. `replay = "allow"` lets a captured request be sent
 //! again until its window ends. Schemes without a time (`github`) can be sent again for ever: their upstream has to know
 //! what it has seen.
+
+#![forbid(unsafe_code)]
 
 use portcullis_plugin::{Attempts, BuildCx, BuildError, Hooks, Plugin};
 

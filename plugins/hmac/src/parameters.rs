@@ -11,8 +11,9 @@ use portcullis_plugin::{
 
 use crate::scheme::Wrong;
 
-/// What follows this authentication scheme in the `Authorization` header, white space trimmed; `None` where the header
-/// is not there or has another scheme. It agrees with what [`portcullis_plugin::Places`] would find, and so remove.
+/// Returns the text after this authentication scheme in the `Authorization` header, without white space around it;
+/// `None` if the header is absent or has another scheme. [`portcullis_plugin::Places`] finds the same, and so removes
+/// it before the request is forwarded.
 ///
 /// # Errors
 /// Two lines have the scheme. Which of them is meant is not for us to guess.

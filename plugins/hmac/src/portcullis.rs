@@ -40,7 +40,7 @@ mod dictionary;
 mod input;
 mod minimum;
 
-/// What a policy says about the scheme `portcullis`.
+/// The settings of the scheme `portcullis`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortcullisConfig {
@@ -66,11 +66,11 @@ pub struct PortcullisConfig {
 pub enum RequiredParameter {
     /// When it ends.
     Expires,
-    /// What is used only once.
+    /// A value that is used only once.
     Nonce,
     /// The algorithm.
     Alg,
-    /// What it is for.
+    /// The purpose of the signature.
     Tag,
 }
 
@@ -116,7 +116,7 @@ impl RequiredParameter {
 }
 
 impl PortcullisConfig {
-    /// What a signature of this policy may leave open, and hardly should.
+    /// Returns a warning if signatures of this policy may leave out a component that they should cover.
     pub(crate) fn warning(&self) -> Option<(&'static str, &'static str)> {
         let covered = self.covered.as_ref()?;
         let has = |names: &[&str]| covered.iter().any(|covered| names.contains(&covered.as_str()));
@@ -196,7 +196,7 @@ impl Portcullis {
         }
     }
 
-    /// What one signature claims; `None` for one that has another tag, and is for somebody else.
+    /// Reads one signature; `None` for one that has another tag, and is for somebody else.
     fn claim(
         &self,
         request: &SignedRequest<'_>,
@@ -228,7 +228,7 @@ impl Portcullis {
         }))
     }
 
-    /// Whether the signature says and covers all that the policy asks for.
+    /// Checks that the signature has every parameter, and covers every component, that the policy asks for.
     fn check(&self, input: &Input) -> Result<(), Wrong> {
         if input.parameters.created.is_none() {
             return Err(Wrong::incomplete("there is no `created`"));
@@ -242,7 +242,8 @@ impl Portcullis {
         self.minimum.check(&input.components)
     }
 
-    /// The algorithm of this name, if the policy takes it. Whether the key is for it is seen when it is verified.
+    /// The algorithm of this name, if the policy takes it. [`SigningKey::verify`](crate::key::SigningKey::verify)
+    /// checks that the key is for it.
     fn algorithm(&self, name: &str) -> Result<Algorithm, Wrong> {
         let algorithm = self.algorithms.iter().find(|algorithm| algorithm.name() == name);
         let why = "the algorithm is not one of the policy's";

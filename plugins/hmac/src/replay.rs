@@ -1,4 +1,4 @@
-//! What was seen before (pitfall 32: a captured request can be sent again).
+//! The record of signatures that were taken: a captured request cannot be sent again.
 
 use std::{sync::Arc, time::Duration};
 

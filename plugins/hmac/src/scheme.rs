@@ -1,11 +1,11 @@
-//! What a scheme is: how one kind of signature is read out of a request, and what it says was signed.
+//! The interface of a scheme: it reads one kind of signature out of a request, and says which bytes were signed.
 //!
 //! A scheme is pure. It sees the request's head and nothing else: no secret, no clock, no store, no body. It says what
 //! the request *claims*; the frame ([`crate::signatures`]) finds the key, looks at the clock, reads the body, verifies
 //! and remembers. All of that is the same for every scheme, and so is every mistake that could be made in it.
 //!
-//! What a scheme hands over is owned. The body is read through the same request that the head belongs to, and a borrowed
-//! claim would have to be read a second time after it.
+//! A claim owns its data. The body is read through the same request that the head belongs to, and a borrowed claim
+//! would have to be read a second time after it.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ pub(crate) struct SignedRequest<'r> {
     pub target: &'r str,
     /// The headers. `Host` is always there, HTTP/2's `:authority` in it.
     pub headers: &'r HeaderMap,
-    /// Whether the client spoke TLS.
+    /// The client spoke TLS.
     pub is_https: bool,
 }
 
@@ -49,7 +49,7 @@ impl<'r> SignedRequest<'r> {
     }
 }
 
-/// What a scheme found in a request.
+/// The result of reading a request.
 pub(crate) enum Reading {
     /// Nothing in any place of this scheme.
     Absent,
@@ -92,7 +92,7 @@ impl From<Wrong> for Reading {
     }
 }
 
-/// What a scheme found that has one claim at most.
+/// For schemes that have one claim at most.
 impl From<Result<Option<Claim>, Wrong>> for Reading {
     fn from(found: Result<Option<Claim>, Wrong>) -> Self {
         match found {
@@ -126,20 +126,21 @@ pub(crate) struct Claim {
     pub created: Option<UnixTime>,
     /// Until when it holds, if it says so.
     pub expires: Option<UnixTime>,
-    /// Whether `expires` stands in the place of the policy's window: a presigned URL is meant to be kept for a while.
-    /// `expires` is then required.
+    /// `expires` takes the place of the policy's window, and is required: a presigned URL is meant to be kept for a
+    /// while.
     pub is_presigned: bool,
-    /// What it uses only once. Without it the message itself cannot be sent twice.
+    /// A value that the client uses only once. Without it the message itself cannot be sent twice.
     pub nonce: Option<String>,
-    /// What it says about the body.
+    /// The claim's hold on the body.
     pub body: BodyUse,
-    /// What was signed.
+    /// The bytes that were signed.
     pub message: Message,
-    /// What a key is derived for, in schemes that do (`20150830/us-east-1/service/aws4_request`); else empty.
+    /// The scope that the key is derived for, in schemes that do so (`20150830/us-east-1/service/aws4_request`); else
+    /// empty.
     pub scope: String,
 }
 
-/// What a signature says about the body.
+/// The way in which a signature covers the body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BodyUse {
     /// Nothing. A request with a body is then refused, unless the policy says `body = "unsigned"`.
@@ -151,7 +152,7 @@ pub(crate) enum BodyUse {
     InMessage,
 }
 
-/// What was signed: the pieces, one after the other.
+/// The bytes that were signed: the pieces, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Message(pub Vec<Piece>);
 
@@ -188,10 +189,11 @@ impl Message {
 
 /// One kind of signature, with the settings of one policy.
 pub(crate) trait Scheme: Send + Sync {
-    /// What this request claims. It ends in time linear in the head, whatever stands there, and never panics.
+    /// Reads the signatures of a request. It takes time linear in the head, whatever stands there, and never panics.
     fn read(&self, request: &SignedRequest<'_>) -> Reading;
 
-    /// Whether one of the claim's signatures is one of this message (its pieces, one after the other) by this key.
+    /// Returns `true` if this key made one of the claim's signatures over this message (its pieces, one after the
+    /// other).
     fn verify(&self, key: &SigningKey, claim: &Claim, message: &MessagePieces<'_>) -> bool {
         key.verify(claim.algorithm, message, &claim.signatures)
     }
@@ -200,20 +202,20 @@ pub(crate) trait Scheme: Send + Sync {
     /// refused when it is loaded, a claim with another algorithm when it comes.
     fn algorithms(&self) -> &[Algorithm];
 
-    /// Whether a claim can name its key. Where it does not, every key is tried; a policy whose claims never do has
+    /// Returns `true` if a claim can name its key. Otherwise every key is tried, and the policy has
     /// [`KEYS_TRIED_MAX`](crate::keyring::KEYS_TRIED_MAX) credentials at most.
     fn names_key(&self) -> bool {
         true
     }
 
-    /// Whether a claim has a `created`; one without is then refused. Without a time there is no window and nothing that
-    /// could be remembered for its length.
+    /// Returns `true` if claims have a `created`; one without is then refused. Without a time there is no window, and
+    /// no end to the time for which a signature would have to be remembered.
     fn has_time(&self) -> bool {
         true
     }
 
-    /// The shortest secret, in bytes, once it is decoded: that of the hash (pitfall 25), unless the scheme's own
-    /// specification hands out shorter ones.
+    /// The shortest secret, in bytes, once it is decoded: that of the hash (RFC 2104 section 3), unless the scheme's
+    /// own specification hands out shorter ones.
     fn secret_min_bytes(&self) -> usize {
         32
     }
@@ -228,6 +230,6 @@ pub(crate) trait Scheme: Send + Sync {
     /// has a use for (`Content-Digest`, `Date`) are none of these.
     fn places(&self) -> Places;
 
-    /// What a client that sent nothing could have sent.
+    /// The challenge for a client that sent no signature.
     fn challenge(&self) -> Challenge;
 }

@@ -67,7 +67,7 @@ impl Sent {
         self
     }
 
-    /// What a whole policy sees of it, at this time.
+    /// The request as a whole policy sees it, at this time.
     pub fn at(&self, now: i64) -> Request {
         let mut request = Request::new(self.method.as_str(), &self.target);
         request.head.headers = self.headers.clone();
@@ -76,13 +76,13 @@ impl Sent {
         request
     }
 
-    /// What a scheme sees of it.
+    /// The request as a scheme sees it.
     pub fn request(&self) -> SignedRequest<'_> {
         SignedRequest { method: &self.method, target: &self.target, headers: &self.headers, is_https: true }
     }
 
-    /// What the scheme finds, as the frame judges it but for clock, store and identity: the claim that is right, `None`
-    /// where there is nothing.
+    /// Returns the claim that is right, as the frame judges it but for clock, store and identity; `None` where the
+    /// scheme finds nothing.
     pub fn judged(&self, scheme: &dyn Scheme, secret: &str) -> Result<Option<Claim>, Reason> {
         let claims = match scheme.read(&self.request()) {
             Reading::Absent => return Ok(None),

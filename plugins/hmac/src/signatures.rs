@@ -1,15 +1,15 @@
-//! The frame: what is done with a signature, whatever it looks like.
+//! The frame: the steps that are the same for every scheme.
 //!
-//! The order matters. What costs nothing comes first (limits on attempts, the clock, whether the key is known), then the
-//! signature, then the body, and last the record of what was seen: only a request that was right in everything else is
-//! remembered, so that nobody can use up a signature that they could not have made.
+//! The order matters. Checks that cost nothing come first (limits on attempts, the clock, whether the key is known),
+//! then the signature, then the body, and last the record of what was seen: only a request that was right in everything
+//! else is remembered, so that nobody can use up a signature that they could not have made.
 //!
 //! A body that comes before the proof takes memory of everybody's: strangers leave some of it to those who have signed
 //! rightly before. Where the policy limits attempts, a request holds a place among the [attempts](crate::tries) that are
 //! under way while its body is waited for, and where it proves nothing it has failed.
 //!
-//! A body is read whole and verified before the upstream is connected, however it is framed (pitfall 33). There is no
-//! other way out of [`Signatures::check_body`] but a refusal.
+//! A body is read whole and verified before the upstream is connected, however it is framed: chunked bodies must not
+//! get around the digest. There is no other way out of [`Signatures::check_body`] but a refusal.
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -48,7 +48,7 @@ pub(crate) struct Signatures {
 /// A claim that is of now, and the keys that may have made it.
 struct Candidate<'k> {
     claim: Claim,
-    /// How long it would still be taken; `None` where signatures have no time.
+    /// The time for which it will still be taken; `None` where signatures have no time.
     left: Option<Duration>,
     keys: &'k [KnownKey],
 }
@@ -250,7 +250,7 @@ impl Signatures {
         Ok(())
     }
 
-    /// Whether the body is the one that was signed. Absent and empty are the same.
+    /// Checks that the body is the one that was signed. Absent and empty are the same.
     async fn check_body(
         &self,
         cx: &mut RequestCx<'_>,
@@ -309,7 +309,7 @@ impl Signatures {
     }
 }
 
-/// What [`Signatures::verify`] found.
+/// The result of [`Signatures::verify`].
 struct Verifieds<'k> {
     claims: Vec<Verified<'k>>,
     /// The names of known keys that did not make what is said to be theirs.
@@ -327,13 +327,14 @@ struct Granted {
     wrong: Vec<Option<String>>,
 }
 
-/// Whether this was an attempt to prove an identity that failed, and not a request that nobody could have signed right.
+/// Returns `true` for a failed attempt to prove an identity, and `false` for a request that nobody could have signed
+/// right.
 fn is_guess(refused: &Refused) -> bool {
     let is = |reason| matches!(reason, Reason::SignatureInvalid | Reason::SigningKeyUnknown | Reason::DigestMismatch);
     matches!(refused, Refused::Denied(denial) if is(denial.reason))
 }
 
-/// Whether the engine will have nothing against the credential.
+/// Returns `true` if the engine will have nothing against the credential.
 fn is_usable(cx: &RequestCx<'_>, identity: &Identity) -> bool {
     let objection = |credential: &Arc<portcullis_plugin::Credential>| {
         credential.objection(cx.now(), cx.route(), cx.address()).is_some()
@@ -341,12 +342,12 @@ fn is_usable(cx: &RequestCx<'_>, identity: &Identity) -> bool {
     !identity.credentials.iter().any(objection)
 }
 
-/// Whether the head says that there is a body. Where it says nothing there may be one all the same.
+/// Returns `true` if the head says that there is a body. Where it says nothing there may be one all the same.
 fn is_surely_there(cx: &RequestCx<'_>) -> bool {
     cx.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes().iter().any(|digit| *digit != b'0'))
 }
 
-/// Whether the body has every one of these digests.
+/// Checks that every one of these is a digest of the body.
 fn fits(digests: &[BodyDigest], body: &[u8]) -> Result<(), Reason> {
     // A list without digests would fit every body.
     let is_right = !digests.is_empty() && digests.iter().all(|digest| digest.fits(body));

@@ -4,7 +4,7 @@ use portcullis_plugin::http::HeaderName;
 
 use crate::problems::Problems;
 
-/// Their names, each once. What is none is reported and left out.
+/// Parses the names, each once. One that is not a header's name is reported and left out.
 pub(crate) fn header_names(field: &str, names: &[String], problems: &mut Problems) -> Vec<HeaderName> {
     let mut parsed = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {

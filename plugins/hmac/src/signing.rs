@@ -21,19 +21,19 @@ pub(crate) const NOW: i64 = 1_800_000_000;
 /// The secret of `acme-1`.
 pub(crate) const SECRET: &str = "acme-secret-of-32-bytes-or-more-0";
 
-/// What the client signs.
+/// The choices of a client that signs.
 #[derive(Clone)]
 pub(crate) struct Signer {
     pub secret: String,
     pub label: String,
     /// Component identifiers with their quotes, and their values.
     pub lines: Vec<(String, String)>,
-    /// What follows the list.
+    /// The parameters after the list.
     pub parameters: String,
 }
 
 impl Signer {
-    /// What the default policy asks for, of a request to `api.example.com`.
+    /// A signature that the default policy takes, of a request to `api.example.com`.
     pub fn of(request: &Request) -> Self {
         let target = request.received_target.clone().unwrap_or_else(|| request.head.uri.to_string());
         let (path, query) = target.split_once('?').map_or((&*target, "?".to_owned()), |(p, q)| (p, format!("?{q}")));

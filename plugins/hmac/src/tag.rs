@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::key::Algorithm;
 
-/// How a signature is written.
+/// The encoding of a signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignatureEncoding {

@@ -51,7 +51,7 @@ fn signed(request: Request) -> Request {
     Signer::of(&request).sign(request)
 }
 
-/// What a default policy says to this request.
+/// The answer of a default policy to this request.
 fn judged(mut request: Request) -> String {
     outcome(&hook(""), &mut request)
 }
@@ -75,7 +75,7 @@ fn a_signature_names_the_client() {
 }
 
 #[test]
-fn pitfall_06_only_absent_is_absent() {
+fn only_absent_is_absent() {
     let get = || request("GET", "/");
     assert_eq!(judged(get()), "absent");
     let (input, signature) = Signer::of(&get()).headers();
@@ -140,7 +140,7 @@ fn an_unknown_key_is_answered_like_a_wrong_signature() {
 }
 
 #[test]
-fn pitfall_32_less_than_the_minimum_is_refused() {
+fn less_than_the_minimum_is_refused() {
     for component in ["@method", "@authority", "@path", "@query"] {
         let request = request("GET", "/orders");
         let signer = Signer::of(&request).without(component);
@@ -154,14 +154,14 @@ fn pitfall_32_less_than_the_minimum_is_refused() {
 }
 
 #[test]
-fn pitfall_32_a_covered_header_that_is_absent_is_refused() {
+fn a_covered_header_that_is_absent_is_refused() {
     let signer = Signer::of(&request("GET", "/")).line("date", "");
     assert_eq!(judged(signer.sign(request("GET", "/"))), "signature_incomplete");
     assert_eq!(judged(signer.sign(request("GET", "/").header("date", ""))), "acme-1", "empty is there");
 }
 
 #[test]
-fn pitfall_32_the_same_signature_is_taken_once() {
+fn the_same_signature_is_taken_once() {
     let hook = hook("");
     let get = |query: &str| request("GET", &format!("/orders?{query}"));
     assert_eq!(outcome(&hook, &mut signed(get("a"))), "acme-1");
@@ -178,7 +178,7 @@ fn pitfall_32_the_same_signature_is_taken_once() {
 }
 
 #[test]
-fn pitfall_32_two_signatures_of_one_request_cannot_be_sent_one_by_one() {
+fn two_signatures_of_one_request_cannot_be_sent_one_by_one() {
     let build = build().credential::<Hmac>("acme", "acme-2", shared(&"2".repeat(32)), |_| {});
     let hook = hook_of(build, "");
     let get = || request("GET", "/orders");
@@ -256,7 +256,7 @@ fn clocks_are_never_further_apart_than_the_window_is_long() {
 }
 
 #[test]
-fn pitfall_33_a_body_is_verified_before_anything_is_granted() {
+fn a_body_is_verified_before_anything_is_granted() {
     let (request, signer) = with_body("{\"item\":1}");
     assert_eq!(judged(signer.sign(request)), "acme-1");
     let (mut request, signer) = with_body("{\"item\":1}");
@@ -268,7 +268,7 @@ fn pitfall_33_a_body_is_verified_before_anything_is_granted() {
 }
 
 #[test]
-fn pitfall_33_a_body_that_is_not_covered_is_refused() {
+fn a_body_that_is_not_covered_is_refused() {
     let post = |body: &'static str| {
         let mut request = request("POST", "/orders");
         request.body = Bytes::from_static(body.as_bytes());
@@ -288,7 +288,7 @@ fn pitfall_33_a_body_that_is_not_covered_is_refused() {
 }
 
 #[test]
-fn pitfall_33_what_cannot_be_read_is_not_let_through() {
+fn what_cannot_be_read_is_not_let_through() {
     let with = |error: BodyError| {
         let (mut request, signer) = with_body("x");
         request.body_error = Some(error);
@@ -377,7 +377,7 @@ fn several_secrets_of_one_consumer_are_good_at_the_same_time() {
     for (secret, expected) in [("1", "acme-old"), ("2", "acme-new"), ("3", "signature_invalid")] {
         assert_eq!(outcome(&hook_of(build(false), ""), &mut by(&secret.repeat(32))), expected);
     }
-    // What the engine refuses afterwards it refuses by name, and not as a wrong signature.
+    // The engine refuses these afterwards by name, and not as a wrong signature.
     assert_eq!(outcome(&hook_of(build(true), ""), &mut by(&"1".repeat(32))), "acme-old");
 }
 

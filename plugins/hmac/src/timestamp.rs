@@ -126,8 +126,8 @@ impl Timestamp {
             created,
             expires: None,
             is_presigned: false,
-            // Not the id: a webhook that is delivered again keeps its id and has a new time. What is sent twice
-            // unchanged has the same message, and that is what is remembered.
+            // Not the id: a webhook that is delivered again keeps its id and has a new time. A request that is sent
+            // twice unchanged has the same message, and the message is remembered.
             nonce: None,
             body: if is_over_body { BodyUse::InMessage } else { BodyUse::NotCovered },
             message,

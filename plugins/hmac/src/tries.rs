@@ -1,4 +1,4 @@
-//! For whom failed attempts are counted, where a policy limits them: for every key that a request names.
+//! Counts failed attempts for every key that a request names, where a policy limits them.
 //!
 //! A request may carry several signatures. Were only the first one's key looked at, a signature by a key that nobody has,
 //! put in front, would take guesses at all the others off the record.
@@ -18,7 +18,7 @@ pub(crate) struct Tries<'a> {
     attempts: &'a Attempts,
     address: IpAddr,
     keys: Vec<Tried>,
-    /// How many signatures were tried.
+    /// The number of signatures that were tried.
     signatures: usize,
     /// Something was wrong for which the keys that were tried have failed, whatever the request is refused for.
     has_failed: bool,

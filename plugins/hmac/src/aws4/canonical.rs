@@ -17,7 +17,7 @@ pub(crate) const QUERY_PARAMETERS_MAX_COUNT: usize = 512;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const ENCODED_IN_PATHS: &AsciiSet = &ENCODED.remove(b'/');
 
-/// How the path that is on the wire becomes the path that is signed.
+/// The way from the path on the wire to the path that is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PathEncoding {
     /// Encoded as it stands, `%` too: what comes encoded is encoded twice.
@@ -58,7 +58,7 @@ impl Query {
         decoded.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a parameter of this name is there.
+    /// Returns `true` if there is a parameter of this name.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(of, _)| of == name)
     }
@@ -112,7 +112,8 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 
-/// Decodes what is percent-encoded. What is none, or is not UTF-8 afterwards, would be spelt like something else.
+/// Decodes percent-encoding. A broken escape, or text that is not UTF-8 afterwards, is an error: it would be spelt like
+/// something else.
 fn decode(text: &str) -> Result<String, Wrong> {
     let is_escape = |rest: &str| {
         let digits = rest.as_bytes().get(..2);

@@ -1,4 +1,4 @@
-//! What a request says about its own signature, in the header or in the query.
+//! Reads the signature of a request and its parameters, in the header or in the query.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The parameter of a presigned URL that its signature does not cover: it is the signature.
 pub(crate) const SIGNATURE: &str = "X-Amz-Signature";
-/// What goes with temporary credentials.
+/// The parameter that goes with temporary credentials.
 pub(crate) const SECURITY_TOKEN: &str = "X-Amz-Security-Token";
 /// All parameters that make a URL a presigned one. They open the gateway and are none of the upstream's business.
 pub(crate) const PARAMETERS: [&str; 7] = [
@@ -32,7 +32,7 @@ pub(crate) const PARAMETERS: [&str; 7] = [
     SECURITY_TOKEN,
 ];
 
-/// How long a presigned URL can hold (7 days), by AWS's own rule.
+/// The longest validity of a presigned URL that AWS itself allows: 7 days.
 const EXPIRES_MAX_SECONDS: u64 = 604_800;
 /// The most headers that a signature may cover.
 pub(crate) const SIGNED_HEADERS_MAX_COUNT: usize = 64;
@@ -55,12 +55,12 @@ pub(crate) struct Claimed<'c> {
     pub date: &'c str,
     /// The time.
     pub created: UnixTime,
-    /// How long a presigned URL holds; `None` for a signature in the header.
+    /// The validity of a presigned URL; `None` for a signature in the header.
     pub lifetime: Option<Duration>,
 }
 
-/// Whether the query has any of the parameters of a presigned URL. It looks at names as [`portcullis_plugin::Places`]
-/// does, so that whatever is taken out was also judged.
+/// Returns `true` if the query has any of the parameters of a presigned URL. Names are compared as by
+/// [`portcullis_plugin::Places`], so that whatever is taken out was also judged.
 pub(crate) fn is_presigned(query: Option<&str>) -> bool {
     let names = query.unwrap_or_default().split('&').map(|parameter| parameter.split('=').next().unwrap_or_default());
     let is_ours = |name: &str| PARAMETERS.iter().any(|of| percent_decode_str(name).eq(of.bytes()));

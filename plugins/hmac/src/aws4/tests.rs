@@ -140,7 +140,7 @@ fn what_brings_no_signature_of_this_kind_is_absent() {
 }
 
 #[test]
-fn pitfall_32_host_date_and_what_aws_reads_have_to_be_signed() {
+fn host_date_and_what_aws_reads_have_to_be_signed() {
     let sent = vector("get-vanilla");
     let with = |from: &str, to: &str| {
         let line = sent.headers["authorization"].to_str().unwrap();
@@ -162,7 +162,7 @@ fn pitfall_32_host_date_and_what_aws_reads_have_to_be_signed() {
 }
 
 #[test]
-fn pitfall_33_unsigned_and_streamed_payloads_say_nothing_about_the_body() {
+fn unsigned_and_streamed_payloads_say_nothing_about_the_body() {
     let (_, sent) = vectors(S3).remove(0);
     let scheme = scheme(config("s3"));
     let claims = |payload: &str| scheme.read(&sent.clone().set("x-amz-content-sha256", payload).request());

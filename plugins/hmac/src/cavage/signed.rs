@@ -28,7 +28,7 @@ impl<'r> SignedNames<'r> {
         Ok(Self(names))
     }
 
-    /// Whether this is in the list. Names of headers are compared without case.
+    /// Returns `true` if the list has this name. Names of headers are compared without case.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|of| of.eq_ignore_ascii_case(name))
     }

@@ -3,7 +3,7 @@ use crate::scheme::{BodyUse, Message};
 
 const NOW: UnixTime = UnixTime(1_000_000);
 
-/// How many seconds are left; -1 for stale, -2 for no time.
+/// The seconds that are left; -1 for stale, -2 for no time.
 fn left(created: Option<i64>, expires: Option<i64>, is_presigned: bool) -> i64 {
     let clock = Clock { window: Duration::from_secs(300), skew: Duration::from_secs(30) };
     let claim = Claim {

@@ -6,7 +6,7 @@ const ED25519: &str = "-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=
 -----END PUBLIC KEY-----";
 
-/// What is wrong with a credential: `field: message`; empty where nothing is.
+/// The problem of a credential: `field: message`; empty where there is none.
 fn problem(policy: &str, credential: &str) -> String {
     problems(policy, &[("acme", credential)])
 }
@@ -23,7 +23,7 @@ fn problems(policy: &str, credentials: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn pitfall_25_a_secret_is_as_long_as_the_hash() {
+fn a_secret_is_as_long_as_the_hash() {
     assert_eq!(problem("", "secret = \"12345678901234567890123456789012\""), "");
     let short = problem("", "secret = \"planted-short-secret\"");
     assert!(short.starts_with("secret: is too short: at least 32 bytes"), "{short}");
@@ -53,7 +53,7 @@ fn a_credential_has_one_key() {
 }
 
 #[test]
-fn pitfall_19_a_key_is_for_an_algorithm_of_the_policy() {
+fn a_key_is_for_an_algorithm_of_the_policy() {
     assert_eq!(problem("", &format!("public_key = '''{ED25519}'''")), "");
     let policy = "portcullis = { algorithms = [\"hmac-sha256\"] }";
     let ed25519 = problem(policy, &format!("public_key = '''{ED25519}'''"));
@@ -78,7 +78,7 @@ fn what_is_no_public_key_is_refused() {
         "raw"
     );
     assert!(problem(&wrapped("PUBLIC KEY", P_384)).starts_with(neither), "another curve");
-    assert!(problem(&wrapped("PUBLIC KEY", RSA_1024)).starts_with(neither), "pitfall 25");
+    assert!(problem(&wrapped("PUBLIC KEY", RSA_1024)).starts_with(neither), "1024 bits");
 }
 
 const P_384: &str = "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAElmPx27spwRghmZ4jFzMqKd7bsuK7IIaONsep9KmAcbg99tZAvTs+HpymqjRQiF2+6lO3AmWkfIfhUf5mDkseJLE7NSROUzAj19/8JIOY8ChTCDOegh+bFrWUyN70CCmX";

@@ -18,7 +18,7 @@ fn quoted_and_bare_values_are_read() {
 }
 
 #[test]
-fn pitfall_32_whatever_can_be_read_in_two_ways_is_refused() {
+fn whatever_can_be_read_in_two_ways_is_refused() {
     for text in [
         "",
         " ",

@@ -9,7 +9,7 @@ use sfv::{BareItemFromInput, ItemSerializer};
 use super::dictionary::Item;
 use crate::scheme::{SignedRequest, Wrong};
 
-/// What a component is about.
+/// A component that a signature can cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Component {
     /// A part of the request line, or what follows from it.
@@ -116,7 +116,8 @@ impl Component {
         }
     }
 
-    /// What the request has there. What it does not have cannot have been signed (pitfall 32).
+    /// Returns the component's value in this request. A component that the request does not have is an error and never
+    /// skipped: it cannot have been signed.
     pub fn value<'r>(&self, request: &SignedRequest<'r>) -> Result<Cow<'r, str>, Wrong> {
         match self {
             Self::Derived(derived) => derived.value(request),
@@ -144,7 +145,7 @@ fn header<'r>(request: &SignedRequest<'r>, name: &HeaderName) -> Result<Cow<'r, 
     lines.try_fold(Cow::Borrowed(first), |before, line| Ok(Cow::Owned(format!("{before}, {}", line?))))
 }
 
-/// What is encoded in the name and the value of a query parameter (section 2.2.8): the set of
+/// The characters that are encoded in the name and the value of a query parameter (section 2.2.8): the set of
 /// `application/x-www-form-urlencoded`, a space as `%20`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
 

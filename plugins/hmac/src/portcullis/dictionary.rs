@@ -28,11 +28,11 @@ pub(super) const PARAMETERS_MAX: usize = 16;
 pub(super) struct Member<'f> {
     /// Its name.
     pub key: &'f str,
-    /// What it holds.
+    /// The member's value.
     pub value: Value<'f>,
 }
 
-/// What a member holds.
+/// The value of a member.
 #[derive(Debug)]
 pub(super) enum Value<'f> {
     /// One item.

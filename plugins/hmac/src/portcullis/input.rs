@@ -21,12 +21,12 @@ pub(super) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signatur
 /// The longest nonce and the longest tag, in bytes.
 const TEXT_MAX_BYTES: usize = 256;
 
-/// What one signature is over, as its client says.
+/// The components and parameters of one signature, as its client lists them.
 #[derive(Debug)]
 pub(super) struct Input {
     /// The covered components, each with its identifier as the signature base has it; none twice.
     pub components: Vec<(String, Component)>,
-    /// What the signature says about itself.
+    /// The parameters of the signature.
     pub parameters: SignatureParameters,
     /// Components and parameters serialised: the value of `@signature-params`.
     pub serialised: String,
@@ -117,7 +117,7 @@ impl SignatureParameters {
         Ok(read)
     }
 
-    /// Whether the parameter of this name is there.
+    /// Returns `true` if there is a parameter of this name.
     pub fn has(&self, name: &str) -> bool {
         match name {
             "expires" => self.expires.is_some(),

@@ -5,7 +5,7 @@ use portcullis_plugin::http::HeaderName;
 use super::component::{Component, Derived};
 use crate::scheme::Wrong;
 
-/// What every signature has to cover.
+/// The components that every signature has to cover.
 #[derive(Clone, Debug)]
 pub(super) struct Minimum(Vec<Component>);
 
@@ -26,7 +26,7 @@ impl Minimum {
         if wrong.is_empty() { Ok(Self(components)) } else { Err(wrong) }
     }
 
-    /// Whether all of it is covered: by name, or by components that say the same.
+    /// Checks that all of them are covered: by name, or by components that say the same.
     pub fn check(&self, covered: &[(String, Component)]) -> Result<(), Wrong> {
         let is_met = |component: &Component| match component {
             Component::Derived(derived) => is_derived_covered(*derived, covered),

@@ -104,7 +104,8 @@ const VECTORS: [(&str, &str, &str); 5] = [
 
 #[test]
 fn rfc_9421_appendix_b_2() {
-    // What these signatures leave out a policy has to leave out too. B.2.1 covers nothing: no policy can say that.
+    // A policy has to leave out the components that these signatures leave out. B.2.1 covers nothing: no policy can say
+    // that.
     for ((label, input, signature), covered) in
         VECTORS.into_iter().skip(1).zip(["@authority", "@path", "date", "@path"])
     {
@@ -190,7 +191,7 @@ fn malleated(signature: &str) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// What the default policy says to these two headers.
+/// The answer of the default policy to these two headers.
 fn judged(input: &str, signature: &str) -> String {
     let mut request = request("GET", "/").header("signature-input", input).header("signature", signature);
     outcome(&hook(""), &mut request)

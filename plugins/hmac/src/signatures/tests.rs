@@ -109,7 +109,7 @@ fn hook(scheme: Plain, ids: &[&str]) -> Arc<dyn Authenticate> {
 }
 
 #[test]
-fn pitfall_33_a_message_made_of_the_body_is_verified_with_the_body() {
+fn a_message_made_of_the_body_is_verified_with_the_body() {
     let line = format!("a {NOW} {}", tag(&secret("a"), "hello"));
     assert_eq!(outcome(&hook(NAMED, &["a"]), &mut request(&line, "hello")), "a");
     assert_eq!(outcome(&hook(NAMED, &["a"]), &mut request(&line, "hellO")), "signature_invalid");
@@ -152,7 +152,7 @@ fn where_no_key_is_named_there_are_not_many() {
 }
 
 #[test]
-fn pitfall_32_one_of_two_signatures_cannot_be_sent_again_alone() {
+fn one_of_two_signatures_cannot_be_sent_again_alone() {
     let hook = hook(UNNAMED, &["a", "b"]);
     let (old, new) = (tag(&secret("a"), "hello"), tag(&secret("b"), "hello"));
     let send = |signatures: &str| outcome(&hook, &mut request(&format!("- {NOW} {signatures}"), "hello"));
@@ -192,7 +192,7 @@ fn a_presigned_request_has_an_end_and_no_window() {
 }
 
 #[test]
-fn pitfall_19_a_public_key_is_no_secret() {
+fn a_public_key_is_no_secret() {
     let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=\n-----END PUBLIC KEY-----";
     let own: <Hmac as Plugin>::Credential = toml::from_str(&format!("public_key = '''{pem}'''")).unwrap();
     let mut build = Build::new();

@@ -1,4 +1,4 @@
-//! What the file may say, and what is said of the rest.
+//! Tests of settings: those that are taken, and the errors for all others.
 
 use super::*;
 

@@ -12,7 +12,7 @@ fn opened() -> Arc<Identity> {
     }
 }
 
-/// What a policy says to a stream that `acme-1` opened: the consumer, or why it ends.
+/// The answer of a policy to a stream that `acme-1` opened: the consumer, or the reason for its end.
 fn again(hook: &Arc<dyn Authenticate>, change: impl FnOnce(&mut OpenStream<'_>)) -> String {
     let identity = opened();
     let mut stream = open_stream(&identity);
@@ -42,7 +42,7 @@ fn a_stream_ends_with_its_key() {
     assert_eq!(again(&hook_of(rotated, ""), |_| {}), "credential_withdrawn", "another secret");
     let renamed = Build::new().credential::<Hmac>("acme", "acme-2", shared(SECRET), |_| {});
     assert_eq!(again(&hook_of(renamed, ""), |_| {}), "credential_withdrawn", "another name");
-    // What a signature covers and how old it may be cannot be asked again.
+    // The components and the age of a signature cannot be checked again.
     assert_eq!(again(&hook(""), |stream| stream.has_same_settings = false), "policy_changed");
 }
 

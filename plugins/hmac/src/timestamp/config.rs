@@ -6,8 +6,7 @@ use serde::Deserialize;
 use super::field::{Component, Field};
 use crate::tag::{HmacName, SignatureEncoding};
 
-/// What a policy says about the scheme `timestamp`. With a `preset`, what else is said here takes the place of the
-/// preset's own.
+/// The settings of the scheme `timestamp`. With a `preset`, the other settings here override those of the preset.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimestampConfig {
@@ -15,18 +14,18 @@ pub struct TimestampConfig {
     pub preset: Option<Preset>,
     /// The header with the signature; `x-signature` unless said.
     pub signature_header: Option<String>,
-    /// What stands before the signature: the algorithm's name and `=`, such as `hmac-sha256=`, unless said. `""` where
+    /// The text before the signature: the algorithm's name and `=`, such as `hmac-sha256=`, unless said. `""` where
     /// clients send the signature alone.
     pub signature_prefix: Option<String>,
-    /// What stands between several items in the signature's header, of which those with the prefix are signatures.
+    /// The separator of several items in the signature's header, of which those with the prefix are signatures.
     pub signature_separator: Option<char>,
-    /// How signatures are written; in hexadecimal or Base64 unless said.
+    /// The encoding of signatures; hexadecimal or Base64 unless said.
     pub signature_encoding: Option<SignatureEncoding>,
     /// The HMAC; `hmac-sha256` unless said.
     pub algorithm: Option<HmacName>,
     /// The header with the time; `x-timestamp` unless said.
     pub timestamp_header: Option<String>,
-    /// Where the time is an item in the signature's header: what stands before it.
+    /// The text before the time, where the time is an item in the signature's header.
     pub timestamp_prefix: Option<String>,
     /// The header with the key's name; `x-key-id` unless said, and none with a preset. A request without it is of any of
     /// the policy's keys, if these are few.
@@ -35,14 +34,15 @@ pub struct TimestampConfig {
     pub id_header: Option<String>,
     /// The fields of the message in their order; `["method", "target", "timestamp", "body-sha256"]` unless said.
     pub layout: Option<Vec<Field>>,
-    /// What stands between the fields; a newline unless said. No field but the body at the end may hold it.
+    /// The separator of the fields; a newline unless said. No field but the body at the end may hold it.
     pub separator: Option<String>,
-    /// What stands before the body's hash in the message, such as `sha256=`.
+    /// The text before the body's hash in the message, such as `sha256=`.
     pub body_hash_prefix: Option<String>,
     /// Secrets are Base64, perhaps after this prefix. Without it a secret is used as it stands.
     pub secret_prefix: Option<String>,
-    /// What the message is known not to cover. A layout that leaves out the method, the path, the query, the time or the
-    /// body is an error unless it stands here. DANGER: what stands here, anybody on the way can change.
+    /// The parts of a request that the message is known not to cover. A layout that leaves out the method, the path,
+    /// the query, the time or the body is an error unless it stands here. DANGER: anybody on the way can change the
+    /// parts that are listed here.
     pub unsigned: Option<Vec<Component>>,
 }
 

@@ -75,7 +75,7 @@ impl Layout {
         }
     }
 
-    /// Whether the part is one of the fields.
+    /// Returns `true` if the part is one of the fields.
     pub fn has(&self, part: Part) -> bool {
         self.fields.contains(&Field::Part(part))
     }

@@ -8,7 +8,7 @@ use crate::{
     tag::{self, SignatureEncoding},
 };
 
-/// How to find the signatures in their header.
+/// The form of the header with the signatures.
 pub(super) struct SignatureHeader {
     pub name: HeaderName,
     pub prefix: String,
@@ -51,7 +51,7 @@ impl SignatureHeader {
     }
 }
 
-/// What follows the prefix, which is compared without case: `SHA256=` is as good as `sha256=`.
+/// Returns the text after the prefix, which is compared without case: `SHA256=` is as good as `sha256=`.
 fn strip<'i>(item: &'i str, prefix: &str) -> Option<&'i str> {
     let (start, rest) = item.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)

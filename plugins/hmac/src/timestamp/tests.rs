@@ -38,7 +38,7 @@ A small body";
 
 const PLAIN_HEX: &str = "9e941fa26b1ade8ee668ab523db3b0f665cf87fbafe0b5cd41577742e52aa582";
 
-/// What was published or made by others: the preset, the secret, the request, its time.
+/// Examples that others published or made: the preset, the secret, the request, its time.
 const PRESETS: [(&str, &str, &str, Option<i64>); 4] = [
     // The secret and the body of the tests of Stripe's Python library, signed by it (stripe 16.1.0).
     (
@@ -110,7 +110,7 @@ fn the_examples_of_the_four_services_are_right() {
 }
 
 #[test]
-fn pitfall_32_the_time_of_a_webhook_is_part_of_what_is_signed() {
+fn the_time_of_a_webhook_is_part_of_what_is_signed() {
     for (name, secret, text, time) in PRESETS {
         let Some(time) = time else { continue };
         let later = text.replace(&time.to_string(), &(time + 1).to_string());
@@ -203,7 +203,7 @@ fn messages_are_made_of_the_layout() {
 }
 
 #[test]
-fn pitfall_32_another_method_target_time_or_body_is_another_signature() {
+fn another_method_target_time_or_body_is_another_signature() {
     let (scheme, sent) = (build(TimestampConfig::default()), Sent::parse(PLAIN));
     for other in [
         Sent { method: Method::PUT, ..sent.clone() },
@@ -219,7 +219,7 @@ fn pitfall_32_another_method_target_time_or_body_is_another_signature() {
 }
 
 #[test]
-fn pitfall_32_a_field_that_holds_the_separator_is_two_and_refused() {
+fn a_field_that_holds_the_separator_is_two_and_refused() {
     let scheme = from("separator = \".\"");
     let sent = Sent::parse(PLAIN);
     for other in

@@ -1,4 +1,4 @@
-//! What is counted, for whom, and when: by whole policies.
+//! Tests of failed attempts with whole policies: which of them count, for whom, and when.
 
 use std::{
     pin::pin,

@@ -38,7 +38,7 @@ fn sent(list: &str, lines: &str, body: &str) -> Sent {
 const TARGET_AND_DATE: &str = "@request-target: post /orders\ndate: Thu, 22 Jun 2017 17:15:21 GMT";
 
 #[test]
-fn pitfall_32_a_request_is_taken_once_and_within_its_window() {
+fn a_request_is_taken_once_and_within_its_window() {
     let hook = hook("");
     let sent = sent("@request-target date", TARGET_AND_DATE, "");
     assert_eq!(outcome(&hook, &mut sent.at(NOW)), "acme-1");
@@ -48,7 +48,7 @@ fn pitfall_32_a_request_is_taken_once_and_within_its_window() {
 }
 
 #[test]
-fn pitfall_33_a_body_needs_a_digest_that_is_signed() {
+fn a_body_needs_a_digest_that_is_signed() {
     // Kong and APISIX are content with a digest that anybody can exchange together with the body.
     let unsigned = sent("@request-target date", TARGET_AND_DATE, "body");
     assert_eq!(outcome(&hook(""), &mut unsigned.at(NOW)), "signature_incomplete");

@@ -6,7 +6,7 @@ fn is_met(minimum: &[&str], covered: &[&str]) -> bool {
 }
 
 #[test]
-fn pitfall_32_components_that_say_the_same_are_taken_for_each_other() {
+fn components_that_say_the_same_are_taken_for_each_other() {
     let default = Minimum::DEFAULT;
     assert!(is_met(&default, &default));
     assert!(is_met(&default, &["@method", "@target-uri"]));

@@ -50,12 +50,12 @@ fn keys_are_found_by_name_or_tried_where_none_is_given() {
 }
 
 #[test]
-fn pitfall_32_a_request_is_taken_once_and_within_its_window() {
+fn a_request_is_taken_once_and_within_its_window() {
     let hook = hook("", &[OLD]);
     let sent = plain(OLD, Some("acme-1"));
     assert_eq!(outcome(&hook, &mut sent.at(NOW)), "acme-1");
     assert_eq!(outcome(&hook, &mut sent.at(NOW)), "signature_replayed");
-    // What is not signed makes no other request of it.
+    // A change to a part that is not signed makes no other request of it.
     for again in [sent.clone().without("x-key-id"), sent.clone().header("x-other", "1"), sent.clone().set("host", "b")]
     {
         assert_eq!(outcome(&hook, &mut again.at(NOW)), "signature_replayed");
@@ -92,7 +92,7 @@ fn what_has_no_time_is_taken_again_and_its_window_is_an_error() {
 }
 
 #[test]
-fn pitfall_25_secrets_are_as_long_as_the_hash_or_as_the_service_makes_them() {
+fn secrets_are_as_long_as_the_hash_or_as_the_service_makes_them() {
     for (name, secret, ..) in PRESETS {
         let own: SigningCredential = toml::from_str(&format!("secret = {secret:?}")).unwrap();
         let mut build = Build::new().credential::<Hmac>("acme", "acme-1", own, |_| {});
