@@ -36,7 +36,7 @@ pub enum Algorithm {
     Hs512,
 }
 
-/// What kind of key an algorithm takes.
+/// The kind of key that an algorithm takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// `kty` is `RSA`.
@@ -86,7 +86,7 @@ impl Algorithm {
         }
     }
 
-    /// What kind of key it takes.
+    /// Returns the kind of key that it takes.
     pub fn family(self) -> Family {
         match self {
             Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => Family::Rsa,

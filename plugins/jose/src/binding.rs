@@ -3,7 +3,7 @@ use portcullis_plugin::{Claims, ClientCert, Reason, schemars::JsonSchema, serde:
 
 use crate::Wrong;
 
-/// Whether a token has to be bound to a client's certificate (RFC 8705 section 3).
+/// The rule for tokens that are not bound to a client's certificate (RFC 8705 section 3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", crate = "portcullis_plugin::serde")]
 #[schemars(crate = "portcullis_plugin::schemars")]
@@ -15,7 +15,7 @@ pub enum CertificateBinding {
     WhenPresent,
 }
 
-/// What a token says of the certificate that it is bound to.
+/// The certificate that a token is bound to, if it is bound to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
     sha256: Option<[u8; 32]>,
@@ -38,7 +38,7 @@ impl Binding {
         Ok(Self { sha256, is_required: rule == CertificateBinding::Required })
     }
 
-    /// Whether a request may use the token. `certificate` is the connection's, as
+    /// Checks that a request may use the token. `certificate` is the connection's, as
     /// [`RequestCx::certificate`](portcullis_plugin::RequestCx::certificate) tells it.
     ///
     /// # Errors

@@ -8,11 +8,11 @@ use crate::{Token, Wrong};
 /// The last moment that a date in a token can name: the end of the year 9999.
 pub const MAX_NUMERIC_DATE: i64 = 253_402_300_799;
 
-/// What a token has to say, beside being signed: the checks of RFC 7519 section 4.1 and RFC 8725 section 3 that a
-/// library for signatures leaves to its caller.
+/// The claims that a token has to have, beside its signature: the checks of RFC 7519 section 4.1 and RFC 8725 section 3
+/// that a library for signatures leaves to its caller.
 ///
-/// What is configured must be present and right: a token without a claim never passes a check of that claim. `exp` is
-/// always required.
+/// A claim that is configured must be present and right: a token without a claim never passes a check of that claim.
+/// `exp` is always required.
 #[derive(Clone, Debug)]
 pub struct Expectations {
     /// `iss`, character by character.
@@ -21,7 +21,7 @@ pub struct Expectations {
     pub audiences: Vec<String>,
     /// The header's `typ`, such as `at+jwt` (RFC 9068 section 2.1): without case, and with or without `application/`.
     pub typ: Option<String>,
-    /// How far the issuer's clock may be from ours, either way.
+    /// The most that the issuer's clock may be ahead of ours or behind it.
     pub leeway: Duration,
     /// The longest time since `iat`, which is then required.
     pub max_age: Option<Duration>,
@@ -35,8 +35,7 @@ impl Expectations {
 
     /// Judges header and claims.
     ///
-    /// # Errors
-    /// What is wrong first: type, issuer, audience, times, in this order.
+    /// # Errors The first of these that is wrong: type, issuer, audience, times.
     pub fn check(&self, token: &Token<'_>, now: UnixTime) -> Result<Times, Wrong> {
         self.check_typ(token.header().typ.as_deref())?;
         self.check_claims(token.claims(), now)
@@ -98,7 +97,7 @@ impl Expectations {
     fn check_lifetime(&self, times: &Times) -> Result<(), Reason> {
         let starts = [times.issued, times.not_before].into_iter().flatten();
         if starts.into_iter().any(|start| start >= times.expires) {
-            // Never valid at any moment, and not for the leeway either (pitfall 26).
+            // Never valid at any moment, and not for the leeway either: such a token must not be remembered as good.
             return Err(Reason::TokenExpired);
         }
         let Some(longest) = self.max_lifetime else { return Ok(()) };
@@ -121,7 +120,8 @@ impl Default for Expectations {
     }
 }
 
-/// When a token is valid. It is kept with what was verified, and asked again on every request (pitfall 26).
+/// The time in which a token is valid. It is remembered with the token and checked on every request: a token that has
+/// ended must not live on in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     expires: i64,
@@ -132,7 +132,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Whether the token is valid now. Allocates nothing.
+    /// Checks that the token is valid now. Allocates nothing.
     ///
     /// # Errors
     /// [`Reason::TokenExpired`], [`Reason::TokenNotYetValid`] or [`Reason::TokenTooOld`].

@@ -53,7 +53,7 @@ impl Scene {
         }
     }
 
-    /// What a gateway does, in its order.
+    /// The steps of a gateway, in their order.
     fn judge(&self, token: &[u8]) -> Result<(), Wrong> {
         let token = Token::parse(token)?;
         self.keys.verify(&token, &ALLOWED).map_err(crate::Unverified::reason)?;
@@ -117,7 +117,7 @@ fn every_hostile_token_is_refused_for_its_reason_and_soon() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is wrong with how a token was judged.
+/// Returns the fault in how a token was judged.
 fn verdict(scene: &Scene, case: &Case) -> Option<String> {
     let started = Instant::now();
     let judged = scene.judge(&case.token);

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// How deep arrays and objects may nest in a token's parts and in key sets.
+/// The deepest nesting of arrays and objects in a token's parts and in key sets.
 pub const MAX_DEPTH: usize = 32;
 
 /// Reads a whole text as one object.
@@ -64,7 +64,7 @@ impl Strict {
         Ok(Self { depth_left, ..self })
     }
 
-    /// Whether an object may be read as `null`.
+    /// Returns `true` if an object may be read as `null`.
     fn is_forgiven(self) -> bool {
         self.doubles == Doubles::NullInside && self.depth_left < MAX_DEPTH
     }

@@ -22,8 +22,8 @@
 //! # What is believed
 //! - The algorithm comes from the configuration and has to fit the key (RFC 8725 sections 3.1 and 3.2). The token's
 //!   `alg` chooses among those and nothing else.
-//! - Keys come from the configuration, or from the address that it names. What a token says of keys (`jku`, `x5u`, `x5c`,
-//!   `jwk`) is never followed.
+//! - Keys come from the configuration, or from the address that it names. Keys that a token names (`jku`, `x5u`, `x5c`,
+//!   `jwk`) are never followed.
 //! - Nothing that was parsed is believed before [`KeySet::verify`] has agreed, but the issuer has to be read first to
 //!   find the keys. So the parser is the part that all the world can talk to: it is bounded in length and depth, refuses
 //!   whatever two readers could read differently, and never panics.
@@ -32,6 +32,8 @@
 //! [`Token`] parses a token, [`KeySet`] verifies its signature, [`Expectations`] checks its claims, [`Binding`] compares
 //! it with the connection's certificate, [`claims`] finds and compares single claims, [`remote`] fetches key sets, and
 //! [`VerifiedTokens`] remembers tokens that were verified.
+
+#![forbid(unsafe_code)]
 
 mod algorithm;
 mod binding;

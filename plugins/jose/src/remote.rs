@@ -90,8 +90,7 @@ impl KeySource {
     /// The source for this place; keeps it fresh from publishing on, for as long as the policy lives. Its keys are shared
     /// with every policy that names the place, now or before a reload.
     ///
-    /// # Errors
-    /// What is wrong with the place, about the field `url` or `issuer`, and with the settings, each about its own.
+    /// # Errors The problems of the place, at the field `url` or `issuer`, and of the settings, each at its own field.
     pub fn shared(cx: &mut BuildCx<'_>, location: Location, settings: Settings) -> Result<Arc<Self>, BuildError> {
         let allow_http = settings.allow_http;
         // An issuer may say where its keys are: what came from there by http counts only where that is allowed.
@@ -137,7 +136,7 @@ impl KeySource {
             if let Some(running) = self.running() {
                 finished(running).await;
             }
-            // What was under way may have begun before the key was published.
+            // A fetch that was under way may have begun before the key was published.
             if !self.current().is_ok_and(|keys| knows(&keys))
                 && let Some(running) = self.asked(kid)
             {

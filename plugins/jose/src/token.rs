@@ -20,14 +20,14 @@ pub struct Token<'t> {
     signature: Vec<u8>,
 }
 
-/// What a token's header says that counts here.
+/// The members of a token's header that count here.
 #[derive(Debug)]
 pub struct Header {
     /// The algorithm it claims to be signed with.
     pub algorithm: Algorithm,
     /// Which key it claims to be signed with.
     pub kid: Option<String>,
-    /// What it claims to be, such as `at+jwt`.
+    /// The type that it claims to be of, such as `at+jwt`.
     pub typ: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl<'t> Token<'t> {
         Ok(Self { header, claims, signed, signature })
     }
 
-    /// What the header says.
+    /// Returns the header.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -73,12 +73,12 @@ impl<'t> Token<'t> {
         self.header.kid.as_deref()
     }
 
-    /// What is claimed.
+    /// Returns the claims, which nothing has verified yet.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// What is claimed, to keep.
+    /// Returns the claims, to keep.
     pub fn into_claims(self) -> Claims {
         self.claims
     }
@@ -88,7 +88,7 @@ impl<'t> Token<'t> {
         self.claims.get(claim).and_then(Value::as_str)
     }
 
-    /// What the signature is over (RFC 7515 section 5.1).
+    /// Returns the bytes that were signed (RFC 7515 section 5.1).
     pub fn signing_input(&self) -> &'t [u8] {
         self.signed
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::{Key, KeyId, KeySet};
 
 /// The SHA-256 of a token and of the policy that judges it: what was verified under one policy says nothing under
-/// another (pitfall 27).
+/// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
@@ -25,7 +25,7 @@ impl TokenDigest {
 
 /// Tokens whose signature was found right, with what the caller made of them.
 ///
-/// What is remembered is that the signature was right. Whoever finds a token here still asks the clock
+/// Only the signature is remembered to be right. Whoever finds a token here still asks the clock
 /// ([`Times::check`](crate::Times::check)) and the revocations: both change without the token.
 ///
 /// It is bounded twice, by entries and by the bytes of the tokens (a caller keeps about as much as the token said), and
@@ -37,7 +37,7 @@ pub struct VerifiedTokens<T> {
 
 /// A token that was verified.
 pub struct Verified<T> {
-    /// What the caller keeps.
+    /// The value that the caller keeps.
     pub value: T,
     key: KeyId,
     /// The newest key set that the key was seen in.
@@ -56,7 +56,7 @@ impl<T> VerifiedTokens<T> {
         Self { entries: Cache::with_weighter(max_entries, weight, by_bytes), max_entry_bytes }
     }
 
-    /// What is known of a token, if the key that verified it is still in the set and the token has not ended.
+    /// Returns a token that was verified, if the key that verified it is still in the set and the token has not ended.
     pub fn find(&self, digest: &TokenDigest, keys: &KeySet, now: UnixTime) -> Option<Arc<Verified<T>>> {
         let verified = self.entries.get(digest)?;
         if verified.counts(keys, now) {
@@ -66,8 +66,8 @@ impl<T> VerifiedTokens<T> {
         None
     }
 
-    /// What is known of a token, for a caller that finds out by it whose keys it has to ask. Whether the token still
-    /// counts is then the caller's to ask: [`Verified::counts`].
+    /// Returns a token that was verified, for a caller that learns from it whose keys to ask. The caller then has to
+    /// ask [`Verified::counts`].
     pub fn look(&self, digest: &TokenDigest) -> Option<Arc<Verified<T>>> {
         self.entries.get(digest)
     }
@@ -90,12 +90,12 @@ impl<T> VerifiedTokens<T> {
         verified
     }
 
-    /// How many tokens are remembered.
+    /// Returns the number of tokens that are remembered.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether no token is remembered.
+    /// Returns `true` if no token is remembered.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -107,12 +107,13 @@ impl<T> VerifiedTokens<T> {
 }
 
 impl<T> Verified<T> {
-    /// Whether the token has not ended, and the key that verified it is still in the set.
+    /// Returns `true` if the token has not ended, and the key that verified it is still in the set.
     pub fn counts(&self, keys: &KeySet, now: UnixTime) -> bool {
         self.ends > now && self.is_current(keys)
     }
 
-    /// Whether the key is in the set. The set's number is noted, so that only the first hit after a change looks.
+    /// Returns `true` if the key is in the set. The set's generation is noted, so that only the first hit after a
+    /// change looks.
     fn is_current(&self, keys: &KeySet) -> bool {
         if self.generation.load(Relaxed) == keys.generation() {
             return true;
@@ -134,7 +135,7 @@ struct ByBytes {
 
 impl<T> Weighter<TokenDigest, Arc<Verified<T>>> for ByBytes {
     fn weight(&self, _: &TokenDigest, verified: &Arc<Verified<T>>) -> u64 {
-        // What weighs nothing is never removed.
+        // An entry without weight is never removed.
         u64::try_from(verified.bytes.max(self.least).max(1)).unwrap_or(u64::MAX)
     }
 }

@@ -12,7 +12,7 @@ fn every_name_is_read_back() {
 }
 
 #[test]
-fn pitfall_74_es512_and_both_names_of_eddsa_are_known() {
+fn es512_and_both_names_of_eddsa_are_known() {
     assert_eq!(parsed("\"ES512\""), Ok(Algorithm::Es512));
     assert_eq!(parsed("\"EdDSA\""), Ok(Algorithm::EdDsa));
     assert_eq!(parsed("\"Ed25519\""), Ok(Algorithm::EdDsa));
@@ -20,7 +20,7 @@ fn pitfall_74_es512_and_both_names_of_eddsa_are_known() {
 }
 
 #[test]
-fn pitfall_19_none_is_no_algorithm_in_any_case() {
+fn none_is_no_algorithm_in_any_case() {
     for name in ["none", "None", "NONE", "nOnE"] {
         let error = parsed(&format!("{name:?}")).unwrap_err();
         assert!(error.contains("no signature"), "{error}");

@@ -64,7 +64,7 @@ impl FromStr for Path {
     }
 }
 
-/// What looks like a URL is meant as one name, and would be taken apart at its dots.
+/// The error for a path that looks like a URL: it is meant as one name, and would be split at its dots.
 fn pointer_needed(written: &str) -> String {
     let name = written.replace('~', "~0").replace('/', "~1");
     format!("`{}` has dots that separate names: write \"/{}\"", written.escape_debug(), name.escape_debug())

@@ -20,11 +20,11 @@ pub const MAX_PATTERN_PROGRAM_BYTES: usize = 256 << 10;
 pub struct Rule {
     /// Which claim.
     pub claim: Path,
-    /// What has to be true of it.
+    /// The condition that it has to meet.
     pub condition: Condition,
 }
 
-/// What has to be true of a claim.
+/// A condition that a claim has to meet.
 #[derive(Clone, Debug)]
 pub enum Condition {
     /// It is this value.
@@ -78,7 +78,7 @@ struct RawRule {
 }
 
 impl Rule {
-    /// Whether the claims are as the rule says.
+    /// Returns `true` if the claims meet the rule.
     pub fn holds(&self, claims: &Claims) -> bool {
         let value = self.claim.get(claims);
         match (&self.condition, value) {
@@ -95,7 +95,8 @@ impl Rule {
 }
 
 impl Scalar {
-    /// Whether a claim is this value. Types count: `"1"` is not `1`. Of numbers only the value does: `1` is `1.0`.
+    /// Returns `true` if a claim is this value. Types count: `"1"` is not `1`. Of numbers only the value does: `1` is
+    /// `1.0`.
     pub fn is(&self, value: &Value) -> bool {
         match (self, value) {
             (Self::Text(expected), Value::String(text)) => expected == text,
@@ -109,7 +110,7 @@ impl Scalar {
         }
     }
 
-    /// Whether a claim is a list with this value in it, or text with this word in it.
+    /// Returns `true` if a claim is a list with this value in it, or text with this word in it.
     pub fn is_in(&self, value: &Value) -> bool {
         match (self, value) {
             (_, Value::Array(values)) => values.iter().any(|value| self.is(value)),
@@ -156,7 +157,7 @@ fn filled(name: &str, values: Vec<Scalar>) -> Result<Vec<Scalar>, String> {
     if values.is_empty() { Err(format!("`{name}` is empty: name at least one value")) } else { Ok(values) }
 }
 
-/// What is looked for among words is one, or it would be found in lists only.
+/// Checks that each value can be one word of a text: one that cannot would be found in lists only.
 fn words(name: &str, values: Vec<Scalar>) -> Result<Vec<Scalar>, String> {
     if values.contains(&Scalar::Text(String::new())) {
         return Err(format!("`{name}` holds an empty text, which is no word"));

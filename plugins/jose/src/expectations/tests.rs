@@ -18,14 +18,14 @@ fn only(json: &str) -> Result<Times, Reason> {
 }
 
 #[test]
-fn pitfall_21_exp_is_required() {
+fn exp_is_required() {
     assert_eq!(only("{}").unwrap_err(), Reason::TokenMalformed);
     assert_eq!(only(r#"{"iat":1800000000}"#).unwrap_err(), Reason::TokenMalformed);
     assert_eq!(only(r#"{"exp":1800000001}"#).unwrap().expires(), UnixTime(1_800_000_001));
 }
 
 #[test]
-fn pitfall_21_dates_are_numbers_that_clocks_show() {
+fn dates_are_numbers_that_clocks_show() {
     for value in [
         "\"1800003600\"",
         "null",
@@ -52,7 +52,7 @@ fn pitfall_21_dates_are_numbers_that_clocks_show() {
 }
 
 #[test]
-fn pitfall_21_fractions_make_no_token_live_longer() {
+fn fractions_make_no_token_live_longer() {
     let exact = Expectations { leeway: Duration::ZERO, ..Expectations::default() };
     let at = |json: &str, now| exact.check_claims(&claims(json), UnixTime(now)).err().map(|wrong| wrong.reason);
     assert_eq!(at(r#"{"exp":100.9}"#, 99), None);
@@ -64,7 +64,7 @@ fn pitfall_21_fractions_make_no_token_live_longer() {
 }
 
 #[test]
-fn pitfall_21_the_leeway_is_half_a_minute_and_counts_both_ways() {
+fn the_leeway_is_half_a_minute_and_counts_both_ways() {
     let at = |json: &str, now| {
         Expectations::default().check_claims(&claims(json), UnixTime(now)).err().map(|wrong| wrong.reason)
     };
@@ -78,7 +78,7 @@ fn pitfall_21_the_leeway_is_half_a_minute_and_counts_both_ways() {
 }
 
 #[test]
-fn pitfall_26_a_token_without_a_life_is_refused() {
+fn a_token_without_a_life_is_refused() {
     for start in [r#""iat":1800000010"#, r#""iat":1800000011"#, r#""nbf":1800000010"#] {
         let error = only(&format!(r#"{{"exp":1800000010,{start}}}"#)).unwrap_err();
         assert_eq!(error, Reason::TokenExpired, "{start}");
@@ -86,7 +86,7 @@ fn pitfall_26_a_token_without_a_life_is_refused() {
 }
 
 #[test]
-fn pitfall_20_the_issuer_is_present_and_right() {
+fn the_issuer_is_present_and_right() {
     let expected = Expectations { issuer: Some("https://auth.example.com".to_owned()), ..Expectations::default() };
     assert!(with(&expected, r#","iss":"https://auth.example.com""#).is_ok());
     for (more, reason) in [
@@ -103,7 +103,7 @@ fn pitfall_20_the_issuer_is_present_and_right() {
 }
 
 #[test]
-fn pitfall_20_the_audience_is_present_and_right() {
+fn the_audience_is_present_and_right() {
     let expected = Expectations { audiences: vec!["api".to_owned(), "shop".to_owned()], ..Expectations::default() };
     for more in [r#","aud":"api""#, r#","aud":["api"]"#, r#","aud":["other","shop"]"#] {
         assert!(with(&expected, more).is_ok(), "{more}");
@@ -125,7 +125,7 @@ fn pitfall_20_the_audience_is_present_and_right() {
 }
 
 #[test]
-fn pitfall_73_types_are_right_even_where_nothing_is_expected() {
+fn types_are_right_even_where_nothing_is_expected() {
     for more in [r#","iss":1"#, r#","iss":["a"]"#, r#","sub":1"#, r#","sub":null"#, r#","jti":{}"#, r#","aud":1"#] {
         assert_eq!(with(&Expectations::default(), more).unwrap_err(), Reason::TokenMalformed, "{more}");
     }
@@ -133,7 +133,7 @@ fn pitfall_73_types_are_right_even_where_nothing_is_expected() {
 }
 
 #[test]
-fn pitfall_72_the_type_is_checked_where_one_is_expected() {
+fn the_type_is_checked_where_one_is_expected() {
     let expected = |typ: &str| Expectations { typ: Some(typ.to_owned()), ..Expectations::default() };
     for (of, said) in [
         ("at+jwt", "at+jwt"),
@@ -169,7 +169,7 @@ fn age_and_lifetime_need_iat_and_have_limits() {
 }
 
 #[test]
-fn pitfall_26_what_was_kept_ends_when_the_token_does() {
+fn what_was_kept_ends_when_the_token_does() {
     let aged = Expectations { max_age: Some(Duration::from_secs(600)), ..Expectations::default() };
     for (expected, json) in [
         (Expectations::default(), r#"{"exp":1800000100,"iat":1799999900}"#),

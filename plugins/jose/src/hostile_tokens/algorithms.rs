@@ -32,7 +32,7 @@ fn unsigned(scene: &Scene) -> Vec<Case> {
     cases
 }
 
-/// HMAC with what everybody knows (pitfall 19).
+/// Tokens signed by HMAC with a key that everybody knows, such as the public key (CVE-2015-9235).
 fn confused(scene: &Scene) -> Vec<Case> {
     let public = scene.rsa.public();
     let secrets: [(&str, Vec<u8>); 6] = [
@@ -149,7 +149,7 @@ fn forged(scene: &Scene) -> Vec<Case> {
     cases
 }
 
-/// What is special about signatures with numbers of a curve in them.
+/// Cases that only signatures on curves have.
 fn of_curves(scene: &Scene) -> Vec<Case> {
     let good = scene.ec.token(header("ES256", Some("ec")), good_claims().to_string());
     let (signed, signature) = good.rsplit_once('.').unwrap();

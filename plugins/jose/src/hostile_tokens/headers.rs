@@ -1,4 +1,4 @@
-//! What a header says beside the algorithm, rightly signed unless a case says otherwise.
+//! Cases of headers with more than the algorithm in them, rightly signed unless a case says otherwise.
 
 use super::*;
 
@@ -61,7 +61,7 @@ fn signed(scene: &Scene) -> Vec<Case> {
     cases
 }
 
-/// Tokens of an attacker who brings a key along, or says where it is (pitfall 23).
+/// Tokens of an attacker who brings a key along, or says where it is (CVE-2018-0114).
 fn brought_keys(scene: &Scene) -> Vec<Case> {
     let attacker = Signer::other(Algorithm::Rs256);
     let certificate = base64url("a certificate of the attacker");

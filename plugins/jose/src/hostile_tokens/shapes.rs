@@ -1,4 +1,4 @@
-//! What is no token at all, or one that two readers could read differently.
+//! Cases that are no tokens at all, or that two readers could read differently.
 
 use super::*;
 

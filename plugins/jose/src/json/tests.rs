@@ -14,7 +14,7 @@ fn what_is_read_is_what_serde_json_reads() {
 }
 
 #[test]
-fn pitfall_22_members_twice_are_refused_at_every_level() {
+fn members_twice_are_refused_at_every_level() {
     for text in [
         r#"{"a":1,"a":1}"#,
         r#"{"a":1,"b":2,"\u0061":3}"#,
@@ -35,7 +35,7 @@ fn among_entries_one_with_a_member_twice_is_null() {
 }
 
 #[test]
-fn pitfall_22_nesting_has_a_limit() {
+fn nesting_has_a_limit() {
     let nested = |depth: usize| format!("{{\"a\":{}0{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
     assert!(object(nested(MAX_DEPTH).as_bytes()).is_ok());
     assert!(refused(&nested(MAX_DEPTH + 1)).contains("nested too deep"));

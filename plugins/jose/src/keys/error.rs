@@ -31,7 +31,7 @@ pub enum KeySetError {
     Key {
         /// Its `kid`, or its place.
         which: String,
-        /// What is wrong with it.
+        /// Its problem.
         problem: KeyError,
     },
     /// The secret is wrong.
@@ -42,7 +42,7 @@ pub enum KeySetError {
     Pem(String),
 }
 
-/// What is wrong with one key.
+/// The problem of one key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// A member is missing, of another type or not base64url.
@@ -93,11 +93,11 @@ pub enum KeyError {
     /// A secret that is shorter than the hash.
     #[error("is a secret of {bytes} bytes: {algorithm} takes at least {least}")]
     SecretShort {
-        /// For what.
+        /// The algorithm that it is for.
         algorithm: Algorithm,
-        /// How long it is.
+        /// Its length.
         bytes: usize,
-        /// How long it has to be.
+        /// The least length for the algorithm.
         least: usize,
     },
     /// The algorithm takes no secret.
@@ -151,7 +151,7 @@ impl KeyError {
 pub struct SkippedKey {
     /// Its `kid`, or its place in the list.
     pub which: String,
-    /// What is wrong with it.
+    /// Its problem.
     pub why: KeyError,
 }
 

@@ -160,7 +160,7 @@ fn material(jwk: &Jwk, family: Family) -> Result<Option<Material>, KeyError> {
     }))
 }
 
-/// What a point in both coordinates begins with (SEC 1 section 2.3.3).
+/// The first byte of a point that has both coordinates (SEC 1 section 2.3.3).
 const UNCOMPRESSED: u8 = 4;
 /// The length of an encoded point of edwards25519 (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;

@@ -20,7 +20,7 @@ pub struct Key {
     verifiers: Vec<(Algorithm, Verifier)>,
 }
 
-/// Tells keys apart: the same only where key, `kid` and algorithms are. What was verified is kept by it.
+/// Tells keys apart: the same only where key, `kid` and algorithms are. Verified tokens are remembered with it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId([u8; 32]);
 
@@ -47,7 +47,7 @@ enum Verifier {
     Secret(Box<hmac::Key>),
 }
 
-/// What a key is made of.
+/// The numbers or bytes that a key is made of.
 pub(super) enum Material {
     /// Modulus and exponent, without zeros before them.
     Rsa { n: Vec<u8>, e: Vec<u8> },
@@ -55,7 +55,7 @@ pub(super) enum Material {
     Ec(Curve, Vec<u8>),
     /// An encoded point (RFC 8032 section 5.1.5).
     Ed25519(Vec<u8>),
-    /// What both sides know.
+    /// A secret that both sides know.
     Secret(Secret),
 }
 
@@ -112,7 +112,7 @@ impl Key {
         self.kid.as_deref()
     }
 
-    /// What kind of key it is.
+    /// Returns its kind.
     pub fn family(&self) -> Family {
         self.family
     }
@@ -131,7 +131,7 @@ impl Key {
         self.thumbprint
     }
 
-    /// Whether a `kid` can mean this key as well as the other one, which is a different key.
+    /// Returns `true` if a `kid` can mean this key as well as the other one, which is a different key.
     pub(super) fn is_confused_with(&self, other: &Self) -> bool {
         self.kid.is_some()
             && self.kid == other.kid
@@ -143,7 +143,7 @@ impl Key {
         self.algorithms().any(|taken| taken == algorithm)
     }
 
-    /// Whether it made the signature.
+    /// Returns `true` if this key made the token's signature.
     pub(super) fn verifies(&self, algorithm: Algorithm, token: &Token<'_>) -> bool {
         self.has_signed(algorithm, token.signing_input(), token.signature())
     }

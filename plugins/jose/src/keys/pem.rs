@@ -37,7 +37,7 @@ fn wrong(text: impl Into<String>) -> KeySetError {
     KeySetError::Pem(text.into())
 }
 
-/// What stands between `BEGIN` and `END`. A block that has no end is an error and not the end of the list.
+/// Returns the blocks between `BEGIN` and `END`. A block that has no end is an error and not the end of the list.
 fn blocks(file: &[u8]) -> Result<Vec<Pem>, KeySetError> {
     if file.len() > MAX_PEM_BYTES {
         return Err(wrong(format!("has more than {MAX_PEM_BYTES} bytes")));
@@ -59,7 +59,7 @@ fn blocks(file: &[u8]) -> Result<Vec<Pem>, KeySetError> {
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 
-/// Outside what is wrong with the file, inside what is wrong with the key.
+/// Reads the key in a block. The outer error is about the file, the inner one about the key.
 fn material(block: &Pem) -> Result<Result<Material, KeyError>, KeySetError> {
     let key = match block.tag() {
         "PUBLIC KEY" => PKey::public_key_from_der(block.contents()),

@@ -25,8 +25,8 @@ pub enum Unverified {
 }
 
 impl Unverified {
-    /// Whether a newer key set than the one at hand could verify the token: its key is not known, or it names none and
-    /// the keys at hand did not make it.
+    /// Returns `true` if a newer key set than the one at hand could verify the token: its key is not known, or it names
+    /// none and the keys at hand did not make it.
     pub fn may_be_newer(self, token: &Token<'_>) -> bool {
         match self {
             Self::AlgorithmNotAllowed => false,
@@ -147,7 +147,7 @@ impl KeySet {
         self.keys.iter().filter(is_candidate).filter(move |key| key.takes(algorithm))
     }
 
-    /// Whether a key has this `kid`.
+    /// Returns `true` if a key has this `kid`.
     pub fn knows(&self, kid: &str) -> bool {
         self.keys.iter().any(|key| key.kid() == Some(kid))
     }
@@ -157,7 +157,7 @@ impl KeySet {
         self.generation
     }
 
-    /// Whether this very key is in the set, for the same algorithms and under the same `kid`.
+    /// Returns `true` if this very key is in the set, for the same algorithms and under the same `kid`.
     pub fn has(&self, id: KeyId) -> bool {
         self.keys.iter().any(|key| key.id() == id)
     }
@@ -167,13 +167,13 @@ impl KeySet {
         &self.keys
     }
 
-    /// Whether its keys are secrets.
+    /// Returns `true` if its keys are secrets.
     pub fn is_symmetric(&self) -> bool {
         self.keys.first().is_some_and(|key| key.family() == Family::Hmac)
     }
 }
 
-/// What can only be wrong with several keys together.
+/// Checks that the keys can stand in one set.
 fn check_set(keys: &[Key]) -> Result<(), KeySetError> {
     if keys.len() > MAX_KEYS {
         return Err(KeySetError::TooManyKeys);

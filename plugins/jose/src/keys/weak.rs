@@ -33,7 +33,8 @@ const ROCA_PRIMES: [u32; 38] = [
     113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
 ];
 
-/// Whether a modulus is of the generator in Infineon's chips (CVE-2017-15361, "ROCA"), whose keys can be factored.
+/// Returns `true` if a modulus was made by the generator in Infineon's chips (CVE-2017-15361, "ROCA"), whose keys can
+/// be factored.
 ///
 /// Both primes of such a key are `k * M + (65537^a mod M)`, where `M` is the product of the first primes. So modulo each
 /// of these the key is a power of 65537. Of other keys of this length one in 2^154 is: Nemec, Sys, Svenda, Klinec,

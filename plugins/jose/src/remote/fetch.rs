@@ -16,11 +16,11 @@ pub const MAX_BODY_BYTES: usize = 1 << 20;
 /// Until a server has to take a connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What was fetched.
+/// The answer to a fetch.
 pub struct Page {
     /// The key set, not looked at yet.
     pub jwks: Vec<u8>,
-    /// How long it may be kept, by its server.
+    /// The time for which its server lets it be kept.
     pub max_age: Option<Duration>,
 }
 
@@ -109,7 +109,7 @@ fn address(text: &str, allow_http: bool) -> Result<Url, String> {
     }
 }
 
-/// Whether a host is this machine: what is sent to it does not pass a network.
+/// Returns `true` if the host is this machine: a request to it does not pass a network.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
@@ -147,7 +147,7 @@ async fn discovered(issuer: &str, documents: &[Url; 2], allow_http: bool) -> Res
     }
     let keys = text(&document, "jwks_uri").ok_or_else(|| invalid("its discovery document has no `jwks_uri`"))?;
     let keys = address(keys, allow_http).map_err(|why| invalid(format!("its `jwks_uri` {why}")))?;
-    // What is fetched over a network must not point back into this machine.
+    // A document from the network must not point back into this machine.
     if keys.scheme() == "http" && first.scheme() == "https" && !allow_http {
         return Err(invalid("its `jwks_uri` is not https"));
     }
@@ -216,8 +216,8 @@ fn words(error: &dyn Error) -> String {
     words
 }
 
-/// How long an answer may be kept (RFC 9111 section 5.2.2), less what it has spent in caches before us. `None` where it
-/// does not say.
+/// Returns the time for which an answer may be kept (RFC 9111 section 5.2.2), less the time that it has spent in caches
+/// before us; `None` where it does not say.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(header::CACHE_CONTROL).into_iter().filter_map(|line| line.to_str().ok());
     let directives = lines.flat_map(|line| line.split(',')).map(|directive| directive.trim().to_ascii_lowercase());

@@ -26,7 +26,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The most keys of one set whose faults are logged one by one.
 const MAX_SKIPPED_LOGGED: usize = 8;
 
-/// What fetches: the network, or a test.
+/// The function that fetches: from the network, or in a test.
 pub type Fetch = Box<dyn Fn() -> BoxFuture<'static, Result<Page, FetchError>> + Send + Sync>;
 
 /// See the module.
@@ -53,7 +53,7 @@ pub struct Known {
     /// Of the text that they were read from.
     digest: [u8; 32],
     pub fetched: Instant,
-    /// How long they may be kept, by their server.
+    /// The time for which their server lets them be kept.
     pub max_age: Option<Duration>,
     /// The issuer has answered since, but with something that is no key set.
     pub is_contradicted: bool,
@@ -67,7 +67,7 @@ impl Known {
     }
 }
 
-/// What became of the fetches so far.
+/// The state of the fetches.
 #[derive(Default)]
 pub struct Schedule {
     /// The fetch that is under way, if any: closed once it is done.
@@ -150,7 +150,7 @@ impl Place {
         }
     }
 
-    /// Whether the last fetch succeeded, so that what it did not bring is not there.
+    /// Returns `true` if the last fetch succeeded, so that a key which it did not bring is not published.
     pub fn is_up_to_date(&self) -> bool {
         self.schedule.lock().failed.is_none() && self.known.load().is_some()
     }

@@ -24,7 +24,7 @@ impl Location {
     }
 }
 
-/// How keys are fetched, and how long they serve.
+/// The settings for fetching keys, and for how long they serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -34,7 +34,7 @@ pub struct Settings {
     pub timeout: Span,
     /// The longest that a request with an unknown key waits for a fetch; 3 s unless said.
     pub max_wait: Span,
-    /// How long keys are fresh where the issuer does not say; 10 min unless said.
+    /// The time for which keys are fresh where the issuer does not say; 10 min unless said.
     pub refresh: Span,
     /// Keys are fresh for at least so long, whatever the issuer says; 1 min unless said.
     pub min_refresh: Span,
@@ -43,8 +43,8 @@ pub struct Settings {
     pub max_refresh: Span,
     /// The time between two fetches for unknown keys, and the longest pause after one that failed; 30 s unless said.
     pub cooldown: Span,
-    /// How long keys serve after they were due, while the issuer cannot be reached or answers with an error; 24 h unless
-    /// said.
+    /// The time for which keys serve after they were due, while the issuer cannot be reached or answers with an error;
+    /// 24 h unless said.
     pub max_stale: Span,
 }
 
@@ -78,7 +78,7 @@ impl Settings {
     /// Longer, and keys that nobody can confirm would serve on for weeks.
     pub const LONGEST_STALE: Duration = Duration::from_secs(30 * 86_400);
 
-    /// What is wrong, each with its field.
+    /// Returns the problems, each with its field.
     pub(super) fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         let mut within = |field, span: Span, shortest: Duration, longest: Duration| {
@@ -104,7 +104,7 @@ impl Settings {
         problems
     }
 
-    /// How long keys are fresh that the issuer lets be kept for so long.
+    /// Returns the time for which keys are fresh that their issuer lets be kept for `max_age`.
     pub(super) fn fresh(&self, max_age: Option<Duration>) -> Duration {
         max_age.unwrap_or(self.refresh.0).clamp(self.min_refresh.0, self.max_refresh.0)
     }

@@ -23,7 +23,7 @@ use crate::{
 
 const ALLOWED: [Algorithm; 1] = [Algorithm::EdDsa];
 
-/// What an issuer publishes, for as long as it answers at all.
+/// An issuer: the keys that it publishes, and whether it answers.
 #[derive(Default)]
 struct Issuer {
     page: Mutex<Option<Page>>,
@@ -104,7 +104,7 @@ fn signer() -> Signer {
     Signer::new(Algorithm::EdDsa)
 }
 
-/// What a plugin does with a token; `false`: it is refused.
+/// Verifies a token as a plugin does; `false` if it is refused.
 async fn verifies(source: &Arc<KeySource>, signer: &Signer, kid: Option<&str>) -> Result<bool, KeysUnavailable> {
     let token = signer.token_of(kid, "{}");
     let token = Token::parse(token.as_bytes()).unwrap();

@@ -29,7 +29,7 @@ fn what_was_verified_is_found_until_it_ends() {
 }
 
 #[test]
-fn pitfall_27_another_policy_or_token_finds_nothing() {
+fn another_policy_or_token_finds_nothing() {
     let (tokens, keys) = (VerifiedTokens::new(100, 1 << 20), set(&[(&signer(), "k")]));
     tokens.keep(TokenDigest::of(&POLICY, b"token"), 5, &keys.keys()[0], LATER, ());
     for digest in [TokenDigest::of(&[2; 32], b"token"), TokenDigest::of(&POLICY, b"Token")] {
@@ -65,7 +65,7 @@ fn another_key_under_the_same_name_is_another_key() {
 }
 
 #[test]
-fn pitfall_51_it_is_bounded_by_entries_and_by_bytes() {
+fn it_is_bounded_by_entries_and_by_bytes() {
     let keys = set(&[(&signer(), "k")]);
     let keep = |tokens: &VerifiedTokens<()>, count: u32, bytes: usize| {
         for number in 0..count {

@@ -75,7 +75,7 @@ fn what_is_no_public_key_is_refused_by_name() {
 }
 
 #[test]
-fn pitfall_25_short_rsa_keys_are_refused_in_pem_too() {
+fn short_rsa_keys_are_refused_in_pem_too() {
     let short = rsa(1024).public_key_to_pem().unwrap();
     assert!(
         refused(std::str::from_utf8(&short).unwrap()).contains("an RSA key of 1024 bits; at least 2048 are required")

@@ -1,4 +1,4 @@
-//! What a key set may be, in a file and published.
+//! Tests of key sets, in a file and published.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn published(keys: &[Value]) -> PublishedKeys {
     PublishedKeys::from_jwks(&jwks(keys)).unwrap()
 }
 
-/// What is said of the keys that are skipped, and the `kid`s of those that count.
+/// The messages about keys that are skipped, and the `kid`s of those that count.
 fn outcome(keys: &[Value]) -> (Vec<String>, Vec<String>) {
     let read = published(keys);
     let kids = read.keys.keys().iter().map(|key| key.kid().unwrap_or("-").to_owned());
@@ -26,7 +26,8 @@ fn with(algorithm: Algorithm, change: &Value) -> Value {
     jwk
 }
 
-/// How many keys are left of this one, or why it was skipped. A file with it is refused for the same reason.
+/// The number of keys that are left of this one, or the reason why it was skipped. A file with it is refused for the
+/// same reason.
 fn count(jwk: Value) -> Result<usize, String> {
     let file = KeySet::from_jwks(&jwks(std::slice::from_ref(&jwk)));
     let read = published(&[jwk]);
@@ -79,7 +80,7 @@ fn keys_for_verifying_are_taken() {
             Rs256,
             json!({ "x5t": "x5t", "x5c": ["MIIC"], "issuer": "https://login.example.com/", "cloud_instance_name": "a" }),
         ),
-        // What is null is absent.
+        // A member that is null is absent.
         (Rs256, json!({ "d": Value::Null, "use": null, "alg": null, "key_ops": null, "oth": null })),
         // Firebase App Check, Cloud Foundry UAA and Jenkins write the sign byte of Java's BigInteger.
         (Rs256, json!({ "n": base64url([&[0][..], &rsa].concat()) })),

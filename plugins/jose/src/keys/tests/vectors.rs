@@ -8,7 +8,7 @@ pub struct Vector {
     pub algorithm: Algorithm,
     pub jwk: &'static str,
     pub token: &'static str,
-    /// Whether what is signed are claims; some of them sign prose.
+    /// The signed text is a set of claims; in some of them it is prose.
     pub has_claims: bool,
 }
 

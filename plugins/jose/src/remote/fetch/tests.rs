@@ -22,7 +22,7 @@ fn problem(text: &str, allow_http: bool) -> Option<String> {
 }
 
 #[test]
-fn pitfall_24_keys_come_by_https_or_from_this_machine() {
+fn keys_come_by_https_or_from_this_machine() {
     for text in [
         "https://auth.example.com/jwks",
         "https://auth.example.com:8443/jwks?tenant=1",
@@ -119,7 +119,7 @@ async fn a_key_set_is_fetched() {
 }
 
 #[tokio::test]
-async fn pitfall_24_redirects_are_not_followed() {
+async fn redirects_are_not_followed() {
     let server = Server::start().await;
     server.serves("/jwks", Answer::new(302, "").header(&format!("location: {}", server.url("/other"))));
     server.serves("/other", Answer::ok("{\"keys\":[]}"));
@@ -138,7 +138,7 @@ async fn errors_are_no_key_sets() {
 }
 
 #[tokio::test]
-async fn pitfall_24_no_more_than_the_limit_is_read() {
+async fn no_more_than_the_limit_is_read() {
     let server = Server::start().await;
     server.serves("/fits", Answer::ok(&" ".repeat(MAX_BODY_BYTES)));
     server.serves("/large", Answer::ok(&" ".repeat(MAX_BODY_BYTES + 1)));
@@ -235,7 +235,7 @@ async fn a_server_that_takes_no_connection_does_not_hold_us() {
 }
 
 #[tokio::test]
-async fn pitfall_46_a_server_that_cannot_prove_its_name_is_unreachable() {
+async fn a_server_that_cannot_prove_its_name_is_unreachable() {
     let signer = Signer::new(Algorithm::Rs256);
     let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls()).unwrap();
     acceptor.set_private_key(signer.pair()).unwrap();

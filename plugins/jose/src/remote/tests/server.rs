@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What to answer.
+/// An answer of the server.
 #[derive(Clone)]
 pub struct Answer {
     head: String,
