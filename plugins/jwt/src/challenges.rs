@@ -1,4 +1,4 @@
-//! What a client without a good token is told (RFC 6750 section 3).
+//! The challenges for clients without a good token (RFC 6750 section 3).
 
 use portcullis_plugin::{Attempt, Challenge, Place, Places};
 

@@ -1,4 +1,4 @@
-//! What a policy may say.
+//! The settings of a policy.
 
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
 
@@ -23,8 +23,8 @@ macro_rules! of_an_issuer {
             /// Takes tokens of whoever holds the key, in the place of `issuer`. `iss` is not looked at.
             #[serde(default)]
             pub any_issuer: bool,
-            /// Several issuers, in the place of `issuer`. What is common to them stands beside this list, and an entry
-            /// may say it otherwise; `claims` hold together.
+            /// Several issuers, in the place of `issuer`. Settings that are common to them stand beside this list, and
+            /// an entry may say it otherwise; `claims` hold together.
             pub issuers: Option<Vec<Issuer>>,
             /// The header, or the headers, that carry the token; `authorization` unless said.
             pub header: Option<HeaderNames>,
@@ -37,10 +37,10 @@ macro_rules! of_an_issuer {
             pub keep_credential: bool,
             /// The longest token that is looked at, in bytes; 16384 unless said, and at most 65536.
             pub max_token_bytes: Option<NonZeroUsize>,
-            /// How many tokens are remembered once their signature was found right; 10000 unless said.
+            /// The most tokens that are remembered once their signature was found right; 10000 unless said.
             pub max_cached_tokens: Option<NonZeroUsize>,
-            /// How many tokens with a wrong signature are looked at before their sender has to wait: any number unless
-            /// said, for nobody guesses a signature.
+            /// The number of tokens with a wrong signature that are looked at before their sender has to wait: any
+            /// number unless said, for nobody guesses a signature.
             #[serde(default)]
             pub attempts: AttemptLimits,
         }
@@ -82,28 +82,28 @@ of_an_issuer! {
     /// The secret that the issuer shares with us, at least as long as the hash. Whoever can check such a token can also
     /// make one.
     secret: SecretSource,
-    /// How keys are fetched, with `jwks_url` and `discovery`.
+    /// The settings for fetching keys, with `jwks_url` and `discovery`.
     fetch: Settings,
     /// The type that a token's header has to name, such as `at+jwt` (RFC 9068); `application/at+jwt` is the same.
     typ: String,
-    /// How far clocks may be apart; 30 s unless said.
+    /// The most that clocks may be apart; 30 s unless said.
     leeway: Span,
     /// Refuses tokens that were made to live longer than this, from `iat` to `exp`.
     max_lifetime: Span,
     /// Refuses tokens that were issued longer ago than this, by `iat`.
     max_age: Span,
-    /// What else the claims have to be. Those beside `issuers` and those of an issuer hold together.
+    /// Further rules for the claims. Those beside `issuers` and those of an issuer hold together.
     claims: Vec<Rule>,
     /// The tenant that the issuer speaks for. Where `identity.tenant` names a claim, that claim has to be this.
     tenant: String,
-    /// Whether tokens have to be bound to the client's certificate (`cnf` with `x5t#S256`, RFC 8705): `required`, or
+    /// The rule for binding tokens to the client's certificate (`cnf` with `x5t#S256`, RFC 8705): `required`, or
     /// `when-present` (unless said), by which one that is bound is taken over that certificate's connection alone.
     certificate_binding: CertificateBinding,
     /// Which claims make the identity.
     identity: Mapping,
-    /// How a token's consumer is found among the credentials in the file.
+    /// The way to find a token's consumer among the credentials in the file.
     consumer: ConsumerBy,
-    /// Whether a token without a consumer is refused (403); with `consumer` it is, unless this says otherwise.
+    /// Refuses tokens without a consumer (403); `true` with `consumer`, unless this says otherwise.
     consumer_required: bool,
     /// Headers for the upstream and the claims they are filled from: `{ "x-department" = "department" }`. Lists are
     /// separated by commas, and what is neither text, number, truth value nor a list of these is left out.
@@ -146,14 +146,14 @@ pub enum ClaimPaths {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsumerBy {
-    /// What of a token names its consumer; `subject` unless said.
+    /// The part of a token that names its consumer; `subject` unless said.
     #[serde(default)]
     pub by: By,
     /// With `by = "claim"`: the claim, a text.
     pub claim: Option<Path>,
 }
 
-/// What of a token names its consumer.
+/// The part of a token that names its consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
@@ -175,8 +175,8 @@ impl Config {
     }
 }
 
-/// What a consumer's entry holds: whose tokens are this consumer's. One of `subject`, `client_id` and `claim`, as the
-/// policy's `consumer.by` says.
+/// A consumer's credential, which says whose tokens are this consumer's. One of `subject`, `client_id` and `claim`, as
+/// the policy's `consumer.by` says.
 ///
 /// With `scopes` on the entry, only those of a token's scopes count that are among them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -198,6 +198,6 @@ pub struct Holder {
 pub struct ClaimIs {
     /// The claim; the same as the policy's `consumer.claim`.
     pub path: Path,
-    /// What it is.
+    /// The claim's value.
     pub value: String,
 }

@@ -13,7 +13,7 @@ use crate::{
     mapping::Said,
 };
 
-/// What of an issuer's tokens names their consumer, and the credentials that are known by it.
+/// The part of an issuer's tokens that names their consumer, and the credentials that are known by it.
 pub(crate) struct Consumers {
     by: By,
     claim: Option<Path>,

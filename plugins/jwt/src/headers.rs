@@ -19,7 +19,7 @@ pub(crate) fn read(table: &BTreeMap<String, Path>) -> Headers {
     table.iter().filter_map(|(name, path)| Some((name.parse().ok()?, path.clone()))).collect()
 }
 
-/// What is wrong with the names. Those that the gateway manages it refuses itself: it knows them all.
+/// Checks the names. The gateway itself refuses those that it manages: it knows them all.
 pub(crate) fn check(field: &str, table: &BTreeMap<String, Path>, problems: &mut Problems) {
     let mut seen: Vec<HeaderName> = Vec::with_capacity(table.len());
     for written in table.keys() {

@@ -34,7 +34,8 @@ pub(crate) struct Issuer {
     pub(crate) version_claim: Option<Path>,
 }
 
-/// What is kept of a token beside its claims, to judge it again: its signature and its header are gone by then.
+/// The facts about a token that are kept beside its claims, to judge it again: its signature and its header are gone by
+/// then.
 #[derive(Clone)]
 pub(crate) struct Verification {
     pub(crate) key: KeyId,
@@ -42,7 +43,7 @@ pub(crate) struct Verification {
     typ: Option<Box<str>>,
 }
 
-/// What a verified token comes to.
+/// The result of judging a verified token.
 pub(crate) struct Judged {
     pub(crate) identity: Identity,
     pub(crate) times: Times,
@@ -50,7 +51,7 @@ pub(crate) struct Judged {
     pub(crate) binding: Binding,
 }
 
-/// What its claims come to, where nothing speaks against them.
+/// The content of claims that nothing speaks against.
 struct Heard {
     said: Said,
     revocation: RevocationKeys,
@@ -102,7 +103,8 @@ impl Issuer {
         Ok(Heard { revocation, binding, credential: credential.cloned(), tenant, said })
     }
 
-    /// What is configured is present and right (pitfall 20).
+    /// Reads the token's version. If `version_claim` is configured, a token without it is refused: it could not be
+    /// revoked.
     fn version(&self, claims: &Claims) -> Result<Option<u64>, Denial> {
         let Some(path) = &self.version_claim else { return Ok(None) };
         let version = path.get(claims).and_then(Value::as_u64);

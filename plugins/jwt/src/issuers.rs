@@ -26,7 +26,7 @@ pub(crate) enum Issuers {
 }
 
 impl Issuers {
-    /// Whose a token claims to be.
+    /// Returns the issuer that a token names.
     ///
     /// # Errors
     /// [`Reason::IssuerUnknown`], before anything else is looked at or fetched.
@@ -56,7 +56,7 @@ impl Issuers {
         }
     }
 
-    /// Reads files and secrets, and gives each consumer's credential to its issuer. What is wrong goes to `problems`.
+    /// Reads files and secrets, and gives each consumer's credential to its issuer. Problems are added to `problems`.
     pub(crate) fn build(config: &mut Config, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Option<Self> {
         let (any_issuer, listed) = (config.any_issuer, config.issuers.take());
         let common = config.take_common();
@@ -90,7 +90,7 @@ impl Issuers {
     }
 }
 
-/// What only the list as a whole can have wrong.
+/// Checks the list of issuers as a whole.
 fn check_list(listed: &[Said], common: &Said, any_issuer: bool, problems: &mut Problems) {
     let mut wrong = |field: &str, why: &str| problems.push((field.to_owned(), why.to_owned()));
     if listed.is_empty() {

@@ -10,8 +10,8 @@ use portcullis_plugin::{BuildCx, BuildError, SecretSource};
 
 use crate::{config::Issuer as Said, layers::Layers, problems::Problems};
 
-/// What is taken of an issuer with public keys, unless the file says otherwise: for each type of key the algorithm that
-/// its owners use, and none that needs a secret.
+/// The algorithms of an issuer with public keys, unless the file says otherwise: for each type of key the algorithm
+/// that its owners use, and none that needs a secret.
 const USUAL: [Algorithm; 4] = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::EdDsa];
 
 /// An issuer's keys.
@@ -62,7 +62,7 @@ fn sources(said: &Said) -> Vec<(&'static str, Source<'_>)> {
     sources.into_iter().filter_map(|(field, source)| Some((field, source?))).collect()
 }
 
-/// Reads or subscribes to the issuer's keys. What is wrong is added to `problems`, and there are none then.
+/// Reads or subscribes to the issuer's keys. Problems are added to `problems`, and there are no keys then.
 pub(crate) fn build(
     layers: &Layers<'_>,
     cx: &mut BuildCx<'_>,
@@ -83,7 +83,7 @@ pub(crate) fn build(
         Err(error) => {
             for (field, why) in error.problems {
                 let problem = (layers.field_of(&field), why);
-                // What is common is said once.
+                // A problem of the common table is reported once.
                 if !problems.contains(&problem) {
                     problems.push(problem);
                 }
@@ -125,7 +125,8 @@ fn algorithms(layers: &Layers<'_>, source: Source<'_>, problems: &mut Problems) 
         (Source::Secret(_), _) => "with `secret` is one of \"HS256\", \"HS384\", \"HS512\", and has to be said",
         (_, None) => return Some(USUAL.to_vec()),
         (Source::JwksFile(_), Some(said)) => return Some(said.clone()),
-        // A token signed with the public key for a secret is the oldest trick there is (pitfall 19).
+        // With an HMAC algorithm beside public keys, anybody could sign tokens with the public key as secret
+        // (CVE-2015-9235).
         (_, Some(said)) if said.iter().any(is_symmetric) => "takes a secret, and these keys are public",
         (_, Some(said)) => return Some(said.clone()),
     };
@@ -133,7 +134,7 @@ fn algorithms(layers: &Layers<'_>, source: Source<'_>, problems: &mut Problems) 
     None
 }
 
-/// Whether each algorithm has a key, as far as that can be known here.
+/// Checks that each algorithm has a key, as far as that can be known here.
 fn check_fit(keys: &Keys, algorithms: &[Algorithm], layers: &Layers<'_>, problems: &mut Problems) {
     let Keys::Fixed(keys) = keys else { return };
     let fits = |algorithm: &Algorithm| keys.keys().iter().any(|key| key.algorithms().any(|taken| taken == *algorithm));

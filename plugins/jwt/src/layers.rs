@@ -1,4 +1,4 @@
-//! What is said of an issuer in two places: its own table, and the one that holds for all.
+//! The settings of an issuer, which stand in two tables: its own, and the one that holds for all.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use portcullis_plugin::Span;
 
 use crate::{config::Issuer as Said, consumers::Consumers, problems::Problems};
 
-/// What is said of one issuer, and beside it for all of them.
+/// The settings of one issuer, and those of all of them.
 pub(crate) struct Layers<'c> {
     /// Leads to the issuer's fields.
     pub(crate) prefix: String,
@@ -15,7 +15,7 @@ pub(crate) struct Layers<'c> {
 }
 
 impl<'c> Layers<'c> {
-    /// What the issuer's own table says, or else the common one.
+    /// Returns a setting of the issuer's own table, or else of the common one.
     pub(crate) fn pick<T: ?Sized>(&self, field: impl Fn(&'c Said) -> Option<&'c T>) -> Option<&'c T> {
         field(self.own).or_else(|| field(self.common))
     }
@@ -47,7 +47,7 @@ impl<'c> Layers<'c> {
         (said.audience.as_deref().unwrap_or_default(), said.any_audience.unwrap_or(false))
     }
 
-    /// What is wrong with the two tables together.
+    /// Checks the two tables together.
     pub(crate) fn check(&self, any_issuer: bool, problems: &mut Problems) {
         let mut wrong = |field: &str, why: &str| problems.push((self.field(field), why.to_owned()));
         match (&self.own.issuer, any_issuer) {

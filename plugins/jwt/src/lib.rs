@@ -8,10 +8,10 @@
 //! discovery = true
 //! ```
 //!
-//! Everything that decides whose tokens are taken comes from the configuration: the issuers, their keys, the algorithms.
-//! A token chooses among its issuer's keys by `kid`, and nothing else. What is configured has to be in the token and
-//! right; what is left out is refused at build, unless the file says in words that it does not matter
-//! (`any_issuer`, `any_audience`).
+//! Everything that decides whose tokens are taken comes from the configuration: the issuers, their keys, the
+//! algorithms. A token chooses among its issuer's keys by `kid`, and nothing else. A claim that is configured has to be
+//! in the token and right; a setting that is left out is refused at build, unless the file says in words that it does
+//! not matter (`any_issuer`, `any_audience`).
 //!
 //! That a signature was right is remembered, together with the identity that the claims make. The clock, revocation and
 //! whether the key is still published are looked at each time; and whether a consumer's credential may be used now, from
@@ -21,6 +21,8 @@
 //! `config` is what the file may say, `tables` and `layers` what can be wrong with it, `issuers` and `keys` what it comes
 //! to. `policy` is the way of a request; `issuer` judges the claims of a verified token by `mapping`, `consumers` and
 //! `headers`.
+
+#![forbid(unsafe_code)]
 
 mod challenges;
 mod config;
@@ -44,11 +46,11 @@ use portcullis_plugin::{Attempts, BuildCx, BuildError, Hooks, Places, Plugin, Re
 
 use crate::{challenges::Challenges, issuer::METHOD, issuers::Issuers, policy::Policy, problems::Problems};
 
-/// How many verified tokens a policy remembers, unless it says otherwise.
+/// The number of verified tokens that a policy remembers, unless it says otherwise.
 pub const MAX_CACHED_TOKENS: usize = 10_000;
 /// The most that it can ask for.
 pub const MAX_CACHED_TOKENS_CAP: usize = 1_000_000;
-/// The room for each of them, on the average, in bytes of the token. What is kept takes a few times as much.
+/// The room for each of them, on the average, in bytes of the token. An entry takes a few times as much.
 const CACHED_TOKEN_BYTES: usize = 2 << 10;
 /// The least room that a cache has, in bytes, so that one with few entries still takes a long token.
 const CACHE_MIN_BYTES: usize = 2 << 20;

@@ -1,4 +1,4 @@
-//! What of a token's claims makes the identity.
+//! Makes the parts of an identity out of a token's claims.
 //!
 //! A part whose claim is there with another type than it should have makes the token malformed. Were it passed over, a
 //! restriction that denies by it (`deny = [{ roles = ["suspended"] }]`) would let the token in.
@@ -18,7 +18,7 @@ pub(crate) struct Parts {
     scopes: Vec<Path>,
 }
 
-/// What the claims say.
+/// The parts of an identity that the claims have.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) subject: Option<String>,
@@ -30,7 +30,7 @@ pub(crate) struct Said {
 }
 
 impl Parts {
-    /// What an issuer says of itself, else what is said for all, else what is usual.
+    /// The mapping of the issuer's own table, else that of the common one, else the usual one.
     pub(crate) fn new(own: Option<&Mapping>, common: Option<&Mapping>) -> Self {
         let paths = |field: fn(&Mapping) -> Option<&ClaimPaths>, usual: &[&str]| {
             let said = own.and_then(field).or(common.and_then(field));
@@ -51,7 +51,7 @@ impl Parts {
         }
     }
 
-    /// Whether a claim speaks for the tenant.
+    /// Returns `true` if a claim speaks for the tenant.
     pub(crate) fn has_tenant(&self) -> bool {
         !self.tenant.is_empty()
     }
@@ -105,7 +105,7 @@ fn text(value: &Value) -> Result<String, Wrong> {
 
 const NO_TEXTS: Wrong = Wrong::malformed("a claim of roles or scopes is neither a text nor a list of texts");
 
-/// A list of texts, or one text, which `split` takes apart. What is empty is no item.
+/// A list of texts, or one text, which `split` takes apart. Empty items are dropped.
 fn texts<'v>(value: &'v Value, split: impl Fn(&'v str) -> Vec<&'v str>) -> Result<Vec<String>, Wrong> {
     let items = match value {
         Value::String(text) => split(text),
@@ -115,8 +115,8 @@ fn texts<'v>(value: &'v Value, split: impl Fn(&'v str) -> Vec<&'v str>) -> Resul
     Ok(items.into_iter().filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
-/// Whether nothing says that the address belongs to somebody else (OpenID Connect Core section 5.7). Some servers send
-/// the truth value as a text.
+/// Returns `true` unless the token says that the address was not verified, and so may be somebody else's (OpenID
+/// Connect Core section 5.7). Some servers send the truth value as a text.
 fn is_email_verified(claims: &Claims) -> bool {
     match claims.get("email_verified") {
         None | Some(Value::Bool(true)) => true,

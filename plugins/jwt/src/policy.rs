@@ -39,7 +39,7 @@ pub(crate) struct Policy {
     pub(crate) max_token_bytes: usize,
 }
 
-/// What is kept of a token whose signature was right and whose claims were taken.
+/// A token whose signature was right and whose claims were taken, as it is remembered.
 pub(crate) struct Known {
     identity: Arc<Identity>,
     times: Times,
@@ -140,7 +140,7 @@ impl Authenticate for Policy {
 }
 
 impl Policy {
-    /// What is remembered of a token, unless its key was withdrawn.
+    /// Returns a remembered token, unless its key was withdrawn.
     fn find(&self, sent: &Sent<'_>) -> Result<Option<Arc<Verified<Known>>>, KeysUnavailable> {
         let Some(known) = self.tokens.look(&sent.digest) else { return Ok(None) };
         if known.value.times.check(sent.now).is_err() {
@@ -151,7 +151,8 @@ impl Policy {
         Ok(known.counts(&keys, sent.now).then_some(known))
     }
 
-    /// What depends on the clock, on the connection and on revocations is asked each time (pitfall 26).
+    /// Judges a remembered token again: the clock, the connection and the revocations are asked each time, as a token
+    /// that has ended or was revoked must not live on in the cache.
     fn recheck(&self, known: Arc<Verified<Known>>, sent: &Sent<'_>) -> Answer<'_, Judgement> {
         let times = known.value.times.check(sent.now);
         if let Err(reason) = times.and_then(|()| known.value.binding.check(sent.certificate)) {
@@ -183,7 +184,7 @@ impl Policy {
         }
     }
 
-    /// What can be said of a token without any key.
+    /// Parses a token and finds its issuer, which takes no key.
     fn open<'t>(&self, bytes: &'t [u8]) -> Result<(Token<'t>, Arc<Issuer>), Denial> {
         let token = Token::parse_within(bytes, self.max_token_bytes)?;
         let issuer = self.issuers.of(token.claims()).and_then(|issuer| {

@@ -1,4 +1,4 @@
-//! What can be wrong with one table by itself: that of the policy, or that of an issuer.
+//! Checks one table by itself: that of the policy, or that of an issuer.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::{
     problems::Problems,
 };
 
-/// The most that clocks may be apart. What is further apart needs a clock and not a setting: the leeway is also how much
-/// longer than it says a token lives.
+/// The most that clocks may be apart. Clocks that are further apart need mending and not a setting: the leeway is also
+/// how much longer than it says a token lives.
 pub(crate) const LEEWAY_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Adds what is wrong. `prefix` leads to the table's fields.

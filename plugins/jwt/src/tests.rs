@@ -97,7 +97,7 @@ static EC: LazyLock<Signer> = LazyLock::new(|| Signer::ec("e"));
 static ED: LazyLock<Signer> = LazyLock::new(|| Signer::ed("d"));
 static HMAC: LazyLock<Signer> = LazyLock::new(|| Signer::hmac(SECRET));
 
-/// What a good token claims, with changes. `null` takes a claim away.
+/// The claims of a good token, with changes. `null` takes a claim away.
 #[expect(clippy::needless_pass_by_value, reason = "it is a literal wherever this is called")]
 fn claims(changes: Value) -> Value {
     let mut claims = json!({

@@ -138,7 +138,7 @@ fn a_configuration_of_the_wrong_shape_is_refused() {
 }
 
 #[test]
-fn pitfall_72_a_key_file_with_something_wrong_in_it_is_refused() {
+fn a_key_file_with_something_wrong_in_it_is_refused() {
     for keys in ["", "{}", "[]", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"unknown"}]}"#, &jwks(&[&EC, &EC])] {
         let file = key_file(keys);
         let toml = format!("issuer = \"a\"\nany_audience = true\njwks_file = \"{}\"", file.path().display());

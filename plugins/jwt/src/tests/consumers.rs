@@ -96,7 +96,7 @@ fn roles_are_those_of_the_token_and_of_the_consumer() {
     assert_eq!(identity.roles, ["reader", "partner"]);
 }
 
-/// What is said to be wrong with a single credential: `field: message`.
+/// The problem that is reported of a single credential: `field: message`.
 fn wrong(credential: &str, toml: &str) -> String {
     let file = key_file(&jwks(&[&EC]));
     let mut build = build(credential);

@@ -1,4 +1,4 @@
-//! What is expensive to verify is verified in its turn, and nothing else waits for it.
+//! Tests that expensive tokens are verified in their turn, and that nothing else waits for them.
 
 use std::{
     net::IpAddr,

@@ -92,7 +92,11 @@ fn one_policy_knows_several_issuers_and_mixes_nothing_of_them() {
     for issuer in ["", "https://one.example.com/", "HTTPS://one.example.com", "https://three.example.com"] {
         assert_eq!(scene.sent(&EC.sign(&changed(one.clone(), "iss", json!(issuer)))), "issuer_unknown", "{issuer}");
     }
-    assert_eq!(scene.sent(&EC.sign(&changed(one, "iss", json!([ISSUERS[0]])))), "issuer_unknown", "pitfall 73");
+    assert_eq!(
+        scene.sent(&EC.sign(&changed(one, "iss", json!([ISSUERS[0]])))),
+        "issuer_unknown",
+        "a list is no issuer"
+    );
     let Ok(Authentication::Granted(identity)) = scene.answer(bearer(&ED.sign(&claims(two)))) else { panic!() };
     assert_eq!((identity.tenant.as_deref(), &*identity.roles), (Some("globex"), &["a".to_owned(), "b".to_owned()][..]));
 }

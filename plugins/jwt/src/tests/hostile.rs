@@ -13,7 +13,7 @@ fn unsigned(header: &str, claims: &str) -> String {
 }
 
 #[test]
-fn pitfall_19_the_algorithm_is_the_policys_and_fits_the_key() {
+fn the_algorithm_is_the_policys_and_fits_the_key() {
     let scene = Scene::simple("");
     let body = claims(json!({})).to_string();
     for alg in ["none", "None", "NONE", "nOnE", "HS256", "RS256 ", "rs256", ""] {
@@ -35,7 +35,7 @@ fn pitfall_19_the_algorithm_is_the_policys_and_fits_the_key() {
 }
 
 #[test]
-fn pitfall_20_and_21_what_is_configured_is_present_and_right() {
+fn what_is_configured_is_present_and_right() {
     let scene = Scene::simple("");
     for (changes, expected) in [
         (json!({ "iss": null }), "issuer_unknown"),
@@ -64,7 +64,7 @@ fn pitfall_20_and_21_what_is_configured_is_present_and_right() {
 }
 
 #[test]
-fn pitfall_22_what_is_no_token_is_refused_at_once() {
+fn what_is_no_token_is_refused_at_once() {
     let scene = Scene::simple("max_token_bytes = 4096");
     let good = EC.sign(&claims(json!({})));
     let [header, body, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!() };
@@ -102,7 +102,7 @@ fn pitfall_22_what_is_no_token_is_refused_at_once() {
 }
 
 #[test]
-fn pitfall_23_what_a_token_says_of_keys_is_not_followed() {
+fn what_a_token_says_of_keys_is_not_followed() {
     let scene = Scene::simple("");
     let stranger = Signer::ec("stranger");
     let with = |change: fn(&mut Header)| stranger.sign_with(&claims(json!({})), change);
@@ -120,7 +120,7 @@ fn pitfall_23_what_a_token_says_of_keys_is_not_followed() {
 }
 
 #[test]
-fn pitfall_25_weak_secrets_are_refused_when_built() {
+fn weak_secrets_are_refused_when_built() {
     for secret in ["", "short", &"x".repeat(31)] {
         let toml =
             format!("issuer = \"{ISSUER}\"\nany_audience = true\nsecret = \"{secret}\"\nalgorithms = [\"HS256\"]");
@@ -170,7 +170,7 @@ fn wrong_signatures_are_counted_by_address_and_principal_where_a_policy_says_so(
     let good = EC.sign(&claims(json!({})));
     assert_eq!(from(&good, "192.0.2.2"), "alice", "nobody locks out another");
     assert_eq!(from(&EC.sign(&claims(json!({ "sub": "bob" }))), "192.0.2.1"), "bob");
-    // What costs no verification is not counted: a client with an old token waits for nothing.
+    // A refusal that costs no verification is not counted: a client with an old token waits for nothing.
     let expired = EC.sign(&claims(json!({ "sub": "carol", "exp": NOW - 60 })));
     for _ in 0..4 {
         assert_eq!(from(&expired, "192.0.2.3"), "token_expired");
@@ -196,7 +196,7 @@ fn whoever_sends_wrong_signatures_makes_nobody_wait_for_a_right_one() {
 #[test]
 fn a_token_that_is_signed_and_not_taken_resets_no_failures() {
     let forged = || Signer::ec("e").sign(&claims(json!({})));
-    // What anybody may come by who has nothing of hers that counts: a token that is over, or for somebody else.
+    // Tokens of hers that anybody may come by: one that is over, and one for somebody else.
     for (useless, reason) in [
         (json!({ "exp": NOW - 60 }), "token_expired"),
         (json!({ "aud": "https://other.example.com" }), "audience_mismatch"),

@@ -89,7 +89,7 @@ fn claims_fill_the_headers_that_the_policy_names_and_no_others() {
 }
 
 #[test]
-fn pitfall_70_no_claim_writes_a_line_into_a_header() {
+fn no_claim_writes_a_line_into_a_header() {
     let scene = Scene::simple("headers = { \"x-department\" = \"department\" }");
     let identity = scene.identity(json!({ "department": "a\r\nx-user-id: root\u{0}\u{7f}", "sub": "a\r\nb" }));
     assert_eq!(identity.headers[0].1, "a%0D%0Ax-user-id:%20root%00%7F");

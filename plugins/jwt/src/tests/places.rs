@@ -18,7 +18,7 @@ fn the_token_stands_in_authorization_after_bearer_unless_said() {
 }
 
 #[test]
-fn pitfall_06_only_an_absent_token_is_absent() {
+fn only_an_absent_token_is_absent() {
     let scene = Scene::simple("");
     assert_eq!(scene.outcome(Request::get("/")), "absent");
     for value in
@@ -59,7 +59,7 @@ fn other_places_are_looked_at_where_the_policy_says_so() {
 }
 
 #[test]
-fn pitfall_30_the_token_is_hidden_unless_the_policy_keeps_it() {
+fn the_token_is_hidden_unless_the_policy_keeps_it() {
     let bearer = Place::header("authorization", Some("Bearer")).unwrap();
     assert_eq!(Scene::simple("").hook.hidden(), Places(vec![bearer]));
     assert_eq!(Scene::simple("keep_credential = true").hook.hidden(), Places::default());

@@ -116,7 +116,7 @@ async fn a_rotation_loses_no_good_token_and_forgets_those_of_a_withdrawn_key() {
 }
 
 #[tokio::test]
-async fn pitfall_24_unknown_keys_make_one_fetch_in_a_cooldown() {
+async fn unknown_keys_make_one_fetch_in_a_cooldown() {
     let publisher = Publisher::start(jwks(&[&EC])).await;
     let hook = published(&by_url(&publisher, "")).await;
     for kid in ["x", "y", "z", "x"] {
@@ -153,7 +153,7 @@ async fn known_keys_serve_while_the_issuer_is_down_and_no_or_another_key_is_503(
 }
 
 #[tokio::test]
-async fn pitfall_09_keys_that_are_too_old_are_503_for_remembered_tokens_too() {
+async fn keys_that_are_too_old_are_503_for_remembered_tokens_too() {
     let publisher = Publisher::start(jwks(&[&EC])).await;
     let short = "fetch = { refresh = \"1m\", max_stale = \"1m\" }";
     let hook = published(&by_url(&publisher, short)).await;
