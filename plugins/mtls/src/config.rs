@@ -1,4 +1,4 @@
-//! What a policy and a credential may say.
+//! The settings of a policy and of a credential.
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
@@ -13,10 +13,10 @@ use crate::{
     problems::Problems,
 };
 
-/// How many certificates may stand between a client's and its CA's where the policy does not say.
+/// The most certificates between a client's and its CA's where the policy does not say.
 pub const MAX_CHAIN_DEPTH: u32 = 4;
 
-/// How many certificates a policy remembers, once they were verified, where it does not say.
+/// The number of certificates that a policy remembers, once they were verified, where it does not say.
 pub const MAX_CACHED_CERTIFICATES: usize = 10_000;
 
 /// The most that it can ask for.
@@ -31,10 +31,10 @@ pub struct Config {
     pub ca: Option<Files>,
     /// With `ca`: a file of CRLs, PEM or DER, or a list of files.
     pub crl: Option<Files>,
-    /// With `ca`: whether every CA has to have a fresh CRL (`required`), or only those that have one at all
-    /// (`if-present`, unless said).
+    /// With `ca`: `required` asks for a fresh CRL of every CA, `if-present` (unless said) only of those that have one
+    /// at all.
     pub crl_policy: Option<CrlRule>,
-    /// With `ca`: how many CAs may stand between a certificate and the CA that ends its chain; 4 unless said.
+    /// With `ca`: the most CAs that may stand between a certificate and the CA that ends its chain; 4 unless said.
     pub max_chain_depth: Option<u32>,
     /// Refuses certificates that do not say that they were made for clients (`clientAuth`). Those that say they were
     /// made for something else are refused anyway.
@@ -58,7 +58,7 @@ pub struct Config {
     pub issuers: Option<Vec<Dn>>,
     /// With `ca`: asks a responder whether a certificate was revoked (OCSP).
     pub ocsp: Option<OcspConfig>,
-    /// Whether a certificate that belongs to no consumer is refused (`required`) or not (`optional`, unless said).
+    /// `required` refuses a certificate that belongs to no consumer; `optional` (unless said) takes it.
     #[serde(default)]
     pub consumer: ConsumerRule,
     /// The headers in which the certificate is handed on to the upstream.
@@ -66,7 +66,7 @@ pub struct Config {
     pub headers: Vec<HandedOn>,
     /// Takes the certificate from a header of a load balancer that ends TLS, and not from the connection.
     pub from_header: Option<FromHeader>,
-    /// How many certificates are remembered once they were verified; 10000 unless said.
+    /// The most certificates that are remembered once they were verified; 10000 unless said.
     pub max_cached_certificates: Option<NonZeroUsize>,
 }
 
@@ -112,7 +112,7 @@ impl From<CrlRule> for CrlPolicy {
     }
 }
 
-/// Whether a certificate has to belong to a consumer.
+/// The rule for certificates that belong to no consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConsumerRule {
@@ -152,7 +152,7 @@ pub struct FromHeader {
 pub enum HandedOn {
     /// The certificate (RFC 9440 section 2.2).
     ClientCert,
-    /// What the client sent after it (RFC 9440 section 2.3).
+    /// The certificates that the client sent after it (RFC 9440 section 2.3).
     ClientCertChain,
     /// Its subject's common name.
     XClientCertCn,
@@ -166,8 +166,9 @@ pub enum HandedOn {
     XForwardedClientCert,
 }
 
-/// What a consumer's entry holds: what its certificates say. All that is written here has to fit, and it has to be
-/// enough to tell one holder from another: a fingerprint, a subject, a name, or an issuer together with a serial number.
+/// A consumer's credential: the facts by which its certificates are recognized. All that is written here has to fit,
+/// and it has to be enough to tell one holder from another: a fingerprint, a subject, a name, or an issuer together
+/// with a serial number.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Holder {
@@ -190,7 +191,7 @@ pub struct Holder {
 }
 
 impl Config {
-    /// What is wrong apart from the files.
+    /// Returns the problems of the settings, except for those of the files.
     pub(crate) fn problems(&self) -> Problems {
         let mut problems = Problems::new();
         let mut wrong = |field: &str, why: &str| problems.push((field.to_owned(), why.to_owned()));
@@ -221,7 +222,7 @@ impl Config {
         }
         if let Some(from) = &self.from_header {
             if self.ca.is_none() {
-                // Pitfall 44: nobody but the load balancer would say what the certificate is worth.
+                // Without a CA nothing would verify the certificate: whoever reaches the load balancer could bring any.
                 wrong("ca", "is missing: with `from_header` the certificate is verified here");
             }
             if from.networks.is_empty() {

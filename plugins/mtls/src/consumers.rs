@@ -1,4 +1,4 @@
-//! Whose a certificate is: the consumers' credentials, by what they say of their certificates.
+//! Finds the consumer of a certificate among the credentials.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -24,7 +24,7 @@ pub(crate) enum Owner<'c> {
     Unclear,
 }
 
-/// Something that a certificate says.
+/// A fact by which a credential is found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Fingerprint(String),
@@ -78,7 +78,7 @@ impl Consumers {
     }
 }
 
-/// What a credential is found by.
+/// Returns the key by which a credential is found.
 fn key(holder: &Holder) -> Result<Key, (&'static str, String)> {
     if holder.dns.as_ref().is_some_and(DnsPattern::is_wildcard) {
         return Err(("dns", "is a wildcard: a credential is of one holder".to_owned()));
@@ -121,7 +121,7 @@ fn keys(facts: &Facts) -> impl Iterator<Item = Key> {
 }
 
 impl Holder {
-    /// Whether everything that it says is so.
+    /// Returns `true` if the certificate has everything that this entry lists.
     fn fits(&self, facts: &Facts) -> bool {
         fn is<T>(wanted: Option<&T>, fits: impl FnOnce(&T) -> bool) -> bool {
             wanted.is_none_or(fits)

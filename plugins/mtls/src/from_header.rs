@@ -1,8 +1,8 @@
 //! The certificate as a load balancer hands it on: in the form of RFC 9440 (`:MIIC...:`), or as URL-encoded PEM, which is
 //! what nginx (`$ssl_client_escaped_cert`) and the load balancers of AWS send.
 //!
-//! All that stands here is a claim. Whether the sender may make it is the policy's to ask, and the certificate is
-//! verified like one of a connection.
+//! All that stands here is a claim. The policy asks whether the sender may make it, and the certificate is verified
+//! like one of a connection.
 
 use percent_encoding::percent_decode;
 use portcullis_plugin::{

@@ -23,7 +23,7 @@ impl HandedOn {
         })
     }
 
-    /// What it says of a certificate; nothing where the certificate says nothing.
+    /// Returns the header's value for a certificate; `None` where the certificate has nothing for it.
     fn value(self, sent: &ClientCert, facts: &Facts) -> Option<String> {
         match self {
             Self::ClientCert => Some(byte_sequence(&sent.der)),

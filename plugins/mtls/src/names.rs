@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 /// The longest SPIFFE ID (SPIFFE ID section 2.3).
 const SPIFFE_ID_MAX_BYTES: usize = 2048;
 
-/// How much of a text that is no name is shown with the reason.
+/// The most of a text that is no name which is shown with the reason.
 const SHOWN_MAX_CHARS: usize = 100;
 
 /// Declares a name that is read from a text by `parse`, which says what is wrong with it.
@@ -149,26 +149,26 @@ names! {
 }
 
 impl DnsPattern {
-    /// Whether a certificate's host name fits. A wildcard in the certificate is no host and fits nothing.
+    /// Returns `true` if a certificate's host name fits. A wildcard in the certificate is no host and fits nothing.
     pub(crate) fn fits(&self, name: &str) -> bool {
         fits(&self.0, name)
     }
 
-    /// Whether it stands for more than one name.
+    /// Returns `true` if it stands for more than one name.
     pub(crate) fn is_wildcard(&self) -> bool {
         self.0.starts_with("*.")
     }
 }
 
 impl CnPattern {
-    /// Whether a certificate's common name fits. Only those that are host names are compared without case.
+    /// Returns `true` if a certificate's common name fits. Only those that are host names are compared without case.
     pub(crate) fn fits(&self, cn: &str) -> bool {
         if self.0.starts_with("*.") { fits(&self.0, &cn.to_ascii_lowercase()) } else { self.0 == cn }
     }
 }
 
 impl Email {
-    /// Whether a certificate's address is this one.
+    /// Returns `true` if a certificate's address is this one.
     pub(crate) fn fits(&self, address: &str) -> bool {
         Self::try_from(address.to_owned()).is_ok_and(|address| address == *self)
     }
@@ -183,7 +183,7 @@ impl SpiffePath {
     }
 }
 
-/// Whether a URI is a SPIFFE ID of one of these trust domains and, where some are given, paths.
+/// Returns `true` if a URI is a SPIFFE ID of one of these trust domains and, where some are given, paths.
 pub(crate) fn is_spiffe(uri: &str, domains: &[TrustDomain], paths: Option<&[SpiffePath]>) -> bool {
     let Some((domain, path)) = spiffe_id(uri) else { return false };
     domains.iter().any(|wanted| wanted.0 == domain)

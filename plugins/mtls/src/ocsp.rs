@@ -1,10 +1,10 @@
 //! Asking a certificate's CA, or whoever it has named for that, whether the certificate was revoked (OCSP, RFC 6960).
 //!
-//! An answer counts if it is about this certificate, is signed by the certificate's own CA or by its delegate, and is in
-//! force by its dates; a nonce is not sent, as most responders answer from answers made beforehand (RFC 5019). One
+//! An answer counts if it is about this certificate, is signed by the certificate's own CA or by its delegate, and is
+//! in force by its dates; a nonce is not sent, as most responders answer from answers made beforehand (RFC 5019). One
 //! question is under way for a certificate at a time, and whoever waits for it gets the same answer; however many
-//! certificates there are, no more than [`QUESTIONS_MAX`] questions are under way. What a CA has said against a
-//! certificate is taken back by another answer, and never by silence.
+//! certificates there are, no more than [`QUESTIONS_MAX`] questions are under way. The revocation of a certificate is
+//! taken back by another answer, and never by silence.
 
 mod http;
 
@@ -25,7 +25,7 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::problems::Problems;
 use http::Responder;
 
-/// How far the responder's clock may be ahead of ours or behind it, in seconds.
+/// The most that the responder's clock may be ahead of ours or behind it, in seconds.
 const CLOCK_SKEW_SECONDS: u32 = 5 * 60;
 
 /// After a question that got no good answer, or one that ends at once, the next one is asked so much later.
@@ -47,7 +47,7 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 pub struct OcspConfig {
     /// Whom to ask. Its answers are signed, so that `http` is as good as `https`.
     pub responder: String,
-    /// What becomes of a request where there is no good answer: `refuse` (unless said) or `allow`.
+    /// The answer to a request where there is no good answer of the responder: `refuse` (unless said) or `allow`.
     #[serde(default)]
     pub on_failure: OnFailure,
     /// The longest that a request waits for an answer; 2 s unless said.
@@ -56,7 +56,7 @@ pub struct OcspConfig {
     pub max_age: Option<Span>,
 }
 
-/// What becomes of a request where nobody says whether its certificate was revoked.
+/// The answer to a request where nobody says whether its certificate was revoked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
@@ -80,7 +80,7 @@ pub(crate) struct Ocsp {
     judge_again: JudgeAgain,
 }
 
-/// What is known of one certificate.
+/// The status of one certificate, as far as it is known.
 pub(crate) struct Status {
     certificate: X509,
     issuer: X509,
@@ -114,8 +114,8 @@ impl Status {
         self.last.load().as_ref().filter(|last| now < last.until).map(|last| last.said)
     }
 
-    /// What holds where there is no answer: whoever keeps the gateway from its responder, by which `allow` lets anybody
-    /// in, must not get a certificate back that was known to be revoked.
+    /// Returns the status where there is no answer. Whoever keeps the gateway from its responder, by which `allow` lets
+    /// anybody in, must not get a certificate back that was known to be revoked.
     fn unanswered(&self) -> Said {
         match self.last.load().as_ref().map(|last| last.said) {
             Some(against @ (Said::Revoked | Said::Unknown)) => against,
@@ -125,7 +125,7 @@ impl Status {
 }
 
 impl Ocsp {
-    /// What the file says, if it makes sense.
+    /// Makes a responder of its settings; `None`, with the reasons in `problems`, if these make no sense.
     pub(crate) fn new(config: &OcspConfig, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
         let responder =
@@ -158,7 +158,7 @@ impl Ocsp {
         })
     }
 
-    /// Whether a certificate may be used, by the last answer or a new one.
+    /// Checks that a certificate may be used, by the last answer or a new one.
     pub(crate) fn check(self: &Arc<Self>, status: Arc<Status>, now: UnixTime) -> Answer<'_, Result<(), Reason>> {
         match status.current(now) {
             Some(said) => Answer::Now(self.verdict(said)),
@@ -220,8 +220,8 @@ impl Ocsp {
         }
     }
 
-    /// What an answer says, and how long it is kept. One that does not say until when it holds was made for the moment
-    /// (RFC 6960 section 4.2.2.1): an old one is somebody's recording, and would be good for ever.
+    /// Returns the status in an answer, and the time until which it is kept. An answer without an end was made for the
+    /// moment (RFC 6960 section 4.2.2.1): an old one is somebody's recording, and would be good for ever.
     fn until(&self, found: &Found, now: UnixTime) -> Result<(Said, UnixTime), String> {
         let skew = Duration::from_secs(CLOCK_SKEW_SECONDS.into());
         let ends = found.ends.unwrap_or(found.made.after(self.max_age).after(skew));
@@ -244,13 +244,13 @@ fn question(status: &Status) -> Result<Vec<u8>, openssl::error::ErrorStack> {
     request.to_der()
 }
 
-/// What a certificate is called in questions and answers. SHA-1 is what responders know (RFC 5019 section 2.1.1), and
-/// nothing rests on it: the answer is signed by whoever has made the certificate.
+/// Returns the name of a certificate in questions and answers. SHA-1 is the hash that responders know (RFC 5019 section
+/// 2.1.1), and nothing rests on it: the answer is signed by whoever has made the certificate.
 fn id(status: &Status) -> Result<OcspCertId, openssl::error::ErrorStack> {
     OcspCertId::from_cert(MessageDigest::sha1(), &status.certificate, &status.issuer)
 }
 
-/// What an answer says of the certificate.
+/// The content of an answer about the certificate.
 #[derive(Debug)]
 struct Found {
     said: Said,

@@ -53,11 +53,11 @@ struct Source {
     from: FromHeader,
 }
 
-/// A certificate that was verified, and what the policy made of it.
+/// A certificate that was verified, and the policy's verdict on it.
 struct Known {
     /// Who it is, or why the policy does not take it.
     verdict: Result<Arc<Identity>, Denial>,
-    /// What its CA's responder says, where one is asked.
+    /// Its status by its CA's responder, where one is asked.
     status: Option<Arc<Status>>,
     not_before: UnixTime,
     /// From when on something that was looked at is not in force any more: the certificate itself, and with CAs of the
@@ -168,7 +168,7 @@ impl Policy {
         }
     }
 
-    /// What a certificate is remembered by: itself. Where its chain is handed on, that is a part of what is remembered.
+    /// Returns the digest by which a certificate is remembered. It includes the chain where that is handed on.
     fn digest(&self, sent: &ClientCert) -> [u8; 32] {
         if !self.headers.contains(&HandedOn::ClientCertChain) {
             return sent.sha256;
@@ -198,8 +198,8 @@ impl Policy {
         })
     }
 
-    /// What is wrong with a certificate now; else what its CA's responder is asked about, and until when all is in force
-    /// that it needs.
+    /// Checks a certificate. Returns the status to ask its CA's responder for, and the time until which all
+    /// certificates and lists that it needs are in force.
     fn check(&self, sent: &ClientCert, facts: &Facts, now: UnixTime) -> Result<(Option<Arc<Status>>, UnixTime), Fault> {
         facts.check_dates(now)?;
         let wanted =
@@ -251,7 +251,8 @@ impl Known {
     }
 }
 
-/// What a responder is asked about: the certificate, and whoever made it. One that is trusted for itself has nobody.
+/// Returns the status to ask a responder for: that of the certificate, by whoever made it. A certificate that is
+/// trusted for itself has no issuer to ask.
 fn status(chain: Vec<X509>) -> Result<Arc<Status>, Fault> {
     let mut chain = chain.into_iter();
     let (Some(certificate), Some(issuer)) = (chain.next(), chain.next()) else { return Err(Fault::RevocationUnknown) };
@@ -272,9 +273,9 @@ fn identity(facts: &Facts, credential: Option<&Arc<Credential>>) -> Identity {
     }
 }
 
-/// What names the holder: the first URI, or else the first host name, e-mail address, the common name, the whole subject.
-/// One without any, such as an address's, is named by its digest: together with a key the engine asks whose each is that
-/// names a client, and one that named nobody would pass beside anybody's.
+/// Returns the name of the holder: the first URI, or else the first host name, e-mail address, the common name, the
+/// whole subject. One without any, such as an address's, is named by its digest: together with a key the engine asks
+/// whose each is that names a client, and one that named nobody would pass beside anybody's.
 fn name(facts: &Facts) -> String {
     let names = [facts.uris.first(), facts.dns.first(), facts.emails.first(), facts.cn.as_ref(), Some(&facts.subject)];
     let name = names.into_iter().flatten().find(|name| !name.is_empty());
@@ -308,7 +309,8 @@ impl Source {
         self.from.networks.iter().any(|network| network.contains(&peer))
     }
 
-    /// What a load balancer says; what anybody else says there is nothing (pitfall 14).
+    /// Reads the certificate that a load balancer sends. The header of anybody else is ignored: every client can write
+    /// it.
     fn read(&self, cx: &RequestCx<'_>) -> Result<Option<ClientCert>, Reason> {
         if !self.believes(cx.peer()) {
             return Ok(None);

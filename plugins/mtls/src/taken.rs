@@ -1,4 +1,4 @@
-//! Which of the certificates that are trusted a policy takes.
+//! The choice of certificates that a policy takes among those that are trusted.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::{
     names::{CnPattern, DnsPattern, Email, SpiffePath, TrustDomain, is_spiffe},
 };
 
-/// What the policy says of certificates: its fields hold together, the entries of each alternatively.
+/// The certificates that a policy takes: all of its fields have to fit, and of each field one of the entries.
 pub(crate) struct Taken {
     subjects: Option<HashSet<String>>,
     issuers: Option<HashSet<String>>,
@@ -38,7 +38,7 @@ impl Taken {
         }
     }
 
-    /// Whether the policy takes a certificate.
+    /// Returns `true` if the policy takes a certificate.
     pub(crate) fn takes(&self, facts: &Facts) -> bool {
         let is_among =
             |names: &Option<HashSet<String>>, name: &String| names.as_ref().is_none_or(|names| names.contains(name));
@@ -59,7 +59,7 @@ impl Taken {
     }
 }
 
-/// Whether one of the certificate's names fits one of those that are wanted, where some are.
+/// Returns `true` if no names are wanted, or one of the certificate's names fits one of them.
 fn any<T>(wanted: Option<&[T]>, names: &[String], fits: impl Fn(&T, &str) -> bool) -> bool {
     wanted.is_none_or(|wanted| names.iter().any(|name| wanted.iter().any(|one| fits(one, name))))
 }

@@ -127,7 +127,7 @@ fn the_certificate_of_the_connection_names_the_client() {
 }
 
 #[test]
-fn pitfall_45_a_certificate_that_is_not_good_is_not_an_absent_one() {
+fn a_certificate_that_is_not_good_is_not_an_absent_one() {
     let scene = Scene::new("");
     let reasons = [
         Reason::CertificateExpired,
@@ -140,7 +140,7 @@ fn pitfall_45_a_certificate_that_is_not_good_is_not_an_absent_one() {
     for reason in reasons {
         assert_eq!(scene.outcome(Request { certificate: Err(reason), ..Request::get("/") }), reason.code());
     }
-    // What the connection let in is looked at again.
+    // A certificate that the connection let in is checked again.
     assert_eq!(scene.over(&client(|sketch| sketch.not_after = NOW.0 - 1)), "certificate_expired");
     assert_eq!(scene.over(&client(|sketch| sketch.not_before = NOW.0 + 1)), "certificate_not_yet_valid");
     assert_eq!(scene.over(&client(|sketch| sketch.purposes = vec!["serverAuth"])), "certificate_wrong_purpose");

@@ -27,8 +27,8 @@ impl Responder {
         self.0.as_str()
     }
 
-    /// Sends a question (RFC 6960 appendix A.1). What answers is not trusted to be what it should: no redirects, no
-    /// proxy from the environment, and a limit on what is read.
+    /// Sends a question (RFC 6960 appendix A.1). The server is not trusted: no redirects, no proxy from the
+    /// environment, and a limit on what is read.
     pub(super) async fn ask(&self, question: Vec<u8>) -> Result<Vec<u8>, String> {
         let asking = client()?.post(self.0.clone()).header(header::CONTENT_TYPE, "application/ocsp-request");
         let mut response = asking.body(question).send().await.map_err(|error| error.without_url().to_string())?;

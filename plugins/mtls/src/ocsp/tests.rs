@@ -142,7 +142,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn pitfall_45_a_responder_says_what_was_revoked() {
+async fn a_responder_says_what_was_revoked() {
     let root = Ca::root("Root");
     let (good, bad, foreign) =
         (root.client("good", |_| {}), root.client("bad", |_| {}), root.client("foreign", |_| {}));
@@ -203,7 +203,7 @@ async fn a_delegate_of_the_ca_may_answer_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn pitfall_45_no_answer_that_counts_is_a_refusal_unless_the_file_says_otherwise() {
+async fn no_answer_that_counts_is_a_refusal_unless_the_file_says_otherwise() {
     let root = Ca::root("Root");
     let (leaf, other) = (root.client("leaf", |_| {}), root.client("other", |_| {}));
     // An answer about another certificate, whatever was asked.
@@ -248,7 +248,7 @@ async fn an_answer_that_ended_does_not_count() {
 }
 
 #[tokio::test]
-async fn pitfall_45_an_old_answer_without_an_end_is_not_good_for_ever() {
+async fn an_old_answer_without_an_end_is_not_good_for_ever() {
     let root = Ca::root("Root");
     let leaf = root.client("leaf", |_| {});
     let status = Status::new(leaf.certificate.clone(), root.certificate.clone());
@@ -261,7 +261,7 @@ async fn pitfall_45_an_old_answer_without_an_end_is_not_good_for_ever() {
 }
 
 #[tokio::test]
-async fn pitfall_45_silence_takes_back_nothing_that_was_said_against_a_certificate() {
+async fn silence_takes_back_nothing_that_was_said_against_a_certificate() {
     let root = Ca::root("Root");
     let (bad, foreign) = (root.client("bad", |_| {}), root.client("foreign", |_| {}));
     let (answers, first) = (openssl(&root, &root, &line(&bad, true), "1"), AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! What is remembered of certificates, and what is looked at each time.
+//! Tests of the certificates that are remembered, and of what is checked each time.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn at(certificate: &Ca, now: i64) -> Request {
 }
 
 #[test]
-fn pitfall_45_a_remembered_certificate_still_ends() {
+fn a_remembered_certificate_still_ends() {
     let certificate = client(|sketch| sketch.not_after = NOW.0 + 100);
     let scene = Scene::new("");
     assert_eq!(scene.outcome(at(&certificate, NOW.0 + 99)), "alice");
@@ -17,7 +17,7 @@ fn pitfall_45_a_remembered_certificate_still_ends() {
 }
 
 #[test]
-fn pitfall_45_a_crl_that_goes_out_of_date_ends_what_is_remembered() {
+fn a_crl_that_goes_out_of_date_ends_what_is_remembered() {
     let root = Ca::root("Root");
     let certificate = root.client("alice", |_| {});
     let ca = file(root.pem());
@@ -28,7 +28,7 @@ fn pitfall_45_a_crl_that_goes_out_of_date_ends_what_is_remembered() {
 }
 
 #[test]
-fn pitfall_45_an_intermediate_ca_that_ends_takes_its_clients_along() {
+fn an_intermediate_ca_that_ends_takes_its_clients_along() {
     let root = Ca::root("Root");
     let sub = root.below("Sub", |sketch| sketch.not_after = NOW.0 + 100);
     let certificate = sub.client("alice", |_| {});

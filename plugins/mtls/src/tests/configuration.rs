@@ -1,15 +1,15 @@
-//! What a policy may not say.
+//! Tests of settings that are refused.
 
 use super::*;
 
 #[test]
-fn pitfall_44_a_header_without_a_ca_is_an_error() {
+fn a_header_without_a_ca_is_an_error() {
     let from = "from_header = { header = \"client-cert\", networks = [\"10.0.0.0/8\"] }";
     assert_eq!(problems(from), ["ca: is missing: with `from_header` the certificate is verified here"]);
 }
 
 #[test]
-fn pitfall_14_a_header_that_anybody_can_send_is_an_error() {
+fn a_header_that_anybody_can_send_is_an_error() {
     let ca = file(Ca::root("Root").pem());
     let with = |from: &str| problems(&format!("ca = \"{}\"\nfrom_header = {from}", ca.path().display()));
     let everywhere = with("{ header = \"client-cert\", networks = [\"0.0.0.0/0\"] }");
@@ -23,7 +23,7 @@ fn pitfall_14_a_header_that_anybody_can_send_is_an_error() {
 }
 
 #[test]
-fn pitfall_07_what_would_have_no_effect_is_an_error() {
+fn what_would_have_no_effect_is_an_error() {
     assert!(problems("crl = \"x\"").iter().any(|problem| problem.starts_with("crl: goes with `ca`")));
     assert!(problems("crl_policy = \"required\"")[0].starts_with("crl_policy: goes with `ca`"));
     assert!(problems("max_chain_depth = 3")[0].starts_with("max_chain_depth: goes with `ca`"));
@@ -44,7 +44,7 @@ fn pitfall_07_what_would_have_no_effect_is_an_error() {
 }
 
 #[test]
-fn pitfall_07_what_can_never_fit_is_an_error_at_its_place_in_the_list() {
+fn what_can_never_fit_is_an_error_at_its_place_in_the_list() {
     for (field, good, odd, words) in [
         ("uris", "spiffe://example.org/a", "spiffe://example.org/*", "`spiffe.paths`"),
         ("subjects", "CN=fpc,O=ACME", "O = ACME, CN = fpc", "has spaces around `=`"),

@@ -6,7 +6,7 @@ fn acme(toml: &str) -> Build {
     Build::new().credential::<Mtls>("acme", "acme-1", holder(toml), |_| {})
 }
 
-/// What is wrong with credentials: `field: message`.
+/// The problems of credentials: `field: message`.
 fn wrong(mut build: Build) -> Vec<String> {
     let _ = build.plugin::<Mtls>(config(""));
     build.problems.into_iter().map(|(_, field, message)| format!("{field}: {message}")).collect()

@@ -20,7 +20,7 @@ fn from(peer: &str, certificate: &Ca) -> Request {
 }
 
 #[test]
-fn pitfall_14_a_certificate_header_counts_from_a_load_balancer_alone() {
+fn a_certificate_header_counts_from_a_load_balancer_alone() {
     let (scene, root) = scene("");
     let alice = root.client("alice", |_| {});
     assert_eq!(scene.outcome(from("10.1.2.3", &alice)), "alice");
@@ -36,7 +36,7 @@ fn pitfall_14_a_certificate_header_counts_from_a_load_balancer_alone() {
 }
 
 #[test]
-fn pitfall_14_what_a_load_balancer_says_is_verified() {
+fn what_a_load_balancer_says_is_verified() {
     let (scene, root) = scene("");
     assert_eq!(scene.outcome(from("10.1.2.3", &Ca::root("Root").client("alice", |_| {}))), "certificate_unknown_ca");
     let ended = root.client("alice", |sketch| sketch.not_after = NOW.0 - 1);
@@ -69,12 +69,12 @@ fn a_chain_comes_in_a_header_of_its_own() {
 }
 
 #[test]
-fn pitfall_14_its_headers_are_removed_from_every_request() {
+fn its_headers_are_removed_from_every_request() {
     let (scene, _) = scene("headers = [\"client-cert\", \"x-forwarded-client-cert\"]");
     assert_eq!(scene.0.headers(), ["client-cert", "client-cert-chain", "x-forwarded-client-cert"]);
 }
 
-/// What a policy says to a stream that this identity opened through `peer`.
+/// The answer of a policy to a stream that this identity opened through `peer`.
 fn again(scene: &Scene, identity: &Arc<Identity>, peer: &str, at: UnixTime) -> String {
     let peer = SocketAddr::new(peer.parse().unwrap(), 2);
     let stream = OpenStream { peer, now: at, ..open_stream(identity) };

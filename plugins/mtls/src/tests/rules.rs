@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn pitfall_07_every_rule_that_is_accepted_is_enforced() {
+fn every_rule_that_is_accepted_is_enforced() {
     let root = Ca::root("Root");
     let good = root.client("api.example.com", |sketch| {
         sketch.part("O", "ACME");
@@ -62,7 +62,7 @@ fn of_several_uris_none_is_a_spiffe_id() {
 }
 
 #[test]
-fn pitfall_44_the_policys_own_cas_are_fewer_than_the_listeners() {
+fn the_policys_own_cas_are_fewer_than_the_listeners() {
     let (ours, listeners) = (Ca::root("Ours"), Ca::root("Listener's"));
     let sub = ours.below("Sub", |_| {});
     let ca = file(ours.pem());
@@ -79,7 +79,7 @@ fn pitfall_44_the_policys_own_cas_are_fewer_than_the_listeners() {
 }
 
 #[test]
-fn pitfall_45_the_policys_own_crl_is_looked_at() {
+fn the_policys_own_crl_is_looked_at() {
     let root = Ca::root("Root");
     let (good, bad) = (root.client("good", |_| {}), root.client("bad", |_| {}));
     let (ca, crl) = (file(root.pem()), file(root.crl_pem(&[&bad.certificate], |_| {})));
