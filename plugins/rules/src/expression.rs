@@ -109,7 +109,7 @@ impl Expression {
         }
     }
 
-    /// What went wrong, without the values it went wrong with.
+    /// Returns the failure, without the values that caused it.
     fn failure(&self, error: &ExecutionError) -> Failure {
         match error {
             ExecutionError::UndeclaredReference(name) => match Access::named(&self.accesses, name) {
@@ -141,7 +141,7 @@ fn parse(text: &str) -> Result<IdedExpr, String> {
     })
 }
 
-/// Whether a `=` stands outside of quotes that belongs to none of `==`, `!=`, `<=` and `>=`.
+/// Returns `true` if a `=` stands outside of quotes that belongs to none of `==`, `!=`, `<=` and `>=`.
 fn lone_equals(text: &str) -> bool {
     let mut quote = None;
     let mut before = ' ';

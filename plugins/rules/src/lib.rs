@@ -53,6 +53,8 @@
 //! the request, and an expression that mentions a claim has to hold for every token. In `deny` an expression is evaluated
 //! for each credential that has what it mentions, and one for which it holds is enough.
 
+#![forbid(unsafe_code)]
+
 mod expression;
 
 use std::sync::Arc;
@@ -136,13 +138,13 @@ impl Restriction {
         denied.or_else(|| self.require.iter().find(|rule| !self.says(rule, Effect::Require, cx, identity)))
     }
 
-    /// Whether a rule says what it has to, for every credential that it is about.
+    /// Returns `true` if the rule's expression gives the wanted result for every credential that it is about.
     fn says(&self, rule: &Rule, effect: Effect, cx: &RequestCx<'_>, identity: &Identity) -> bool {
         let wanted = effect == Effect::Require;
         rule.expression.parts(identity, effect).all(|part| {
             let said = rule.expression.evaluate(cx, identity, part, effect);
             if let Err(why) = &said {
-                // The reason that is counted is one for all rules. What is wrong with this one stands here, and never a
+                // The reason that is counted is one for all rules. The problem of this one goes to the log, without any
                 // value: it may be personal, or secret.
                 let (policy, field) = (self.policy.as_str(), &rule.field);
                 log::info!(request_id = cx.request_id(), policy, route = cx.route(); "a rule refused: {field}: {why}");

@@ -103,7 +103,7 @@ fn deny(expression: &str) -> Arc<dyn Admit> {
     hook(&format!("deny = ['''{expression}''']"))
 }
 
-/// What an expression says: `None` where it cannot be evaluated. Both ways of asking have to agree.
+/// The result of an expression: `None` where it cannot be evaluated. Both ways of asking have to agree.
 fn says(expression: &str, request: impl Fn() -> Request, identity: impl Fn() -> Identity) -> Option<bool> {
     let required = outcome(&*require(expression), request(), identity());
     let denied = outcome(&*deny(expression), request(), identity());
@@ -352,7 +352,7 @@ fn scopes_and_claims_are_those_of_one_part_and_every_part_is_asked() {
 }
 
 #[test]
-fn pitfall_05_an_expression_that_gives_no_answer_refuses() {
+fn an_expression_that_gives_no_answer_refuses() {
     for expression in [
         "identity.claims.level / 0 == 1",
         "identity.claims.teams[7].lead",
@@ -407,7 +407,7 @@ fn what_a_token_brings_cannot_make_an_evaluation_long() {
 }
 
 #[test]
-fn pitfall_05_a_policy_that_makes_no_sense_is_refused_by_field() {
+fn a_policy_that_makes_no_sense_is_refused_by_field() {
     for (toml, expected) in [
         ("", ": restricts nothing"),
         ("require = []", "require: is empty"),

@@ -15,7 +15,7 @@ use super::{
     kind::{self, Kind},
 };
 
-/// How deep an expression may be nested, counted in operators and calls. The interpreter recurses once for each.
+/// The deepest nesting of an expression, counted in operators and calls. The interpreter recurses once for each.
 pub const EXPRESSION_MAX_DEPTH: usize = 32;
 
 /// A field that an expression mentions, or asks for with `has`. Its place in the list is the name of its variable.
@@ -78,7 +78,7 @@ impl Checker {
         }
     }
 
-    /// What is known of a value. [`Kind::Any`] after a problem, so that it is told once.
+    /// Returns the kind of a value, as far as it is known; [`Kind::Any`] after a problem, so that it is reported once.
     fn kind_of(&mut self, expr: &mut IdedExpr) -> Kind {
         if self.depth == EXPRESSION_MAX_DEPTH {
             let why = format!("is nested more than {EXPRESSION_MAX_DEPTH} deep: make several of it");
@@ -279,8 +279,8 @@ fn key_in(expr: &Expr) -> Option<(&str, Vec<&str>)> {
     has_many.then_some((root, names))
 }
 
-/// What a call compares the method of a request with, and no method is: methods have a case (RFC 9110 section 9.1), and
-/// a request with another than capitals is refused before anybody asks.
+/// Returns the text that a call compares the request's method with, if no method is spelled like it: methods have a
+/// case (RFC 9110 section 9.1), and a request with another than capitals is refused before anybody asks.
 fn never_a_method(call: &CallExpr) -> Option<String> {
     let is_method = |expr: &IdedExpr| path(&expr.expr).is_some_and(|path| path == ("request", vec!["method"]));
     let compared: Vec<&str> = match (call.func_name.as_str(), call.args.as_slice()) {

@@ -48,7 +48,7 @@ pub(super) enum OfCertificate {
     Emails,
 }
 
-/// What an expression may begin with.
+/// The names that an expression may begin with.
 pub(super) const ROOTS: [&str; 2] = ["identity", "request"];
 
 const OF_IDENTITY: &str = "consumer, groups, roles, scopes, labels, tenant, subject, client, issuer, email, method, credentials, claims, \
@@ -122,7 +122,8 @@ impl Field {
         }
     }
 
-    /// Whether a part of an identity has what this is about. What is not told apart by parts, all of them have.
+    /// Returns `true` if a part of an identity has this field. Fields that are not kept for each part are fields of all
+    /// of them.
     pub fn is_of(&self, part: &Identity, effect: Effect) -> bool {
         match self {
             Self::Roles | Self::Scopes if effect == Effect::Require => true,

@@ -21,7 +21,7 @@ pub(super) const NETWORK: &str = "@in_network";
 /// `in_network` with a network that is known by the request alone.
 pub(super) const IN_NETWORK: &str = "in_network";
 
-/// What a compiled pattern may take, in bytes.
+/// The most memory of a compiled pattern, in bytes.
 pub const PATTERN_MAX_BYTES: usize = 64 << 10;
 
 type Outcome<'c, 'v> = Result<CowVal<'c, 'v>, ExecutionError>;
@@ -107,8 +107,8 @@ pub(super) fn read_pattern(pattern: &str) -> Result<Regex, String> {
     })
 }
 
-/// A network, or one address. What is left of a network's address beyond its prefix is a mistake: which part of it was
-/// meant cannot be known.
+/// A network, or one address. Bits of a network's address beyond its prefix are a mistake: which part of it was meant
+/// cannot be known.
 pub(super) fn read_network(text: &str) -> Result<IpNet, String> {
     let network =
         text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(|address| address.to_canonical().into()));

@@ -1,4 +1,4 @@
-//! What is known of a value before there is one, and which operators and functions take it.
+//! The kinds of values as they are known before evaluation, and the operators and functions that take them.
 
 use cel::common::ast::operators;
 
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 use Kind::{Any, Bool, Bytes, List, Map, Null, Number, Span, Text, Texts, Time};
 
 impl Kind {
-    /// What one item of it is: of a list its members, of a map its keys.
+    /// Returns the kind of its items: of a list the members, of a map the keys.
     pub fn item(self) -> Option<Self> {
         match self {
             Texts => Some(Text),
@@ -32,7 +32,7 @@ impl Kind {
         }
     }
 
-    /// What `[..]` and `.name` give.
+    /// Returns the kind of the results of `[..]` and `.name`.
     pub fn member(self) -> Option<Self> {
         self.item()
     }
@@ -68,7 +68,7 @@ const TIME: &[Kind] = &[Time];
 const TIME_OR_SPAN: &[Kind] = &[Time, Span];
 const SIZED: &[Kind] = &[Text, Bytes, Texts, List, Map];
 
-/// The closed list. What is not here does not exist, whatever the interpreter has.
+/// A closed list: functions that are not here do not exist, whatever the interpreter has.
 const SIGNATURES: &[Signature] = &[
     (operators::LOGICAL_AND, false, &[BOOL, BOOL], Bool),
     (operators::LOGICAL_OR, false, &[BOOL, BOOL], Bool),
@@ -159,7 +159,7 @@ fn difference(left: Kind, right: Kind) -> Option<Kind> {
     }
 }
 
-/// What a call gives, or what is wrong with it. The target of a member call is the first argument.
+/// Returns the kind of a call's result, or the problem of the call. The target of a member call is the first argument.
 pub(super) fn result(name: &str, is_member: bool, arguments: &[Kind]) -> Result<Kind, String> {
     if let (operators::CONDITIONAL, [condition, yes, no]) = (name, arguments) {
         let kind = if yes == no { *yes } else { Any };

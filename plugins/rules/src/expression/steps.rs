@@ -9,16 +9,16 @@ use cel::common::{
     value::{StaticVal, Val},
 };
 
-/// How much one evaluation may look at: an item of a list, a turn of `all` or `map`, 64 bytes of a text count one each.
+/// The most steps of one evaluation: an item of a list, a turn of `all` or `map`, 64 bytes of a text count one each.
 ///
 /// A token brings lists as long as it likes, and an expression may go through one of them for each item of another.
 pub const EVALUATION_MAX_STEPS: u32 = 4096;
 
-/// How much of a text counts as one.
+/// The length of text that counts as one step.
 pub(super) const TEXT_STEP_BYTES: usize = 64;
 
-/// What is left of [`EVALUATION_MAX_STEPS`]. A value, so that functions find it among the variables; atomic, because
-/// every value has to be `Sync`.
+/// The steps that are left of [`EVALUATION_MAX_STEPS`]. A value, so that functions find it among the variables; atomic,
+/// because every value has to be `Sync`.
 pub(crate) struct Steps(AtomicU32);
 
 impl Steps {

@@ -1,4 +1,4 @@
-//! What an expression's variables stand for, in one request. Nothing is read before it is asked for, and texts are
+//! The values of an expression's variables, in one request. Nothing is read before it is asked for, and texts are
 //! borrowed.
 
 use std::{borrow::Cow, collections::HashMap};
@@ -112,7 +112,8 @@ impl<'a, 'r> Values<'a, 'r> {
         Some(Box::new(CelMap::from(entries)))
     }
 
-    /// What the certificate says. Without a certificate none of it has a value, the lists neither.
+    /// Returns a field of the certificate. Without a certificate none of the fields has a value, and neither have the
+    /// lists.
     fn certificate<'v>(&self, names: &'v CertificateNames, of: OfCertificate) -> Option<Boxed<'v>> {
         let texts = |names: &'v [String]| self.texts(names.iter().map(String::as_str));
         match of {

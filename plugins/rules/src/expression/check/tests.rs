@@ -169,7 +169,7 @@ fn methods_in_capitals_are_compared_with_any_that_may_come() {
 
 /// On the stack that a thread has by default, in a build that is not optimised.
 #[test]
-fn pitfall_22_length_and_depth_are_limited() {
+fn length_and_depth_are_limited() {
     let long = format!("identity.tenant == '{}'", "a".repeat(EXPRESSION_MAX_BYTES));
     assert!(problem(&long).starts_with("is longer than"));
     let nested = |open: &str, inner: &str, close: &str| {
