@@ -19,7 +19,7 @@ use crate::pem;
 /// The longest file of CRLs that is read, in bytes: about 800,000 revoked certificates.
 pub const CRL_MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// How far the clock of whoever made a CRL may be ahead of ours, in seconds.
+/// The most that the clock of whoever made a CRL may be ahead of ours, in seconds.
 const CLOCK_SKEW_SECONDS: i64 = 5 * 60;
 
 /// An entry that is about a certificate of another CA than the list's (RFC 5280 section 5.3.3).
@@ -49,7 +49,7 @@ pub enum CrlError {
              CRL of the CA itself is needed"
     )]
     Partial,
-    /// What must be understood is not.
+    /// A critical extension that is not known here.
     #[error("has an extension that must be understood and is not known here: {0}")]
     Critical(String),
 }
@@ -99,7 +99,7 @@ impl Crl {
         })
     }
 
-    /// Whether it holds at this moment.
+    /// Returns `true` if the list is in force at this moment.
     pub fn is_fresh(&self, now: UnixTime) -> bool {
         self.this_update.0.saturating_sub(CLOCK_SKEW_SECONDS) <= now.0 && now < self.next_update
     }
@@ -109,17 +109,18 @@ impl Crl {
         self.next_update
     }
 
-    /// Whether a certificate of its CA is on it. One that is to be taken off again counts: only deltas say that.
+    /// Returns `true` if a certificate of its CA is on it. One that is to be taken off again counts: only deltas say
+    /// that.
     pub(crate) fn lists(&self, certificate: &X509Ref) -> bool {
         !matches!(self.list.get_by_serial(certificate.serial_number()), CrlStatus::NotRevoked)
     }
 
-    /// Whether it is about certificates of the one who is named as this certificate's issuer.
+    /// Returns `true` if it is about certificates of this certificate's issuer.
     pub(crate) fn is_about(&self, certificate: &X509Ref) -> bool {
         self.list.issuer_name().try_cmp(certificate.issuer_name()).is_ok_and(Ordering::is_eq)
     }
 
-    /// Whether this CA has signed it. That reads the whole list, and is not for requests.
+    /// Returns `true` if this CA has signed it. That reads the whole list, and is too slow for requests.
     pub(crate) fn is_signed_by(&self, ca: &X509Ref) -> bool {
         let is_named = self.list.issuer_name().try_cmp(ca.subject_name()).is_ok_and(Ordering::is_eq);
         // A key usage that leaves out `cRLSign` forbids it (RFC 5280 section 4.2.1.3).

@@ -21,7 +21,7 @@ pub const MAX_ALTERNATIVE_NAMES: usize = 1000;
 /// The longest serial number, in bytes. RFC 5280 section 4.1.2.2 has twenty; some add one of sign.
 const SERIAL_MAX_BYTES: usize = 21;
 
-/// What a certificate says of its holder.
+/// The facts that a certificate states about its holder.
 ///
 /// No text in it holds a control character. Names that have one, and lists of names that cannot be read whole, make the
 /// certificate malformed: nothing of it counts then.
@@ -49,10 +49,9 @@ pub struct Facts {
     pub emails: Vec<String>,
     /// Alternative names: addresses.
     pub addresses: Vec<IpAddr>,
-    /// Whether it may make certificates (RFC 5280 section 4.2.1.9, and 4.2.1.3 where it has a key usage).
+    /// It may make certificates (RFC 5280 section 4.2.1.9, and 4.2.1.3 where it has a key usage).
     pub is_ca: bool,
-    /// Whether it says that it was made for clients (RFC 5280 section 4.2.1.12); `None` where it says nothing of what it
-    /// was made for.
+    /// It was made for clients (RFC 5280 section 4.2.1.12); `None` where it does not say what it was made for.
     pub is_for_clients: Option<bool>,
     /// The same for servers.
     pub is_for_servers: Option<bool>,
@@ -121,7 +120,7 @@ impl Facts {
         Ok(())
     }
 
-    /// Whether a moment lies within its dates.
+    /// Checks that a moment lies within its dates.
     ///
     /// # Errors
     /// [`Fault::Expired`] or [`Fault::NotYetValid`].

@@ -59,7 +59,7 @@ mod code {
 }
 
 impl Fault {
-    /// What OpenSSL's verdict means; `None` where it has nothing against the certificate.
+    /// Returns the fault that OpenSSL's verdict stands for; `None` where it has nothing against the certificate.
     pub fn of(verdict: X509VerifyResult) -> Option<Self> {
         Some(match verdict.as_raw() {
             0 => return None,

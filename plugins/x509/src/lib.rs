@@ -20,11 +20,11 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Who reads what
-//! OpenSSL builds chains and verifies signatures, dates, purposes and constraints, as it does in the handshake. What a
-//! certificate says of its holder is read by `x509-parser` from the same bytes: OpenSSL's own interface tells an absent
-//! list of names from a broken one only if asked in C, and ends strings at a NUL, which is how `bank.example\0.evil.example`
-//! became `bank.example` once. Whatever the two could read differently makes a certificate malformed here.
+//! # Who reads what OpenSSL builds chains and verifies signatures, dates, purposes and constraints, as it does in the
+//! handshake. The facts about the holder are read by `x509-parser` from the same bytes: OpenSSL's own interface tells
+//! an absent list of names from a broken one only if asked in C, and ends strings at a NUL, which is how
+//! `bank.example\0.evil.example` became `bank.example` once. Whatever the two could read differently makes a
+//! certificate malformed here.
 
 mod crl;
 mod facts;

@@ -54,7 +54,7 @@ fn write_attribute(attribute: &AttributeTypeAndValue<'_>, text: &mut String) -> 
             text.push('=');
             escape(&value, text);
         }
-        // What has no name or is no string is written as its encoding (RFC 4514 section 2.4).
+        // A type without a name, or a value that is no string, is written as its encoding (RFC 4514 section 2.4).
         (short, _) => {
             let der = attribute.attr_value().to_der_vec().map_err(|_| Fault::Malformed)?;
             text.push_str(short.unwrap_or(&oid));
@@ -120,8 +120,7 @@ pub struct DnError(&'static str);
 /// `O=ACME, CN=alice`. Read as it stands, that is a name that no certificate has, and whoever wrote it would only ever see
 /// refusals.
 ///
-/// # Errors
-/// What is wrong with it.
+/// # Errors The reason why it is not a name.
 pub fn canonical_dn(written: &str) -> Result<String, DnError> {
     if written.len() > NAME_MAX_BYTES {
         return Err(DnError("it is too long"));
@@ -171,7 +170,7 @@ impl Spaces {
     }
 }
 
-/// How far below the top of the tree of names a type usually stands (RFC 1779 section 2.3, and X.521).
+/// The usual level of a type below the top of the tree of names (RFC 1779 section 2.3, and X.521).
 fn level(kind: &str) -> u8 {
     match kind {
         "C" | "DC" => 0,
@@ -249,7 +248,7 @@ fn value<'t>(written: &'t str, canonical: &mut String) -> Result<&'t str, DnErro
     Ok(&written[written.len() - rest.len()..])
 }
 
-/// What follows a `\`: two hexadecimal digits, or a character that has a meaning without it.
+/// Reads the text after a `\`: two hexadecimal digits, or a character that has a meaning without it.
 fn unescape(after: &[u8]) -> Result<(u8, &[u8]), DnError> {
     let pair = after.get(..2).and_then(|pair| hex::decode(pair).ok());
     match (pair.as_deref(), after) {

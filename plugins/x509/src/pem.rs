@@ -11,7 +11,7 @@ pub enum CertificatesError {
     /// There is no certificate in it.
     #[error("holds no certificate in PEM form (`-----BEGIN CERTIFICATE-----`)")]
     Empty,
-    /// What PEM it has is broken: a block without an end, or one that is not Base64.
+    /// Broken PEM: a block without an end, or one that is not Base64.
     #[error("is not PEM: a block has no end, or is not Base64")]
     NotPem,
     /// Something else than certificates is in it.

@@ -51,7 +51,7 @@ pub struct Ca {
     pub key: PKey<Private>,
 }
 
-/// What a certificate is to say.
+/// The content of a certificate to be made.
 pub struct Sketch {
     /// The subject: short names of types, and values.
     pub subject: Vec<(&'static str, String, Asn1Type)>,
@@ -63,11 +63,11 @@ pub struct Sketch {
     pub serial: Option<Vec<u8>>,
     /// 2 is version 3, 0 is version 1.
     pub version: i32,
-    /// Whether it may make certificates; `None`: it does not say.
+    /// It may make certificates; `None`: it does not say.
     pub ca: Option<bool>,
-    /// How many CAs may stand below it.
+    /// The most CAs that may stand below it.
     pub path_length: Option<u32>,
-    /// What it was made for: `clientAuth`, `serverAuth`; empty: it does not say.
+    /// The purposes that it was made for: `clientAuth`, `serverAuth`; empty: it does not say.
     pub purposes: Vec<&'static str>,
     /// Alternative names, each with its kind: `dns`, `uri`, `email`, `ip`.
     pub names: Vec<(&'static str, String)>,
@@ -172,7 +172,7 @@ impl Sketch {
     }
 }
 
-/// What a CRL is to say.
+/// The content of a CRL to be made.
 pub struct CrlSketch {
     /// From when on it holds.
     pub this_update: i64,

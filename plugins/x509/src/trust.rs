@@ -35,7 +35,8 @@ pub enum CrlPolicy {
 /// Why CAs and CRLs make no trust.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
-    /// No CA at all: nobody would be let in, and no CA must ever mean the system's (pitfall 44).
+    /// No CA at all: nobody would be let in. It must never mean the CAs of the system, by which any public CA could
+    /// make clients.
     #[error("names no CA: whose certificates are taken has to be said")]
     NoCa,
     /// A certificate that may not make others (RFC 5280 sections 4.2.1.3 and 4.2.1.9). Those of version 1 cannot say it.
@@ -78,7 +79,7 @@ impl fmt::Display for OutOfTime {
 }
 
 impl TrustError {
-    /// Whether it is about a CRL, and not a CA.
+    /// Returns `true` if it is about a CRL, and not a CA.
     pub fn is_about_crls(&self) -> bool {
         matches!(self, Self::ForeignCrl(_) | Self::StaleCrl(..))
     }
@@ -96,8 +97,8 @@ pub struct Trust {
     policy: CrlPolicy,
     max_depth: u32,
     needs_purpose: bool,
-    /// Whether a chain may end at a CA that another has made: to find out takes a signature for each CA, too many for a
-    /// request that a stranger's certificate comes with.
+    /// A chain may end at a CA that another has made. It takes one signature for each CA to find out, too many for a
+    /// request with a stranger's certificate.
     has_top: bool,
 }
 
@@ -150,8 +151,8 @@ impl Trust {
         self.crls.iter().map(|signed| (self.names[signed.ca].subject.as_str(), signed.crl.next_update))
     }
 
-    /// Whether somebody can be let in now: for the moment at which a configuration is loaded. What goes out of date later
-    /// makes [`Fault`]s.
+    /// Checks that somebody can be let in now, when a configuration is loaded. A CA or a list that goes out of date
+    /// later makes [`Fault`]s.
     ///
     /// # Errors
     /// None of the CAs is valid, or a CRL is out of date.
@@ -185,8 +186,7 @@ impl Trust {
     /// Judges a certificate from the beginning: its chain over `untrusted` (what the client sent along) to a CA, dates,
     /// purpose, depth, revocation. The chain, the certificate first.
     ///
-    /// # Errors
-    /// What is wrong with it.
+    /// # Errors The certificate's fault.
     pub fn verify(&self, leaf: &X509Ref, untrusted: &[X509], now: UnixTime) -> Result<Vec<X509>, Fault> {
         if untrusted.len() > MAX_SENT_CERTIFICATES {
             return Err(Fault::ChainTooLong);
@@ -198,8 +198,8 @@ impl Trust {
         Ok(chain)
     }
 
-    /// Whether the certificate says that it was made for clients, where that is asked for. The handshake asks it beside
-    /// what OpenSSL does by [`Trust::store`].
+    /// Checks that the certificate was made for clients, where that is required. The handshake calls it beside the
+    /// checks of OpenSSL by [`Trust::store`].
     ///
     /// # Errors
     /// [`Fault::WrongPurpose`], or [`Fault::Malformed`].
@@ -355,7 +355,7 @@ fn forget_errors() {
     drop(ErrorStack::get());
 }
 
-/// Whether a CA ends chains although another has made it: the other is not in the set.
+/// Returns `true` if a CA ends chains although another has made it, because the other is not in the set.
 fn is_top(ca: &X509Ref, cas: &[X509]) -> bool {
     !cas.iter().any(|other| has_made(other, ca))
 }

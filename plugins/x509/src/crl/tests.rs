@@ -24,7 +24,7 @@ fn it_reads_pem_and_der() {
 }
 
 #[test]
-fn pitfall_45_it_takes_only_complete_lists_with_an_end() {
+fn it_takes_only_complete_lists_with_an_end() {
     assert_eq!(read(|_| {}), Ok(1));
     assert_eq!(read(|sketch| sketch.next_update = None), Err(CrlError::NoEnd));
     assert_eq!(read(|sketch| sketch.raw.push(("2.5.29.27", true, vec![0x02, 1, 1]))), Err(CrlError::Delta));

@@ -126,7 +126,7 @@ fn subjects_are_read_in_every_encoding() {
     };
     let read = ("CN=J\\C3\\B6rg".to_owned(), "Jörg".to_owned());
     assert_eq!(subject("Jörg", Asn1Type::UTF8STRING), Ok(read));
-    // What OpenSSL is given for these is their bytes: two for each character, and four.
+    // OpenSSL gets the bytes of these: two for each character, and four.
     let wide = ("CN=a\\E4\\85\\82".to_owned(), "a\u{4142}".to_owned());
     assert_eq!(subject("\0aAB", Asn1Type::BMPSTRING), Ok(wide.clone()));
     assert_eq!(subject("\0\0\0a\0\0AB", Asn1Type::UNIVERSALSTRING), Ok(wide));

@@ -4,7 +4,7 @@ use portcullis_plugin::UnixTime;
 use super::*;
 use crate::testing::{AFTER, BEFORE, Ca, CrlSketch, NOW, der, new_key};
 
-/// How long the chain of a good certificate is, or what is wrong with it.
+/// The length of a good certificate's chain, or the certificate's fault.
 fn verdict(trust: &Trust, leaf: &Ca, sent: &[&Ca]) -> Result<usize, Fault> {
     let sent: Vec<_> = sent.iter().map(|ca| ca.certificate.clone()).collect();
     trust.verify(&leaf.certificate, &sent, NOW).map(|chain| chain.len())
@@ -39,7 +39,7 @@ fn a_certificate_of_a_trusted_ca_is_good() {
 }
 
 #[test]
-fn pitfall_45_a_certificate_outside_its_time_is_refused() {
+fn a_certificate_outside_its_time_is_refused() {
     let root = Ca::root("Root");
     let trust = without_crls(&[&root]);
     let ended = root.client("ended", |sketch| sketch.not_after = NOW.0);
@@ -69,7 +69,7 @@ fn a_certificate_of_somebody_else_is_refused() {
 }
 
 #[test]
-fn pitfall_45_a_certificate_for_servers_is_refused() {
+fn a_certificate_for_servers_is_refused() {
     let root = Ca::root("Root");
     let trust = without_crls(&[&root]);
     let purposes = |purposes: &[&'static str]| {
@@ -140,12 +140,12 @@ fn a_weak_signature_proves_nothing() {
 }
 
 #[test]
-fn pitfall_44_no_ca_is_an_error() {
+fn no_ca_is_an_error() {
     assert_eq!(made_of(&[], Vec::new(), CrlPolicy::IfPresent).unwrap_err(), TrustError::NoCa);
 }
 
 #[test]
-fn pitfall_45_a_revoked_certificate_is_refused() {
+fn a_revoked_certificate_is_refused() {
     let root = Ca::root("Root");
     let (good, bad) = (root.client("good", |_| {}), root.client("bad", |_| {}));
     for policy in [CrlPolicy::Required, CrlPolicy::IfPresent] {
@@ -158,7 +158,7 @@ fn pitfall_45_a_revoked_certificate_is_refused() {
 }
 
 #[test]
-fn pitfall_45_a_certificate_below_a_revoked_ca_is_refused() {
+fn a_certificate_below_a_revoked_ca_is_refused() {
     let root = Ca::root("Root");
     let sub = root.below("Sub", |_| {});
     let leaf = sub.client("leaf", |_| {});
@@ -174,7 +174,7 @@ fn pitfall_45_a_certificate_below_a_revoked_ca_is_refused() {
 }
 
 #[test]
-fn pitfall_45_a_ca_that_expired_is_not_passed_by() {
+fn a_ca_that_expired_is_not_passed_by() {
     // A third CA whose own is unknown makes chains end early; not below what the set says itself.
     let root = Ca::root_with("Root", |sketch| sketch.not_after = NOW.0);
     let sub = root.below("Sub", |_| {});
@@ -185,7 +185,7 @@ fn pitfall_45_a_ca_that_expired_is_not_passed_by() {
 }
 
 #[test]
-fn pitfall_45_a_crl_that_expired_fails_closed() {
+fn a_crl_that_expired_fails_closed() {
     let root = Ca::root("Root");
     let leaf = root.client("leaf", |_| {});
     for policy in [CrlPolicy::Required, CrlPolicy::IfPresent] {
