@@ -15,8 +15,10 @@
 //! comparison tells by its time is about a digest, which leads nobody to a key. Plain SHA-256 is enough because keys
 //! are random and there is no dictionary to try. Passwords that people think up do not belong here.
 //!
-//! A key names a client, not a user. Whether a known credential may be used now, from here and on this route, the
-//! engine checks after the key was granted.
+//! A key names a client, not a user. After the key was granted, the engine checks whether the credential may be used
+//! now, from here and on this route.
+
+#![forbid(unsafe_code)]
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -72,7 +74,7 @@ pub struct Config {
     /// Leaves the key in the request that is forwarded.
     #[serde(default)]
     pub keep_credential: bool,
-    /// What a key starts with; any other is refused before it is looked up.
+    /// The prefixes that a key may start with; any other key is refused before it is looked up.
     pub prefixes: Option<Vec<String>>,
     /// Every credential needs an end: `expires` of its own, or this policy's `max_age`.
     #[serde(default)]
@@ -82,7 +84,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// What is wrong apart from the places.
+    /// Returns the problems of the settings, except for those of the places.
     fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         if self.prefixes.as_ref().is_some_and(Vec::is_empty) {
@@ -107,7 +109,7 @@ impl Config {
     }
 }
 
-/// What a consumer's entry holds: the SHA-256 of the key.
+/// A consumer's credential: the SHA-256 of the key.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyHash {
@@ -240,7 +242,7 @@ fn check_dates(config: &Config, cx: &mut BuildCx<'_>, index: usize, credential: 
 /// The longest key that is looked at, in bytes.
 pub const KEY_MAX_BYTES: usize = 512;
 
-/// Whether this can be a key at all: not empty, at most [`KEY_MAX_BYTES`], visible ASCII.
+/// Returns `true` if this can be a key at all: not empty, at most [`KEY_MAX_BYTES`], visible ASCII.
 pub fn is_well_formed(key: &[u8]) -> bool {
     (1..=KEY_MAX_BYTES).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic)
 }
@@ -309,7 +311,7 @@ impl Authenticate for Keys {
     }
 }
 
-/// What a client without a good key is told.
+/// The challenges for clients without a good key.
 struct Challenges {
     absent: Challenge,
     denied: Challenge,

@@ -59,7 +59,7 @@ fn a_known_key_names_the_client_and_no_user() {
 }
 
 #[test]
-fn pitfall_06_only_an_absent_key_is_absent() {
+fn only_an_absent_key_is_absent() {
     let hook = hook("");
     let sent = |key: &str| outcome(&*hook, Request::get("/").header("x-api-key", key));
     assert_eq!(outcome(&*hook, Request::get("/")), "absent");
@@ -77,7 +77,7 @@ fn pitfall_06_only_an_absent_key_is_absent() {
 }
 
 #[test]
-fn pitfall_30_all_configured_places_are_looked_at_and_hidden() {
+fn all_configured_places_are_looked_at_and_hidden() {
     let hook =
         hook(r#"from = [{ header = "authorization", scheme = "Bearer" }, { query = "key" }, { cookie = "key" }]"#);
     let (uri, cookie, bearer) = (format!("/?key={KEY}"), format!("a=b; key={KEY}"), format!("bearer {KEY}"));
@@ -171,7 +171,7 @@ fn a_configuration_of_the_wrong_shape_is_refused() {
 }
 
 #[test]
-fn pitfall_28_a_plain_key_in_the_file_is_an_error_that_does_not_repeat_it() {
+fn a_plain_key_in_the_file_is_an_error_that_does_not_repeat_it() {
     let error = |toml: &str| toml::from_str::<KeyHash>(toml).err().expect("an error").message().to_owned();
     let digest = KeyDigest::of(b"x");
     for toml in [
@@ -191,7 +191,7 @@ fn pitfall_28_a_plain_key_in_the_file_is_an_error_that_does_not_repeat_it() {
 }
 
 #[test]
-fn pitfall_29_keys_are_found_by_their_digest() {
+fn keys_are_found_by_their_digest() {
     // FIPS 180-2, appendix B.1.
     let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(KeyDigest::of(b"abc").to_string(), abc);
