@@ -54,7 +54,7 @@ fn judge(needs: &Needs<Rule>, method: &Method, identity: &Identity) -> Verdict {
     if allows(needs, method, identity) { Verdict::Allow } else { refuse() }
 }
 
-/// What of a need these claims do not meet.
+/// Returns the part of a need that these claims do not meet.
 fn unmet(need: &Need<Rule>, claims: &portcullis_plugin::Claims) -> Option<String> {
     if let Some(rule) = need.all.iter().find(|rule| !rule.holds(claims)) {
         return Some(format!("claim {}", rule.claim));

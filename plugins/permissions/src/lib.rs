@@ -10,12 +10,15 @@
 //! ]
 //! ```
 //!
-//! Every one of `all` is needed, and one of `any`. What stands at the top is needed whatever the method; an entry of
-//! `per_method` asks for more. A method that nothing is asked of is refused: it was forgotten, and not meant to be free.
+//! Every one of `all` is needed, and one of `any`. The lists at the top count whatever the method; an entry of
+//! `per_method` asks for more. A method that nothing is asked of is refused: it was forgotten, and not meant to be
+//! free.
 //!
 //! Where several credentials came together, only the scopes and roles of the one that speaks count: two tokens that each
 //! may do half of a thing may not do it together. Claims bind every token of the request, whoever speaks, and a request
 //! without a token fulfils none.
+
+#![forbid(unsafe_code)]
 
 mod claims;
 mod need;

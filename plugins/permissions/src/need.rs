@@ -1,4 +1,5 @@
-//! What the three plugins have in common: the shape of their configuration, and which part of it a request has to meet.
+//! The common part of the three plugins: the shape of their configuration, and the choice of those parts of it that a
+//! request has to meet.
 
 use std::fmt;
 
@@ -6,7 +7,7 @@ use portcullis_plugin::{BuildError, Mention, Mentioned, http::Method};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What is needed: at least one of `all`, `any` and `per_method`.
+/// The needs of a policy: at least one of `all`, `any` and `per_method`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config<T> {
@@ -14,12 +15,12 @@ pub struct Config<T> {
     pub all: Option<Vec<T>>,
     /// One of these is needed. A client that has none is told the first.
     pub any: Option<Vec<T>>,
-    /// What is needed besides, for some methods. Where neither `all` nor `any` stands beside it, a method that no entry
-    /// names is refused.
+    /// Further needs of some methods. Where neither `all` nor `any` stands beside it, a method that no entry names is
+    /// refused.
     pub per_method: Option<Vec<ForMethods<T>>>,
 }
 
-/// What is needed for some methods: `all`, `any` or both.
+/// The needs of some methods: `all`, `any` or both.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForMethods<T> {
@@ -31,10 +32,10 @@ pub struct ForMethods<T> {
     pub any: Option<Vec<T>>,
 }
 
-/// What is wrong: fields and messages.
+/// Pairs of a field and why it is wrong.
 pub(crate) type Problems = Vec<(String, String)>;
 
-/// What has to be met together. One of the lists may be empty, and then asks for nothing.
+/// Needs that have to be met together. One of the lists may be empty, and then asks for nothing.
 pub(crate) struct Need<T> {
     pub all: Vec<T>,
     pub any: Vec<T>,
@@ -58,7 +59,7 @@ impl<T> Need<T> {
         Some(Self { all: all.unwrap_or_default(), any: any.unwrap_or_default() })
     }
 
-    /// What is wrong with each item, told at the field it stands in.
+    /// Checks each item, and reports problems at the field of the item.
     fn check(&self, path: &str, check: impl Fn(&T) -> Result<(), String>, problems: &mut Problems) {
         for (name, list) in [("all", &self.all), ("any", &self.any)] {
             let wrong = list.iter().enumerate().filter_map(|(index, item)| Some((index, check(item).err()?)));
@@ -108,14 +109,15 @@ impl<T> Needs<T> {
         methods.map(mention).collect()
     }
 
-    /// What a request of this method has to meet, all of it. Nothing at all means that it is refused.
+    /// Returns the needs that a request of this method has to meet, all of them. If there are none, the request is
+    /// refused.
     pub fn of<'n>(&'n self, method: &'n Method) -> impl Iterator<Item = &'n Need<T>> + Clone {
         let entries = self.per_method.iter().filter(|(methods, _)| has_method(methods, method));
         self.always.iter().chain(entries.map(|(_, need)| need))
     }
 }
 
-/// Whether everything that is asked for is met, and anything is asked for.
+/// Returns `true` if there are needs and all of them are met.
 pub(crate) fn are_met<'n, T: 'n>(
     mut needs: impl Iterator<Item = &'n Need<T>> + Clone,
     has: impl Fn(&T) -> bool,
@@ -123,7 +125,7 @@ pub(crate) fn are_met<'n, T: 'n>(
     needs.clone().next().is_some() && needs.all(|need| need.is_met(&has))
 }
 
-/// What was asked for, in the words of the configuration.
+/// Describes the needs in the words of the configuration.
 pub(crate) fn described<'n, T: fmt::Display + 'n>(needs: impl Iterator<Item = &'n Need<T>>) -> String {
     let list = |of: &[T]| of.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
     let asked = needs.flat_map(|need| [("all", &need.all), ("one", &need.any)]);
@@ -166,7 +168,7 @@ fn per_method<T>(entries: Option<Vec<ForMethods<T>>>, problems: &mut Problems) -
     compiled
 }
 
-/// Whether a request of this method, or its `HEAD`, would be about the other entry too.
+/// Returns `true` if a request of this method, or its `HEAD`, would fall under another entry too.
 fn overlap(others: &[Method], method: &Method) -> bool {
     has_method(others, method) || (method == Method::GET && others.contains(&Method::HEAD))
 }

@@ -1,4 +1,4 @@
-//! What the tests of the three plugins share.
+//! Functions that the tests of the three plugins share.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub fn problems<P: Plugin>(toml: &str) -> Vec<String> {
     error.problems.into_iter().map(|(field, message)| format!("{field}: {message}")).collect()
 }
 
-/// What a request of this method and this identity meets.
+/// The verdict on a request of this method and this identity.
 pub fn verdict(hook: &dyn Admit, method: &str, identity: Identity) -> Verdict {
     now(hook.admit(&mut Request::new(method, "/").cx(), &Arc::new(identity))).unwrap()
 }
@@ -34,7 +34,7 @@ pub fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> &'static s
     }
 }
 
-/// What the audit log is told of a refusal.
+/// The detail of a refusal in the audit log.
 pub fn detail(hook: &dyn Admit, method: &str, identity: Identity) -> String {
     let Verdict::Refuse(refusal) = verdict(hook, method, identity) else { panic!("it is allowed") };
     refusal.detail.expect("a detail").to_string()

@@ -102,7 +102,7 @@ fn the_log_is_told_which_claim_and_never_its_value() {
 }
 
 #[test]
-fn pitfall_05_claims_that_make_no_sense_are_refused_by_field() {
+fn claims_that_make_no_sense_are_refused_by_field() {
     for (toml, expected) in [
         ("", ": asks for nothing"),
         ("all = []", "all: is empty"),

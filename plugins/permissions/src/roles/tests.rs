@@ -50,7 +50,7 @@ fn a_refusal_is_a_plain_403() {
 }
 
 #[test]
-fn pitfall_05_roles_that_make_no_sense_are_refused_by_field() {
+fn roles_that_make_no_sense_are_refused_by_field() {
     for (toml, expected) in [
         ("", ": asks for nothing"),
         ("all = []", "all: is empty"),

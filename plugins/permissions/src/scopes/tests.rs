@@ -97,7 +97,7 @@ fn a_client_is_told_what_would_be_enough() {
 }
 
 #[test]
-fn pitfall_05_scopes_that_make_no_sense_are_refused_by_field() {
+fn scopes_that_make_no_sense_are_refused_by_field() {
     for (toml, expected) in [
         ("", ": asks for nothing"),
         ("all = []", "all: is empty"),
