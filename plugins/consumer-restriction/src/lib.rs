@@ -16,6 +16,8 @@
 //! Roles and scopes that let somebody in are those of the one that speaks: two tokens that each may do half of a thing
 //! may not do it together. Those that keep somebody out count in any of them.
 
+#![forbid(unsafe_code)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -85,7 +87,7 @@ pub struct Entry {
     pub methods: Option<Vec<String>>,
 }
 
-/// What is wrong: fields and messages.
+/// Pairs of a field and why it is wrong.
 type Problems = Vec<(String, String)>;
 
 /// Compiles a list of entries. An empty one is a mistake either way: `allow` would refuse everyone, `deny` no one.
@@ -97,7 +99,7 @@ fn rules(effect: Effect, field: &str, entries: Vec<Entry>, problems: &mut Proble
     entries.map(|(index, entry)| Rule::new(effect, &format!("{field}[{index}]"), entry, problems)).collect()
 }
 
-/// What entries name of the rest of the file.
+/// Returns the parts of the rest of the file that the entries name.
 fn mentions<'e>(field: &str, entries: impl Iterator<Item = &'e Entry>) -> Vec<Mention> {
     let mut mentions = Vec::new();
     for (index, entry) in entries.enumerate() {
@@ -126,7 +128,7 @@ type Names = BTreeSet<String>;
 
 /// An entry, ready to be held against a request. A field that the file leaves out always fits.
 struct Rule {
-    /// What the log calls it: `allow[0]`.
+    /// Its name in the log: `allow[0]`.
     path: Arc<str>,
     effect: Effect,
     consumers: Option<Names>,
@@ -139,7 +141,7 @@ struct Rule {
     methods: Option<Vec<Method>>,
 }
 
-/// What becomes of a request that fits an entry.
+/// The verdict on a request that fits an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
     /// It may pass.
@@ -148,7 +150,7 @@ enum Effect {
     Deny,
 }
 
-/// How a rule and a request go together.
+/// The result of comparing a rule with a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Match {
     /// Every field fits.
@@ -230,7 +232,7 @@ impl Rule {
     }
 }
 
-/// Whether a field is left out, or fits the identity or any of the parts it was put together from.
+/// Returns `true` if a field is left out, or fits the identity or one of its parts.
 fn fits<T>(field: Option<&T>, identity: &Identity, test: impl Fn(&Identity, &T) -> bool) -> bool {
     field.is_none_or(|wanted| test(identity, wanted) || identity.parts.iter().any(|part| test(part, wanted)))
 }
@@ -284,7 +286,7 @@ struct Restriction {
     allow: Option<Vec<Rule>>,
     deny: Vec<Rule>,
     mentions: Vec<Mention>,
-    /// What the log is told where no entry of `allow` fits: once made, so that a refusal allocates nothing.
+    /// The detail for the log where no entry of `allow` fits. It is made once, so that a refusal allocates nothing.
     nobody: Arc<str>,
 }
 

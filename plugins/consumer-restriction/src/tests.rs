@@ -31,7 +31,7 @@ fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> String {
     }
 }
 
-/// What a `GET` of this identity meets.
+/// The verdict on a `GET` of this identity.
 fn get(toml: &str, identity: Identity) -> String {
     outcome(&*hook(toml), "GET", identity)
 }
@@ -202,7 +202,7 @@ fn names_are_seen_in_every_part() {
 }
 
 #[test]
-fn pitfall_05_a_restriction_that_makes_no_sense_is_refused_by_field() {
+fn a_restriction_that_makes_no_sense_is_refused_by_field() {
     for (toml, expected) in [
         ("", ": restricts nothing"),
         ("allow = []", "allow: is empty"),
