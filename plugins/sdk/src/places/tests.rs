@@ -146,7 +146,7 @@ fn cookies_are_found_in_every_line() {
 }
 
 #[test]
-fn pitfall_30_all_places_count_and_not_the_first_alone() {
+fn all_places_count_and_not_the_first_alone() {
     let places = places(r#"[{"header":"x-key"},{"query":"key"},{"cookie":"key"}]"#).unwrap();
     let request = |path, cookie: &str| Request::get(path).header("x-key", "a").header("cookie", cookie);
     assert_eq!(one(&places, &request("/?key=a", "key=a")), "a");
@@ -155,7 +155,7 @@ fn pitfall_30_all_places_count_and_not_the_first_alone() {
 }
 
 #[test]
-fn pitfall_56_what_was_found_does_not_print() {
+fn what_was_found_does_not_print() {
     let request = Request::get("/").header("x-key", "planted");
     let printed = format!("{:?}", header("x-key").find(&request.head));
     assert_eq!(printed, "One(***)");

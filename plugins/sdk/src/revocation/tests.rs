@@ -64,7 +64,7 @@ fn nothing_is_revoked_before_it_is() {
 }
 
 #[test]
-fn pitfall_26_a_token_is_revoked_by_its_jti_and_its_issuer() {
+fn a_token_is_revoked_by_its_jti_and_its_issuer() {
     let scene = Scene::new(&[by_jti("1")]);
     assert!(scene.is_revoked(&token("1", "ann", 100)));
     assert!(!scene.is_revoked(&token("2", "ann", 100)));

@@ -23,7 +23,7 @@ fn what_has_ended_is_not_there() {
 }
 
 #[test]
-fn pitfall_47_numbers_are_added_in_one_step() {
+fn numbers_are_added_in_one_step() {
     let store = LocalStore::default();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -34,7 +34,7 @@ fn pitfall_47_numbers_are_added_in_one_step() {
 }
 
 #[test]
-fn pitfall_51_it_is_bounded_by_kind_and_a_full_kind_refuses() {
+fn it_is_bounded_by_kind_and_a_full_kind_refuses() {
     let store = LocalStore::new(64);
     let added = (0..10_000).filter(|number| now(store.put_new(&format!("nonce:{number}"), Bytes::new(), LONG)).is_ok());
     assert!(added.count() <= 64);
@@ -43,7 +43,7 @@ fn pitfall_51_it_is_bounded_by_kind_and_a_full_kind_refuses() {
 }
 
 #[test]
-fn pitfall_51_an_entry_with_a_value_takes_the_room_of_several_without() {
+fn an_entry_with_a_value_takes_the_room_of_several_without() {
     // 64 marks in each of 64 parts; about as many values as fit into a quarter of that.
     let store = LocalStore::new(64 * 64);
     let fit = |kind: &str, value: &'static [u8]| {
