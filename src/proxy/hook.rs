@@ -78,9 +78,14 @@ impl Call<'_> {
         client: &Client<'_>,
         timeout: Duration,
     ) -> Result<T, Undecided> {
+        // A moment ago, by this very task, which is woken when there is more: a hook that lets others go first would else
+        // not have done so.
+        let mut was_polled = true;
+        let answer =
+            poll_fn(|cx| if std::mem::take(&mut was_polled) { Poll::Pending } else { self.poll(&mut future, cx) });
         tokio::select! {
             biased;
-            answer = poll_fn(|cx| self.poll(&mut future, cx)) => answer,
+            answer = answer => answer,
             ended = client.ends_after(timeout) => Err(ended),
         }
     }

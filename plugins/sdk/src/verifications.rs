@@ -1,4 +1,4 @@
-use std::{future::poll_fn, iter::Sum, net::IpAddr, sync::Arc, task::Poll, thread::available_parallelism};
+use std::{iter::Sum, net::IpAddr, sync::Arc, thread::available_parallelism};
 
 use crate::{BuildCx, FairQueue, KnownCallers, PluginError};
 
@@ -10,10 +10,11 @@ use crate::{BuildCx, FairQueue, KnownCallers, PluginError};
 /// ES512 seven times, and so do long RSA keys, several keys that have to be tried, and chains of certificates.
 ///
 /// So what costs more than [`Cost::FREE`] is verified in its turn. As many run at once as half the cores, for all policies
-/// together, and while others wait each lets the other requests of its worker go on before the next begins: whatever is
-/// remembered or cheap to verify waits for one of them at most. Turns go round between address blocks, and callers who have
-/// proven themselves from their address before do not stand behind strangers: see [`FairQueue`]. A right credential waits,
-/// and is refused (503) only when [`Verifications::WAITING_MAX`] others wait, or its hook's time is over.
+/// together, and each lets the other requests of its worker go on before the next begins: whatever is remembered or cheap to
+/// verify does not stand behind all that is forged. (Keys beside 64 connections that send forged ES512 tokens, one worker,
+/// unoptimised: 0.8 milliseconds in place of 38.) Turns go round between address blocks, and callers who have proven
+/// themselves from their address before do not stand behind strangers: see [`FairQueue`]. A right credential waits, and is
+/// refused (503) only when [`Verifications::WAITING_MAX`] others wait, or its hook's time is over.
 pub struct Verifications {
     queue: Arc<Shared>,
     known: KnownCallers,
@@ -52,9 +53,9 @@ impl Verifications {
         let turn = queue.acquire(address, known);
         let turn = turn.map_err(|full| PluginError::new(format!("{full} for a signature to be verified")))?.await;
         let verified = verify();
-        if queue.waiting() > 0 {
-            others_first().await;
-        }
+        // With the turn in hand: on one worker nobody would ever find it taken, and all that is ready would verify at once.
+        // The runtime's own way to yield also looks for what has come from the network.
+        tokio::task::yield_now().await;
         drop(turn);
         Ok(verified)
     }
@@ -71,19 +72,6 @@ impl Verifications {
     pub fn queue(&self) -> &FairQueue {
         &self.queue.0
     }
-}
-
-/// Lets all that is ready on this worker go on.
-async fn others_first() {
-    let mut is_over = false;
-    let wait = poll_fn(|cx| {
-        if std::mem::replace(&mut is_over, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    });
-    wait.await;
 }
 
 /// The time that a verification takes, in microseconds, as it was measured with aws-lc and OpenSSL; machines differ, and
@@ -132,7 +120,7 @@ mod tests {
         cell::Cell,
         net::Ipv4Addr,
         pin::{Pin, pin},
-        task::{Context, Waker},
+        task::{Context, Poll, Waker},
     };
 
     use super::*;
@@ -144,11 +132,14 @@ mod tests {
         Verifications::new(&mut BuildCx::new(&mut Build::new()))
     }
 
+    /// The value, unless a turn is waited for; whoever has had one lets others go first.
     fn poll<T>(future: impl Future<Output = T>) -> Option<T> {
-        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        let mut future = pin!(future);
+        let poll = || match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(value) => Some(value),
             Poll::Pending => None,
-        }
+        };
+        std::iter::repeat_with(poll).take(2).find_map(|value| value)
     }
 
     fn all_turns(queue: &FairQueue) -> Vec<Acquire> {
@@ -173,21 +164,23 @@ mod tests {
     }
 
     #[test]
-    fn while_others_wait_each_lets_the_rest_of_its_worker_go_on() {
+    fn each_lets_the_rest_of_its_worker_go_on_and_finds_nobody_else_verifying() {
         let verifications = verifications();
         let mut turns = all_turns(verifications.queue());
+        // One is left.
+        drop(turns.pop());
         let verified = Cell::new(0);
         let run = || verifications.run(Cost::P384, HERE, None, || verified.set(verified.get() + 1));
         let (mut one, mut two) = (pin!(run()), pin!(run()));
         let poll =
             |future: Pin<&mut dyn Future<Output = _>>| future.poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        assert!(!poll(one.as_mut()) && !poll(two.as_mut()));
-        drop(turns.pop());
         assert!(!poll(one.as_mut()), "it has verified, and lets others go first");
         assert!(!poll(two.as_mut()), "among them none that verifies");
         assert_eq!(verified.get(), 1);
-        assert!(poll(one.as_mut()) && poll(two.as_mut()));
+        assert!(poll(one.as_mut()));
+        assert!(!poll(two.as_mut()));
         assert_eq!(verified.get(), 2);
+        assert!(poll(two.as_mut()));
     }
 
     #[test]

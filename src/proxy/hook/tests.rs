@@ -52,6 +52,25 @@ fn an_answer_is_an_answer_at_once_or_later() {
 }
 
 #[test]
+fn a_hook_that_lets_others_go_first_does() {
+    let is_other_done = AtomicBool::new(false);
+    let yields = || {
+        Answer::later(async {
+            tokio::task::yield_now().await;
+            assert!(is_other_done.load(Relaxed));
+            Ok(())
+        })
+    };
+    let state = state();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (outcome, ()) = runtime.block_on(async {
+        let other = async { is_other_done.store(true, Relaxed) };
+        futures_util::future::join(call(&state).wait(&Client::default(), LONG, yields), other).await
+    });
+    assert_eq!(outcome, Ok(()));
+}
+
+#[test]
 fn a_hook_that_takes_too_long_is_dropped() {
     struct Told<'t>(&'t AtomicBool);
     impl Drop for Told<'_> {
