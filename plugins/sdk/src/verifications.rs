@@ -5,8 +5,8 @@ use crate::{BuildCx, FairQueue, KnownCallers, PluginError};
 /// Bounds the work that forged signatures make.
 ///
 /// Nobody guesses a signature, so that a limit on wrong ones protects nobody and would make others wait. They do cost work.
-/// A forged token with RS256 or EdDSA costs about what a forwarded request does, answer and all (52 to 62 microseconds
-/// against 44 to 54), and ES256 twice as much: whoever sends that many could send requests. ES384 costs five times as much,
+/// A forged token with RS256 costs about what a forwarded request does, answer and all (52 to 62 microseconds against 44 to
+/// 54), with EdDSA or ES256 up to twice as much: whoever sends that many could send requests. ES384 costs five times as much,
 /// ES512 seven times, and so do long RSA keys, several keys that have to be tried, and chains of certificates.
 ///
 /// So what costs more than [`Cost::FREE`] is verified in its turn. As many run at once as half the cores, for all policies
