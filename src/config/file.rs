@@ -314,7 +314,7 @@ pub struct Identity {
 /// `[identity.headers]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "each field is a row of the table in README")]
+#[expect(missing_docs, reason = "each field is a row of the table in conf/README.md")]
 pub struct IdentityHeaders {
     pub user: Option<HeaderChoice>,
     pub consumer: Option<HeaderChoice>,

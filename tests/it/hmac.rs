@@ -1,5 +1,5 @@
-//! Signed requests: signed by libraries that are none of ours, and by the script in README; judged by the real binary;
-//! witnessed by an upstream.
+//! Signed requests: signed by libraries that are none of ours, and by the script in the plugin's README; judged by the
+//! real binary; witnessed by an upstream.
 
 use std::{
     process::Stdio,
@@ -269,11 +269,12 @@ async fn a_body_above_the_limit_is_413() {
     assert_eq!(upstream.requests(), 0);
 }
 
-/// The script in README that signs with the scheme `timestamp`.
+/// How the script in the plugin's README begins, which signs with the scheme `timestamp`.
+pub(crate) const SCRIPT_BEGINS: &str = "#!/usr/bin/env bash\n# sign.sh";
+
 fn script() -> String {
-    let readme = include_str!("../../README.md");
-    let start = readme.find("#!/usr/bin/env bash\n# sign.sh").expect("README has the script");
-    let script = &readme[start..];
+    let readme = include_str!("../../plugins/hmac/README.md");
+    let script = &readme[readme.find(SCRIPT_BEGINS).expect("the README has the script")..];
     script[..script.find("\n```").expect("and its end")].to_owned()
 }
 

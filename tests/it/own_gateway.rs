@@ -25,7 +25,7 @@ use crate::harness::{Asking, Client, Gateway, Upstream, key};
 
 /// Builds it, once for all scenarios. It shares the target directory, the profile and the lock file of the workspace,
 /// so that only what differs is compiled.
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
