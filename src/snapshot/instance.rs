@@ -10,8 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 use portcullis_plugin::{
-    Background, BuildCx, BuildEnv, BuildError, Counter, CredentialEntry, Ends, Hooks, JudgeAgain, Secret, SecretSource,
-    Store, UnixTime,
+    AddressRules, Background, BuildCx, BuildEnv, BuildError, Counter, CredentialEntry, Ends, Hooks, JudgeAgain, Secret,
+    SecretSource, Store, UnixTime,
 };
 use tokio::{runtime::Handle, task::AbortHandle};
 
@@ -223,6 +223,15 @@ impl BuildEnv for Env<'_> {
     fn judge_again(&self) -> JudgeAgain {
         let streams = self.around.services.streams.clone();
         JudgeAgain::new(move || streams.judge_again())
+    }
+
+    fn address_rules(&self) -> AddressRules {
+        let names = self.around.services.names.clone();
+        AddressRules::new(move |address| names.judge(address))
+    }
+
+    fn has_secrets(&self) -> bool {
+        !self.around.secrets.is_absent_fine()
     }
 
     fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {

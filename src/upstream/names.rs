@@ -120,6 +120,12 @@ impl Names {
         known.values().filter_map(Weak::upgrade).for_each(|name| name.forget_forbidden(&around.own));
     }
 
+    /// Says why nobody may be led to an address, whoever names it.
+    pub fn judge(&self, address: SocketAddr) -> Result<(), &'static str> {
+        let own = self.around.get().map_or(&[][..], |around| &around.own);
+        forbidden(address, own).map_or(Ok(()), Err)
+    }
+
     /// Looks these up from now on, for as long as anybody has them. Those that failed last are looked up at once.
     pub fn keep(self: &Arc<Self>, names: impl Iterator<Item = Arc<Name>>, runtime: &Handle) {
         for name in names {

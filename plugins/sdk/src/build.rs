@@ -11,7 +11,7 @@ use serde::{
     de::{self, DeserializeOwned},
 };
 
-use crate::{BoxFuture, Counter, Credential, Hooks, JudgeAgain, Secret, SecretSource, Store, UnixTime};
+use crate::{AddressRules, BoxFuture, Counter, Credential, Hooks, JudgeAgain, Secret, SecretSource, Store, UnixTime};
 
 /// A kind of policy: a name, a typed configuration, and the hooks it takes part in.
 pub trait Plugin: 'static {
@@ -105,6 +105,10 @@ pub trait BuildEnv {
     fn store(&self) -> Arc<dyn Store>;
     /// Has open requests judged again.
     fn judge_again(&self) -> JudgeAgain;
+    /// The rules for addresses that the configuration does not name.
+    fn address_rules(&self) -> AddressRules;
+    /// Whether secrets are read, and not only checked to be named.
+    fn has_secrets(&self) -> bool;
     /// A counter among the gateway's metrics.
     fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter;
     /// Tells of something that the policy goes by and that ends.
@@ -179,6 +183,18 @@ impl<'b> BuildCx<'b> {
     /// that were let in and have not ended are judged again within a second, and not only after a minute.
     pub fn judge_again(&self) -> JudgeAgain {
         self.env.judge_again()
+    }
+
+    /// The rules for addresses that the policy connects to and that a document names, or a server, and not the
+    /// configuration.
+    pub fn address_rules(&self) -> AddressRules {
+        self.env.address_rules()
+    }
+
+    /// Returns `false` in a run that goes without secrets (`check --no-secrets`): those from outside the file are
+    /// stand-ins then, which must not be parsed.
+    pub fn has_secrets(&self) -> bool {
+        self.env.has_secrets()
     }
 
     /// A counter among the gateway's metrics, kept over reloads. Every combination of label values is a line of its own

@@ -83,6 +83,7 @@
 //!   a plugin has granted: see [`Credential`].
 
 mod address_block;
+mod address_rules;
 mod answer;
 mod attempts;
 mod build;
@@ -104,6 +105,7 @@ pub mod testing;
 mod verifications;
 
 pub use address_block::AddressBlock;
+pub use address_rules::AddressRules;
 pub use answer::{Answer, BoxFuture};
 pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, FailedAttempt, KnownCallers};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends, NoCredential, Plugin};

@@ -25,9 +25,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, request::Parts};
 
 use crate::{
-    Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert, Consumer, Counter,
-    Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Hooks, Identity, JudgeAgain, LocalStore, OpenStream,
-    Plugin, Reason, RequestCx, Secret, SecretSource, Store, UnixTime, Usage,
+    AddressRules, Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert,
+    Consumer, Counter, Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Hooks, Identity, JudgeAgain,
+    LocalStore, OpenStream, Plugin, Reason, RequestCx, Secret, SecretSource, Store, UnixTime, Usage,
 };
 
 /// A request made by hand.
@@ -226,6 +226,8 @@ pub struct Build {
     pub counters: HashMap<String, Counter>,
     /// What it goes by and when that ends.
     pub ends: Vec<(Ends, UnixTime)>,
+    /// Addresses that must not be asked where a document names them.
+    pub forbidden_addresses: Vec<SocketAddr>,
     /// The most of a body that there is room for; no limit unless changed.
     pub max_held_body_bytes: Option<usize>,
 }
@@ -312,6 +314,16 @@ impl BuildEnv for Build {
     fn judge_again(&self) -> JudgeAgain {
         let count = self.judged_again.clone();
         JudgeAgain::new(move || _ = count.fetch_add(1, Relaxed))
+    }
+    fn address_rules(&self) -> AddressRules {
+        let forbidden = self.forbidden_addresses.clone();
+        AddressRules::new(move |address| match forbidden.contains(&address) {
+            true => Err("forbidden by the test"),
+            false => Ok(()),
+        })
+    }
+    fn has_secrets(&self) -> bool {
+        true
     }
     fn counter(&mut self, name: &'static str, _: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         let labels = labels.iter().map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>().join(",");
