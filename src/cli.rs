@@ -10,6 +10,8 @@
 
 mod check;
 mod completions;
+mod config_argument;
+mod failure;
 #[cfg(feature = "key-auth")]
 mod key;
 #[cfg(feature = "basic-auth")]
@@ -21,13 +23,13 @@ mod run;
 
 use std::{
     io::{self, IsTerminal},
-    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use log::Level;
 
+use self::{config_argument::ConfigArgument, failure::Failure};
 use crate::{
     config::{Report, problem::counted},
     registry::Registry,
@@ -76,59 +78,6 @@ enum Command {
     Completions(completions::Arguments),
 }
 
-/// Where the configuration is, unless the command line says.
-const DEFAULT_CONFIG: &str = "/etc/portcullis/portcullis.toml";
-
-/// Where the configuration is.
-#[derive(clap::Args)]
-pub(crate) struct ConfigArgument {
-    /// The configuration file.
-    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    config: PathBuf,
-}
-
-impl ConfigArgument {
-    /// The file; where nobody named one, and there is none in the usual place, that is what has to be said.
-    fn file(&self) -> Result<&Path, Failure> {
-        if self.config == Path::new(DEFAULT_CONFIG) && !self.config.exists() {
-            return Err(
-                Report::of_file(&self.config, "there is no such file: name the configuration with -c FILE").into()
-            );
-        }
-        Ok(&self.config)
-    }
-}
-
-/// Why a command failed.
-pub(crate) enum Failure {
-    /// The configuration is wrong: exit code 2.
-    Configuration(Report),
-    /// The gateway has refused the configuration, and keeps the one before: exit code 2.
-    Refused(Report),
-    /// The command line asks for what cannot be meant: exit code 2.
-    CommandLine(String),
-    /// It was done, and hardly does what was meant: exit code 3.
-    Warned(String),
-    /// Whoever was asked ended before it answered: exit code 4.
-    Unknown(String),
-    /// Nobody reads what is printed, and so nobody is told: exit code 1.
-    Unread,
-    /// Anything else: exit code 1.
-    Other(String),
-}
-
-impl From<Report> for Failure {
-    fn from(report: Report) -> Self {
-        Self::Configuration(report)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self::Unread } else { Self::Other(error.to_string()) }
-    }
-}
-
 /// Runs the command line of this process with these plugins.
 pub(crate) fn main(registry: Registry) -> ExitCode {
     let cli = Cli::parse();
@@ -147,7 +96,7 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
             password::run(&command, &mut io::stdout(), &mut io::stdin()).map_err(Failure::Other)
         }
         Command::Plugins(arguments) => plugins::run(&arguments, &registry),
-        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,16 +22,19 @@ use std::{
     time::Duration,
 };
 
+mod meant;
 mod revoke;
 mod socket;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use meant::is_one_file;
+pub use meant::serves_another;
 pub use revoke::{Revoke, Revoked, Revoker};
 pub use socket::{SocketFile, bind};
 
-use crate::reload::{Of, Reloaded, Wish};
+use crate::reload::{Of, ReloadRequest, Reloaded};
 
 /// The longest request.
 const MAX_REQUEST_BYTES: u64 = 16 << 10;
@@ -99,7 +102,7 @@ impl Control {
 pub struct Service {
     socket: Mutex<Control>,
     callers: Arc<AtomicUsize>,
-    wishes: mpsc::Sender<Wish>,
+    wishes: mpsc::Sender<ReloadRequest>,
     revoker: Revoker,
     /// The configuration's file.
     serves: PathBuf,
@@ -112,7 +115,7 @@ impl Service {
     /// There is no thread to be had.
     pub fn start(
         control: Control,
-        wishes: mpsc::Sender<Wish>,
+        wishes: mpsc::Sender<ReloadRequest>,
         revoker: Revoker,
         serves: PathBuf,
     ) -> io::Result<Arc<Self>> {
@@ -202,7 +205,12 @@ impl Drop for Slot {
     }
 }
 
-fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>, revoker: &Revoker, serves: &Path) -> io::Result<()> {
+fn serve(
+    caller: &UnixStream,
+    wishes: &mpsc::Sender<ReloadRequest>,
+    revoker: &Revoker,
+    serves: &Path,
+) -> io::Result<()> {
     caller.set_read_timeout(Some(CALLER_TIMEOUT))?;
     caller.set_write_timeout(Some(CALLER_TIMEOUT))?;
     let theirs = user_of(caller)?;
@@ -222,7 +230,7 @@ fn serve(caller: &UnixStream, wishes: &mpsc::Sender<Wish>, revoker: &Revoker, se
     caller.write_all(&answer)
 }
 
-fn asked_to_reload(line: &str, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io::Result<Asked> {
+fn asked_to_reload(line: &str, wishes: &mpsc::Sender<ReloadRequest>, serves: &Path) -> io::Result<Asked> {
     match line.strip_prefix("reload") {
         Some("") => reload(wishes),
         Some(named) if named.starts_with(" /") => match is_one_file(Path::new(&named[1..]), serves) {
@@ -233,9 +241,9 @@ fn asked_to_reload(line: &str, wishes: &mpsc::Sender<Wish>, serves: &Path) -> io
     }
 }
 
-fn reload(wishes: &mpsc::Sender<Wish>) -> io::Result<Asked> {
+fn reload(wishes: &mpsc::Sender<ReloadRequest>) -> io::Result<Asked> {
     let (answer, waits) = mpsc::channel();
-    wishes.send(Wish { of: Of::File, waits: Some(answer) }).map_err(io::Error::other)?;
+    wishes.send(ReloadRequest { of: Of::File, waits: Some(answer) }).map_err(io::Error::other)?;
     waits.recv_timeout(RELOAD_TIMEOUT).map(|reloaded| Asked::Reloaded(Box::new(reloaded))).map_err(io::Error::other)
 }
 
@@ -243,20 +251,6 @@ fn reload(wishes: &mpsc::Sender<Wish>) -> io::Result<Asked> {
 /// file by the time of the next reload, as those of a Kubernetes ConfigMap do with each version of it.
 pub fn absolute(file: &Path) -> PathBuf {
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
-}
-
-/// Whether both names mean one file: they are the same, or they lead to the same now.
-fn is_one_file(named: &Path, serves: &Path) -> bool {
-    named == serves || fs::canonicalize(named).is_ok_and(|file| fs::canonicalize(serves).is_ok_and(|own| own == file))
-}
-
-/// What to do where the gateway that answers serves another file than was meant.
-pub fn serves_another(serves: &Path) -> String {
-    let serves = serves.display();
-    format!(
-        "the gateway serves `{serves}`: name that file with --config, or the control socket of the gateway that is meant \
-         with --socket"
-    )
 }
 
 /// The user at the other end (`SO_PEERCRED`, unix(7)).

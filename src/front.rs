@@ -10,7 +10,7 @@
 //! the check refuses what it does not know, and why the bytes that were checked are the bytes that are handed over.
 //!
 //! - `admission`: who may have a connection, and which one closes when nearly all are taken.
-//! - `entrance`: what a connection passes before its first request: the load balancer's word, the TLS handshake.
+//! - `acceptor`: what a connection passes before its first request: the load balancer's word, the TLS handshake.
 //! - `proxy_protocol`: that word.
 //! - `head`: the check, pure.
 //! - `body_rate`: how slowly a body may come.
@@ -27,15 +27,19 @@
 //! - `metered`: writes in HTTP/1 that the client does not take.
 //! - `streams`: how many requests of one HTTP/2 connection are in flight.
 
+mod acceptor;
 mod admission;
 mod body_rate;
+mod clock;
 mod connection;
 mod delegated;
-mod entrance;
+mod fault;
 mod frames;
 mod framing;
+mod grammar;
 mod head;
 mod life;
+mod limits;
 mod linger;
 mod metered;
 mod open;
@@ -45,11 +49,10 @@ mod request_stream;
 mod streams;
 mod unsent;
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use http::HeaderValue;
+use bytes::BytesMut;
 use pingora_core::{
     apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     protocols::{
@@ -73,82 +76,22 @@ use self::{
     unsent::ConnectionBacklog,
 };
 
-pub(crate) use self::head::{http2::fits as http2_head_fits, is_authority, is_target};
 pub use self::{
+    acceptor::{Acceptor, Entered, HandshakeListener, Rejected},
     admission::Rejection,
     body_rate::MinBodyRate,
-    entrance::{Entered, Entrance, Rejected, Told},
+    fault::{Fault, Refuse},
     head::{MAX_HEAD_BYTES, MAX_HEAD_LINES, http2::MAX_HEADER_LIST_BYTES},
     life::{StreamEnd, StreamLife, current_life},
+    limits::Limits,
     open::Open,
     request_stream::BodyFault,
     streams::{CONNECTION_REQUESTS_MAX, small_frames_budget},
-    unsent::UnsentBudget,
 };
-
-/// The limits of a listener's connections.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// The longest head of an HTTP/1 request, request line and all.
-    pub head_bytes: usize,
-    /// The most header lines of an HTTP/1 request.
-    pub head_lines: usize,
-    /// From the first byte of an HTTP/1 head, or of an HTTP/2 connection, to its last.
-    pub head_timeout: Duration,
-    /// How long a connection stays open without a request.
-    pub idle_timeout: Duration,
-    /// How long to wait for the next piece of an HTTP/1 request's body.
-    pub body_timeout: Duration,
-    /// How slowly it may come on the whole.
-    pub min_body_rate: MinBodyRate,
-    /// How long a client may take nothing of a response that waits for it.
-    pub write_timeout: Duration,
-    /// The longest that a request, an upgraded connection or an HTTP/2 stream may last.
-    pub max_stream_age: Duration,
-    /// How many connections may be open at once, over all listeners that share an [`Open`].
-    pub max_connections: usize,
-    /// How many of them one address may have.
-    pub max_connections_per_address: usize,
-}
-
-/// Why a request ended before Pingora saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Malformed or ambiguous; the words say in what way, for the log only.
-    BadRequest(&'static str),
-    /// TRACE or CONNECT, which no route can allow.
-    MethodNotAllowed,
-    /// More bytes or lines than [`Limits`] allow; the words say which.
-    HeadTooLarge(&'static str),
-    /// The head was not complete in time.
-    HeadTimeout,
-}
-
-impl Fault {
-    /// The status of the answer (RFC 9110 section 15.5, RFC 6585 section 5).
-    pub fn status(self) -> u16 {
-        match self {
-            Self::BadRequest(_) => 400,
-            Self::MethodNotAllowed => 405,
-            Self::HeadTimeout => 408,
-            Self::HeadTooLarge(_) => 431,
-        }
-    }
-
-    /// What was wrong, for the log. The answer does not say it.
-    pub fn why(self) -> &'static str {
-        match self {
-            Self::BadRequest(why) | Self::HeadTooLarge(why) => why,
-            Self::MethodNotAllowed => "method TRACE or CONNECT",
-            Self::HeadTimeout => "head took too long",
-        }
-    }
-}
-
-/// Makes the whole HTTP/1 response to a request that ends here: status line, headers, body. The engine's one table
-/// makes it, and logs and counts it as well. A peer without an internet address (a Unix socket) is `0.0.0.0:0`. Over TLS
-/// the response has the listener's `Strict-Transport-Security` (RFC 6797 section 7.1), if it has any.
-pub type Refuse = Arc<dyn Fn(Fault, SocketAddr, Option<&HeaderValue>) -> Bytes + Send + Sync>;
+pub(crate) use self::{
+    grammar::is_target,
+    head::{http2::fits as http2_head_fits, is_authority},
+};
 
 /// How long an HTTP/2 client may take to leave when its connection is closed for another one.
 const GOAWAY_TIME: Duration = Duration::from_secs(1);
@@ -158,14 +101,14 @@ pub struct Front<A> {
     app: Arc<App<A>>,
     limits: Limits,
     refuse: Refuse,
-    entrance: Entrance,
+    acceptor: Acceptor,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
     /// Puts itself in front of `app`. Where the listener says `h2c`, a plain connection that begins with the HTTP/2
     /// preface speaks HTTP/2 (RFC 9113 section 3.3); elsewhere the preface is a bad request. On TLS the handshake
     /// decides.
-    pub fn new(app: Arc<A>, limits: Limits, open: Arc<Open>, refuse: Refuse, entrance: Entrance) -> Self {
+    pub fn new(app: Arc<A>, limits: Limits, open: Arc<Open>, refuse: Refuse, acceptor: Acceptor) -> Self {
         let mut options = app.server_options().cloned().unwrap_or_default();
         // Pingora is handed connections only once they have proven to be HTTP/2.
         options.h2c = true;
@@ -182,7 +125,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
             backlog: Arc::default(),
         };
         let app = Arc::new(app);
-        Self { app, limits, refuse, entrance }
+        Self { app, limits, refuse, acceptor }
     }
 
     /// A new connection: who is let in, and what its first bytes can be.
@@ -192,10 +135,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         connection: &mut Connection,
         waits: &mut Waits,
     ) -> Option<(Stream, Expected)> {
-        let listener = self.entrance.listener();
+        let listener = self.acceptor.listener();
         let stream = tokio::select! {
             biased;
-            stream = self.entrance.enter(&listener, stream, connection, &self.limits, &self.refuse) => stream?,
+            stream = self.acceptor.enter(&listener, stream, connection, &self.limits, &self.refuse) => stream?,
             () = waits.over() => return None,
         };
         let expected = match stream.selected_alpn_proto() {
@@ -228,7 +171,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
                     return self.http2(read, stream.into_stream(), place, closing).await;
                 }
                 Err(End::Refuse(fault)) if expected != Expected::Http2 => {
-                    let listener = self.entrance.listener();
+                    let listener = self.acceptor.listener();
                     let hsts = listener.hsts.as_ref().filter(|_| raw.get_ssl_digest().is_some());
                     let answer = (self.refuse)(fault, connection::peer(&**raw), hsts);
                     return linger::refuse(raw, &answer).await;
@@ -314,11 +257,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, closing: &ShutdownWatch) -> Option<Stream> {
         // Over the limit the connection is closed without an answer: writing one could be made to wait.
         let max = self.limits.max_connections;
-        let connection = self.app.open.connection(max, || self.entrance.reject(Rejection::Displaced, None));
+        let connection = self.app.open.connection(max, || self.acceptor.reject(Rejection::Displaced, None));
         let mut connection = match connection {
             Ok(connection) => connection,
             Err(rejection) => {
-                self.entrance.reject(rejection, Some(connection::peer(&*stream).ip().to_canonical()));
+                self.acceptor.reject(rejection, Some(connection::peer(&*stream).ip().to_canonical()));
                 return None;
             }
         };

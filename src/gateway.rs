@@ -7,6 +7,7 @@
 //! - `listening`: what a listener runs, and its limits.
 //! - `serving`: Pingora's services of it.
 
+mod error;
 mod listening;
 mod serving;
 mod sockets;
@@ -27,20 +28,22 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub use self::error::StartError;
 use self::{
+    error::system,
     listening::{limits, proxy, refuse},
     serving::{AdminAddress, AdminListener, Parts},
     sockets::{Sockets, control},
 };
 use crate::{
     admin::PAGES_AT_ONCE_MAX,
-    config::{Report, file},
+    config::file,
     control::{self, Control, Revoker, SocketFile},
     descriptors,
     front::Open,
     proxy::judging,
     registry::Registry,
-    reload::{self, Of, Reloaded, Reloader, Wish},
+    reload::{self, Of, ReloadRequest, Reloaded, Reloader},
     services::Services,
     signals::{self, Signal},
     snapshot::{Fixed, Snapshot},
@@ -54,21 +57,6 @@ const INTERRUPT_DRAIN: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(1);
 /// How long the last lines of the log may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Why a gateway did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration is wrong.
-    #[error("{0}")]
-    Configuration(#[from] Report),
-    /// A socket, a thread or the runtime is not to be had.
-    #[error("{0}: {1}")]
-    System(String, io::Error),
-}
-
-fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
-    |error| StartError::System(what.into(), error)
-}
 
 /// Runs the gateway until it is told to stop.
 ///
@@ -87,7 +75,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     let outcome = started.map(|started| {
         if let Some((started, is_stale)) = started {
             if is_stale {
-                drop(started.wishes.send(Wish { of: Of::File, waits: None }));
+                drop(started.wishes.send(ReloadRequest { of: Of::File, waits: None }));
             }
             started.serve(&main, signals);
         }
@@ -178,7 +166,7 @@ struct Started {
     /// It answers until the drain is over: that the gateway stops is to be seen there.
     admin: Option<AdminListener>,
     running: Vec<JoinHandle<()>>,
-    wishes: mpsc::Sender<Wish>,
+    wishes: mpsc::Sender<ReloadRequest>,
     control: Option<Arc<control::Service>>,
     drain_timeout: Duration,
     ready: Ready,
@@ -276,7 +264,7 @@ impl Started {
                     Some(Signal::Reload) => {
                         self.control.iter().for_each(control::Service::renew);
                         self.admin.iter_mut().for_each(AdminListener::renew);
-                        drop(self.wishes.send(Wish { of: Of::File, waits: None }));
+                        drop(self.wishes.send(ReloadRequest { of: Of::File, waits: None }));
                     }
                     Some(Signal::Stop) => break self.drain_timeout,
                     Some(Signal::Interrupt) | None => break self.drain_timeout.min(INTERRUPT_DRAIN),
@@ -354,7 +342,7 @@ fn worker_threads(server: &file::Server) -> usize {
 fn start_threads(
     reloader: Reloader,
     control: Option<Control>,
-) -> Result<(mpsc::Sender<Wish>, Option<Arc<control::Service>>), StartError> {
+) -> Result<(mpsc::Sender<ReloadRequest>, Option<Arc<control::Service>>), StartError> {
     let (wishes, received) = mpsc::channel();
     let (current, services) = (reloader.current.clone(), reloader.services.clone());
     thread("streams", move || {
@@ -397,5 +385,5 @@ fn announce(services: &Services, fixed: &Fixed, addresses: &[String], generation
             ("routes", Value::Number(routes as u64)),
         ],
     });
-    systemd::ready(&Reloaded { generation, routes, ..Reloaded::default() });
+    systemd::ready(&Reloaded { generation, routes, ..Reloaded::default() }.status());
 }

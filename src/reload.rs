@@ -12,7 +12,9 @@ use std::{
 
 mod cost;
 mod memory;
+mod outcome;
 mod prepare;
+mod request;
 mod watch;
 
 use arc_swap::ArcSwap;
@@ -34,7 +36,9 @@ use crate::{
 };
 
 use cost::Cost;
+pub use outcome::Reloaded;
 pub use prepare::{BEFORE_PUBLISH_TIMEOUT, prepare};
+pub use request::{Of, ReloadRequest};
 pub use watch::run as watch;
 
 /// Reads and compiles a configuration, after which nothing is different yet.
@@ -98,53 +102,6 @@ fn load_from(
     }
 }
 
-/// What came of a reload.
-#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct Reloaded {
-    /// The generation that serves now.
-    pub generation: u64,
-    /// How many routes it has.
-    pub routes: usize,
-    /// What is different, where it was taken.
-    pub changes: Option<Changes>,
-    /// What is wrong, where it was not.
-    pub errors: Vec<Located>,
-    /// What is hardly meant, where it was taken.
-    pub warnings: Vec<Located>,
-    /// Secrets that a reload does not read again, each in words. A gateway before an upgrade does not tell.
-    #[serde(default)]
-    pub not_reread: Vec<String>,
-}
-
-impl Reloaded {
-    /// Nothing was done, and nothing had to be.
-    fn unchanged(serving: &Snapshot) -> Self {
-        Self {
-            generation: serving.generation,
-            routes: serving.gates.len(),
-            changes: Some(Changes::default()),
-            ..Self::default()
-        }
-    }
-}
-
-/// Somebody wants a reload.
-pub struct Wish {
-    /// Of what.
-    pub of: Of,
-    /// Whoever waits for it is told what came of it.
-    pub waits: Option<mpsc::Sender<Reloaded>>,
-}
-
-/// What is read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// The configuration, and all that it names.
-    File,
-    /// All that the configuration which serves names, and not the configuration itself.
-    Named,
-}
-
 /// Carries out reloads, one at a time.
 pub struct Reloader {
     /// The file.
@@ -162,7 +119,7 @@ pub struct Reloader {
 impl Reloader {
     /// Serves wishes until nobody can have any. Wishes that came while one was carried out are carried out together:
     /// the file is read after the last of them.
-    pub fn run(self, wishes: &mpsc::Receiver<Wish>) {
+    pub fn run(self, wishes: &mpsc::Receiver<ReloadRequest>) {
         while let Ok(wish) = wishes.recv() {
             let wishes: Vec<_> = std::iter::once(wish).chain(wishes.try_iter()).collect();
             let is_of_file = wishes.iter().any(|wish| wish.of == Of::File);
@@ -178,7 +135,7 @@ impl Reloader {
         catch_unwind(AssertUnwindSafe(|| self.reload(is_of_file))).unwrap_or_else(|_| {
             let why = "the gateway panicked while it took this over: a bug in it, please report it";
             let refused = self.refuse(&self.current.load_full(), Report::of_file(&self.path, why));
-            systemd::ready(&refused);
+            systemd::ready(&refused.status());
             refused
         })
     }
@@ -191,7 +148,7 @@ impl Reloader {
         if !is_of_file && !before.is_watching() {
             // Since it was told, a configuration came that does not care.
             let reloaded = Reloaded::unchanged(&before);
-            systemd::ready(&reloaded);
+            systemd::ready(&reloaded.status());
             return reloaded;
         }
         let cost = Cost::begin();
@@ -222,7 +179,7 @@ impl Reloader {
             }
             Err(report) => self.refuse(&before, report),
         };
-        systemd::ready(&reloaded);
+        systemd::ready(&reloaded.status());
         reloaded
     }
 

@@ -15,7 +15,7 @@ use std::{
 
 use sd_notify::NotifyState;
 
-use crate::{config::problem::counted, reload::Reloaded, telemetry::json::cut};
+use crate::telemetry::json::cut;
 
 /// How long systemd may take to make room for a message. It is always read at once; whoever does not read must not hold
 /// up a reload, or the end.
@@ -30,25 +30,17 @@ pub fn reloading() {
     notify(&states);
 }
 
-/// The gateway serves: after its start, and after each reload, whatever came of it.
-pub fn ready(reloaded: &Reloaded) {
-    notify(&[NotifyState::Ready, NotifyState::Status(&status(reloaded))]);
+/// The gateway serves: after its start, and after each reload, whatever came of it. Of the status the first kilobyte is
+/// shown, in one line.
+pub fn ready(status: &str) {
+    // One line: the next one would be another field of the message.
+    let status = status.replace(char::is_control, " ");
+    notify(&[NotifyState::Ready, NotifyState::Status(cut(&status, MAX_STATUS_BYTES))]);
 }
 
 /// The gateway is on its way out.
 pub fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("finishing what is in flight")]);
-}
-
-fn status(reloaded: &Reloaded) -> String {
-    let serving = format!("generation {}, {}", reloaded.generation, counted(reloaded.routes, "route", "routes"));
-    let problems = counted(reloaded.errors.len(), "problem", "problems");
-    let status = match reloaded.errors.as_slice() {
-        [] => serving,
-        [first, ..] => format!("{serving}; the last reload was refused ({problems}): {first}"),
-    };
-    // One line: the next one would be another field of the message.
-    cut(&status.replace(char::is_control, " "), MAX_STATUS_BYTES).to_owned()
 }
 
 fn notify(states: &[NotifyState<'_>]) {
@@ -68,28 +60,4 @@ fn send(address: &OsStr, message: &[u8]) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     socket.send_to_addr(message, &address).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Located;
-
-    #[test]
-    fn the_status_has_the_generation_the_routes_and_what_was_refused() {
-        let mut reloaded = Reloaded { generation: 3, routes: 12, ..Reloaded::default() };
-        assert_eq!(status(&reloaded), "generation 3, 12 routes");
-        let wrong = Located { file: "p.toml".into(), line: 4, column: 1, path: "routes.a".into(), text: "no".into() };
-        reloaded.errors.push(wrong);
-        let expected = "generation 3, 12 routes; the last reload was refused (1 problem): p.toml:4:1: routes.a: no";
-        assert_eq!(status(&reloaded), expected);
-    }
-
-    #[test]
-    fn a_status_is_one_line_that_systemd_takes() {
-        let text = format!("no\nREADY=1\n{}", "x".repeat(8192));
-        let wrong = Located { file: "p.toml".into(), line: 4, column: 1, path: "routes.a".into(), text };
-        let status = status(&Reloaded { generation: 3, routes: 12, errors: vec![wrong], ..Reloaded::default() });
-        assert!(!status.contains('\n') && status.len() <= MAX_STATUS_BYTES, "{} bytes: {status}", status.len());
-    }
 }

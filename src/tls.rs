@@ -33,14 +33,15 @@ mod names;
 mod observer;
 mod report;
 mod secured;
+mod served;
 mod staple;
 
 pub use self::{
     compiled::Tls,
     ffi::TicketKeys,
     handshake::{Failure, Handshake, HandshakeResult, accept},
-    report::Served,
     secured::{Misdirected, Secured},
+    served::Served,
 };
 
 #[cfg(test)]

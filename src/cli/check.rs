@@ -2,7 +2,7 @@ use std::{io::Write, sync::Arc, time::Duration};
 
 use log::Level;
 
-use super::{ConfigArgument, Failure};
+use super::{config_argument::ConfigArgument, failure::Failure};
 use crate::{
     config::{Sources, file::AdminAddress, problem::counted},
     descriptors,

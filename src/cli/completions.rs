@@ -1,6 +1,4 @@
-use clap::CommandFactory;
-
-use super::{Cli, Failure};
+use super::failure::Failure;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -9,9 +7,9 @@ pub(super) struct Arguments {
 }
 
 /// `portcullis completions bash`.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, command: &mut clap::Command) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "portcullis", &mut script);
+    clap_complete::generate(arguments.shell, command, "portcullis", &mut script);
     std::io::Write::write_all(&mut std::io::stdout(), &script)?;
     Ok(())
 }

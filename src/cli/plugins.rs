@@ -2,7 +2,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::{config::problem::suggestion, registry::Registry};
 
 #[derive(clap::Args)]

@@ -5,7 +5,7 @@ use std::{
 
 use log::Level;
 
-use super::{ConfigArgument, Failure};
+use super::{config_argument::ConfigArgument, failure::Failure};
 use crate::{
     config::{Report, Source, problem::counted},
     control::{self, Asked, NoAnswer},

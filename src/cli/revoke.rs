@@ -10,7 +10,7 @@ use serde::{
     },
 };
 
-use super::{ConfigArgument, Failure, reload::Socket};
+use super::{config_argument::ConfigArgument, failure::Failure, reload::Socket};
 use crate::{
     control::{self, Revoke},
     telemetry::clock::rfc3339,

@@ -1,4 +1,4 @@
-use super::{ConfigArgument, Failure};
+use super::{config_argument::ConfigArgument, failure::Failure};
 use crate::{
     gateway::{self, StartError},
     registry::Registry,

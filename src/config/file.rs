@@ -17,8 +17,8 @@ use toml::Spanned;
 
 use crate::{
     body_budget::BodyBudget,
-    front::UnsentBudget,
     header_names::{is_framing, is_message_metadata},
+    unsent_budget::UnsentBudget,
 };
 
 mod consumer;

@@ -11,6 +11,7 @@ use portcullis_plugin::{Revocation, Span, UnixTime};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use super::meant::{is_one_file, serves_another};
 use crate::{
     services::Services,
     snapshot::Snapshot,
@@ -119,8 +120,8 @@ impl Revoker {
     }
 
     fn write(&self, wanted: &Revoke, serves: &Path) -> Result<(), String> {
-        if !super::is_one_file(&wanted.serves, serves) {
-            return Err(super::serves_another(serves));
+        if !is_one_file(&wanted.serves, serves) {
+            return Err(serves_another(serves));
         }
         let keep = Duration::from_secs(wanted.keep_s);
         if keep.is_zero() || keep > Span::LONGEST {

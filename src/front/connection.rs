@@ -16,10 +16,11 @@ use pingora_core::{
 use tokio::io::AsyncReadExt;
 
 use super::{
-    Fault, Limits,
     admission::Place,
+    fault::Fault,
     head::{self, Request},
     life::Timer,
+    limits::Limits,
 };
 
 /// What every HTTP/2 connection begins with (RFC 9113 section 3.4).

@@ -8,7 +8,7 @@
 //!
 //! A body with a length costs a subtraction for each read, and the data of chunks is skipped, not looked at.
 
-use super::head::{is_token, is_value_byte};
+use super::grammar::{is_token, is_value_byte};
 
 /// What of a request's body is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ use portcullis_plugin::UnixTime;
 
 use super::{
     admission::Busy,
+    clock::now_ms,
     unsent::{Backlog, ConnectionBacklog},
 };
 use crate::streams::{self, Basis, NEVER, OpenStreams, Withdrawn};
@@ -201,12 +202,6 @@ impl StreamLife {
         let deadline = stream.map_or_else(|| self.deadline.load(Relaxed), streams::Stream::deadline);
         (UnixTime::now().0 >= deadline).then_some(StreamEnd::Expired)
     }
-}
-
-/// A clock for differences, from 1 on.
-pub(super) fn now_ms() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// A timer that is made when it is first waited for and kept from one wait to the next.

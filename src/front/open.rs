@@ -17,7 +17,7 @@ use portcullis_plugin::AddressBlock;
 use tokio::sync::Notify;
 
 use super::admission::{Admission, Place, Rejection};
-use super::unsent::UnsentBudget;
+use crate::unsent_budget::UnsentBudget;
 
 /// How often a drain looks at requests in flight.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

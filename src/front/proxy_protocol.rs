@@ -19,7 +19,7 @@ const FIXED_BYTES: usize = 16;
 
 /// Who is spoken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SpokenFor {
+pub(super) enum ProxiedPeer {
     /// This client.
     Client(SocketAddr),
     /// Nobody: the load balancer itself, which looks whether we are well.
@@ -32,7 +32,7 @@ pub(super) enum SpokenFor {
 ///
 /// # Errors
 /// What is wrong with it; also where the peer left in the middle.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<SpokenFor>, &'static str> {
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<ProxiedPeer>, &'static str> {
     let mut start = [0; FIXED_BYTES];
     // The shortest line of version 1 is `PROXY UNKNOWN` and its end, 15 bytes.
     let Some(first) = stream.read(&mut start[..15]).await.ok().filter(|first| *first > 0) else { return Ok(None) };
@@ -74,7 +74,7 @@ async fn take(stream: &mut (impl AsyncRead + Unpin), into: &mut [u8]) -> Result<
     stream.read_exact(into).await.map(drop).map_err(|_| "the load balancer left within the PROXY protocol")
 }
 
-async fn line(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<SpokenFor, &'static str> {
+async fn line(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<ProxiedPeer, &'static str> {
     let mut line = start.to_vec();
     while !line.ends_with(b"\r\n") {
         if line.len() == MAX_LINE_BYTES {
@@ -88,7 +88,7 @@ async fn line(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<Spo
 }
 
 /// A whole line.
-fn of_version_1(line: &[u8]) -> Result<SpokenFor, &'static str> {
+fn of_version_1(line: &[u8]) -> Result<ProxiedPeer, &'static str> {
     let malformed = "the line of the PROXY protocol is malformed";
     // The crate takes a port with a sign.
     if line.contains(&b'+') {
@@ -96,24 +96,24 @@ fn of_version_1(line: &[u8]) -> Result<SpokenFor, &'static str> {
     }
     let header = v1::Header::try_from(line).map_err(|_| malformed)?;
     match header.addresses {
-        v1::Addresses::Tcp4(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),
-        v1::Addresses::Tcp6(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),
-        v1::Addresses::Unknown => Ok(SpokenFor::Itself),
+        v1::Addresses::Tcp4(of) => Ok(ProxiedPeer::Client((of.source_address, of.source_port).into())),
+        v1::Addresses::Tcp6(of) => Ok(ProxiedPeer::Client((of.source_address, of.source_port).into())),
+        v1::Addresses::Unknown => Ok(ProxiedPeer::Itself),
     }
 }
 
 /// A whole header.
-fn of_version_2(header: &[u8]) -> Result<SpokenFor, &'static str> {
+fn of_version_2(header: &[u8]) -> Result<ProxiedPeer, &'static str> {
     let header = v2::Header::try_from(header).map_err(|_| "the header of the PROXY protocol is malformed")?;
     if header.command == v2::Command::Local {
-        return Ok(SpokenFor::Itself);
+        return Ok(ProxiedPeer::Itself);
     }
     if header.protocol != v2::Protocol::Stream {
         return Err("the PROXY protocol speaks for something that is no TCP connection");
     }
     match header.addresses {
-        v2::Addresses::IPv4(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),
-        v2::Addresses::IPv6(of) => Ok(SpokenFor::Client((of.source_address, of.source_port).into())),
+        v2::Addresses::IPv4(of) => Ok(ProxiedPeer::Client((of.source_address, of.source_port).into())),
+        v2::Addresses::IPv6(of) => Ok(ProxiedPeer::Client((of.source_address, of.source_port).into())),
         _ => Err("the PROXY protocol speaks for something without an internet address"),
     }
 }

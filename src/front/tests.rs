@@ -2,7 +2,7 @@ mod gateway;
 
 use std::{sync::atomic::Ordering::SeqCst, time::Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use portcullis_plugin::{Reason, UnixTime};
 use tokio::{
@@ -487,6 +487,6 @@ async fn a_life_starts_anew_with_each_request() {
 async fn the_applications_cleanup_is_called() {
     let app = Arc::new(Echo::default());
     let refuse: Refuse = Arc::new(|_, _, _| Bytes::new());
-    Front::new(app.clone(), limits(), Arc::default(), refuse, Entrance::plain(false)).cleanup().await;
+    Front::new(app.clone(), limits(), Arc::default(), refuse, Acceptor::plain(false)).cleanup().await;
     assert_eq!(app.cleaned.load(SeqCst), 1);
 }

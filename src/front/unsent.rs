@@ -38,71 +38,17 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::life::now_ms;
+use super::clock::now_ms;
+use crate::unsent_budget::UnsentBudget;
 
 /// How much of a response may wait to be sent while more of it is read.
 pub(super) const READ_AHEAD_BYTES: usize = 32 << 10;
-/// A connection may hold this part of what is free of the budget.
-const SHARE: usize = 128;
 /// What a piece of a body takes beside its bytes.
 const PIECE_OVERHEAD_BYTES: usize = 256;
 /// How long a client may take nothing of what waits for it while memory is tight.
 const TIGHT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often an upload that waits for memory looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// The budget of all bytes that wait to be sent, to clients and to upstreams.
-#[derive(Debug)]
-pub struct UnsentBudget {
-    max_bytes: AtomicUsize,
-    used: Arc<AtomicUsize>,
-    /// Those that are used by uploads. They wait for each other, and no response for them.
-    uploads: AtomicUsize,
-}
-
-impl Default for UnsentBudget {
-    fn default() -> Self {
-        let max_bytes = AtomicUsize::new(Self::DEFAULT_MAX_BYTES);
-        Self { max_bytes, used: Arc::default(), uploads: AtomicUsize::new(0) }
-    }
-}
-
-impl UnsentBudget {
-    /// The limit where the file does not name one.
-    pub const DEFAULT_MAX_BYTES: usize = 128 << 20;
-
-    /// Sets the limit.
-    pub fn set_max_bytes(&self, max_bytes: usize) {
-        self.max_bytes.store(max_bytes, Relaxed);
-    }
-
-    /// Where it is kept how many bytes wait.
-    pub fn used(&self) -> Arc<AtomicUsize> {
-        self.used.clone()
-    }
-
-    /// Whether less than a quarter is free: clients that do not read are given up sooner, and uploads wait.
-    pub(super) fn is_tight(&self) -> bool {
-        let max_bytes = self.max_bytes.load(Relaxed);
-        self.used.load(Relaxed) > max_bytes - max_bytes / 4
-    }
-
-    fn add_upload(&self, bytes: usize) {
-        self.used.fetch_add(bytes, SeqCst);
-        self.uploads.fetch_add(bytes, SeqCst);
-    }
-
-    fn remove_upload(&self, bytes: usize) {
-        self.uploads.fetch_sub(bytes, SeqCst);
-        self.used.fetch_sub(bytes, SeqCst);
-    }
-
-    /// How much the responses of one connection may hold now.
-    fn share(&self) -> usize {
-        let responses = self.used.load(SeqCst).saturating_sub(self.uploads.load(SeqCst));
-        self.max_bytes.load(Relaxed).saturating_sub(responses) / SHARE
-    }
-}
 
 /// What the responses of one connection hold.
 #[derive(Debug, Default)]
@@ -150,12 +96,12 @@ impl ConnectionBacklog {
 
     fn add(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, SeqCst);
-        self.budget.used.fetch_add(bytes, SeqCst);
+        self.budget.add(bytes);
     }
 
     fn remove(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, SeqCst);
-        self.budget.used.fetch_sub(bytes, SeqCst);
+        self.budget.remove(bytes);
         self.wake_waiting();
     }
 

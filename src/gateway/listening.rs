@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::{
     config::file,
     front::{
-        Entrance, Fault, Limits, MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_HEADER_LIST_BYTES, MinBodyRate, Refuse, Rejected,
+        Acceptor, Fault, Limits, MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_HEADER_LIST_BYTES, MinBodyRate, Refuse, Rejected,
         small_frames_budget,
     },
     proxy::{
@@ -114,7 +114,7 @@ pub(super) fn proxy(
 }
 
 /// The door of a listener: it goes by the configuration that serves when a connection comes.
-pub(super) fn entrance(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snapshot>>) -> Entrance {
+pub(super) fn acceptor(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snapshot>>) -> Acceptor {
     let output = services.output.clone();
     let metrics = services.metrics.listener(number);
     let told = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
@@ -134,7 +134,7 @@ pub(super) fn entrance(number: usize, services: &Arc<Services>, current: &Arc<Ar
         }
     };
     let (of_listener, of_clients) = (current.clone(), current.clone());
-    Entrance::new(
+    Acceptor::new(
         number,
         move || of_listener.load().settings.listeners[number].clone(),
         move |address| of_clients.load().settings.callers.client_address.trusts(address),

@@ -14,14 +14,14 @@ use pingora_proxy::HttpProxy;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use super::{
-    listening::{buffers, entrance},
+    listening::{acceptor, buffers},
     sockets::{admin_permissions, bind_admin},
 };
 use crate::{
     admin::Admin,
     config::file,
     control::SocketFile,
-    front::{Entrance, Front, Limits, Open, Refuse},
+    front::{Acceptor, Front, Limits, Open, Refuse},
     proxy::Proxy,
     services::Services,
     snapshot::Snapshot,
@@ -50,8 +50,8 @@ impl Parts {
         proxy: &Arc<HttpProxy<Proxy>>,
         fds: &Arc<Mutex<Fds>>,
     ) -> JoinHandle<()> {
-        let entrance = entrance(number, &self.services, &self.current);
-        let front = Front::new(proxy.clone(), self.limits.clone(), self.open.clone(), self.refuse.clone(), entrance);
+        let acceptor = acceptor(number, &self.services, &self.current);
+        let front = Front::new(proxy.clone(), self.limits.clone(), self.open.clone(), self.refuse.clone(), acceptor);
         let mut service = Service::new(format!("listener {address}"), front);
         let buffers = buffers(self.current.load().settings.tls(number));
         service.add_listener(ListenerConfig::tcp(address).l4_buffer(buffers));
@@ -64,7 +64,7 @@ impl Parts {
         let app = Admin::new(self.services.clone(), self.current.clone(), self.open.clone(), closing, configured);
         // Counted apart: a scrape is no traffic, and a flood of traffic must not keep the operator out.
         let (limits, refuse) = (self.limits.clone(), self.refuse.clone());
-        let front = Front::new(Arc::new(app), limits, Arc::default(), refuse, Entrance::plain(false));
+        let front = Front::new(Arc::new(app), limits, Arc::default(), refuse, Acceptor::plain(false));
         let mut service = Service::new("admin".into(), front);
         match configured {
             file::AdminAddress::Tcp(_) => service.add_tcp(bound),

@@ -9,7 +9,7 @@ use std::{
 
 use pingora_core::server::Fds;
 
-use super::{StartError, system};
+use super::error::{StartError, system};
 use crate::{
     config::file,
     control::{self, Control, SocketFile},

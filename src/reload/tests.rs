@@ -49,7 +49,7 @@ fn a_plugin_that_panics_refuses_its_configuration_and_the_next_one_is_taken() {
     let reload = |breaks| {
         fs::write(&path, toml(breaks)).expect("our own file");
         let (answer, waits) = mpsc::channel();
-        wishes.send(Wish { of: Of::File, waits: Some(answer) }).expect("it serves wishes");
+        wishes.send(ReloadRequest { of: Of::File, waits: Some(answer) }).expect("it serves wishes");
         waits.recv().expect("it answers")
     };
 

@@ -15,7 +15,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Of, Reloaded, Wish};
+use super::{
+    outcome::Reloaded,
+    request::{Of, ReloadRequest},
+};
 use crate::snapshot::{Snapshot, route::Settings};
 
 /// How often it is looked whether there is anything to look at.
@@ -27,13 +30,13 @@ const MAX_WAIT: Duration = Duration::from_secs(600);
 /// What a file is like; absent where it is not there. Its place, its length, when it was written, and when anything else
 /// about it was changed: a file that could not be read and now may be has the same content as before, and so the same
 /// time of writing, which those who copy files set as they like besides.
-type Likeness = Option<([u64; 3], [i64; 4])>;
+type FileStamp = Option<([u64; 3], [i64; 4])>;
 
 /// Looks at the files until nobody wants to hear of it. A change is told once the files are the same at two looks: a
 /// certificate and its key are written one after the other. One that is refused is told again later: what was wrong may
 /// have been something else, and nobody writes the certificate a second time for that.
 #[expect(clippy::disallowed_methods, reason = "this is the watch's own thread, and time is all that it waits for")]
-pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<Wish>) {
+pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<ReloadRequest>) {
     let mut taken = likenesses(&current.load().settings);
     let mut before = taken.clone();
     let mut looked = Instant::now();
@@ -64,21 +67,21 @@ pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<Wish>) {
 /// A change that was refused, and how long to wait before it is told again: ever longer, because each time is a line in
 /// the log.
 struct Refused {
-    of: Vec<(PathBuf, Likeness)>,
+    of: Vec<(PathBuf, FileStamp)>,
     at: Instant,
     waits: Duration,
 }
 
 impl Refused {
-    fn is_due(&self, now: &[(PathBuf, Likeness)]) -> bool {
+    fn is_due(&self, now: &[(PathBuf, FileStamp)]) -> bool {
         self.of != now || self.at.elapsed() >= self.waits
     }
 }
 
 /// What comes of it; `None`: nobody wants to hear of it.
-fn told(wishes: &mpsc::Sender<Wish>) -> Option<Reloaded> {
+fn told(wishes: &mpsc::Sender<ReloadRequest>) -> Option<Reloaded> {
     let (answer, waits) = mpsc::channel();
-    wishes.send(Wish { of: Of::Named, waits: Some(answer) }).ok()?;
+    wishes.send(ReloadRequest { of: Of::Named, waits: Some(answer) }).ok()?;
     waits.recv().ok()
 }
 
@@ -87,13 +90,13 @@ fn every(settings: &Settings) -> Option<Duration> {
     settings.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.watch).min()
 }
 
-fn likenesses(settings: &Settings) -> Vec<(PathBuf, Likeness)> {
+fn likenesses(settings: &Settings) -> Vec<(PathBuf, FileStamp)> {
     let watched = settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let files = watched.filter(|tls| tls.watch.is_some()).flat_map(|tls| &tls.files);
     files.map(|file| (file.clone(), likeness(file))).collect()
 }
 
-fn likeness(file: &Path) -> Likeness {
+fn likeness(file: &Path) -> FileStamp {
     let like = std::fs::metadata(file).ok()?;
     let times = [like.mtime(), like.mtime_nsec(), like.ctime(), like.ctime_nsec()];
     Some(([like.dev(), like.ino(), like.len()], times))

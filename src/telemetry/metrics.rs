@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use portcullis_plugin::UnixTime;
 
 mod counter;
+mod family;
 mod paged;
 mod plugins;
 mod render;
@@ -219,6 +220,24 @@ impl Metrics {
     /// Where it is kept how many requests last longer than a second.
     pub fn open_streams(&self) -> Arc<AtomicUsize> {
         self.open_streams.clone()
+    }
+
+    /// A plugin's counter: the same name and labels give the same one.
+    ///
+    /// # Errors
+    /// The name is not one of Prometheus, or means something else already.
+    pub fn plugin_counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Result<(CounterKey, portcullis_plugin::Counter), String> {
+        self.plugins.counter(name, help, labels)
+    }
+
+    /// Forgets the counters of plugins that are not among these.
+    pub fn retain_counters<'k>(&self, kept: impl Iterator<Item = &'k CounterKey>) {
+        self.plugins.retain(kept);
     }
 
     /// Counts a request that was ended before its time, by the code of the reason.

@@ -21,7 +21,6 @@
 //! is over; of a sink that only hangs it is not told.
 
 use std::{
-    cell::RefCell,
     fs::File,
     io::{self, Write},
     os::fd::AsFd,
@@ -32,7 +31,7 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
-    thread::{self, Thread},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -41,15 +40,11 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{journal, metrics::Counter};
 
+mod queue;
 mod writer;
 
-/// How long the writer gathers lines before it writes them.
-pub const GATHER: Duration = Duration::from_millis(20);
-
-/// The most bytes that wait for the writer, for each thread that logs. Reserved when a thread logs for the first time:
-/// address space at once, memory as it is touched. At 400 bytes a line and 50,000 lines a second on one thread, 20 ms
-/// are 400 KB.
-pub const MAX_QUEUED_BYTES: usize = 1 << 20;
+use self::queue::Queue;
+pub use self::queue::{Full, GATHER, MAX_QUEUED_BYTES, REPORT_EVERY, STUCK_AFTER};
 
 /// The part of [`MAX_QUEUED_BYTES`] that access lines leave to others.
 pub const AUDIT_ROOM_BYTES: usize = MAX_QUEUED_BYTES / 4;
@@ -60,31 +55,6 @@ pub const AUDIT_WAIT: Duration = Duration::from_millis(50);
 
 /// The pause between two attempts to queue an audit event.
 pub const AUDIT_RETRY: Duration = Duration::from_millis(5);
-
-/// The shortest time between two lines that say how many are missing, and the pause between two attempts at a sink that
-/// fails while there is nothing else to write.
-pub const REPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// How long the sink may take for one write before it counts as failing.
-pub const STUCK_AFTER: Duration = Duration::from_secs(1);
-
-/// A buffer that is filled so far wakes the writer before its time.
-const EARLY_WAKE_BYTES: usize = MAX_QUEUED_BYTES / 2;
-
-/// A buffer can hold one more line than is allowed to stay in it: only then does the line turn out to be too long.
-const BUFFER_BYTES: usize = MAX_QUEUED_BYTES + (64 << 10);
-
-/// The queue has no room for the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
-impl std::fmt::Display for Full {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the log queue is full")
-    }
-}
-
-impl std::error::Error for Full {}
 
 /// How much of the queue a line may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,48 +79,6 @@ impl Drop for Owner {
         self.0.closed.store(true, Release);
         self.0.wake();
     }
-}
-
-/// What the threads that log and the writer share.
-struct Queue {
-    id: u64,
-    /// One for each thread that logs. The lock is for a thread's first line and for the writer, which never holds it
-    /// while it writes.
-    shards: Mutex<Vec<Arc<Shard>>>,
-    /// The writer sleeps, and the next line has to wake it. The writer says so before it looks into the shards a last
-    /// time: a line that it does not see there was queued after that look, under the same lock, and sees this.
-    idle: AtomicBool,
-    closed: AtomicBool,
-    writer: OnceLock<Thread>,
-    flushes: Mutex<Flushes>,
-    flushed: Condvar,
-    dropped: Counter,
-    /// The journal reads what is written.
-    is_journal: bool,
-    /// The sink did not take what was written to it last.
-    is_failing: AtomicBool,
-    /// Since when the sink is busy with one write, in milliseconds of `begun`, plus one; zero while it is not.
-    busy_since: AtomicU64,
-    begun: Instant,
-    /// Somebody is telling standard error, which may take long.
-    is_telling: Arc<AtomicBool>,
-}
-
-#[derive(Default)]
-struct Flushes {
-    asked: u64,
-    done: u64,
-}
-
-/// The lines of one thread. Two cache lines wide, so that two threads' locks do not lie on one.
-#[repr(align(128))]
-struct Shard {
-    bytes: Mutex<Vec<u8>>,
-}
-
-thread_local! {
-    /// This thread's shard of each output it has written to: of one, outside tests.
-    static SHARDS: RefCell<Vec<(u64, Arc<Shard>)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Output {
@@ -251,93 +179,6 @@ impl Output {
 impl std::fmt::Debug for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Output").field("dropped", &self.dropped()).finish_non_exhaustive()
-    }
-}
-
-impl Queue {
-    fn priority(&self, level: Level) -> &'static str {
-        if self.is_journal { journal::priority(level) } else { "" }
-    }
-
-    /// This thread's shard, which is made on the thread's first line.
-    #[inline]
-    fn shard(&self) -> Arc<Shard> {
-        let known = SHARDS
-            .try_with(|shards| shards.borrow().iter().find(|(id, _)| *id == self.id).map(|(_, shard)| shard.clone()));
-        if let Ok(Some(shard)) = known { shard } else { self.first_line() }
-    }
-
-    #[cold]
-    fn first_line(&self) -> Arc<Shard> {
-        let shard = self.adopt_or_add();
-        // In a destructor this thread's list may be gone already; then the shard is let go after the line.
-        let _ = SHARDS.try_with(|shards| {
-            let mut shards = shards.borrow_mut();
-            // Of an output that is gone this thread is the last to hold a shard.
-            shards.retain(|(_, shard)| Arc::strong_count(shard) > 1);
-            shards.push((self.id, shard.clone()));
-        });
-        shard
-    }
-
-    /// A shard whose thread has ended, with what still waits in it, or else a new one. So there are never more shards
-    /// than there were threads at one time, even while the writer is stuck.
-    fn adopt_or_add(&self) -> Arc<Shard> {
-        let mut shards = self.shards.lock();
-        // Whoever adds to the count holds this lock or a shard already: a count of one stays one.
-        if let Some(left) = shards.iter().find(|shard| Arc::strong_count(shard) == 1) {
-            return left.clone();
-        }
-        let shard = Arc::new(Shard { bytes: Mutex::new(Vec::with_capacity(BUFFER_BYTES)) });
-        shards.push(shard.clone());
-        shard
-    }
-
-    fn wake(&self) {
-        // A writer that has not begun yet looks at everything before it sleeps.
-        if let Some(writer) = self.writer.get() {
-            writer.unpark();
-        }
-    }
-
-    /// Somebody waits for the writer.
-    fn is_urgent(&self) -> bool {
-        let flushes = self.flushes.lock();
-        flushes.done < flushes.asked || self.closed.load(Acquire)
-    }
-
-    fn is_stuck(&self) -> bool {
-        let since = self.busy_since.load(Relaxed);
-        since > 0 && u128::from(since) + STUCK_AFTER.as_millis() < self.begun.elapsed().as_millis()
-    }
-
-    /// The sink is given something, or is done with it.
-    fn set_busy(&self, is_busy: bool) {
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        self.busy_since.store(if is_busy { now } else { 0 }, Relaxed);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.shards.lock().iter().all(|shard| shard.bytes.lock().is_empty())
-    }
-}
-
-impl Shard {
-    /// Appends a line, unless it would end beyond `limit`. Says whether the buffer has just become half full.
-    #[inline]
-    fn append(&self, limit: usize, line: impl FnOnce(&mut Vec<u8>)) -> Result<bool, Full> {
-        let mut bytes = self.bytes.lock();
-        let start = bytes.len();
-        if start >= limit {
-            return Err(Full);
-        }
-        line(&mut bytes);
-        bytes.push(b'\n');
-        if bytes.len() > limit {
-            bytes.truncate(start);
-            return Err(Full);
-        }
-        Ok(start < EARLY_WAKE_BYTES && bytes.len() >= EARLY_WAKE_BYTES)
     }
 }
 

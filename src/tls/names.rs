@@ -12,7 +12,7 @@ use super::{
     certificate::Certified,
     clients::Clients,
     context,
-    report::{OTHER_NAMES, Served},
+    served::{OTHER_NAMES, Served},
 };
 use crate::config::file;
 

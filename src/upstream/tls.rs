@@ -17,10 +17,10 @@ mod files;
 mod handshake;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use openssl::x509::X509;
 use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer, utils::tls::CertKey};
 use portcullis_plugin::{SecretSource, UnixTime};
 use portcullis_x509::Facts;
@@ -36,6 +36,7 @@ use crate::{
 
 pub use files::SystemAuthorities;
 pub use handshake::{Fault, Handshake, Verifier};
+pub use trust::Trust;
 
 /// What is wrong, and with which field of the upstream.
 pub type Wrong = Vec<(String, String)>;
@@ -48,16 +49,6 @@ pub struct Tls {
     alpn: ALPN,
     /// Of all of the above.
     settings: [u8; 32],
-}
-
-/// Who is believed.
-pub enum Trust {
-    /// Whom these authorities vouch for.
-    Authorities(Arc<[X509]>),
-    /// The same, and each of them by itself too: the file names them one by one.
-    Named(Arc<[X509]>),
-    /// Anybody.
-    Anybody,
 }
 
 impl Tls {

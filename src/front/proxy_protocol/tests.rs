@@ -10,14 +10,14 @@ fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 
 const IPV4: [u8; 12] = [203, 0, 113, 7, 10, 0, 0, 1, 0x30, 0x39, 0x01, 0xbb];
 
-async fn of(bytes: &[u8]) -> (Result<Option<SpokenFor>, &'static str>, usize) {
+async fn of(bytes: &[u8]) -> (Result<Option<ProxiedPeer>, &'static str>, usize) {
     let mut left = bytes;
     let outcome = read(&mut left).await;
     (outcome, left.len())
 }
 
-fn client(address: &str) -> Result<Option<SpokenFor>, &'static str> {
-    Ok(Some(SpokenFor::Client(address.parse().expect("an address"))))
+fn client(address: &str) -> Result<Option<ProxiedPeer>, &'static str> {
+    Ok(Some(ProxiedPeer::Client(address.parse().expect("an address"))))
 }
 
 #[tokio::test]
@@ -29,13 +29,13 @@ async fn both_versions_name_the_client_and_leave_what_follows() {
     for (header, expected) in [
         (b"PROXY TCP4 203.0.113.7 10.0.0.1 12345 443\r\n".to_vec(), client("203.0.113.7:12345")),
         (b"PROXY TCP6 2001:db8::7 2001:db8::1 12345 443\r\n".to_vec(), client("[2001:db8::7]:12345")),
-        (b"PROXY UNKNOWN\r\n".to_vec(), Ok(Some(SpokenFor::Itself))),
-        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), Ok(Some(SpokenFor::Itself))),
+        (b"PROXY UNKNOWN\r\n".to_vec(), Ok(Some(ProxiedPeer::Itself))),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), Ok(Some(ProxiedPeer::Itself))),
         (version_2(0x21, 0x11, &IPV4), client("203.0.113.7:12345")),
         (version_2(0x21, 0x21, &ipv6), client("[::1]:4711")),
         (version_2(0x21, 0x11, &with_extension), client("203.0.113.7:12345")),
-        (version_2(0x20, 0x00, &[]), Ok(Some(SpokenFor::Itself))),
-        (version_2(0x20, 0x11, &IPV4), Ok(Some(SpokenFor::Itself))),
+        (version_2(0x20, 0x00, &[]), Ok(Some(ProxiedPeer::Itself))),
+        (version_2(0x20, 0x11, &IPV4), Ok(Some(ProxiedPeer::Itself))),
     ] {
         let shown = String::from_utf8_lossy(&header).into_owned();
         let followed = [&header[..], b"\x16\x03\x01"].concat();

@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    net::SocketAddr,
     os::fd::AsRawFd,
     sync::{
         Mutex,
@@ -124,7 +125,7 @@ impl Gateway {
             assert!(peer.ip().is_loopback() && peer.port() != 0);
             format!("HTTP/1.1 {} {}\r\nConnection: close\r\n\r\n", fault.status(), fault.why()).into()
         });
-        let front = Arc::new(Front::new(app.clone(), limits, open.clone(), refuse, Entrance::plain(h2c)));
+        let front = Arc::new(Front::new(app.clone(), limits, open.clone(), refuse, Acceptor::plain(h2c)));
         tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.expect("accepts");

@@ -1,6 +1,7 @@
 use std::task::Waker;
 
 use super::*;
+use crate::unsent_budget::SHARE;
 
 const MAX: usize = SHARE * 10_000;
 

@@ -8,22 +8,16 @@ use std::{
     sync::Arc,
 };
 
-use prometheus::{
-    TextEncoder,
-    proto::{Metric, MetricFamily, MetricType},
-};
+use prometheus::proto::{Metric, MetricType};
 
 use super::{
     Metrics, Named, UpstreamError,
-    render::{counter, family},
+    family::{FamilyWriter, counter, family, write_family},
     series::STATUS_CLASSES,
 };
 
 /// How many names are written at once.
 const PAGE_NAMES: usize = 256;
-
-/// Writes one family.
-pub(super) type FamilyWriter<'m> = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'm>;
 
 impl Metrics {
     /// The writers of these families, each with the name that it has.
@@ -150,14 +144,4 @@ fn write_pages<K: Clone, V>(
             is_first = false;
         }
     }
-}
-
-/// Writes a family, or more of one that was begun: what it is about is said once.
-pub(super) fn write_family(out: &mut dyn Write, family: MetricFamily, is_first: bool) -> io::Result<()> {
-    let text = TextEncoder::new().encode_to_string(&[family]).map_err(io::Error::other)?;
-    let head: usize = match is_first {
-        true => 0,
-        false => text.split_inclusive('\n').take_while(|line| line.starts_with('#')).map(str::len).sum(),
-    };
-    out.write_all(&text.as_bytes()[head..])
 }

@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, HashSet};
 use parking_lot::Mutex;
 use portcullis_plugin::Counter;
 
-use super::Metrics;
-
 /// The names that the engine has taken; a test holds them to what it exports.
 pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_authentications_total",
@@ -40,7 +38,7 @@ const HISTOGRAM_PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
 
 pub(super) type Labels = Box<[(&'static str, Box<str>)]>;
 
-/// One counter of a plugin: what [`Metrics::retain_counters`] knows it by.
+/// One counter of a plugin: what [`Metrics::retain_counters`](super::Metrics::retain_counters) knows it by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CounterKey {
     name: &'static str,
@@ -65,12 +63,12 @@ impl Family {
     }
 }
 
-impl Metrics {
+impl PluginCounters {
     /// A plugin's counter: the same name and labels give the same one.
     ///
     /// # Errors
     /// The name is not one of Prometheus, or means something else already.
-    pub fn plugin_counter(
+    pub(super) fn counter(
         &self,
         name: &'static str,
         help: &'static str,
@@ -81,7 +79,7 @@ impl Metrics {
             return Err(format!("the plugin cannot have a counter `{name}`: a bug in it"));
         }
         let labels: Labels = labels.iter().map(|(label, value)| (*label, Box::from(*value))).collect();
-        let mut families = self.plugins.0.lock();
+        let mut families = self.0.lock();
         let family = families.entry(name).or_insert_with(|| Family { help, counters: BTreeMap::new() });
         if family.help != help || !family.has_labels(&labels) {
             return Err(format!("another plugin has a counter `{name}` that means something else"));
@@ -90,10 +88,10 @@ impl Metrics {
         Ok((CounterKey { name, labels }, counter))
     }
 
-    /// Forgets the counters of plugins that are not among these, as [`Metrics::retain`] does with names.
-    pub fn retain_counters<'k>(&self, kept: impl Iterator<Item = &'k CounterKey>) {
+    /// Forgets the counters of plugins that are not among these, as [`Metrics::retain`](super::Metrics::retain) does with names.
+    pub(super) fn retain<'k>(&self, kept: impl Iterator<Item = &'k CounterKey>) {
         let kept: HashSet<(&str, &Labels)> = kept.map(|key| (key.name, &key.labels)).collect();
-        self.plugins.0.lock().retain(|name, family| {
+        self.0.lock().retain(|name, family| {
             family.counters.retain(|labels, _| kept.contains(&(*name, labels)));
             !family.counters.is_empty()
         });

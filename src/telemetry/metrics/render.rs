@@ -5,14 +5,12 @@ use std::{
     sync::atomic::Ordering::Relaxed,
 };
 
-use prometheus::proto::{
-    Bucket, Counter as CounterValue, Gauge, Histogram as Buckets, LabelPair, Metric, MetricFamily, MetricType,
-};
+use prometheus::proto::{Bucket, Gauge, Histogram as Buckets, Metric, MetricFamily, MetricType};
 
 use super::{
     Metrics, Phase, TargetCounts,
     counter::Histogram,
-    paged::{FamilyWriter, write_family},
+    family::{FamilyWriter, counter, family, labelled, write_family},
 };
 
 impl Metrics {
@@ -200,28 +198,6 @@ impl Metrics {
     }
 }
 
-pub(super) fn family(
-    name: &str,
-    help: &str,
-    kind: MetricType,
-    samples: impl IntoIterator<Item = Metric>,
-) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(samples.into_iter().collect());
-    family
-}
-
-pub(super) fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
-    let mut value = CounterValue::default();
-    value.set_value(count as f64);
-    let mut sample = labelled(labels);
-    sample.set_counter(value);
-    sample
-}
-
 fn gauge(labels: &[(&str, &str)], now: f64) -> Metric {
     let mut value = Gauge::default();
     value.set_value(now);
@@ -245,14 +221,4 @@ fn histogram(labels: &[(&str, &str)], histogram: &Histogram) -> Metric {
     let mut sample = labelled(labels);
     sample.set_histogram(value);
     sample
-}
-
-fn labelled(labels: &[(&str, &str)]) -> Metric {
-    let pairs = labels.iter().map(|(name, value)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    });
-    Metric::from_label(pairs.collect())
 }

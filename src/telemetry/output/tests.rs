@@ -1,6 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "these tests are about time that passes")]
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     io::{ErrorKind, Read, pipe},
     sync::{
@@ -9,7 +10,10 @@ use std::{
     },
 };
 
-use super::*;
+use super::{
+    queue::{EARLY_WAKE_BYTES, Shard},
+    *,
+};
 use crate::telemetry::Note;
 
 const LONG: Duration = Duration::from_secs(20);

@@ -12,7 +12,7 @@ use std::{
 
 use log::Level;
 
-use super::{BUFFER_BYTES, GATHER, Queue, REPORT_EVERY};
+use super::queue::{BUFFER_BYTES, GATHER, Queue, REPORT_EVERY};
 use crate::telemetry::{clock, journal, json::Object};
 
 /// The pause before another attempt at a sink that does not block and takes nothing now.

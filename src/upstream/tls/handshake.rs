@@ -20,7 +20,7 @@ use openssl::{
 };
 use pingora_core::{protocols::Digest, upstreams::peer::HttpPeer};
 
-use super::Trust;
+use super::trust::Trust;
 use crate::{config::file::ServerName, telemetry::metrics::UpstreamError, upstream::http2::Http2};
 
 /// The most certificates between the upstream's and an authority.

@@ -4,7 +4,7 @@ use openssl::{
     hash::MessageDigest,
     nid::Nid,
     pkey::PKey,
-    x509::X509VerifyResult,
+    x509::{X509, X509VerifyResult},
 };
 
 use super::*;

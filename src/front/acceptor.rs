@@ -17,29 +17,31 @@ use pingora_core::protocols::{
 use pingora_http::ResponseHeader;
 
 use super::{
-    Fault, Limits, Refuse,
     admission::Rejection,
-    connection, linger,
+    connection,
+    fault::{Fault, Refuse},
+    limits::Limits,
+    linger,
     open::Connection,
-    proxy_protocol::{self, SpokenFor},
+    proxy_protocol::{self, ProxiedPeer},
 };
 use crate::{
     snapshot::Listener,
     tls::{self, Failure, Handshake, Secured},
 };
 
-/// Told how each TLS handshake went; the address is the client's.
-pub type Told = Box<dyn Fn(usize, &Handshake, SocketAddr) + Send + Sync>;
+/// HandshakeListener how each TLS handshake went; the address is the client's.
+pub type HandshakeListener = Box<dyn Fn(usize, &Handshake, SocketAddr) + Send + Sync>;
 
-/// Told of each connection that was closed before it came to anything; the address is that of its peer, where it is known.
+/// HandshakeListener of each connection that was closed before it came to anything; the address is that of its peer, where it is known.
 pub type Rejected = Box<dyn Fn(usize, Rejection, Option<IpAddr>) + Send + Sync>;
 
 /// The door of one listener.
-pub struct Entrance {
+pub struct Acceptor {
     number: usize,
     listener: Box<dyn Fn() -> Arc<Listener> + Send + Sync>,
     is_exempt: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-    told: Told,
+    told: HandshakeListener,
     rejected: Rejected,
 }
 
@@ -69,14 +71,14 @@ impl Entered {
     }
 }
 
-impl Entrance {
+impl Acceptor {
     /// Of the listener with this number; `listener` is what the configuration says of it now, and `is_exempt` whether an
     /// address may have any number of connections.
     pub fn new(
         number: usize,
         listener: impl Fn() -> Arc<Listener> + Send + Sync + 'static,
         is_exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
-        told: Told,
+        told: HandshakeListener,
         rejected: Rejected,
     ) -> Self {
         Self { number, listener: Box::new(listener), is_exempt: Box::new(is_exempt), told, rejected }
@@ -114,8 +116,8 @@ impl Entrance {
             match heard.unwrap_or(Err("the load balancer took too long to say whom it speaks for")) {
                 Ok(None) => return None,
                 // It is as well known as a peer that is trusted.
-                Ok(Some(SpokenFor::Itself)) => None,
-                Ok(Some(SpokenFor::Client(client))) => {
+                Ok(Some(ProxiedPeer::Itself)) => None,
+                Ok(Some(ProxiedPeer::Client(client))) => {
                     be_peer(&mut plain, client);
                     Some(client.ip().to_canonical())
                 }

@@ -1,0 +1,15 @@
+use std::{fs, path::Path};
+
+/// Whether both names mean one file: they are the same, or they lead to the same now.
+pub(super) fn is_one_file(named: &Path, serves: &Path) -> bool {
+    named == serves || fs::canonicalize(named).is_ok_and(|file| fs::canonicalize(serves).is_ok_and(|own| own == file))
+}
+
+/// What to do where the gateway that answers serves another file than was meant.
+pub fn serves_another(serves: &Path) -> String {
+    let serves = serves.display();
+    format!(
+        "the gateway serves `{serves}`: name that file with --config, or the control socket of the gateway that is meant \
+         with --socket"
+    )
+}

@@ -1,0 +1,53 @@
+//! One family of series, made and written.
+
+use std::io::{self, Write};
+
+use prometheus::{
+    TextEncoder,
+    proto::{Counter as CounterValue, LabelPair, Metric, MetricFamily, MetricType},
+};
+
+/// Writes one family.
+pub(super) type FamilyWriter<'m> = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'm>;
+
+/// Writes a family, or more of one that was begun: what it is about is said once.
+pub(super) fn write_family(out: &mut dyn Write, family: MetricFamily, is_first: bool) -> io::Result<()> {
+    let text = TextEncoder::new().encode_to_string(&[family]).map_err(io::Error::other)?;
+    let head: usize = match is_first {
+        true => 0,
+        false => text.split_inclusive('\n').take_while(|line| line.starts_with('#')).map(str::len).sum(),
+    };
+    out.write_all(&text.as_bytes()[head..])
+}
+
+pub(super) fn family(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    samples: impl IntoIterator<Item = Metric>,
+) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(samples.into_iter().collect());
+    family
+}
+
+pub(super) fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
+    let mut value = CounterValue::default();
+    value.set_value(count as f64);
+    let mut sample = labelled(labels);
+    sample.set_counter(value);
+    sample
+}
+
+pub(super) fn labelled(labels: &[(&str, &str)]) -> Metric {
+    let pairs = labels.iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    });
+    Metric::from_label(pairs.collect())
+}

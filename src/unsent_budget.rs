@@ -1,0 +1,75 @@
+//! How much of responses and uploads may wait to be sent, over all connections.
+
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+    },
+};
+
+/// A connection may hold this part of what is free of the budget.
+pub(crate) const SHARE: usize = 128;
+
+/// The budget of all bytes that wait to be sent, to clients and to upstreams.
+#[derive(Debug)]
+pub struct UnsentBudget {
+    max_bytes: AtomicUsize,
+    used: Arc<AtomicUsize>,
+    /// Those that are used by uploads. They wait for each other, and no response for them.
+    uploads: AtomicUsize,
+}
+
+impl Default for UnsentBudget {
+    fn default() -> Self {
+        let max_bytes = AtomicUsize::new(Self::DEFAULT_MAX_BYTES);
+        Self { max_bytes, used: Arc::default(), uploads: AtomicUsize::new(0) }
+    }
+}
+
+impl UnsentBudget {
+    /// The limit where the file does not name one.
+    pub const DEFAULT_MAX_BYTES: usize = 128 << 20;
+
+    /// Sets the limit.
+    pub fn set_max_bytes(&self, max_bytes: usize) {
+        self.max_bytes.store(max_bytes, Relaxed);
+    }
+
+    /// Where it is kept how many bytes wait.
+    pub fn used(&self) -> Arc<AtomicUsize> {
+        self.used.clone()
+    }
+
+    /// Whether less than a quarter is free: clients that do not read are given up sooner, and uploads wait.
+    pub(crate) fn is_tight(&self) -> bool {
+        let max_bytes = self.max_bytes.load(Relaxed);
+        self.used.load(Relaxed) > max_bytes - max_bytes / 4
+    }
+
+    /// Adds bytes of responses that wait.
+    pub(crate) fn add(&self, bytes: usize) {
+        self.used.fetch_add(bytes, SeqCst);
+    }
+
+    /// Takes them away.
+    pub(crate) fn remove(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, SeqCst);
+    }
+
+    pub(crate) fn add_upload(&self, bytes: usize) {
+        self.used.fetch_add(bytes, SeqCst);
+        self.uploads.fetch_add(bytes, SeqCst);
+    }
+
+    pub(crate) fn remove_upload(&self, bytes: usize) {
+        self.uploads.fetch_sub(bytes, SeqCst);
+        self.used.fetch_sub(bytes, SeqCst);
+    }
+
+    /// How much the responses of one connection may hold now.
+    pub(crate) fn share(&self) -> usize {
+        let responses = self.used.load(SeqCst).saturating_sub(self.uploads.load(SeqCst));
+        self.max_bytes.load(Relaxed).saturating_sub(responses) / SHARE
+    }
+}
