@@ -111,7 +111,7 @@ impl Signer {
     /// The signature over what is signed.
     pub fn sign(&self, signed: &str) -> String {
         let key = match self.algorithm.family() {
-            Family::Hmac => EncodingKey::from_secret(SECRET),
+            Family::Hmac => EncodingKey::from_secret(SECRET).unwrap(),
             Family::Rsa => EncodingKey::from_rsa_der(&self.pair().rsa().unwrap().private_key_to_der().unwrap()),
             Family::Ed => EncodingKey::from_ed_der(&self.pair().private_key_to_pkcs8().unwrap()),
             Family::Ec if self.algorithm == Algorithm::Es512 => return self.sign_es512(signed),

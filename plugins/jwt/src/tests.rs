@@ -60,7 +60,7 @@ impl Signer {
     }
 
     fn hmac(secret: &str) -> Self {
-        Self { key: EncodingKey::from_secret(secret.as_bytes()), alg: Algorithm::HS256, kid: "h" }
+        Self { key: EncodingKey::from_secret(secret.as_bytes()).unwrap(), alg: Algorithm::HS256, kid: "h" }
     }
 
     fn sign(&self, claims: &Value) -> String {

@@ -100,7 +100,7 @@ fn an_hmac_of_the_public_key_is_refused() {
     let pem = signer.public().public_key_to_pem().unwrap();
     let keys = KeySet::from_pem(&pem, None).unwrap();
     let signed = format!("{}.{}", base64url(r#"{"alg":"HS256"}"#), base64url(CLAIMS));
-    let key = jsonwebtoken::EncodingKey::from_secret(&pem);
+    let key = jsonwebtoken::EncodingKey::from_secret(&pem).unwrap();
     let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).unwrap();
     let token = format!("{signed}.{signature}");
     for allowed in [&[Algorithm::Rs256][..], &[Algorithm::Rs256, Algorithm::Hs256]] {
