@@ -3,7 +3,7 @@ use std::{future::Future, pin::Pin};
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What a hook returns: the answer itself, or a future that will have it.
+/// The result of a hook: the answer itself, or a future that will have it.
 ///
 /// Most hooks know at once (a map was asked, a list was walked), and `Now` allocates nothing. A hook that has to wait
 /// returns [`Answer::later`]; the engine drops that future when its deadline passes or its client leaves, wherever it waits

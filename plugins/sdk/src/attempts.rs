@@ -1,8 +1,8 @@
 //! The limit on failed attempts to prove an identity, the same for every plugin that has one.
 //!
-//! A limit belongs where guessing is real: on passwords, and on secrets of less than 128 bits. What nobody can guess (a
-//! token's signature, a long key) has none; there a limit protects nobody, and whoever sends wrong ones on purpose would
-//! make others wait.
+//! A limit belongs where guessing is real: on passwords, and on secrets of less than 128 bits. A secret that nobody can
+//! guess (a token's signature, a long key) needs none; there a limit protects nobody, and whoever sends wrong ones on
+//! purpose would make others wait.
 //!
 //! Failures are counted three times:
 //! - by **address and claimed principal together**: after `per_principal` failures the pair waits, first a 64th of the
@@ -19,10 +19,10 @@
 //!   have succeeded from their address; others are let through as earlier failures are forgotten, which they are one by
 //!   one and evenly.
 //!
-//! A plugin asks [`Attempts::check`] before it judges what a request brings, even where it knows the answer already: were
-//! a right password let through while wrong ones are told to wait, waiting would hinder nobody who guesses. What is
-//! expensive to judge, or is judged while something is waited for, takes a place with [`Attempts::begin`]: attempts that
-//! are under way count as failed for whoever comes meanwhile, and so a burst gets no more than its share.
+//! A plugin asks [`Attempts::check`] before it judges what a request brings, even where it knows the answer already:
+//! were a right password let through while wrong ones are told to wait, waiting would hinder nobody who guesses. An
+//! attempt that is expensive to judge, or waits for something meanwhile, takes a place with [`Attempts::begin`]:
+//! attempts that are under way count as failed for whoever comes meanwhile, and so a burst gets no more than its share.
 //!
 //! # When a failure counts
 //! When the request is refused. A route may have several policies, of which a credential fits one: a user whose password
@@ -37,19 +37,16 @@
 //! A signature that is waited for because the body under it is still coming is not guessed at: see
 //! [`Attempts::for_bodies`].
 //!
-//! # Where it is kept
-//! In this process, for each policy in tables of a fixed size that are never full: see `counts`. They hold neither names
-//! nor addresses but keyed digests. What decides (`rules`) knows nothing of where counts are kept. Time is monotonic.
+//! # Where it is kept In this process, for each policy in tables of a fixed size that are never full: see `counts`.
+//! They hold neither names nor addresses but keyed digests. The rules (`rules`) know nothing of where counts are kept.
+//! Time is monotonic.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use self::{
-    counts::Counts,
-    names::{Name, Who},
-    rules::{Beside, Standing},
-};
-use crate::{Answer, BuildCx, BuildError, Counter};
+use self::{counted::Counted, counts::Counts, rules::Beside};
+use crate::{Answer, BuildCx, BuildError};
 
+mod counted;
 mod counts;
 mod failed;
 mod in_flight;
@@ -71,16 +68,15 @@ pub struct Attempts(Option<Arc<Counted>>);
 pub type Checked<T = ()> = Result<T, Duration>;
 
 impl Attempts {
-    /// How long it is remembered that a principal succeeded from an address.
-    pub const PROVEN_KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+    /// The time for which it is remembered that a principal succeeded from an address.
+    pub const PROVEN_KEEP: Duration = limits::PROVEN_KEEP;
 
-    /// What an attempt is told to wait while others of its kind are under way.
-    pub const UNDER_WAY_WAIT: Duration = Duration::from_secs(1);
+    /// The wait of an attempt while others of its kind are under way.
+    pub const UNDER_WAY_WAIT: Duration = limits::UNDER_WAY_WAIT;
 
     /// Counts for this policy alone.
     ///
-    /// # Errors
-    /// What is wrong with the limits, in the field `attempts`.
+    /// # Errors The problems of the limits, in the field `attempts`.
     pub fn new(limits: AttemptLimits, cx: &mut BuildCx<'_>) -> Result<Self, BuildError> {
         let AttemptLimits::On(limits) = limits else { return Ok(Self(None)) };
         limits.check()?;
@@ -168,37 +164,6 @@ impl Begun {
     /// Gives the place back without a verdict: the attempt was not judged.
     pub fn excuse(self) {
         self.0.excuse();
-    }
-}
-
-/// What [`Attempts`] is where it is not switched off.
-#[derive(Clone)]
-struct Counted {
-    limits: AttemptTable,
-    counts: Arc<Counts>,
-    distinct: Counter,
-    repeated: Counter,
-    /// Whether attempts are under way because bodies are waited for.
-    are_bodies: bool,
-}
-
-impl Counted {
-    fn wait(&self, who: &Who, beside: Beside) -> Checked {
-        let now = self.counts.now();
-        let standing = Standing { may_crowd: self.are_bodies, ..self.counts.standing(who, beside, now) };
-        let wait = self.limits.wait(&standing, now, || self.counts.is_proven(who, now));
-        wait.map_or(Ok(()), Err)
-    }
-
-    fn failed(&self, who: &Who, tried: Name) {
-        let is_new = self.counts.failed(who, tried, &self.limits);
-        if is_new { &self.distinct } else { &self.repeated }.increment();
-    }
-
-    fn succeeded(&self, who: &Who) {
-        if !self.counts.is_noted(who.pair) {
-            self.counts.succeeded(who, &self.limits);
-        }
     }
 }
 

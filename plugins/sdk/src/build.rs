@@ -5,44 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use schemars::JsonSchema;
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, DeserializeOwned},
-};
+use crate::{AddressRules, BoxFuture, Counter, Credential, JudgeAgain, Secret, SecretSource, Store, UnixTime};
 
-use crate::{AddressRules, BoxFuture, Counter, Credential, Hooks, JudgeAgain, Secret, SecretSource, Store, UnixTime};
-
-/// A kind of policy: a name, a typed configuration, and the hooks it takes part in.
-pub trait Plugin: 'static {
-    /// As in `use = "..."`, in kebab-case.
-    const NAME: &'static str;
-    /// What the policy says in the file. `#[serde(deny_unknown_fields)]`, and types that carry their constraints.
-    type Config: DeserializeOwned + JsonSchema;
-    /// What a consumer's entry holds beside the fields all kinds have; [`NoCredential`] where there is none.
-    type Credential: DeserializeOwned + JsonSchema + Send + Sync;
-    /// Whether an entry holds a secret, or the hash of one: then two entries that say the same are an error, wherever
-    /// they stand. A plugin whose entries only name somebody says `false`.
-    const HOLDS_SECRETS: bool = true;
-
-    /// Makes the hooks. It may read files through `cx`; it does not connect, bind or spawn.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the configuration and its credentials, each with the field it is about.
-    fn build(config: Self::Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError>;
-}
-
-/// The credential of plugins that have none: `use = "..."` in a consumer's entry is an error for them.
-#[derive(Debug, JsonSchema)]
-pub enum NoCredential {}
-
-impl<'de> Deserialize<'de> for NoCredential {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom("consumers have no credentials of this kind"))
-    }
-}
-
-/// What is wrong with a policy: one or more messages, each with the field it is about.
+/// The problems of a policy: one or more messages, each with the field it is about.
 #[derive(Debug, Default)]
 pub struct BuildError {
     /// The field (`"allow[1].groups"`; empty: the whole policy) and what is wrong with it.
@@ -58,7 +23,7 @@ impl BuildError {
 
 /// A consumer's entry for this policy, decoded.
 pub struct CredentialEntry {
-    /// What every kind has.
+    /// The part that every kind has.
     pub common: Arc<Credential>,
     /// The plugin's own part: its `Plugin::Credential`.
     pub own: Arc<dyn Any + Send + Sync>,
@@ -76,7 +41,7 @@ pub enum Ends {
     RevocationList(String),
 }
 
-/// What the engine gives a plugin while it is built. Tests have [`testing::Build`](crate::testing::Build).
+/// The engine's side of a [`BuildCx`]. Tests have [`testing::Build`](crate::testing::Build).
 pub trait BuildEnv {
     /// The policy's name in the file; for an inline one, the route's name with its `id`, or else its plugin's name.
     fn policy(&self) -> &str;
@@ -101,23 +66,23 @@ pub trait BuildEnv {
     fn background(&mut self, work: Background);
     /// Work to finish between `build` and publishing.
     fn before_publish(&mut self, work: Background);
-    /// What plugins remember beyond a request.
+    /// The store, for data that outlives a request.
     fn store(&self) -> Arc<dyn Store>;
     /// Has open requests judged again.
     fn judge_again(&self) -> JudgeAgain;
     /// The rules for addresses that the configuration does not name.
     fn address_rules(&self) -> AddressRules;
-    /// Whether secrets are read, and not only checked to be named.
+    /// Returns `true` if secrets are read, and not only checked to be named.
     fn has_secrets(&self) -> bool;
     /// A counter among the gateway's metrics.
     fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter;
-    /// Tells of something that the policy goes by and that ends.
+    /// Reports something that the policy depends on and that ends.
     fn ends(&mut self, what: Ends, at: UnixTime);
     /// The most of one request's body that there can be room for.
     fn max_held_body_bytes(&self) -> usize;
 }
 
-/// What a plugin sees while it is built.
+/// The context in which a plugin is built.
 pub struct BuildCx<'b> {
     env: &'b mut dyn BuildEnv,
 }
@@ -174,13 +139,15 @@ impl<'b> BuildCx<'b> {
         any.downcast().expect("shared values are kept by their type")
     }
 
-    /// What plugins remember beyond a request: counters, nonces, revocations. One for the whole gateway, or the fleet.
+    /// The store, for data that outlives a request: counters, nonces, revocations. There is one for the whole gateway,
+    /// or the fleet.
     pub fn store(&self) -> Arc<dyn Store> {
         self.env.store()
     }
 
-    /// What a policy calls when it learns by itself, without a reload, that what it took may be good no longer: requests
-    /// that were let in and have not ended are judged again within a second, and not only after a minute.
+    /// Returns a handle for a policy that learns by itself, without a reload, that something it granted by may be good
+    /// no longer: requests that were let in and have not ended are judged again within a second, and not only after a
+    /// minute, when the handle is called.
     pub fn judge_again(&self) -> JudgeAgain {
         self.env.judge_again()
     }
@@ -203,7 +170,7 @@ impl<'b> BuildCx<'b> {
         self.env.counter(name, help, labels)
     }
 
-    /// Tells of something that the policy goes by and that ends at this moment: it is a gauge among the metrics.
+    /// Reports something that the policy depends on and that ends at this moment: it is a gauge among the metrics.
     pub fn ends(&mut self, what: Ends, at: UnixTime) {
         self.env.ends(what, at);
     }

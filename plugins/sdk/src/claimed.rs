@@ -71,7 +71,8 @@ impl Claimed {
         Self(Who::Named(Box::new(names)))
     }
 
-    /// What is claimed, each with its name in the log. An empty name is none. Of several keys the first is told here.
+    /// Returns the names that are claimed, each with its field in the log. Empty names are left out. Of several keys
+    /// only the first is among them.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let [user, subject, issuer, sha256] = match &self.0 {
             Who::Named(names) => [&names.user, &names.subject, &names.issuer, &names.sha256].map(Option::as_deref),
@@ -97,7 +98,7 @@ impl Claimed {
     }
 }
 
-/// Two claims are one where they are logged as one.
+/// Two claims are equal if their lines in the log are.
 impl PartialEq for Claimed {
     fn eq(&self, other: &Self) -> bool {
         self.fields().eq(other.fields()) && self.key_ids().eq(other.key_ids())

@@ -13,7 +13,7 @@ impl Counter {
         self.0.fetch_add(1, Relaxed);
     }
 
-    /// How many there were.
+    /// Returns the count.
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -77,7 +77,7 @@ impl FairQueue {
         self.0.queue.lock().free
     }
 
-    /// How many wait.
+    /// Returns the number of those that wait.
     pub fn waiting(&self) -> usize {
         self.0.queue.lock().lanes.iter().map(|lane| lane.waiting).sum()
     }

@@ -1,240 +1,16 @@
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderName;
 
 use crate::{
-    Answer, Claimed, FailedAttempt, Identity, Mention, OpenStream, Places, Reason, RequestCx, RequestHead,
-    ResponseHead, Revocation, StoreError,
+    Answer, Attempt, Authentication, Challenge, Identity, Mention, OpenStream, Places, PluginError, Reason, Refusal,
+    RequestCx, RequestHead, ResponseHead, Revocation, Verdict,
 };
-
-/// A hook could not decide: a server did not answer, a file is gone. The request is refused with 503.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct PluginError(String);
-
-impl PluginError {
-    /// Says what failed. The text goes to the log, not to the client; it must not hold a secret.
-    pub fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
-    }
-}
-
-impl From<StoreError> for PluginError {
-    fn from(error: StoreError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// The answer to a request that a hook refuses. How it looks is the engine's: one table makes every response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Which answer the client gets.
-    pub status: RefusalStatus,
-    /// Why, for log and metric.
-    pub reason: Reason,
-    /// When it is worth trying again.
-    pub retry_after: Option<Duration>,
-    /// What the client could have proven, for `WWW-Authenticate`. The engine sends it only where the identity was
-    /// proven by an authenticator that challenges with the same scheme: who sent a key is not told about tokens.
-    pub challenge: Option<Arc<Challenge>>,
-    /// For the audit log alone: what was missing, in the words of the configuration. Never anything of the request,
-    /// which may be personal, or secret.
-    pub detail: Option<Arc<str>>,
-}
-
-/// Which answer a refused client gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusalStatus {
-    /// 400: the request makes no sense.
-    BadRequest,
-    /// 403: we know who you are, and you may not.
-    Forbidden,
-    /// 413: the body is too large.
-    BodyTooLarge,
-    /// 429: too often.
-    TooManyRequests,
-    /// 503: it cannot be decided now.
-    Unavailable,
-}
-
-impl Refusal {
-    /// 403.
-    pub fn forbidden(reason: Reason) -> Self {
-        Self::new(RefusalStatus::Forbidden, reason)
-    }
-
-    /// 403 for a scope that is missing, with a challenge that names what would be enough: see
-    /// [`Challenge::insufficient_scope`].
-    pub fn insufficient_scope(challenge: Arc<Challenge>) -> Self {
-        Self { challenge: Some(challenge), ..Self::forbidden(Reason::ScopeMissing) }
-    }
-
-    /// 400.
-    pub fn bad_request(reason: Reason) -> Self {
-        Self::new(RefusalStatus::BadRequest, reason)
-    }
-
-    /// 413.
-    pub fn body_too_large() -> Self {
-        Self::new(RefusalStatus::BodyTooLarge, Reason::BodyTooLarge)
-    }
-
-    /// 429, with the time after which it is worth trying again.
-    pub fn too_many_requests(reason: Reason, retry_after: Duration) -> Self {
-        Self { retry_after: Some(retry_after), ..Self::new(RefusalStatus::TooManyRequests, reason) }
-    }
-
-    fn new(status: RefusalStatus, reason: Reason) -> Self {
-        Self { status, reason, retry_after: None, challenge: None, detail: None }
-    }
-
-    /// Says what was missing, for the audit log: see [`Refusal::detail`].
-    #[must_use]
-    pub fn detailed(self, detail: impl Into<Arc<str>>) -> Self {
-        Self { detail: Some(detail.into()), ..self }
-    }
-}
-
-/// What a guard or a restriction says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
-    Allow,
-    /// End here.
-    Refuse(Refusal),
-}
-
-/// Why a credential was not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
-    /// For log and metric.
-    pub reason: Reason,
-    /// What the client is told, if nothing else grants.
-    pub status: DenialStatus,
-    /// For the log: who was claimed, where something says it.
-    pub claimed: Option<Claimed>,
-    /// For the audit log alone: what exactly is wrong. Words of the program, so that nothing of the credential gets in.
-    pub detail: Option<&'static str>,
-    /// Failed attempts, which count unless something else grants: see [`Denial::counting`].
-    pub attempts: Vec<FailedAttempt>,
-}
-
-/// What a client whose credential was not taken is told. Of several alternatives the greatest counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DenialStatus {
-    /// 401: this proves nothing.
-    Unauthorized,
-    /// 411: the signature is over the body, and a body of unknown length cannot be held.
-    LengthRequired,
-    /// 413: the signature is over the body, and the body is larger than may be held.
-    BodyTooLarge,
-    /// 429: too many attempts failed; the time after which it is worth trying again.
-    TooManyRequests(Duration),
-    /// 403: this is known, and may not be used here.
-    Forbidden,
-}
-
-impl Denial {
-    /// 401: this proves nothing.
-    pub fn unauthorized(reason: Reason) -> Self {
-        Self::new(reason, DenialStatus::Unauthorized)
-    }
-
-    /// 403: this is known, and not allowed here.
-    pub fn forbidden(reason: Reason) -> Self {
-        Self::new(reason, DenialStatus::Forbidden)
-    }
-
-    /// 429: too many attempts failed before this one, which was not looked at.
-    pub fn too_many_attempts(retry_after: Duration) -> Self {
-        Self::new(Reason::TooManyAttempts, DenialStatus::TooManyRequests(retry_after))
-    }
-
-    /// 413: the body that the signature is about is too large to be held.
-    pub fn body_too_large() -> Self {
-        Self::new(Reason::BodyTooLarge, DenialStatus::BodyTooLarge)
-    }
-
-    /// 411: the body that the signature is about has no length.
-    pub fn length_required() -> Self {
-        Self::new(Reason::BodyLengthUnknown, DenialStatus::LengthRequired)
-    }
-
-    fn new(reason: Reason, status: DenialStatus) -> Self {
-        Self { reason, status, claimed: None, detail: None, attempts: Vec::new() }
-    }
-
-    /// Hands over an attempt that failed. It counts if the whole request is refused, and is excused if another policy
-    /// grants what stood in the same place of the request ([`Authenticate::places`]).
-    #[must_use]
-    pub fn counting(mut self, attempt: FailedAttempt) -> Self {
-        self.attempts.extend(attempt.is_limited().then_some(attempt));
-        self
-    }
-
-    /// Says who was claimed.
-    #[must_use]
-    pub fn claiming(self, claimed: Claimed) -> Self {
-        let says_something = claimed.fields().next().is_some();
-        Self { claimed: says_something.then_some(claimed), ..self }
-    }
-
-    /// Says what exactly is wrong, for the audit log: see [`Denial::detail`].
-    #[must_use]
-    pub fn detailed(self, detail: &'static str) -> Self {
-        Self { detail: Some(detail), ..self }
-    }
-
-    /// Whether the credential is known, and not allowed here.
-    pub fn is_forbidden(&self) -> bool {
-        self.status == DenialStatus::Forbidden
-    }
-}
-
-/// What an authenticator found.
-#[derive(Clone, Debug)]
-pub enum Authentication {
-    /// The request proves this identity.
-    Granted(Arc<Identity>),
-    /// Nothing in any of the places this authenticator looks at.
-    Absent,
-    /// Something is there, and it is wrong.
-    Denied(Denial),
-}
-
-/// What the client sent, when it is told what it could have sent.
-#[derive(Clone, Copy, Debug)]
-pub enum Attempt {
-    /// Nothing for this authenticator.
-    Absent,
-    /// Something that was not taken.
-    Denied(Reason),
-}
-
-/// A challenge for `WWW-Authenticate` (RFC 9110 section 11.3), without its realm: the engine adds the route's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Challenge {
-    /// The authentication scheme, such as `Bearer`.
-    pub scheme: Cow<'static, str>,
-    /// Its parameters; values are quoted by the engine.
-    pub parameters: Vec<(&'static str, String)>,
-}
-
-impl Challenge {
-    /// `Bearer error="insufficient_scope"` with the scopes that would be enough (RFC 6750 section 3.1); without them
-    /// where none would be.
-    pub fn insufficient_scope<'s>(scopes: impl IntoIterator<Item = &'s str>) -> Self {
-        let scopes = scopes.into_iter().collect::<Vec<_>>().join(" ");
-        let error = ("error", "insufficient_scope".to_owned());
-        let scope = (!scopes.is_empty()).then_some(("scope", scopes));
-        Self { scheme: "Bearer".into(), parameters: [error].into_iter().chain(scope).collect() }
-    }
-}
 
 /// Runs before anyone is known. It may wait: see [Deadlines and departure](crate#deadlines-and-departure).
 pub trait Guard: Send + Sync {
-    /// Whether the request may go on.
+    /// Decides whether the request may go on.
     fn guard<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>>;
 }
 
@@ -252,13 +28,14 @@ pub trait Authenticate: Send + Sync {
     /// identity as it is now, and anything else ends the request with the reason that it gives. After a failure it is
     /// asked again, and the request ends if there is no answer for a minute.
     ///
-    /// Unless implemented, the identity is good as long as nothing changes that the policy says or reads, and nothing that
-    /// the configuration says of its credentials. What can be revoked by other means needs an implementation.
+    /// Unless implemented, the identity is good as long as nothing changes that the policy says or reads, and nothing
+    /// that the configuration says of its credentials. A proof that can be revoked by other means needs an
+    /// implementation.
     fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
         Answer::Now(Ok(stream.unless_changed()))
     }
 
-    /// What a client that failed could have sent.
+    /// Returns the challenge for a client that failed.
     fn challenge(&self, attempt: Attempt) -> Option<Challenge>;
 
     /// The places whose content must not reach the upstream. Empty where the configuration says to keep it.
@@ -278,23 +55,24 @@ pub trait Authenticate: Send + Sync {
         Vec::new()
     }
 
-    /// Whether a token that it takes could fall under this revocation as it is meant: it knows the issuer, and looks at
-    /// what the revocation goes by. Whoever revokes what nobody heeds is warned; it is written down all the same. A
-    /// [`Revocation::Version`] of an issuer of which others are heeded is refused: it would hit tokens without a version.
+    /// Returns `true` if tokens that it takes can be revoked by this revocation: it knows the issuer, and compares the
+    /// claims that the revocation names. A revocation that no policy heeds is written down all the same, with a
+    /// warning. A [`Revocation::Version`] of an issuer of which others are heeded is refused: it would hit tokens
+    /// without a version.
     fn heeds(&self, revocation: &Revocation) -> bool {
         let _ = revocation;
         false
     }
 
-    /// Whether it goes by the certificate of the connection. A request of a route that does gets 421 where its `Host` is
-    /// another than the name that the connection was made for: the certificate was asked for, and verified, by the rules
-    /// of that name (RFC 9110 section 7.4, pitfall 18).
+    /// Returns `true` if it uses the certificate of the connection. A request of a route that does gets 421 where its
+    /// `Host` is another than the name that the connection was made for: the certificate was asked for, and verified,
+    /// by the rules of that name (RFC 9110 section 7.4).
     fn needs_certificate(&self) -> bool {
         false
     }
 
-    /// Whether it takes that certificate by the word of whatever CA the listener believes. Where listeners believe
-    /// different ones, whoever checks the configuration is warned.
+    /// Returns `true` if it takes that certificate by any CA that the listener trusts. Where listeners trust different
+    /// ones, `check` and every reload show a warning.
     fn believes_listeners(&self) -> bool {
         false
     }
@@ -303,7 +81,7 @@ pub trait Authenticate: Send + Sync {
 /// Runs when it is known who is calling, and decides whether they may. It may wait: see [Deadlines and
 /// departure](crate#deadlines-and-departure).
 pub trait Admit: Send + Sync {
-    /// Whether this identity may make this request.
+    /// Decides whether this identity may make this request.
     fn admit<'a>(
         &'a self,
         cx: &'a mut RequestCx<'_>,
@@ -325,7 +103,8 @@ pub trait Admit: Send + Sync {
         Answer::Now(Ok(if is_unchanged { Verdict::Allow } else { changed() }))
     }
 
-    /// What of the rest of the configuration it names: the engine refuses a configuration in which that is not there.
+    /// Returns the parts of the rest of the configuration that it names: the engine refuses a configuration without
+    /// them.
     fn mentions(&self) -> Vec<Mention> {
         Vec::new()
     }
@@ -370,7 +149,7 @@ pub trait Observe: Send + Sync {
     fn observe(&self, outcome: &Outcome<'_>);
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Outcome<'a> {

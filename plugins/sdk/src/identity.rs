@@ -1,175 +1,14 @@
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use ipnet::IpNet;
 
-use crate::{Denial, Proof, Reason, UnixTime};
-
-/// Someone the gateway knows by name. Any number of credentials of any kind belong to a consumer.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Consumer {
-    /// The name in the file: `[consumers.NAME]`.
-    pub name: String,
-    /// Groups it belongs to.
-    pub groups: Vec<String>,
-    /// Roles it has wherever it calls from.
-    pub roles: Vec<String>,
-    /// Free labels, for restrictions.
-    pub labels: BTreeMap<String, String>,
-    /// The tenant it belongs to.
-    pub tenant: Option<String>,
-    /// The name of the client software (OAuth 2.0, RFC 6749 section 2.2); the consumer's name where absent.
-    pub client_id: Option<String>,
-}
-
-/// What holds for a credential of any kind. The engine checks all of it after a plugin has granted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CredentialLimits {
-    /// Switched off without being removed.
-    pub disabled: bool,
-    /// Not usable before.
-    pub not_before: Option<UnixTime>,
-    /// Not usable from this moment on.
-    pub expires: Option<UnixTime>,
-    /// When it was made; a policy's `max_age` counts from here.
-    pub created: Option<UnixTime>,
-    /// The names of the routes it opens; absent: all.
-    pub routes: Option<Vec<String>>,
-    /// The networks it may be used from; absent: all.
-    pub addresses: Option<Vec<IpNet>>,
-}
-
-/// A thing that proves who is calling, without what is secret about it.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// The plugin it belongs to, such as `key-auth`.
-    pub kind: &'static str,
-    /// Its name: unique among all credentials of its kind, and safe to log.
-    pub id: Arc<str>,
-    /// Whose it is.
-    pub consumer: Arc<Consumer>,
-    /// Scopes that go with it (RFC 6749 section 3.3).
-    pub scopes: Vec<String>,
-    /// Who answers for it; for people.
-    pub owner: Option<String>,
-    /// A class of service; for limits.
-    pub tier: Option<String>,
-    /// When and from where it can be used.
-    pub limits: CredentialLimits,
-    /// How it has been used. It outlives reloads.
-    pub usage: Arc<Usage>,
-}
-
-impl Credential {
-    /// Why this credential cannot be used here and now, if it cannot. A known credential outside its routes or
-    /// addresses is 403; everything that makes it no credential at all is 401.
-    pub fn objection(&self, now: UnixTime, route: &str, address: IpAddr) -> Option<Denial> {
-        let limits = &self.limits;
-        if limits.disabled || self.usage.is_revoked() {
-            return Some(Denial::unauthorized(Reason::CredentialDisabled));
-        }
-        if limits.not_before.is_some_and(|from| now < from) {
-            return Some(Denial::unauthorized(Reason::CredentialNotYetValid));
-        }
-        if limits.expires.is_some_and(|until| now >= until) {
-            return Some(Denial::unauthorized(Reason::KeyExpired));
-        }
-        if limits.routes.as_ref().is_some_and(|routes| !routes.iter().any(|name| name == route)) {
-            return Some(Denial::forbidden(Reason::RouteNotAllowed));
-        }
-        let address = address.to_canonical();
-        if limits.addresses.as_ref().is_some_and(|networks| !networks.iter().any(|network| network.contains(&address)))
-        {
-            return Some(Denial::forbidden(Reason::AddressNotAllowed));
-        }
-        None
-    }
-
-    /// Whether both say the same of whose they are and what they are good for, whenever and wherever they can be used.
-    pub fn says_the_same(&self, other: &Self) -> bool {
-        self.kind == other.kind
-            && self.id == other.id
-            && self.consumer == other.consumer
-            && self.scopes == other.scopes
-            && self.owner == other.owner
-            && self.tier == other.tier
-    }
-
-    /// The same credential, usable no longer than `max_age` after it was made.
-    pub fn aged(&self, max_age: Duration) -> Self {
-        let mut aged = self.clone();
-        if let Some(created) = self.limits.created {
-            let end = created.after(max_age);
-            aged.limits.expires = Some(self.limits.expires.map_or(end, |expires| expires.min(end)));
-        }
-        aged
-    }
-}
-
-/// How often a credential was used, when last and from where. Shared by all snapshots that know the credential.
-#[derive(Debug, Default)]
-pub struct Usage {
-    count: AtomicU64,
-    last: AtomicI64,
-    address: [AtomicU64; 2],
-    revoked: AtomicBool,
-}
-
-impl Usage {
-    /// Counts one use. Values that do not change are not written, so that a busy key's cache line is mostly read.
-    pub fn record(&self, now: UnixTime, address: IpAddr) {
-        self.count.fetch_add(1, Relaxed);
-        if self.last.load(Relaxed) != now.0 {
-            self.last.store(now.0, Relaxed);
-        }
-        let bits = match address {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(v6) => v6.to_bits(),
-        };
-        for (half, value) in self.address.iter().zip([(bits >> 64) as u64, bits as u64]) {
-            if half.load(Relaxed) != value {
-                half.store(value, Relaxed);
-            }
-        }
-    }
-
-    /// How often it was used.
-    pub fn count(&self) -> u64 {
-        self.count.load(Relaxed)
-    }
-
-    /// When it was last used, and from which address. The two are read one after the other: under load the address may
-    /// be of a use just after.
-    pub fn last(&self) -> Option<(UnixTime, IpAddr)> {
-        let last = self.last.load(Relaxed);
-        let [high, low] = [&self.address[0], &self.address[1]].map(|half| u128::from(half.load(Relaxed)));
-        (last != 0).then(|| (UnixTime(last), IpAddr::V6(Ipv6Addr::from_bits(high << 64 | low)).to_canonical()))
-    }
-
-    /// Marks the credential as gone or back.
-    pub fn set_revoked(&self, revoked: bool) {
-        self.revoked.store(revoked, Relaxed);
-    }
-
-    /// Whether the credential was taken out of the configuration since.
-    pub fn is_revoked(&self) -> bool {
-        self.revoked.load(Relaxed)
-    }
-}
+use crate::{Consumer, Credential, Proof, UnixTime};
 
 /// The claims of a token (RFC 7519 section 4).
 pub type Claims = serde_json::Map<String, serde_json::Value>;
 
-/// What a certificate that proved a client says of its holder.
+/// The names of the holder in a certificate that proved a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateNames {
     /// The subject (RFC 4514).
@@ -190,12 +29,12 @@ pub struct CertificateNames {
     pub emails: Vec<String>,
 }
 
-/// What authentication found out about one request.
+/// The result of authentication of one request.
 ///
 /// A plugin makes one where it can when it is built (one for each credential), and granting is a reference count.
 #[derive(Debug, Default)]
 pub struct Identity {
-    /// How it was proven: the names of the plugins, such as `key-auth` or `mtls+jwt`.
+    /// The method of proof: the names of the plugins, such as `key-auth` or `mtls+jwt`.
     pub method: String,
     /// The consumer, where one is known.
     pub consumer: Option<Arc<Consumer>>,
@@ -215,9 +54,9 @@ pub struct Identity {
     pub scopes: Vec<String>,
     /// Every credential that took part.
     pub credentials: Vec<Arc<Credential>>,
-    /// What a token says, whole: for restrictions that ask for one claim or another.
+    /// All claims of a token: for restrictions that ask for one or another.
     pub claims: Option<Arc<Claims>>,
-    /// What the client's certificate says: for restrictions, and apart from what a token says.
+    /// The names in the client's certificate: for restrictions, and apart from the claims of a token.
     pub certificate: Option<Arc<CertificateNames>>,
     /// Headers beside those that every identity has. Their names are those that [`Authenticate::headers`] told.
     ///
@@ -225,17 +64,17 @@ pub struct Identity {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// When the proof ends, if before its credentials do.
     pub expires: Option<UnixTime>,
-    /// What the authenticator keeps of how it was proven: see [`Authenticate::recheck`].
+    /// The evidence that the authenticator keeps: see [`Authenticate::recheck`].
     ///
     /// [`Authenticate::recheck`]: crate::Authenticate::recheck
     pub proof: Proof,
-    /// Where all of several methods were asked for: what each of them found.
+    /// The result of each method, where all of several were asked for.
     pub parts: Vec<Arc<Identity>>,
     /// Its values as headers carry them, made when first needed.
     pub rendered: Rendered,
 }
 
-/// What one identity header is filled from.
+/// A part of the identity that fills a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IdentityField {
     /// The subject: `X-User-ID`.
@@ -256,7 +95,7 @@ pub enum IdentityField {
     Roles,
     /// The scopes, separated by spaces as in RFC 6749 section 3.3: `X-Scopes`.
     Scopes,
-    /// How the identity was proven: `X-Auth-Method`.
+    /// The method of proof: `X-Auth-Method`.
     Method,
 }
 
@@ -291,7 +130,7 @@ impl Identity {
         }
     }
 
-    /// Whether a restriction would find the same in both.
+    /// Returns `true` if a restriction would find the same in both.
     pub fn says_the_same(&self, other: &Self) -> bool {
         self.method == other.method
             && self.consumer == other.consumer

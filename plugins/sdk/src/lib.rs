@@ -82,20 +82,32 @@
 //! - What a credential's entry says for all kinds (`enabled`, `expires`, `routes`, ...) the engine checks by itself after
 //!   a plugin has granted: see [`Credential`].
 
+#![forbid(unsafe_code)]
+
 mod address_block;
 mod address_rules;
 mod answer;
 mod attempts;
+mod authentication;
 mod build;
+mod challenge;
 mod claimed;
 mod counter;
+mod credential;
+mod denial;
 mod fair_queue;
 mod hooks;
 mod identity;
+mod judge_again;
 mod mention;
 mod open_stream;
+mod place_fields;
 mod places;
+mod plugin;
+mod plugin_error;
+mod proof;
 mod reason;
+mod refusal;
 mod request;
 mod revocation;
 mod secret;
@@ -108,22 +120,26 @@ pub use address_block::AddressBlock;
 pub use address_rules::AddressRules;
 pub use answer::{Answer, BoxFuture};
 pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, FailedAttempt, KnownCallers};
-pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends, NoCredential, Plugin};
+pub use authentication::{Attempt, Authentication};
+pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends};
+pub use challenge::Challenge;
 pub use claimed::Claimed;
 pub use counter::Counter;
+pub use credential::{Consumer, Credential, CredentialLimits, Usage};
+pub use denial::{Denial, DenialStatus};
 pub use fair_queue::{Acquire, FairQueue, Permit, QueueFull};
-pub use hooks::{
-    Admit, Attempt, Authenticate, Authentication, Body, BodyFilter, Challenge, Denial, DenialStatus, EditRequest,
-    EditResponse, Guard, Hooks, Observe, Outcome, PluginError, Refusal, RefusalStatus, Verdict,
-};
-pub use identity::{
-    CertificateNames, Claims, Consumer, Credential, CredentialLimits, Identity, IdentityField, Rendered, Usage,
-    encode_item,
-};
+pub use hooks::{Admit, Authenticate, Body, BodyFilter, EditRequest, EditResponse, Guard, Hooks, Observe, Outcome};
+pub use identity::{CertificateNames, Claims, Identity, IdentityField, Rendered, encode_item};
+pub use judge_again::JudgeAgain;
 pub use mention::{Mention, Mentioned};
-pub use open_stream::{JudgeAgain, OpenStream, Proof};
-pub use places::{Found, HeaderNames, Place, PlaceFields, Places};
+pub use open_stream::OpenStream;
+pub use place_fields::{HeaderNames, PlaceFields};
+pub use places::{Found, Place, Places};
+pub use plugin::{NoCredential, Plugin};
+pub use plugin_error::PluginError;
+pub use proof::Proof;
 pub use reason::Reason;
+pub use refusal::{Refusal, RefusalStatus, Verdict};
 pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};
 pub use revocation::{Revocation, RevocationKeys, Revocations};
 pub use secret::{Secret, SecretSource};

@@ -2,17 +2,17 @@
 ///
 /// A plugin is built without knowing the rest of the file. The engine knows it, and looks each mention up whenever a
 /// configuration is loaded: a misspelt name in a restriction would keep out everybody, or nobody, without a word. What
-/// the file alone brings into being has to be there, or the configuration is refused. What may come from elsewhere, or
-/// later, is a warning.
+/// the file alone brings into being has to be there, or the configuration is refused. A name that may come from
+/// elsewhere, or later, is a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mention {
     /// The field that names it, such as `allow[1].consumers[0]`.
     pub field: String,
-    /// What it names.
+    /// The thing that it names.
     pub of: Mentioned,
 }
 
-/// What can be mentioned. Claims cannot: they come from tokens.
+/// The things that can be mentioned. Claims cannot: they come from tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mentioned {

@@ -11,10 +11,6 @@ use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
-mod config;
-
-pub use config::{HeaderNames, PlaceFields};
-
 /// One place: `{ header = "authorization", scheme = "Bearer" }`, `{ query = "key" }` or `{ cookie = "key" }`.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "RawPlace")]
@@ -81,9 +77,9 @@ impl TryFrom<RawPlace> for Place {
 }
 
 impl Place {
-    /// Headers that frame the message, belong to the connection, hold many things at once or stand in logs. What stands
-    /// in a place is removed before forwarding, and a request without these is another request; hop-by-hop headers are
-    /// gone before anyone looks for a credential.
+    /// Headers that frame the message, belong to the connection, hold many things at once or stand in logs. A place is
+    /// emptied before forwarding, and a request without these is another request; hop-by-hop headers are gone before
+    /// anyone looks for a credential.
     const NO_PLACES: [HeaderName; 18] = [
         header::CONNECTION,
         header::CONTENT_LENGTH,
@@ -107,8 +103,7 @@ impl Place {
 
     /// A header, and the authentication scheme before the credential in it.
     ///
-    /// # Errors
-    /// What is wrong with the name or the scheme, in words.
+    /// # Errors The problem of the name or the scheme, in words.
     pub fn header(name: &str, scheme: Option<&str>) -> Result<Self, String> {
         let name: HeaderName = name.parse().map_err(|_| format!("`{}` is not a header name", name.escape_debug()))?;
         if name == header::COOKIE {
@@ -176,7 +171,7 @@ impl Place {
 #[serde(transparent)]
 pub struct Places(pub Vec<Place>);
 
-/// What stands in the places.
+/// The content of the places.
 #[derive(PartialEq, Eq)]
 pub enum Found<'r> {
     /// Nothing in any of them.
@@ -222,8 +217,8 @@ impl Places {
         found
     }
 
-    /// Whether a request's credential in these places is the one in those: all places of one are places of the other, so
-    /// that whoever looks at them finds the same or a [`Found::Conflict`].
+    /// Returns `true` if a request's credential in these places is the one in those: all places of one are places of
+    /// the other, so that a search finds the same or a [`Found::Conflict`].
     pub fn are_those_of(&self, other: &Self) -> bool {
         let are_among = |some: &Self, all: &Self| some.0.iter().all(|place| all.0.contains(place));
         !self.0.is_empty() && !other.0.is_empty() && (are_among(self, other) || are_among(other, self))
@@ -246,17 +241,18 @@ impl Places {
         })
     }
 
-    /// Whether this header line holds a credential, and so is not forwarded: [`Places::find`] would find its value.
+    /// Returns `true` if this header line holds a credential, and so is not forwarded: [`Places::find`] would find its
+    /// value.
     pub fn has_header_line(&self, name: &HeaderName, line: &[u8]) -> bool {
         self.headers().any(|(place, scheme)| place == name && credential(line, scheme).is_some())
     }
 
-    /// Whether any place is a query parameter.
+    /// Returns `true` if any place is a query parameter.
     pub fn has_query(&self) -> bool {
         self.0.iter().any(|place| matches!(place, Place::Query(_)))
     }
 
-    /// Whether any place is a cookie.
+    /// Returns `true` if any place is a cookie.
     pub fn has_cookie(&self) -> bool {
         self.0.iter().any(|place| matches!(place, Place::Cookie(_)))
     }
@@ -308,7 +304,7 @@ fn split_parameter(parameter: &str) -> (&str, &str) {
     parameter.split_once('=').unwrap_or((parameter, ""))
 }
 
-/// Whether a query parameter has this name once it is decoded.
+/// Returns `true` if a query parameter has this name once it is decoded.
 fn is_parameter(parameter: &str, name: &str) -> bool {
     percent_decode_str(split_parameter(parameter).0).eq(name.bytes())
 }
@@ -330,7 +326,7 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Whether this is a `token` (RFC 9110 section 5.6.2).
+/// Returns `true` if this is a `token` (RFC 9110 section 5.6.2).
 fn is_token(text: &str) -> bool {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_tchar)

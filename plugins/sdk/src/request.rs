@@ -12,8 +12,8 @@ use crate::{BoxFuture, Identity, Reason, UnixTime};
 pub struct ClientCert {
     /// The certificate, DER encoded.
     pub der: Vec<u8>,
-    /// What the client sent after it, in that order, DER encoded: as a rule the certificates that lead to a CA, without
-    /// the CA's own. Nothing says that they belong together; only the certificate itself was verified.
+    /// The certificates that the client sent after it, in that order, DER encoded: as a rule those that lead to a CA,
+    /// without the CA's own. Nothing says that they belong together; only the certificate itself was verified.
     pub chain: Vec<Vec<u8>>,
     /// The SHA-256 of `der`.
     pub sha256: [u8; 32],
@@ -41,7 +41,7 @@ pub enum BodyError {
     Broken(String),
 }
 
-/// What the engine lends a plugin for one request. The engine implements it over its session, tests by
+/// The engine's side of a [`RequestCx`]. The engine implements it over its session, tests by
 /// [`testing::Request`](crate::testing::Request).
 pub trait Exchange: Send + Sync {
     /// The request head as it was matched: the path is canonical.
@@ -62,9 +62,9 @@ pub trait Exchange: Send + Sync {
     fn now(&self) -> UnixTime;
     /// The request's target in origin form as it came, before its path was made canonical: what a signature is over.
     fn received_target(&self) -> &str;
-    /// Whether the client spoke TLS, to the gateway or to a hop that is trusted.
+    /// Returns `true` if the client spoke TLS, to the gateway or to a hop that is trusted.
     fn is_https(&self) -> bool;
-    /// What stands in the path at `{name}` of the route's pattern, still percent-encoded.
+    /// Returns the part of the path at `{name}` of the route's pattern, still percent-encoded.
     fn path_parameter(&self, name: &str) -> Option<&str>;
     /// Reads the body whole; it is forwarded all the same.
     fn body(&mut self, limit: usize) -> BoxFuture<'_, Result<Bytes, BodyError>>;
@@ -160,12 +160,12 @@ impl<'r> RequestCx<'r> {
         self.exchange.received_target()
     }
 
-    /// Whether the client spoke TLS, to the gateway or to a hop that is trusted.
+    /// Returns `true` if the client spoke TLS, to the gateway or to a hop that is trusted.
     pub fn is_https(&self) -> bool {
         self.exchange.is_https()
     }
 
-    /// What stands in the path at `{name}` or `{*name}` of the route's pattern, still percent-encoded.
+    /// Returns the part of the path at `{name}` or `{*name}` of the route's pattern, still percent-encoded.
     pub fn path_parameter(&self, name: &str) -> Option<&str> {
         self.exchange.path_parameter(name)
     }

@@ -16,9 +16,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Whoever keeps verified tokens keeps their [`RevocationKeys`] beside them and asks on every request (pitfall 26):
-//! with a store in this process that allocates nothing. A store that cannot be asked is an error, and the request is
-//! refused.
+//! A plugin that remembers verified tokens keeps their [`RevocationKeys`] beside them and asks on every request, so
+//! that a revoked token does not live on in its cache: with a store in this process that allocates nothing. A store
+//! that cannot be asked is an error, and the request is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Answer, Claims, Reason, Store, StoreError, UnixTime};
 
-/// What an operator takes back. What `issuer` is has to be the token's `iss` to the letter; it is empty for tokens
+/// The tokens that an operator revokes. `issuer` has to be the token's `iss` to the letter; it is empty for tokens
 /// without one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "snake_case", deny_unknown_fields)]
@@ -135,8 +135,8 @@ enum Kind {
 }
 
 impl Kind {
-    /// Where it is kept. What tokens say is digested: it may be long, and personal. Its length goes first, so that no
-    /// two pairs of texts are one.
+    /// The key in the store. The claims of tokens are digested: they may be long, and personal. Its length goes first,
+    /// so that no two pairs of texts are one.
     fn key(self, issuer: &str, of: &str) -> String {
         let kind = match self {
             Self::Token => "jti",
@@ -176,7 +176,7 @@ impl RevocationKeys {
         }
     }
 
-    /// What to ask, and how to read the answer.
+    /// The questions to ask the store, and how to read the answers.
     fn questions(&self) -> [Option<Question<'_>>; 4] {
         [
             self.token.as_deref().map(|key| Question { key, reads: |_| Counts::Never }),
@@ -216,8 +216,7 @@ enum Counts {
     FromVersion(i64),
 }
 
-/// The mark, and the end of the entry. What was not written by us means who knows what: an error, and the request is
-/// refused.
+/// The mark, and the end of the entry. An entry that was not written by us is an error, and the request is refused.
 fn written(found: &[u8]) -> Result<(i64, UnixTime), StoreError> {
     let numbers = || {
         let (mark, until) = std::str::from_utf8(found).ok()?.split_once(' ')?;
@@ -244,7 +243,7 @@ impl Revocations {
         Self { store }
     }
 
-    /// Whether the token was revoked, and why. With a store that answers at once the answer is there at once, and
+    /// Returns the reason if the token was revoked. With a store that answers at once the answer is there at once, and
     /// nothing is allocated.
     pub fn check<'a>(&'a self, keys: &'a RevocationKeys) -> Answer<'a, Result<Option<Reason>, StoreError>> {
         let mut questions = keys.questions().into_iter().flatten();

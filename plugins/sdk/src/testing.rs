@@ -42,23 +42,23 @@ pub struct Request {
     pub identity: Option<Arc<Identity>>,
     /// Its body.
     pub body: Bytes,
-    /// What is read of the body fails with this.
+    /// The error of reading the body.
     pub body_error: Option<BodyError>,
     /// So many times the body is waited for in vain, before it comes or fails.
     pub body_waits: usize,
-    /// Whether a hook has called [`RequestCx::vouch`].
+    /// A hook has called [`RequestCx::vouch`].
     pub is_vouched: bool,
     /// Held back by [`RequestCx::hold_body`]: the limit and the check.
     pub held: Option<(usize, BodyCheck)>,
     /// The target as it came, where it differs from the canonical one.
     pub received_target: Option<String>,
-    /// Whether the client spoke TLS.
+    /// The client spoke TLS.
     pub is_https: bool,
     /// The client's certificate, or why the one it sent does not count.
     pub certificate: Result<Option<ClientCert>, Reason>,
     /// The other end of the connection, where it is not `address`.
     pub peer: Option<SocketAddr>,
-    /// What stands at the parameters of the route's path.
+    /// The parameters of the route's path, with their values.
     pub path_parameters: Vec<(String, String)>,
     /// The time.
     pub now: UnixTime,
@@ -100,7 +100,7 @@ impl Request {
         self
     }
 
-    /// What a hook gets.
+    /// Returns the request as a hook gets it.
     pub fn cx(&mut self) -> RequestCx<'_> {
         RequestCx::new(self)
     }
@@ -210,21 +210,21 @@ pub fn open_stream(identity: &Arc<Identity>) -> OpenStream<'_> {
 #[derive(Default)]
 pub struct Build {
     credentials: Vec<CredentialEntry>,
-    /// What was said to be wrong with credentials: index, field, message.
+    /// The reported problems of credentials: index, field, message.
     pub problems: Vec<(usize, String, String)>,
-    /// What it warned of: field, message.
+    /// The warnings: field, message.
     pub warnings: Vec<(String, String)>,
-    /// What the plugin remembers.
+    /// The store of the plugin.
     pub store: Arc<LocalStore>,
     /// Work to start after publishing.
     pub background: Vec<Background>,
     /// Work to finish before publishing.
     pub before_publish: Vec<Background>,
-    /// How often it had open requests judged again.
+    /// The number of times that it had open requests judged again.
     pub judged_again: Arc<AtomicUsize>,
     /// Counters, by `name{label=value,...}`.
     pub counters: HashMap<String, Counter>,
-    /// What it goes by and when that ends.
+    /// The things that the policy depends on and that end, with the time of their end.
     pub ends: Vec<(Ends, UnixTime)>,
     /// Addresses that must not be asked where a document names them.
     pub forbidden_addresses: Vec<SocketAddr>,

@@ -4,8 +4,8 @@ use std::{
 };
 
 use super::{
-    AttemptTable, Attempts,
     in_flight::InFlight,
+    limits::{AttemptTable, PROVEN_KEEP},
     names::{Name, Names, Who},
     noted::Noted,
     rules::{Beside, Record, Standing},
@@ -26,7 +26,7 @@ pub(super) struct Counts {
     pairs: Table,
     /// Different failures by address.
     blocks: Table,
-    /// What was tried.
+    /// Different proofs that were tried.
     tried: Table,
     /// Which pairs have succeeded.
     proven: Table,
@@ -67,7 +67,7 @@ impl Counts {
         (self.clock)()
     }
 
-    /// Whether no failure counts any more: a pair is remembered for its wait and another window.
+    /// Returns `true` if no failure counts any more: a pair is remembered for its wait and another window.
     pub fn is_quiet(&self, window: Duration) -> bool {
         let last = self.last_failure.load(SeqCst);
         last == 0 || Duration::from_nanos(last) + window * 2 < self.now()
@@ -84,12 +84,12 @@ impl Counts {
         }
     }
 
-    /// Whether the pair has succeeded within [`Attempts::PROVEN_KEEP`].
+    /// Returns `true` if the pair has succeeded within [`PROVEN_KEEP`].
     pub fn is_proven(&self, who: &Who, now: Duration) -> bool {
         self.proven.get(who.pair, now).is_some()
     }
 
-    /// Whether the last success of the pair is on record and nothing has failed since.
+    /// Returns `true` if the last success of the pair is on record and nothing has failed since.
     pub fn is_noted(&self, pair: Name) -> bool {
         self.noted.has(pair, self.now())
     }
@@ -124,7 +124,7 @@ impl Counts {
     pub fn succeeded(&self, who: &Who, limits: &AttemptTable) {
         let now = self.now();
         let record = Record { count: 1, at: now };
-        self.proven.change_of(who.owner, who.pair, now, |_| (record, now + Attempts::PROVEN_KEEP));
+        self.proven.change_of(who.owner, who.pair, now, |_| (record, now + PROVEN_KEEP));
         if limits.is_closed(self.blocks.get(who.block, now), now) {
             return;
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Counted,
+    counted::Counted,
     names::{Name, Who},
 };
 
@@ -46,7 +46,7 @@ impl FailedAttempt {
         self
     }
 
-    /// Whether a grant by another policy may excuse it.
+    /// Returns `true` if a grant by another policy may excuse it.
     pub fn is_excusable(&self) -> bool {
         self.0.as_ref().is_none_or(|pending| !pending.is_final.load(Relaxed))
     }
@@ -70,7 +70,7 @@ impl FailedAttempt {
         }
     }
 
-    /// Whether there is a limit that it counts for.
+    /// Returns `true` if there is a limit that it counts for.
     pub fn is_limited(&self) -> bool {
         self.0.is_some()
     }

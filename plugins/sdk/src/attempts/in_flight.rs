@@ -14,7 +14,7 @@ use super::{
 /// without one.
 #[derive(Default)]
 pub(super) struct InFlight {
-    /// How many there are: what a request looks at while there are none, so that it takes no lock.
+    /// Their number: a request looks at it first, and takes no lock while it is zero.
     count: AtomicU32,
     by_name: Mutex<HashMap<Name, u32>>,
 }
@@ -24,7 +24,7 @@ impl InFlight {
         self.count.load(SeqCst) == 0
     }
 
-    /// How many are under way beside an attempt that has no place itself.
+    /// Counts those that are under way beside an attempt that has no place itself.
     pub fn beside(&self, who: &Who) -> Beside {
         if self.is_empty() {
             return Beside::default();

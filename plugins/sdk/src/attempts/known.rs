@@ -4,10 +4,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Attempts, names::Names, noted::Noted, rules::Record, table::Table};
+use super::{limits::PROVEN_KEEP, names::Names, noted::Noted, rules::Record, table::Table};
 use crate::BuildCx;
 
-/// Remembers which principals have succeeded from which addresses within [`Attempts::PROVEN_KEEP`], for a policy that
+/// Remembers which principals have succeeded from which addresses within [`Attempts::PROVEN_KEEP`](crate::Attempts::PROVEN_KEEP), for a policy that
 /// limits no attempts and still treats strangers otherwise: see [`RequestCx::vouch`](crate::RequestCx::vouch).
 ///
 /// Only successes write to it. It has a bounded size, outlives a reload, and holds keyed digests. A principal who succeeds
@@ -45,12 +45,12 @@ impl KnownCallers {
         if !self.0.noted.has(pair, now) {
             let record = Record { count: 1, at: now };
             let owner = self.0.names.who(address, principal).owner;
-            self.0.proven.change_of(owner, pair, now, |_| (record, now + Attempts::PROVEN_KEEP));
+            self.0.proven.change_of(owner, pair, now, |_| (record, now + PROVEN_KEEP));
             self.0.noted.note(pair, now);
         }
     }
 
-    /// Whether this principal has succeeded from this address.
+    /// Returns `true` if this principal has succeeded from this address.
     pub fn has(&self, address: IpAddr, principal: Option<&[u8]>) -> bool {
         self.0.proven.get(self.0.names.pair(address, principal), self.0.now()).is_some()
     }

@@ -5,8 +5,14 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{BuildError, Span};
 
-/// How many attempts may fail: `{ per_principal = 5, per_address = 100, per_policy = 1000, window = "15m" }`, or `false`
-/// for no limit.
+/// The time for which it is remembered that a principal succeeded from an address.
+pub(super) const PROVEN_KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The wait of an attempt while others of its kind are under way.
+pub(super) const UNDER_WAY_WAIT: Duration = Duration::from_secs(1);
+
+/// The number of attempts that may fail: `{ per_principal = 5, per_address = 100, per_policy = 1000, window = "15m" }`,
+/// or `false` for no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "Written")]
 pub enum AttemptLimits {
@@ -17,7 +23,7 @@ pub enum AttemptLimits {
     On(AttemptTable),
 }
 
-/// The limits, where there are any. What is left out has its default.
+/// The limits, where there are any. A field that is left out has its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AttemptTable {
@@ -28,11 +34,11 @@ pub struct AttemptTable {
     /// So many different failures in a `window`, from everywhere, and whoever has not succeeded from their address within
     /// a day has to wait; 1000 unless said, at most 30000.
     pub per_policy: NonZeroU32,
-    /// How long failures count, and the longest wait; 15 minutes unless said.
+    /// The time for which failures count, and the longest wait; 15 minutes unless said.
     pub window: Span,
 }
 
-/// What may stand in the file.
+/// The forms in which the limits stand in the file.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it is only described")]

@@ -23,7 +23,7 @@ pub(super) struct Who {
     pub pair: Name,
     /// The principal, wherever they are; where there is none, the pair.
     pub owner: Name,
-    /// Whether there is a principal. Without one there is no limit on the pair.
+    /// There is a principal. Without one there is no limit on the pair.
     pub has_principal: bool,
 }
 
@@ -43,7 +43,7 @@ impl Names {
         Name(self.0.hash_one(('p', AddressBlock::of(address), principal)))
     }
 
-    /// What was tried by whom.
+    /// The name of a proof and of whoever tried it.
     pub fn tried(&self, who: &Who, proof: &[u8]) -> Name {
         Name(self.0.hash_one(('t', who.pair, proof)))
     }

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::{AttemptTable, Attempts};
+use super::limits::{AttemptTable, UNDER_WAY_WAIT};
 
 /// Failures that were counted under one name. Times are those since the counts began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
-    /// How many.
+    /// Their number.
     pub count: u32,
     /// When the first of them came; when the limit is reached, the last.
     pub at: Duration,
@@ -29,11 +29,11 @@ pub(super) struct Standing {
     pub pair: Option<Record>,
     /// Different failures of the address.
     pub block: Option<Record>,
-    /// How far the policy's failures are ahead of the rate at which they are forgotten.
+    /// The time that it takes to forget the policy's failures.
     pub policy: Duration,
     pub beside: Beside,
     pub has_principal: bool,
-    /// Whether any number of attempts of a pair that has succeeded may be under way.
+    /// Any number of attempts of a pair that has succeeded may be under way.
     pub may_crowd: bool,
 }
 
@@ -41,8 +41,8 @@ impl AttemptTable {
     /// After so many doublings of its 64th part a wait is as long as the window.
     const DOUBLINGS: u32 = 6;
 
-    /// How long an attempt has to wait, if it has to. `is_proven` says whether the pair has succeeded lately; it is asked
-    /// where it makes a difference.
+    /// Returns the time that an attempt has to wait, if it has to. `is_proven` says whether the pair has succeeded
+    /// lately; it is called only where it makes a difference.
     pub(super) fn wait(&self, standing: &Standing, now: Duration, is_proven: impl Fn() -> bool) -> Option<Duration> {
         if standing.has_principal
             && let Some(wait) = self.wait_of_pair(standing, now, &is_proven)
@@ -69,7 +69,7 @@ impl AttemptTable {
                 room
             }
         };
-        (standing.beside.pair >= room).then_some(Attempts::UNDER_WAY_WAIT)
+        (standing.beside.pair >= room).then_some(UNDER_WAY_WAIT)
     }
 
     fn wait_of_block(&self, standing: &Standing, now: Duration) -> Option<Duration> {
@@ -78,7 +78,7 @@ impl AttemptTable {
             Some(block) if block.count >= limit => left(block.at, self.window.0, now),
             block => {
                 let room = limit - block.map_or(0, |block| block.count);
-                (standing.beside.block >= room).then_some(Attempts::UNDER_WAY_WAIT)
+                (standing.beside.block >= room).then_some(UNDER_WAY_WAIT)
             }
         }
     }
@@ -88,7 +88,7 @@ impl AttemptTable {
     fn wait_of_policy(&self, standing: &Standing) -> Option<Duration> {
         let under_way = self.step().saturating_mul(standing.beside.policy.saturating_add(1));
         let over = standing.policy.saturating_add(under_way).checked_sub(self.window.0)?;
-        (!over.is_zero()).then(|| over.max(Attempts::UNDER_WAY_WAIT))
+        (!over.is_zero()).then(|| over.max(UNDER_WAY_WAIT))
     }
 
     /// The time in which the policy forgets one failure.
@@ -131,7 +131,7 @@ impl AttemptTable {
         forgotten_at.max(now) + self.step()
     }
 
-    /// Whether an address has to wait for its own failures.
+    /// Returns `true` if an address has to wait for its own failures.
     pub(super) fn is_closed(&self, block: Option<Record>, now: Duration) -> bool {
         block.is_some_and(|block| block.count >= self.per_address.get() && left(block.at, self.window.0, now).is_some())
     }
@@ -140,14 +140,14 @@ impl AttemptTable {
         left(pair.at, self.length(pair.count), now)
     }
 
-    /// How long a pair waits after so many failures.
+    /// Returns the wait of a pair after so many failures.
     fn length(&self, count: u32) -> Duration {
         let doublings = count.saturating_sub(self.per_principal.get()).min(Self::DOUBLINGS);
         self.window.0 / (1 << (Self::DOUBLINGS - doublings))
     }
 }
 
-/// What is left of a wait that began then.
+/// Returns the rest of a wait that began then.
 fn left(began: Duration, length: Duration, now: Duration) -> Option<Duration> {
     (began + length).checked_sub(now).filter(|left| !left.is_zero())
 }

@@ -139,7 +139,7 @@ mod tests {
         let kept = (4..1_000).filter(|number| count(&table, name(*number), later).is_some()).count();
         assert_eq!(kept, SHARD_MAX_ENTRIES - 4);
         assert_eq!(count(&table, name(999), later), Some(1), "the newest is always there");
-        // What has ended goes before what has not.
+        // A record that has ended goes before one that has not.
         let after = Duration::from_secs(1);
         put(&table, name(2_000), 1, after);
         assert_eq!((count(&table, name(2_000), after), count(&table, name(999), after)), (Some(1), Some(1)));

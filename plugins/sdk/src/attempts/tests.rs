@@ -40,7 +40,7 @@ fn scene_with(text: &str, are_bodies: bool) -> Scene {
 }
 
 impl Scene {
-    /// How long an attempt would have to wait.
+    /// The time that an attempt would have to wait.
     fn asked(&self, address: IpAddr, principal: &str) -> Option<Duration> {
         now(self.attempts.check(address, Some(principal.as_bytes()))).err()
     }

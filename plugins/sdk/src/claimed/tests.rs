@@ -9,6 +9,6 @@ fn of_several_keys_each_is_told_once_and_there_is_an_end_to_them() {
     let first = |ids: [&str; 2]| Claimed::by_key_ids(ids).fields().map(|(name, id)| format!("{name}={id}")).next();
     assert_eq!(first(["b", "a"]).as_deref(), Some("key_id=b"));
     assert_eq!(first(["", ""]), None);
-    // What is logged differently is not the same.
+    // Claims that are logged differently are not equal.
     assert_ne!(Claimed::by_key_ids(["a", "b"]), Claimed::by_key_ids(["a", "c"]));
 }

@@ -234,7 +234,7 @@ fn everywhere() -> Places {
     all
 }
 
-/// What the engine does before it forwards; nothing may be left to find.
+/// Removes credentials as the engine does before it forwards; nothing may be left to find.
 fn assert_nothing_is_left(header: &[u8], query: &str) {
     let places = everywhere();
     let mut request = Request::get("/");

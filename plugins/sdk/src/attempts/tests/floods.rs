@@ -1,4 +1,4 @@
-//! What attackers with many addresses can do to what is counted, and to others: nothing.
+//! Tests that attackers with many addresses can neither spoil the counts nor keep others waiting.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn address(number: u32) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from_bits(number << 4))
 }
 
-/// Whether an attempt may be judged, which then fails.
+/// Makes an attempt that fails if it may be judged; `true` if it may.
 fn guess(scene: &Scene, address: IpAddr, principal: &str, proof: &str) -> bool {
     scene.begins(address, principal, proof).is_some_and(|begun| {
         begun.failed().count();

@@ -1,9 +1,9 @@
-//! What a policy's file says about the places of its credential.
+//! The fields of a policy that say where its credential stands.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Place, Places};
+use crate::{Place, Places};
 
 /// `"x-api-key"` or `["x-api-key", "apikey"]`.
 #[derive(Debug, Deserialize, JsonSchema)]
