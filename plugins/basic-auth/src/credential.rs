@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{PasswordHash, USERNAME_MAX_BYTES, is_username};
 
-/// What a consumer's entry holds: a user name, and the hash of the password.
+/// A consumer's credential: a user name, and the hash of the password.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordEntry {

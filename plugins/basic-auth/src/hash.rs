@@ -10,7 +10,10 @@ use base64::Engine as _;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{PASSWORD_MAX_BYTES, is_password, users::Fingerprint};
+use crate::{PASSWORD_MAX_BYTES, is_password};
+
+/// The SHA-256 of a hash as it stands in the file, by which the hash is recognized.
+pub(crate) type Fingerprint = [u8; 32];
 
 /// A password hash from the file: Argon2id or bcrypt, neither too weak nor too costly.
 #[derive(Clone)]
@@ -19,7 +22,7 @@ pub struct PasswordHash {
     fingerprint: Fingerprint,
 }
 
-/// What has to be computed, and what has to come out.
+/// The computation of a hash, and its expected result.
 #[derive(Clone)]
 enum Work {
     Argon2id { params: Params, salt: Box<[u8]>, expected: Box<[u8]> },
@@ -29,18 +32,18 @@ enum Work {
 /// The last byte of what bcrypt makes is not kept, by all who write `$2b$`.
 const BCRYPT_OUTPUT_BYTES: usize = 23;
 
-/// What bcrypt looks at. The rest of a longer password would not count, so that such a one is refused.
+/// The most bytes that bcrypt hashes. The rest of a longer password would not count, so that such a one is refused.
 pub(crate) const BCRYPT_PASSWORD_MAX_BYTES: usize = 72;
 
 /// At least this much memory in KiB with this many passes: the OWASP Password Storage Cheat Sheet's choices of one
 /// strength.
 const ARGON2_LEAST: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 
-/// The most memory for one hash. What all hashes take together is [`HASHES_AT_ONCE_MAX`](crate::HASHES_AT_ONCE_MAX)
-/// times as much.
+/// The most memory for one hash. All hashes together take [`HASHES_AT_ONCE_MAX`](crate::HASHES_AT_ONCE_MAX) times as
+/// much.
 const ARGON2_MEMORY_MAX_KIB: u32 = 128 * 1024;
 
-/// The most memory times passes, which is what a hash takes time for: about a second.
+/// The most memory times passes, by which a hash takes its time: about a second.
 const ARGON2_WORK_MAX_KIB: u32 = 1024 * 1024;
 
 /// Lanes are computed one after the other, and more of them make a hash no safer here.
@@ -153,7 +156,7 @@ impl PasswordHash {
         &self.fingerprint
     }
 
-    /// Whether this is the password. Takes the same time whether it is or not.
+    /// Returns `true` if this is the password. It takes the same time whether it is or not.
     pub(crate) fn verify(&self, password: &[u8]) -> bool {
         match &self.work {
             Work::Argon2id { params, salt, expected } => {
@@ -172,7 +175,7 @@ impl PasswordHash {
         }
     }
 
-    /// What is computed where nobody has a password.
+    /// The hash that is computed where nobody has a password.
     pub(crate) fn of_nobody() -> Self {
         let work = Work::Argon2id { params: new_params(), salt: [0; 16].into(), expected: [0; 32].into() };
         Self { work, fingerprint: Fingerprint::default() }
@@ -214,7 +217,7 @@ fn bcrypt_output(cost: u32, salt: [u8; 16], password: &[u8]) -> [u8; BCRYPT_OUTP
     *output.first_chunk().expect("23 of 24 bytes")
 }
 
-/// How a new hash is made.
+/// The algorithm of a new hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
     /// Argon2id (RFC 9106) with 19 MiB and two passes, the first choice of the OWASP Password Storage Cheat Sheet: a hash

@@ -11,12 +11,12 @@
 //! password_hash = "<printed by: portcullis password hash>"
 //! ```
 //!
-//! The configuration holds Argon2id and bcrypt hashes and never passwords. They are slow on purpose, which a gateway has
-//! to live with: a hash is computed away from the worker threads, few at a time for all policies together
-//! ([`HASHES_AT_ONCE_MAX`]), with a short queue before them that is fair between addresses and keeps places for users whose
-//! password was right from there before ([`portcullis_plugin::FairQueue`]); and a pair that was right is remembered for
-//! `cache_ttl`, by a digest with a random key, so that a client that is known costs a look-up. What was wrong is not
-//! remembered but counted: see [`portcullis_plugin::Attempts`].
+//! The configuration holds Argon2id and bcrypt hashes and never passwords. They are slow on purpose, which a gateway
+//! has to live with: a hash is computed away from the worker threads, few at a time for all policies together
+//! ([`HASHES_AT_ONCE_MAX`]), with a short queue before them that is fair between addresses and keeps places for users
+//! whose password was right from there before ([`portcullis_plugin::FairQueue`]); and a pair that was right is
+//! remembered for `cache_ttl`, by a digest with a random key, so that a client that is known costs a look-up. Wrong
+//! pairs are not remembered but counted: see [`portcullis_plugin::Attempts`].
 //!
 //! # What the time of an answer tells
 //! A user name that nobody has is treated as the name of a user picked by a keyed digest of it: as many hashes are
@@ -28,6 +28,8 @@
 //! # What is compared
 //! User name and password are compared as the bytes that were sent. They have to be UTF-8, as the challenge says
 //! (`charset="UTF-8"`), but are not normalised: a client that sends `ü` as two code points needs a hash of that.
+
+#![forbid(unsafe_code)]
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -100,8 +102,8 @@ pub struct Config {
     /// Makes the user name the subject of the identity (`X-User-ID`), where each user has a name of their own. Else it
     /// names a client, as a key does.
     pub username_is_subject: bool,
-    /// How many attempts may fail, `{ per_principal = 5, per_address = 100, per_policy = 1000, window = "15m" }` unless
-    /// said: by user name and address together, by address, and of all together. `false`: any number.
+    /// The number of attempts that may fail, `{ per_principal = 5, per_address = 100, per_policy = 1000, window = "15m"
+    /// }` unless said: by user name and address together, by address, and of all together. `false`: any number.
     pub attempts: AttemptLimits,
     /// Leaves the header in the request that is forwarded.
     pub keep_credential: bool,
@@ -149,7 +151,7 @@ struct Passwords {
     counters: Counters,
 }
 
-/// What is rare or slow enough to be counted.
+/// Counters for events that are rare or slow.
 struct Counters {
     hashes: Counter,
     overloads: Counter,
@@ -166,7 +168,7 @@ impl Counters {
     }
 }
 
-/// What one request claims, and from where.
+/// The claim of one request, and its address.
 struct Claim {
     login: Login,
     digest: Digest,
@@ -196,7 +198,7 @@ impl Passwords {
         Ok(Some(Claim { login, digest, address: cx.address(), now: cx.now() }))
     }
 
-    /// What a known pair stands for, without a hash.
+    /// Returns the identity of a pair that was verified before, without a hash.
     fn recall(&self, claim: &Claim) -> Option<Arc<Identity>> {
         let fingerprint = self.verified.recall(&claim.digest, claim.now, self.cache_ttl)?;
         self.users.identity(claim.login.username(), &fingerprint)
@@ -208,7 +210,7 @@ impl Passwords {
         self.known.note(claim.address, claim.principal());
     }
 
-    /// The whole way. What is known is asked for again: others may have finished meanwhile.
+    /// Judges a claim from the limit on attempts to the verdict.
     async fn judge(&self, claim: Claim) -> Result<Authentication, PluginError> {
         if let Err(wait) = self.attempts.check(claim.address, claim.principal()).get().await {
             return Ok(claim.denied(Denial::too_many_attempts(wait)));
@@ -247,7 +249,7 @@ impl Passwords {
         login: Login,
         address: IpAddr,
         begun: Begun,
-    ) -> Result<Result<(Arc<Identity>, users::Fingerprint), Denial>, PluginError> {
+    ) -> Result<Result<(Arc<Identity>, hash::Fingerprint), Denial>, PluginError> {
         let (users, known, hashes) = (self.users.clone(), self.known.clone(), self.counters.hashes.clone());
         let queued = Queued(Some(begun));
         let user = login.username().as_bytes().to_vec();

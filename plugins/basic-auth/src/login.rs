@@ -1,4 +1,4 @@
-//! What stands behind `Basic` (RFC 7617 section 2): `user-id ":" password` in UTF-8, in Base64.
+//! Reads the credentials after `Basic` (RFC 7617 section 2): `user-id ":" password` in UTF-8, in Base64.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroize;
@@ -55,15 +55,15 @@ impl Drop for Login {
     }
 }
 
-/// Whether a client can send this as a user name: 1 to [`USERNAME_MAX_BYTES`] without a colon and without control
-/// characters (RFC 7617 section 2).
+/// Returns `true` if a client can send this as a user name: 1 to [`USERNAME_MAX_BYTES`] without a colon and without
+/// control characters (RFC 7617 section 2).
 pub fn is_username(name: &str) -> bool {
     (1..=USERNAME_MAX_BYTES).contains(&name.len())
         && !name.contains(|letter: char| letter == ':' || letter.is_control())
 }
 
-/// Whether a client can send this as a password: 1 to [`PASSWORD_MAX_BYTES`] of UTF-8 without control characters. A
-/// colon is nothing special.
+/// Returns `true` if a client can send this as a password: 1 to [`PASSWORD_MAX_BYTES`] of UTF-8 without control
+/// characters. A colon is nothing special.
 pub fn is_password(password: &[u8]) -> bool {
     let text = str::from_utf8(password);
     (1..=PASSWORD_MAX_BYTES).contains(&password.len()) && text.is_ok_and(|text| !text.contains(char::is_control))

@@ -88,7 +88,7 @@ fn a_right_password_names_the_client_and_a_user_where_the_policy_says_so() {
 }
 
 #[test]
-fn pitfall_05_pitfall_06_only_an_absent_password_is_absent() {
+fn only_an_absent_password_is_absent() {
     let policy = policy("attempts = false");
     let sent = |value: &str| policy.outcome(Request::get("/").header("authorization", value));
     assert_eq!(policy.outcome(Request::get("/")), "absent");
@@ -122,7 +122,7 @@ fn two_different_pairs_in_one_request_are_a_conflict() {
 }
 
 #[test]
-fn pitfall_31_nothing_tells_an_unknown_user_from_a_wrong_password() {
+fn nothing_tells_an_unknown_user_from_a_wrong_password() {
     let policy = policy("attempts = false");
     for (text, hashes) in [("ci:wrong", 1), ("nobody:wrong", 2), ("nobody:wrong", 3)] {
         let denied = policy.asked(basic(text)).unwrap();
@@ -445,7 +445,7 @@ fn a_configuration_that_makes_no_sense_is_refused_by_field() {
 }
 
 #[test]
-fn pitfall_28_a_plain_password_in_the_file_is_an_error_that_does_not_repeat_it() {
+fn a_plain_password_in_the_file_is_an_error_that_does_not_repeat_it() {
     let error = |toml: &str| toml::from_str::<PasswordEntry>(toml).err().expect("an error").message().to_owned();
     for toml in [
         "username = \"ci\"\npassword = \"planted\"".to_owned(),

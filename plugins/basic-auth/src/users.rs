@@ -9,13 +9,10 @@ use hmac::{Hmac, Mac};
 use portcullis_plugin::{BuildCx, Credential, Identity, UnixTime};
 use sha2::{Digest, Sha256};
 
-use crate::{PasswordEntry, PasswordHash, login::Login};
+use crate::{PasswordEntry, PasswordHash, hash::Fingerprint, login::Login};
 
 /// The most hashes of one user name: all of them are computed for a wrong password.
 pub const HASHES_PER_USERNAME_MAX: usize = 4;
-
-/// Stands for one hash of the file.
-pub(crate) type Fingerprint = [u8; 32];
 
 /// Everyone who can open a policy. Filled from the configuration, and then only read.
 pub(crate) struct Users {
@@ -23,7 +20,7 @@ pub(crate) struct Users {
     users: Vec<Vec<Entry>>,
     /// Picks a user for a name that nobody has.
     picks: Hmac<Sha256>,
-    /// What is computed where there are no users at all.
+    /// The hash that is computed where there are no users at all.
     nobody: PasswordHash,
 }
 

@@ -8,14 +8,14 @@ use quick_cache::{
 };
 use sha2::Sha256;
 
-use crate::{login::Login, users::Fingerprint};
+use crate::{hash::Fingerprint, login::Login};
 
 /// The most pairs of user name and password that are remembered for one policy; those that are used least go.
 pub const VERIFIED_MAX_PAIRS: usize = 64 * 1024;
 
 /// The pairs of one policy that were right: by a digest with a random key, so that neither a copy of the memory nor the
-/// time of a look-up leads to a password. It outlives a reload. What is remembered is which hash fitted, and a hash that
-/// is not in the file any more fits nobody.
+/// time of a look-up leads to a password. It outlives a reload. Only the hash that fitted is remembered, and a hash
+/// that is not in the file any more fits nobody.
 pub(crate) struct Verified {
     keyed: Hmac<Sha256>,
     pairs: Cache<Digest, Seen>,
@@ -48,7 +48,7 @@ impl Seen {
     }
 }
 
-/// What came of asking for a pair together with others.
+/// The result of asking for a pair together with others.
 pub(crate) enum Joined<'a, T> {
     /// It is known.
     Known(T),
@@ -91,7 +91,8 @@ impl Verified {
         seen.is_fresh(now, ttl).then_some(seen.fingerprint)
     }
 
-    /// What the pair is known for, or the turn to find out. `known` says whether a hash still stands for anyone.
+    /// Returns the result for the pair, or the turn to find it out. `known` says whether a hash still stands for
+    /// anyone.
     pub(crate) async fn join<T>(
         &self,
         digest: &Digest,

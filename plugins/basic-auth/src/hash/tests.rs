@@ -37,7 +37,7 @@ fn hashes_that_others_made_fit() {
 }
 
 #[test]
-fn pitfall_31_bcrypt_cuts_nothing_off() {
+fn bcrypt_cuts_nothing_off() {
     let p = |count| "p".repeat(count);
     assert!(fits(P71, &p(71)) && !fits(P71, &p(70)) && !fits(P71, &p(72)));
     assert!(fits(P72, &p(72)) && !fits(P72, &p(71)));
@@ -63,7 +63,7 @@ fn new_hashes_fit_and_no_two_are_alike() {
 }
 
 #[test]
-fn pitfall_28_what_is_no_good_hash_is_refused_for_its_own_reason() {
+fn what_is_no_good_hash_is_refused_for_its_own_reason() {
     use HashError::{Malformed, NotAHash, OtherKind, TooCostly, TooWeak};
     for (hash, expected) in [
         ("", NotAHash),
@@ -149,7 +149,7 @@ fn a_decoy_costs_the_same_and_nothing_fits_it() {
 }
 
 #[test]
-fn pitfall_28_debug_prints_no_hash() {
+fn debug_prints_no_hash() {
     let hash: PasswordHash = ALLMINE.parse().unwrap();
     assert_eq!(format!("{hash:?}"), "PasswordHash(***)");
 }

@@ -17,14 +17,14 @@ fn the_examples_of_the_rfc_are_read() {
 }
 
 #[test]
-fn pitfall_31_the_first_colon_ends_the_user_name() {
+fn the_first_colon_ends_the_user_name() {
     assert_eq!(parsed(encoded("ada:a:b:c")).unwrap(), "ada|a:b:c");
     assert_eq!(parsed(encoded("ada::")).unwrap(), "ada|:");
     assert_eq!(parsed(encoded("a b:c d ")).unwrap(), "a b|c d ");
 }
 
 #[test]
-fn pitfall_31_what_is_no_pair_of_name_and_password_is_refused() {
+fn what_is_no_pair_of_name_and_password_is_refused() {
     let long = |name: usize, password: usize| format!("{}:{}", "n".repeat(name), "p".repeat(password));
     assert!(parsed(encoded(long(USERNAME_MAX_BYTES, PASSWORD_MAX_BYTES))).is_some());
     for text in [

@@ -30,7 +30,7 @@ fn verified(users: &Users, text: &str) -> (Option<String>, usize) {
 }
 
 #[test]
-fn pitfall_31_a_name_that_nobody_has_costs_what_a_wrong_password_does() {
+fn a_name_that_nobody_has_costs_what_a_wrong_password_does() {
     let one = users(Build::new().credential::<BasicAuth>("acme", "acme-1", entry("ci", SNOW), |_| {}));
     assert_eq!(verified(&one, "ci:Pa\u{df}:w\u{f6}rd \u{2603}"), (Some("acme-1".to_owned()), 1));
     assert_eq!(verified(&one, "ci:wrong"), (None, 1));
