@@ -48,6 +48,7 @@ pub struct Client {
     origin: Arc<Url>,
     headers: Arc<HeaderMap>,
     limits: Limits,
+    digest: Arc<str>,
 }
 
 /// Connections, under one set of settings.
@@ -73,7 +74,7 @@ impl Client {
         usual: Limits,
     ) -> Result<Self, BuildError> {
         let read = settings.read(cx, origin, usual)?;
-        let key = key(origin, &read);
+        let (key, digest) = (key(origin, &read), digest(origin, &read));
         let tls = tls::connector(&read)?;
         let proxy = read.proxy.map(|proxy| (proxy, read.proxy_authorization));
         let elsewhere = match read.connect_to {
@@ -87,13 +88,19 @@ impl Client {
         let turns = cx.shared(&format!("{key} {}", origin.origin().ascii_serialization()), || {
             Turns(Semaphore::new(MAX_EXCHANGES))
         });
-        let (origin, headers) = (Arc::new(origin.clone()), Arc::new(read.headers));
-        Ok(Self { transport, turns, origin, headers, limits: read.limits })
+        let (origin, headers, digest) = (Arc::new(origin.clone()), Arc::new(read.headers), digest.into());
+        Ok(Self { transport, turns, origin, headers, limits: read.limits, digest })
     }
 
     /// The limits of its exchanges.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// A digest of all that its requests depend on beside their own parts, limits aside: what one client was answered is
+    /// good for another one with the same digest. It may be part of a key, and shows no secret.
+    pub fn settings_digest(&self) -> &str {
+        &self.digest
     }
 
     /// Sends a request, and waits for the whole answer, whatever its status. Dropping the future ends the exchange and its
@@ -280,23 +287,47 @@ fn hyper(dial: Dial) -> Hyper {
         .build(dial)
 }
 
-/// Everything that connections depend on, in a form that shows nothing. Each part has its length in front, so that no two
-/// settings feed the same bytes.
+/// A digest of all that connections depend on.
 fn key(origin: &Url, read: &Read) -> String {
-    let mut hasher = Sha256::new();
-    let mut feed = |part: Option<&[u8]>| {
-        hasher.update([u8::from(part.is_some())]);
-        let part = part.unwrap_or_default();
-        hasher.update(part.len().to_le_bytes());
-        hasher.update(part);
-    };
-    feed(read.ca.as_deref());
-    feed(read.has_system_ca.then_some(&[]));
-    feed(read.own.as_ref().map(|(cert, _)| &cert[..]));
-    feed(read.own.as_ref().map(|(_, key)| key.expose()));
-    feed(read.proxy.as_ref().map(|proxy| proxy.to_string()).as_deref().map(str::as_bytes));
-    feed(read.proxy_authorization.as_ref().map(http::HeaderValue::as_bytes));
+    let mut parts = Parts::default();
+    parts.feed(read.ca.as_deref());
+    parts.feed(read.has_system_ca.then_some(&[]));
+    parts.feed(read.own.as_ref().map(|(cert, _)| &cert[..]));
+    parts.feed(read.own.as_ref().map(|(_, key)| key.expose()));
+    parts.feed(read.proxy.as_ref().map(Uri::to_string).as_deref().map(str::as_bytes));
+    parts.feed(read.proxy_authorization.as_ref().map(http::HeaderValue::as_bytes));
     let elsewhere = read.connect_to.as_ref().map(|to| format!("{} {to}", origin.origin().ascii_serialization()));
-    feed(elsewhere.as_deref().map(str::as_bytes));
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    parts.feed(elsewhere.as_deref().map(str::as_bytes));
+    parts.digest()
+}
+
+/// A digest of that, and of the headers that go to the origin.
+fn digest(origin: &Url, read: &Read) -> String {
+    let mut parts = Parts::default();
+    parts.feed(Some(key(origin, read).as_bytes()));
+    if !read.headers.is_empty() {
+        parts.feed(Some(origin.origin().ascii_serialization().as_bytes()));
+    }
+    for (name, value) in &read.headers {
+        parts.feed(Some(name.as_str().as_bytes()));
+        parts.feed(Some(value.as_bytes()));
+    }
+    parts.digest()
+}
+
+/// Each part is fed with its length in front, so that no two lists of parts feed the same bytes.
+#[derive(Default)]
+struct Parts(Sha256);
+
+impl Parts {
+    fn feed(&mut self, part: Option<&[u8]>) {
+        self.0.update([u8::from(part.is_some())]);
+        let part = part.unwrap_or_default();
+        self.0.update(part.len().to_le_bytes());
+        self.0.update(part);
+    }
+
+    fn digest(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }

@@ -70,6 +70,8 @@ impl Dial {
         let mut http = HttpConnector::new_with_resolver(Resolver { rules: self.rules.clone(), port: port(&target) });
         http.enforce_http(false);
         http.set_nodelay(true);
+        // Where a name has several addresses, they share it: one that does not answer leaves time for the next.
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         // The connector looks up no name that is an address, and so its resolver cannot judge it.
         self.judge(&target)?;
         let stream = match &self.proxy {

@@ -48,6 +48,8 @@
 //! # Connections
 //! HTTP/1.1. They are kept for 15 s, and shared by all clients with equal settings; a changed file is another setting.
 
+#![forbid(unsafe_code)]
+
 mod address;
 mod body;
 mod cache_control;

@@ -96,10 +96,11 @@ impl HttpSettings {
     fn limits(&self, usual: Limits, problems: &mut Vec<(String, String)>) -> Limits {
         let timeout = self.timeout.map_or(usual.timeout, |span| span.0);
         let max_body_bytes = self.max_body_bytes.unwrap_or(usual.max_body_bytes);
-        if timeout < Limits::SHORTEST_TIMEOUT {
+        // The usual ones are the plugin's own affair.
+        if self.timeout.is_some() && timeout < Limits::SHORTEST_TIMEOUT {
             problems.push(("timeout".to_owned(), format!("is shorter than {}", Span(Limits::SHORTEST_TIMEOUT))));
         }
-        if timeout > Limits::LONGEST_TIMEOUT {
+        if self.timeout.is_some() && timeout > Limits::LONGEST_TIMEOUT {
             problems.push(("timeout".to_owned(), format!("is longer than {}", Span(Limits::LONGEST_TIMEOUT))));
         }
         if !(1..=Limits::LARGEST_BODY_BYTES).contains(&max_body_bytes) {

@@ -222,3 +222,32 @@ fn addresses_are_of_https_or_of_this_machine() {
     }
     assert!(address("http://a.example/", true).is_ok());
 }
+
+#[test]
+fn clients_share_what_does_not_tell_them_apart() {
+    let digest = |origin: &str, text: &str| {
+        let client = client(&origin.parse().unwrap(), &toml::from_str(text).unwrap());
+        client.settings_digest().to_owned()
+    };
+    let (one, other) = ("https://a.example/x", "https://b.example/");
+    let plain = digest(one, "");
+    for (origin, text) in [(one, "timeout = '1s'"), (one, "max_body_bytes = 1"), (other, "")] {
+        assert_eq!(digest(origin, text), plain, "{origin} {text}");
+    }
+    let texts = [
+        "headers = { a = 'x' }",
+        "headers = { a = 'y' }",
+        "headers = { b = 'x' }",
+        "connect_to = 'c:1'",
+        "connect_to = 'c:2'",
+        "proxy = 'http://p:1'",
+        "proxy = 'http://p:1'\nproxy_authorization = 'x'",
+    ];
+    let mut seen = vec![plain];
+    for (origin, text) in [one, other].iter().flat_map(|origin| texts.map(|text| (origin, text))) {
+        let digest = digest(origin, text);
+        let is_for_all = text.starts_with("proxy") && *origin == other;
+        assert_eq!(seen.contains(&digest), is_for_all, "{origin} {text}");
+        seen.push(digest);
+    }
+}

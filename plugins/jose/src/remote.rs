@@ -56,6 +56,7 @@ mod settings;
 
 use std::sync::Arc;
 
+use portcullis_http::{Client, HttpSettings};
 use portcullis_plugin::{BuildCx, BuildError};
 use tokio::{sync::watch, time::Instant};
 
@@ -93,19 +94,21 @@ impl KeySource {
     /// # Errors The problems of the place, at the field `url` or `issuer`, and of the settings, each at its own field.
     pub fn shared(cx: &mut BuildCx<'_>, location: Location, settings: Settings) -> Result<Arc<Self>, BuildError> {
         let allow_http = settings.allow_http;
-        // An issuer may say where its keys are: what came from there by http counts only where that is allowed.
-        let key = format!("{location:?} allow_http={allow_http}");
         let mut problems = settings.problems();
-        let field = location.field();
+        let (field, named) = (location.field(), format!("{location:?}"));
         let target = Target::new(location, allow_http).map_err(|why| problems.push((field, why)));
         let (Ok(target), true) = (target, problems.is_empty()) else {
             let problems = problems.into_iter().map(|(field, why)| (field.to_owned(), why)).collect();
             return Err(BuildError { problems });
         };
+        let client = Client::shared(cx, target.origin(), &HttpSettings::default(), fetch::LIMITS)?;
+        // An issuer may say where its keys are: what came from there by http counts only where that is allowed.
+        let key = format!("{named} allow_http={allow_http} client={}", client.settings_digest());
         let counters = Counters::new(cx, &target.name());
         let again = cx.judge_again();
-        let place = cx
-            .shared(&key, || Place::new(target.name(), counters.clone(), again.clone(), network(&target, allow_http)));
+        let place = cx.shared(&key, || {
+            Place::new(target.name(), counters.clone(), again.clone(), network(&client, &target, allow_http))
+        });
         let source = Arc::new(Self { place, settings });
         cx.before_publish(source.clone().first());
         cx.background(source.clone().keep_fresh());
@@ -220,11 +223,11 @@ impl KeySource {
     }
 }
 
-fn network(target: &Target, allow_http: bool) -> Fetch {
-    let target = Arc::new(target.clone());
+fn network(client: &Client, target: &Target, allow_http: bool) -> Fetch {
+    let (client, target) = (client.clone(), Arc::new(target.clone()));
     Box::new(move || {
-        let target = target.clone();
-        Box::pin(async move { fetch::page(&target, allow_http).await })
+        let (client, target) = (client.clone(), target.clone());
+        Box::pin(async move { fetch::page(&client, &target, allow_http).await })
     })
 }
 

@@ -128,8 +128,6 @@ impl Ocsp {
     /// Makes a responder of its settings; `None`, with the reasons in `problems`, if these make no sense.
     pub(crate) fn new(config: &OcspConfig, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
-        let responder =
-            Responder::new(&config.responder).map_err(|why| problems.push(("ocsp.responder".to_owned(), why)));
         let mut span = |field: &str, said: Option<Span>, usual: u64, most: Duration| {
             let span = said.map_or(Duration::from_secs(usual), |span| span.0);
             if span.is_zero() || span > most {
@@ -139,6 +137,9 @@ impl Ocsp {
         };
         let timeout = span("timeout", config.timeout, 2, TIMEOUT_MAX);
         let max_age = span("max_age", config.max_age, 3600, MAX_AGE_MAX);
+        let responder = Responder::new(&config.responder, timeout, cx).map_err(|error| {
+            problems.extend(error.problems.into_iter().map(|(field, why)| (format!("ocsp.{field}"), why)));
+        });
         if problems.len() > before {
             return None;
         }
@@ -209,9 +210,7 @@ impl Ocsp {
     }
 
     async fn ask(&self, status: &Status, now: UnixTime) -> (Said, UnixTime) {
-        let answer = tokio::time::timeout(self.timeout, self.answer(status)).await;
-        let answer = answer.unwrap_or_else(|_| Err("it took too long".to_owned()));
-        match answer.and_then(|der| read(&der, status)).and_then(|found| self.until(&found, now)) {
+        match self.answer(status).await.and_then(|der| read(&der, status)).and_then(|found| self.until(&found, now)) {
             Ok(found) => found,
             Err(why) => {
                 log::warn!("no answer that counts from the OCSP responder {}: {why}", self.responder.name());
@@ -234,7 +233,7 @@ impl Ocsp {
 
     async fn answer(&self, status: &Status) -> Result<Vec<u8>, String> {
         let question = question(status).map_err(|_| "the question could not be written".to_owned())?;
-        self.responder.ask(question).await
+        self.responder.ask(question).await.map_err(|error| error.to_string())
     }
 }
 

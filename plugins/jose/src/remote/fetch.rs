@@ -1,20 +1,19 @@
-//! One fetch: the discovery document where there is one, and the key set. Whatever answers is not trusted to be what it
-//! should: no redirects, no proxy from the environment, a limit on what is read, and `https`.
+//! One fetch: the discovery document where there is one, and the key set.
 
-use std::{error::Error, fmt::Write, sync::OnceLock, time::Duration};
+use std::time::Duration;
 
-use portcullis_plugin::http::{HeaderMap, StatusCode, header};
-use reqwest::{Client, Response, Url, redirect};
+use portcullis_http::{AddressError, Client, HttpError, Limits, Request, Response, Url, address, shown};
+use portcullis_plugin::http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::settings::Location;
+use super::settings::{Location, Settings};
 use crate::json;
 
 /// The most that is read of a key set or a discovery document, in bytes. The largest of a public provider has 40 KiB.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// Until a server has to take a connection, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The limits of each exchange. A fetch may be two of them, and is limited as a whole by its settings.
+pub const LIMITS: Limits = Limits { timeout: Settings::LONGEST_TIMEOUT, max_body_bytes: MAX_BODY_BYTES };
 
 /// The answer to a fetch.
 pub struct Page {
@@ -38,6 +37,16 @@ pub enum FetchError {
     Invalid(String),
 }
 
+impl From<HttpError> for FetchError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Status(status) => Self::Status(status),
+            HttpError::TooLarge(..) => Self::Invalid(error.to_string()),
+            _ => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
 fn invalid(why: impl Into<String>) -> FetchError {
     FetchError::Invalid(why.into())
 }
@@ -54,14 +63,22 @@ pub enum Target {
 impl Target {
     pub fn new(location: Location, allow_http: bool) -> Result<Self, String> {
         match location {
-            Location::Url(url) => address(&url, allow_http).map(Self::Keys),
+            Location::Url(url) => place(&url, allow_http).map(Self::Keys),
             Location::Issuer(issuer) => {
-                let url = address(&issuer, allow_http)?;
+                let url = place(&issuer, allow_http)?;
                 if url.query().is_some() {
                     return Err(format!("`{}` has a query: an issuer has none", shown(&url)));
                 }
                 Ok(Self::Discovery { documents: documents(&url), issuer })
             }
+        }
+    }
+
+    /// An address of the server that the file names.
+    pub fn origin(&self) -> &Url {
+        match self {
+            Self::Keys(url) => url,
+            Self::Discovery { documents: [url, _], .. } => url,
         }
     }
 
@@ -90,63 +107,47 @@ fn documents(issuer: &Url) -> [Url; 2] {
 }
 
 /// An address that keys may come from.
-fn address(text: &str, allow_http: bool) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|why| format!("`{}` is not an address: {why}", text.escape_debug()))?;
-    if url.username() != "" || url.password().is_some() {
-        return Err("has a user name or a password in it: keys are public".to_owned());
-    }
-    if url.fragment().is_some() {
-        return Err(format!("`{}` has a fragment: it is not sent to a server", shown(&url)));
-    }
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if allow_http || is_loopback(&url) => Ok(url),
-        "http" => Err(format!(
-            "`{}` is not https: whoever is on the way could make tokens. `fetch = {{ allow_http = true }}` allows it",
-            shown(&url)
-        )),
-        _ => Err(format!("`{}` is not https", shown(&url))),
-    }
-}
-
-/// Returns `true` if the host is this machine: a request to it does not pass a network.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    address.map_or(host == "localhost", |address| address.to_canonical().is_loopback())
-}
-
-/// Without the query.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.into()
+fn place(text: &str, allow_http: bool) -> Result<Url, String> {
+    address(text, allow_http).map_err(|why| {
+        let shown = Url::parse(text).map_or_else(|_| text.escape_debug().to_string(), |url| shown(&url));
+        match why {
+            AddressError::UserInfo => format!("{why}: keys are public"),
+            AddressError::PlainText => format!(
+                "`{shown}` is not https: whoever is on the way could make tokens. `fetch = {{ allow_http = true }}` allows it"
+            ),
+            _ => format!("`{shown}` {why}"),
+        }
+    })
 }
 
 /// Fetches the key set.
-pub async fn page(target: &Target, allow_http: bool) -> Result<Page, FetchError> {
-    let (jwks, headers) = match target {
-        Target::Keys(url) => document(url).await?,
-        Target::Discovery { issuer, documents } => document(&discovered(issuer, documents, allow_http).await?).await?,
+pub async fn page(client: &Client, target: &Target, allow_http: bool) -> Result<Page, FetchError> {
+    let asking = match target {
+        Target::Keys(url) => Request::get(url),
+        Target::Discovery { issuer, documents } => {
+            Request::get(&discovered(client, issuer, documents, allow_http).await?).named_by_document()
+        }
     };
-    Ok(Page { jwks, max_age: max_age(&headers) })
+    let response = ask(client, asking).await?.ok()?;
+    let max_age = response.max_age();
+    Ok(Page { jwks: response.body.into(), max_age })
 }
 
 /// The address of the keys, as the issuer says.
-async fn discovered(issuer: &str, documents: &[Url; 2], allow_http: bool) -> Result<Url, FetchError> {
+async fn discovered(client: &Client, issuer: &str, documents: &[Url; 2], allow_http: bool) -> Result<Url, FetchError> {
     let [first, second] = documents;
-    let mut answer = response(first).await?;
-    if answer.status() == StatusCode::NOT_FOUND {
-        answer = response(second).await?;
+    let mut answer = ask(client, Request::get(first)).await?;
+    if answer.status == StatusCode::NOT_FOUND {
+        answer = ask(client, Request::get(second)).await?;
     }
-    let (body, _) = body(answer).await?;
+    let body = answer.ok()?.body;
     let document = json::object(&body).map_err(|why| invalid(format!("its discovery document is not JSON: {why}")))?;
     if text(&document, "issuer") != Some(issuer) {
         // Section 4.3 there, RFC 8414 section 3.3: or whoever serves one issuer's document could speak for another.
         return Err(invalid("its discovery document is of another issuer"));
     }
     let keys = text(&document, "jwks_uri").ok_or_else(|| invalid("its discovery document has no `jwks_uri`"))?;
-    let keys = address(keys, allow_http).map_err(|why| invalid(format!("its `jwks_uri` {why}")))?;
+    let keys = place(keys, allow_http).map_err(|why| invalid(format!("its `jwks_uri` {why}")))?;
     // A document from the network must not point back into this machine.
     if keys.scheme() == "http" && first.scheme() == "https" && !allow_http {
         return Err(invalid("its `jwks_uri` is not https"));
@@ -158,79 +159,9 @@ fn text<'d>(document: &'d Map<String, Value>, member: &str) -> Option<&'d str> {
     document.get(member).and_then(Value::as_str)
 }
 
-async fn document(url: &Url) -> Result<(Vec<u8>, HeaderMap), FetchError> {
-    body(response(url).await?).await
-}
-
-async fn response(url: &Url) -> Result<Response, FetchError> {
-    let request = client()?.get(url.clone()).header(header::ACCEPT, "application/jwk-set+json, application/json");
-    request.send().await.map_err(unreachable)
-}
-
-/// Reads a whole answer, and no more than [`MAX_BODY_BYTES`] of it. Its type is not looked at: many servers call every
-/// file text, and what is no key set does not parse.
-async fn body(mut response: Response) -> Result<(Vec<u8>, HeaderMap), FetchError> {
-    if response.status() != StatusCode::OK {
-        return Err(FetchError::Status(response.status()));
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(invalid(format!("the answer has more than {MAX_BODY_BYTES} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body, std::mem::take(response.headers_mut())))
-}
-
-/// One for all sources. Connections are not kept: there are minutes between two fetches, and the runtime that opened one
-/// may be gone by then.
-fn client() -> Result<&'static Client, FetchError> {
-    static CLIENT: OnceLock<Result<Client, String>> = OnceLock::new();
-    let client = CLIENT.get_or_init(|| {
-        let builder = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(0)
-            .http1_only();
-        builder.build().map_err(|error| words(&error))
-    });
-    client.as_ref().map_err(|why| FetchError::Unreachable(why.clone()))
-}
-
-/// Without the address, whose query may hold a secret.
-fn unreachable(error: reqwest::Error) -> FetchError {
-    FetchError::Unreachable(words(&error.without_url()))
-}
-
-/// An error with what caused it; the outermost alone says next to nothing.
-fn words(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(words, ": {error}");
-        cause = error.source();
-    }
-    words
-}
-
-/// Returns the time for which an answer may be kept (RFC 9111 section 5.2.2), less the time that it has spent in caches
-/// before us; `None` where it does not say.
-fn max_age(headers: &HeaderMap) -> Option<Duration> {
-    let lines = headers.get_all(header::CACHE_CONTROL).into_iter().filter_map(|line| line.to_str().ok());
-    let directives = lines.flat_map(|line| line.split(',')).map(|directive| directive.trim().to_ascii_lowercase());
-    let mut seconds = None;
-    for directive in directives {
-        match directive.split_once('=') {
-            None if directive == "no-store" || directive == "no-cache" => return Some(Duration::ZERO),
-            Some(("max-age", value)) => seconds = value.trim_matches('"').parse::<u64>().ok(),
-            _ => {}
-        }
-    }
-    let age = headers.get(header::AGE).and_then(|age| age.to_str().ok()?.trim().parse::<u64>().ok()).unwrap_or(0);
-    seconds.map(|seconds| Duration::from_secs(seconds.saturating_sub(age)))
+/// The answer's type is not looked at: many servers call every file text, and what is no key set does not parse.
+async fn ask(client: &Client, request: Request) -> Result<Response, FetchError> {
+    Ok(client.send(request.accept("application/jwk-set+json, application/json")).await?)
 }
 
 #[cfg(test)]

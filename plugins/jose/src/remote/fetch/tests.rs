@@ -1,12 +1,21 @@
 use openssl::ssl::{SslAcceptor, SslMethod};
 use tokio::time::Instant;
 
+use portcullis_http::{CONNECT_TIMEOUT, HttpSettings};
+use portcullis_plugin::{BuildCx, testing::Build};
+
 use super::*;
 use crate::remote::tests::server::{Answer, Server};
 use crate::{Algorithm, testing::Signer};
 
 fn target(location: Location) -> Target {
     Target::new(location, false).unwrap()
+}
+
+async fn page(target: &Target, allow_http: bool) -> Result<Page, FetchError> {
+    let client =
+        Client::shared(&mut BuildCx::new(&mut Build::new()), target.origin(), &HttpSettings::default(), LIMITS);
+    super::page(&client.unwrap(), target, allow_http).await
 }
 
 async fn fetch(server: &Server, path: &str) -> Result<Page, FetchError> {
@@ -84,28 +93,6 @@ fn discovery_documents_are_where_they_are_specified() {
 fn names_leave_out_what_may_be_secret() {
     let target = target(Location::Url("https://auth.example.com/jwks?code=planted".to_owned()));
     assert_eq!(target.name(), "https://auth.example.com/jwks");
-}
-
-#[test]
-fn the_server_says_how_long_its_keys_may_be_kept() {
-    let of = |lines: &[(&str, &str)]| {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap());
-        }
-        max_age(&headers).map(|span| span.as_secs())
-    };
-    assert_eq!(of(&[]), None);
-    assert_eq!(of(&[("cache-control", "public, max-age=300, must-revalidate")]), Some(300));
-    assert_eq!(of(&[("cache-control", "public"), ("cache-control", "Max-Age=\"300\"")]), Some(300));
-    assert_eq!(of(&[("cache-control", "max-age=300"), ("age", "100")]), Some(200));
-    assert_eq!(of(&[("cache-control", "max-age=300"), ("age", "1000")]), Some(0));
-    assert_eq!(of(&[("cache-control", "max-age=300, no-cache")]), Some(0));
-    assert_eq!(of(&[("cache-control", "no-store")]), Some(0));
-    assert_eq!(of(&[("cache-control", "max-age=soon")]), None);
-    assert_eq!(of(&[("cache-control", "max-age=-1")]), None);
-    assert_eq!(of(&[("cache-control", "s-maxage=300")]), None);
-    assert_eq!(of(&[("cache-control", "max-age=18446744073709551615")]), Some(u64::MAX));
 }
 
 #[tokio::test]
