@@ -64,7 +64,8 @@ pub struct Aws4Config {
 }
 
 impl Aws4Config {
-    /// The scheme; `None` where something is wrong, which then stands in `problems` by the field inside this table.
+    /// Builds the scheme; `None` if something is wrong, which is then in `problems`, each with its field relative to
+    /// this table.
     pub(crate) fn build(self, problems: &mut Problems) -> Option<Box<dyn Scheme>> {
         let before = problems.len();
         let region = scope_part("region", self.region, problems);
@@ -112,7 +113,7 @@ impl Scheme for Aws4 {
         self.claim(request).into()
     }
 
-    /// The key is derived for the claim's scope, and what it signs is not the canonical request but a hash of it.
+    /// Derives the key for the claim's scope, which signs not the canonical request but a hash of it.
     fn verify(&self, key: &SigningKey, claim: &Claim, message: &[Cow<'_, [u8]>]) -> bool {
         let (Some(secret), Some((head, request))) = (key.secret(), message.split_first()) else { return false };
         let mut hash = digest::Context::new(&digest::SHA256);
@@ -136,8 +137,8 @@ impl Scheme for Aws4 {
     }
 }
 
-/// One HMAC for each part of the scope, each with the last one's result for its key. Not remembered from request to
-/// request: the four take a microsecond together, which is what a look-up that all cores share would take.
+/// Derives a key by one HMAC for each part of the scope, each with the result of the last as its key. The key is not
+/// cached: the four HMACs take a microsecond together, as long as a look-up in a cache that all cores share.
 fn derived_key(secret: &Secret, scope: &str) -> hmac::Key {
     let first = Secret::new([b"AWS4", secret.expose()].concat());
     let first = hmac::Key::new(hmac::HMAC_SHA256, first.expose());
@@ -240,11 +241,11 @@ impl Aws4 {
 
 /// The part of the canonical request that stands for the body.
 enum Payload {
-    /// The hash that the client says the body has: as it is written, and what it means.
+    /// The hash that the client declares for the body: as it is written, and decoded.
     Declared(String, BodyDigest),
-    /// Nothing about the body.
+    /// `UNSIGNED-PAYLOAD`: the signature does not cover the body.
     Unsigned,
-    /// The hash that the body has, which nothing says beforehand.
+    /// The hash of the body itself, which no header declares.
     OfBody,
 }
 

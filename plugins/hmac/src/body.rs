@@ -1,8 +1,8 @@
-//! Digests of bodies, and whether a body fits them.
+//! Digests of bodies.
 
 use aws_lc_rs::{constant_time, digest};
 
-/// A hash function. SHA-1 and MD5 are none.
+/// A hash function. SHA-1 and MD5 are not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hash {
     /// SHA-256.
@@ -38,7 +38,7 @@ impl Hash {
     }
 }
 
-/// The digest that a request says its body has.
+/// A digest that a request declares for its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BodyDigest {
     hash: Hash,
@@ -46,7 +46,7 @@ pub(crate) struct BodyDigest {
 }
 
 impl BodyDigest {
-    /// `None` where no digest of this hash has this length.
+    /// Makes a digest of its bytes; `None` if digests of this hash have another length.
     pub fn new(hash: Hash, value: Vec<u8>) -> Option<Self> {
         (value.len() == hash.len_bytes()).then_some(Self { hash, value })
     }

@@ -1,4 +1,5 @@
-//! The scheme `cavage`: draft-cavage-http-signatures, and what the `hmac-auth` plugins of Kong and APISIX made of it.
+//! The scheme `cavage`: draft-cavage-http-signatures, and the variants of it in the `hmac-auth` plugins of Kong and
+//! APISIX.
 //!
 //! ```toml
 //! [policies.old-clients]
@@ -58,7 +59,8 @@ pub struct CavageConfig {
 }
 
 impl CavageConfig {
-    /// The scheme; `None` where something is wrong, which then stands in `problems` by the field inside this table.
+    /// Builds the scheme; `None` if something is wrong, which is then in `problems`, each with its field relative to
+    /// this table.
     pub(crate) fn build(self, problems: &mut Problems) -> Option<Box<dyn Scheme>> {
         let before = problems.len();
         let dialects = list("dialects", self.dialects, &Dialect::ALL, problems);
@@ -164,7 +166,7 @@ impl Cavage {
         known.copied().ok_or(Wrong { reason: Reason::AlgorithmNotAllowed, why })
     }
 
-    /// Told apart by how the target is written: the draft's spelling is no other's.
+    /// Returns the dialect, which shows in the spelling of the target.
     fn dialect(&self, is_kong: bool, names: &SignedNames<'_>) -> Result<Dialect, Wrong> {
         let dialect = match () {
             () if is_kong && (names.has("@request-target") || names.has("request-line")) => Dialect::Kong,

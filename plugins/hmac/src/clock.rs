@@ -17,11 +17,11 @@ pub(crate) struct Clock {
 impl Clock {
     /// The greatest age of a signature, unless the policy sets one.
     pub const WINDOW: Duration = Duration::from_secs(5 * 60);
-    /// The longest window: what was signed is remembered for as long.
+    /// The longest window: signatures are remembered for as long.
     pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
     /// The most that clocks may be apart, unless the policy says otherwise.
     pub const SKEW: Duration = Duration::from_secs(30);
-    /// The largest skew. A clock that is further off is none.
+    /// The largest skew that a policy can allow.
     pub const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
     /// The longest life of a presigned request, which has no window: that of AWS.
     pub const PRESIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);

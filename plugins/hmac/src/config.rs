@@ -50,7 +50,7 @@ pub struct Config {
 
 /// The largest body that is read, in bytes, unless the policy says.
 const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
-/// The most that a policy may say there.
+/// The most that a policy can set.
 pub(crate) const BODY_MAX_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A kind of signature.
@@ -90,7 +90,7 @@ pub enum BodyRule {
 }
 
 impl Config {
-    /// The scheme with its settings. A table of another scheme would be ignored, and is an error.
+    /// Builds the scheme with its settings. A table of another scheme would be ignored, and is an error.
     pub(crate) fn build_scheme(&mut self, problems: &mut Problems) -> Option<Box<dyn Scheme>> {
         let (portcullis, timestamp) = (self.portcullis.take(), self.timestamp.take());
         let (cavage, aws4) = (self.cavage.take(), self.aws4.take());
@@ -120,7 +120,8 @@ impl Config {
 }
 
 impl Config {
-    /// Reports what does not go with the scheme, or is out of bounds. `room` is the most of one body that can be held.
+    /// Reports settings that do not go with the scheme, or are out of bounds. `room` is the most of one body that can
+    /// be held.
     pub(crate) fn check(&self, has_time: bool, room: usize, problems: &mut Problems) {
         let mut wrong = |field: &str, why: &str| problems.push((field.to_owned(), why.to_owned()));
         let timed = [
@@ -137,8 +138,8 @@ impl Config {
         if self.clock_skew.is_some_and(|span| span.0 > Clock::SKEW_MAX) {
             wrong("clock_skew", "is more than 15 minutes");
         }
-        // It is granted at both ends: with more of it than window, a signature would live longer by the skew than by what
-        // the file says about its age.
+        // The skew is granted at both ends: if it were more than the window, a signature would live longer by the skew
+        // than by the greatest age in the file.
         if self.clock_skew.is_some_and(|span| span.0 > self.clock().window) {
             wrong("clock_skew", "is more than the `window`, which is 5 minutes unless said");
         }

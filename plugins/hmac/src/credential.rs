@@ -40,9 +40,9 @@ pub struct SigningCredential {
 pub enum SecretEncoding {
     /// The key is the text itself.
     Text,
-    /// The key is what the Base64 stands for.
+    /// The key is written in Base64.
     Base64,
-    /// The key is what the hexadecimal digits stand for.
+    /// The key is written in hexadecimal digits.
     Hex,
 }
 
@@ -60,7 +60,7 @@ fn wrong<T>(field: &'static str, why: impl Into<String>) -> Result<T, Problem> {
 }
 
 impl SigningCredential {
-    /// The key, ready for the scheme. Reads files and secrets.
+    /// Makes the key for the scheme. Reads files and secrets.
     pub(crate) fn key(&self, id: &str, scheme: &dyn Scheme, cx: &mut BuildCx<'_>) -> Result<NamedKey, Problem> {
         let key = match (&self.secret, &self.public_key, &self.public_key_file) {
             (Some(source), None, None) => self.shared(source, scheme, cx)?,
@@ -127,9 +127,9 @@ impl SigningCredential {
     }
 }
 
-/// The key in a `SubjectPublicKeyInfo`, which says itself for which of the three it is.
+/// Reads a `SubjectPublicKeyInfo`, which names the algorithm of the key.
 fn parsed(der: &[u8]) -> Option<(Algorithm, ParsedPublicKey)> {
-    // Raw keys would be taken as well, and nothing would say what they are for.
+    // The library takes raw keys as well, which do not name their algorithm.
     const SEQUENCE: u8 = 0x30;
     if der.first() != Some(&SEQUENCE) {
         return None;

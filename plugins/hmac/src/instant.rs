@@ -1,9 +1,9 @@
-//! Times as clients write them. A time decides by its value alone; what was signed is its text.
+//! Times as clients write them. The signature covers the text of a time; only its value is compared with the clock.
 
 use jiff::{Timestamp, civil::DateTime, fmt::rfc2822, tz::TimeZone};
 use portcullis_plugin::UnixTime;
 
-/// The longest text that can be a time, in bytes: RFC 3339 with nanoseconds and an offset.
+/// The longest text of a time, in bytes: RFC 3339 with nanoseconds and an offset.
 const TEXT_MAX_BYTES: usize = 40;
 /// The most digits of Unix time in seconds. Milliseconds of today have more.
 const UNIX_MAX_DIGITS: usize = 11;

@@ -50,7 +50,7 @@ impl Algorithm {
 pub(crate) enum SigningKey {
     /// A secret that client and gateway share.
     Shared {
-        /// Ready for each algorithm of the policy.
+        /// The prepared key for each algorithm of the policy.
         keys: Vec<(Algorithm, hmac::Key)>,
         /// The secret itself, for schemes that derive keys from it.
         secret: Secret,

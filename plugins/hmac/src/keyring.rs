@@ -24,7 +24,7 @@ pub(crate) struct KnownKey {
     pub identity: Arc<Identity>,
 }
 
-/// By which key an identity was proven.
+/// The key that an identity was proven by, as it is kept with the identity.
 #[derive(PartialEq, Eq)]
 pub(crate) struct MadeWith {
     key_id: String,
@@ -83,7 +83,8 @@ impl Keyring {
         Self { keys, by_id, names_key }
     }
 
-    /// Whom the key that proved an identity stands for now, if it is still there: by the same name, with the same secret.
+    /// Returns the identity that the key which proved `identity` stands for now, if it is still there: by the same
+    /// name, with the same secret.
     pub fn find_again(&self, identity: &Identity) -> Option<&Arc<Identity>> {
         let made_with = identity.proof.get::<MadeWith>()?;
         let named = self.keys[self.by_id.get(&made_with.key_id)?.clone()].iter();
@@ -107,8 +108,8 @@ impl Keyring {
 struct Secrets(HashMap<Vec<u8>, Arc<str>>);
 
 impl Secrets {
-    /// The credential that has this secret already, if there is one: two names for one secret, and each could sign as the
-    /// other.
+    /// Returns the credential that has this secret already, if there is one: with two names for one secret, each could
+    /// sign as the other.
     fn first_with(&mut self, key: &SigningKey, id: &Arc<str>) -> Option<Arc<str>> {
         match self.0.entry(Hash::Sha256.of(key.secret()?.expose()).as_ref().to_vec()) {
             Entry::Occupied(first) => Some(first.get().clone()),

@@ -14,9 +14,11 @@
 //! again.
 //!
 //! # The parts
-//! - A [scheme] reads what a request claims: `portcullis` (RFC 9421), `timestamp`, `cavage`, `aws4`. It is pure.
-//! - The [frame](signatures) does with a claim what is the same for all: limits on [attempts](tries), the [clock], the
-//!   [keys](keyring), the signature, the [body], and the record of [what was seen](replay).
+//! - A [scheme] reads the signatures of a request: `portcullis` (RFC 9421), `timestamp`, `cavage`, `aws4`. It is pure,
+//!   and knows no other scheme. Schemes share small modules: `parameters`, `signed_headers`, `instant` and `tag` read
+//!   parts of headers, `body` has digests, `key` has algorithms.
+//! - The [frame](signatures) judges a claim, by the same steps for all schemes: limits on [attempts](tries), the
+//!   [clock], the [keys](keyring), the signature, the [body], and the [record](replay) of signatures that were taken.
 //!
 //! # What is promised
 //! - Only what the signature covers counts, and it covers at least what the policy asks for. A header that is said to

@@ -1,7 +1,7 @@
 //! The parameters of an `Authorization` header: `name="value"` or `name=value`, separated by commas (RFC 9110 section
 //! 11.2), as `cavage` and `aws4` have them.
 //!
-//! One reading for both, and a strict one: no name twice, no escapes in a quoted string, nothing after the last value.
+//! Both schemes share this strict parser: no name twice, no escapes in a quoted string, nothing after the last value.
 //! Where two readers of one header can disagree, one of them checks what the other does not use.
 
 use portcullis_plugin::{
@@ -86,7 +86,7 @@ const MALFORMED: Wrong = Wrong {
     why: "the header's parameters are missing, repeated, unknown or cannot be read",
 };
 
-/// A value, without its quotes, and what follows it.
+/// Splits a value, without its quotes, from the rest of the text.
 fn split_value(text: &str) -> Result<(&str, &str), Wrong> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(',').unwrap_or(text.len());

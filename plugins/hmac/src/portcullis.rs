@@ -129,7 +129,8 @@ impl PortcullisConfig {
         }
     }
 
-    /// The scheme; `None` where something is wrong, which then stands in `problems` by the field inside this table.
+    /// Builds the scheme; `None` if something is wrong, which is then in `problems`, each with its field relative to
+    /// this table.
     pub(crate) fn build(self, problems: &mut Problems) -> Option<Box<dyn Scheme>> {
         let before = problems.len();
         let mut wrong = |field: &str, why: &str| problems.push((field.to_owned(), why.to_owned()));

@@ -1,4 +1,4 @@
-//! The two ways in which a request is not granted.
+//! The reasons for which a request is not granted.
 
 use portcullis_plugin::{Claimed, Denial, FailedAttempt, PluginError};
 
@@ -6,9 +6,9 @@ use crate::scheme::Wrong;
 
 /// Why a request is not granted.
 pub(crate) enum Refused {
-    /// It is wrong.
+    /// The signature is not accepted.
     Denied(Denial),
-    /// It could not be judged.
+    /// The request could not be judged.
     Failed(PluginError),
 }
 

@@ -8,12 +8,12 @@ use portcullis_plugin::{Identity, PluginError, Store, bytes::Bytes};
 
 use crate::scheme::{Claim, MessagePieces};
 
-/// Remembers what was taken until it would not be taken any more.
+/// Remembers signatures that were taken, for as long as they are valid.
 pub(crate) struct Seen(pub Arc<dyn Store>);
 
 impl Seen {
-    /// Puts this claim on record: whether it was not there yet. Of several requests with one signature, at the same time
-    /// or one after the other, exactly one hears yes.
+    /// Puts this claim on record, and returns `true` if it was not there yet. Of several requests with one signature,
+    /// at the same time or one after the other, exactly one gets `true`.
     ///
     /// # Errors
     /// The store could not be asked, or is full.
@@ -25,7 +25,7 @@ impl Seen {
     }
 }
 
-/// The name of a claim in the store: a digest, since a nonce is nobody's business.
+/// Returns the name of a claim in the store. It is a digest, so that the store shows no nonce.
 ///
 /// It is made of who signed, by which key, and of the nonce; or of who signed and of the whole message where there is no
 /// nonce. The key's name is no part of it then: in `timestamp` it stands in a header that is not signed, and a captured
@@ -52,7 +52,7 @@ pub(crate) fn name(claim: &Claim, identity: &Identity, message: &MessagePieces<'
     format!("nonce:{}", BASE64_URL_SAFE_NO_PAD.encode(context.finish()))
 }
 
-/// With its length before it, so that no two sequences of parts are the same bytes.
+/// Adds a part with its length before it, so that no two sequences of parts are the same bytes.
 fn part(context: &mut digest::Context, bytes: &[u8]) {
     context.update(&bytes.len().to_be_bytes());
     context.update(bytes);

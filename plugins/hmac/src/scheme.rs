@@ -53,7 +53,7 @@ impl<'r> SignedRequest<'r> {
 pub(crate) enum Reading {
     /// Nothing in any place of this scheme.
     Absent,
-    /// Something is there, and no key in the world makes it right.
+    /// A signature that no key can make valid.
     Wrong(Wrong),
     /// At least one claim, at most [`CLAIMS_MAX`]. They are judged in their order.
     Presented(Vec<Claim>),
@@ -69,12 +69,12 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
-    /// It cannot be read.
+    /// A signature that cannot be read.
     pub fn malformed(why: &'static str) -> Self {
         Self { reason: Reason::SignatureMalformed, why }
     }
 
-    /// It leaves out what has to be there.
+    /// A signature that leaves out a part that it has to cover.
     pub fn incomplete(why: &'static str) -> Self {
         Self { reason: Reason::SignatureIncomplete, why }
     }
@@ -115,16 +115,16 @@ pub(crate) const KEY_ID_MAX_BYTES: usize = 256;
 /// One signature and everything that it says about itself. Nothing in it is to be believed before it is verified.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    /// Whose key made it; `None` where the scheme does not say, and every key of the policy is tried.
+    /// The name of the key that made it; `None` where the scheme does not say, and every key of the policy is tried.
     pub key_id: Option<String>,
     /// The signature, decoded. Several are alternatives: one that fits is enough (a client that changes its secret sends
     /// one of the old and one of the new). At least one, at most [`CANDIDATES_MAX`].
     pub signatures: Vec<Vec<u8>>,
-    /// With which algorithm; `None` where the key decides.
+    /// The algorithm; `None` where the key decides.
     pub algorithm: Option<Algorithm>,
     /// When it was made. Only a time that is part of what was signed may stand here, and so for `expires` and `nonce`.
     pub created: Option<UnixTime>,
-    /// Until when it holds, if it says so.
+    /// The end of its validity, if it has one.
     pub expires: Option<UnixTime>,
     /// `expires` takes the place of the policy's window, and is required: a presigned URL is meant to be kept for a
     /// while.
@@ -226,8 +226,8 @@ pub(crate) trait Scheme: Send + Sync {
         Ok(written.to_vec())
     }
 
-    /// Where the signature stands, and so what is taken out before the request is forwarded. Headers that an upstream
-    /// has a use for (`Content-Digest`, `Date`) are none of these.
+    /// The places of the signature, which are emptied before the request is forwarded. Headers that an upstream has a
+    /// use for (`Content-Digest`, `Date`) are none of these.
     fn places(&self) -> Places;
 
     /// The challenge for a client that sent no signature.

@@ -4,9 +4,9 @@
 //! then the signature, then the body, and last the record of what was seen: only a request that was right in everything
 //! else is remembered, so that nobody can use up a signature that they could not have made.
 //!
-//! A body that comes before the proof takes memory of everybody's: strangers leave some of it to those who have signed
-//! rightly before. Where the policy limits attempts, a request holds a place among the [attempts](crate::tries) that are
-//! under way while its body is waited for, and where it proves nothing it has failed.
+//! A body that has to be read before the proof takes memory that all requests share: strangers leave some of it to
+//! those who have signed rightly before. Where the policy limits attempts, a request holds a place among the
+//! [attempts](crate::tries) that are under way while its body is waited for, and where it proves nothing it has failed.
 //!
 //! A body is read whole and verified before the upstream is connected, however it is framed: chunked bodies must not
 //! get around the digest. There is no other way out of [`Signatures::check_body`] but a refusal.
@@ -45,7 +45,7 @@ pub(crate) struct Signatures {
     hidden: Places,
 }
 
-/// A claim that is of now, and the keys that may have made it.
+/// A claim that is within its time, and the keys that may have made it.
 struct Candidate<'k> {
     claim: Claim,
     /// The time for which it will still be taken; `None` where signatures have no time.
@@ -69,7 +69,7 @@ struct Verified<'k> {
 }
 
 impl Signatures {
-    /// With the credentials that open the policy.
+    /// Makes a policy with the credentials that open it.
     pub fn new(config: &Config, scheme: Box<dyn Scheme>, attempts: Attempts, cx: &mut BuildCx<'_>) -> Self {
         let is_kept = scheme.has_time() && config.replay != Some(Replay::Allow);
         Self {
@@ -87,7 +87,7 @@ impl Signatures {
         }
     }
 
-    /// A refusal names the keys that were claimed.
+    /// Judges the claims. A refusal names the keys that were claimed.
     async fn judge(&self, cx: &mut RequestCx<'_>, claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
         let claimed = Claimed::by_key_ids(claims.iter().filter_map(|claim| claim.key_id.as_deref()));
         self.judge_claims(cx, claims).await.map_err(|refused| refused.claiming(claimed))
@@ -106,7 +106,7 @@ impl Signatures {
             }
             Err(refused) => {
                 let failed = tries.refused(is_guess(&refused));
-                // One of those that were not looked at might have been right.
+                // One of the claims that were not looked at might have been right.
                 let refused = match (refused, wait.map(Denial::too_many_attempts)) {
                     (Refused::Denied(denial), Some(must_wait)) if denial.status < must_wait.status => must_wait.into(),
                     (refused, _) => refused,
@@ -126,7 +126,8 @@ impl Signatures {
         self.accept(cx, verified, tries).await
     }
 
-    /// The claims whose signatures are right, those of credentials that can be used here and now first; at least one.
+    /// Returns the claims whose signatures are right, those of credentials that can be used here and now first; at
+    /// least one.
     async fn verify(
         &self,
         cx: &mut RequestCx<'_>,
@@ -149,7 +150,7 @@ impl Signatures {
         Ok(Verifieds { claims, wrong, held })
     }
 
-    /// Those that one of their keys made, and of the others the names of the keys.
+    /// Splits the candidates into those that one of their keys made, and the names of the keys of all others.
     fn rights<'k>(
         &self,
         cx: &RequestCx<'_>,
@@ -166,7 +167,8 @@ impl Signatures {
         (right, wrong)
     }
 
-    /// The claims that are of now and whose key is known; else why the first of them is not.
+    /// Returns the claims that are within their time and whose key is known; if there are none, the reason for the
+    /// first.
     fn candidates(&self, cx: &RequestCx<'_>, claims: Vec<Claim>) -> Result<Vec<Candidate<'_>>, Refused> {
         let (mut candidates, mut denial) = (Vec::with_capacity(claims.len()), None);
         for claim in claims {
@@ -190,8 +192,8 @@ impl Signatures {
         Ok(Candidate { claim, left, keys })
     }
 
-    /// The candidate, if one of its keys made it: one whose credential can be used, where there are several. Else the
-    /// name of the key.
+    /// Verifies a candidate with its keys. Where several of them made it, one whose credential can be used is chosen.
+    /// The error has the name of the key.
     fn right<'k>(
         &self,
         cx: &RequestCx<'_>,
@@ -214,7 +216,7 @@ impl Signatures {
         Ok(Verified { claim, identity, seen })
     }
 
-    /// The identity of the first claim that fits the body, unless one of the claims was seen before.
+    /// Returns the identity of the first claim that fits the body, unless one of the claims was seen before.
     async fn accept(
         &self,
         cx: &mut RequestCx<'_>,
@@ -236,7 +238,7 @@ impl Signatures {
         Err(refused.unwrap_or_else(|| Denial::unauthorized(Reason::SignatureInvalid).into()))
     }
 
-    /// Puts all claims on record: each could be sent again without the others. Two that say the same are one.
+    /// Puts all claims on record: each could be sent again without the others. Equal claims are put there once.
     async fn remember(&self, claims: &mut [Verified<'_>]) -> Result<(), Refused> {
         let Some(record) = &self.seen else { return Ok(()) };
         let mut seen: Vec<_> = claims.iter_mut().filter_map(|verified| verified.seen.take()).collect();
@@ -276,7 +278,7 @@ impl Signatures {
         }
     }
 
-    /// Reads the body. What is here already takes no place.
+    /// Reads the body. A body that is here already takes no place.
     async fn read_body(&self, cx: &mut RequestCx<'_>, tries: &mut Tries<'_>) -> Result<Bytes, Refused> {
         if tries.principals().any(|principal| self.known.has(cx.address(), principal)) {
             cx.vouch();
@@ -294,7 +296,7 @@ impl Signatures {
         match body {
             Ok(body) => Ok(body),
             Err(BodyError::TooLarge) => {
-                // Its head did not say so: as much as the limit was held for nothing.
+                // The head did not announce it, and as much as the limit was held for nothing.
                 if was_awaited {
                     tries.fail();
                 }
@@ -312,7 +314,7 @@ impl Signatures {
 /// The result of [`Signatures::verify`].
 struct Verifieds<'k> {
     claims: Vec<Verified<'k>>,
-    /// The names of known keys that did not make what is said to be theirs.
+    /// The names of known keys that did not make the signatures in their name.
     wrong: Vec<Option<String>>,
     /// The body, if it had to be read for it.
     held: Option<Bytes>,
@@ -321,9 +323,9 @@ struct Verifieds<'k> {
 /// A request that is granted.
 struct Granted {
     identity: Arc<Identity>,
-    /// By the key of this name.
+    /// The name of the key that signed.
     right: Option<String>,
-    /// And in spite of these, which did not make what is said to be theirs.
+    /// The names of known keys that did not make the signatures in their name.
     wrong: Vec<Option<String>>,
 }
 

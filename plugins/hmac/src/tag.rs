@@ -1,4 +1,4 @@
-//! HMACs as they are written: of which hash, and in which letters.
+//! HMACs as they are written: their hash and their encoding.
 
 use base64::{
     Engine, alphabet,
@@ -22,7 +22,7 @@ pub enum SignatureEncoding {
     Base64,
 }
 
-/// An HMAC. There is none with SHA-1.
+/// An HMAC. SHA-1 is not supported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum HmacName {
     /// HMAC with SHA-256.
@@ -52,7 +52,7 @@ impl From<HmacName> for Algorithm {
     }
 }
 
-/// The HMAC in a text; `None` where it is none of this algorithm.
+/// Decodes an HMAC; `None` if the text is not one of this algorithm.
 pub(crate) fn decode(written: &str, encoding: SignatureEncoding, algorithm: Algorithm) -> Option<Vec<u8>> {
     let length = algorithm.hmac()?.digest_algorithm().output_len();
     let decoded = match encoding {

@@ -1,5 +1,5 @@
-//! The scheme `timestamp`: a few fields of the request joined into one message, and an HMAC of it in a header. There is
-//! no standard for it, and hardly a service that signs its requests in another way.
+//! The scheme `timestamp`: a few fields of the request joined into one message, and an HMAC of it in a header. Most
+//! services sign their webhooks this way, although there is no standard for it.
 //!
 //! ```toml
 //! [policies.partners]
@@ -59,7 +59,7 @@ struct Timestamp {
     secret_prefix: Option<String>,
 }
 
-/// Where the time stands.
+/// The place of the time.
 enum TimeHeader {
     /// In a header of its own.
     Own(HeaderName),

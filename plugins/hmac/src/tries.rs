@@ -20,7 +20,7 @@ pub(crate) struct Tries<'a> {
     keys: Vec<Tried>,
     /// The number of signatures that were tried.
     signatures: usize,
-    /// Something was wrong for which the keys that were tried have failed, whatever the request is refused for.
+    /// The keys that were tried have failed, whatever the request is refused for.
     has_failed: bool,
 }
 
@@ -47,7 +47,7 @@ impl Tried {
 }
 
 impl<'a> Tries<'a> {
-    /// Takes claims by keys that have to wait out of `claims`, and says how long the longest wait is.
+    /// Takes claims by keys that have to wait out of `claims`, and returns the longest wait.
     pub async fn begin(attempts: &'a Attempts, address: IpAddr, claims: &mut Vec<Claim>) -> (Self, Option<Duration>) {
         let mut tries = Self { attempts, address, keys: Vec::with_capacity(1), signatures: 0, has_failed: false };
         let (mut waiting, mut longest): (Vec<Option<String>>, _) = (Vec::new(), None);
@@ -90,7 +90,7 @@ impl<'a> Tries<'a> {
         self.keys.iter().map(Tried::principal)
     }
 
-    /// A body has to be waited for.
+    /// Takes a place for each key, as a body has to be waited for.
     pub async fn take_places(&mut self) -> Result<(), Refused> {
         for tried in self.keys.iter_mut().filter(|tried| tried.begun.is_none()) {
             let begun = self.attempts.begin(self.address, tried.principal(), &tried.proof).get().await;
@@ -99,12 +99,13 @@ impl<'a> Tries<'a> {
         Ok(())
     }
 
-    /// The keys that were tried have failed.
+    /// Marks the keys that were tried as failed.
     pub fn fail(&mut self) {
         self.has_failed = true;
     }
 
-    /// Ends a request that is refused: `is_guess` says whether for what it tried. Gives what failed.
+    /// Ends a request that is refused, and returns the attempts that failed. `is_guess` is `true` if it was refused for
+    /// its signatures.
     pub fn refused(self, is_guess: bool) -> Vec<FailedAttempt> {
         let Self { attempts, address, keys, signatures, has_failed } = self;
         if is_guess || has_failed {
@@ -119,9 +120,9 @@ impl<'a> Tries<'a> {
         Vec::new()
     }
 
-    /// Ends a request that is granted: a signature by the key `right` was, which resets what was counted for that key
-    /// alone. Of the others those count as failed that are known and did not sign: whoever has a key of their own must not
-    /// guess at others beside it. A signature by somebody whom nobody knows here, such as a proxy's, is no guess then.
+    /// Ends a request that is granted for a signature by the key `right`, which resets the count of that key alone. Of
+    /// the others those count as failed that are known and did not sign: whoever has a key of their own must not guess
+    /// at others beside it. A signature by somebody whom nobody knows here, such as a proxy's, is no guess then.
     pub fn granted(self, right: Option<&str>, wrong: &[Option<String>]) {
         let Self { attempts, address, keys, .. } = self;
         for tried in keys {

@@ -1,7 +1,7 @@
 //! The canonical request of Signature Version 4: one spelling for all requests that mean the same.
 //!
-//! AWS: "Create a signed AWS API request", step 1. What two servers could understand in two ways has no spelling here
-//! and is refused, because a signature over one meaning would hold for the other.
+//! AWS: "Create a signed AWS API request", step 1. A request that two servers could understand in two ways has no
+//! spelling here and is refused, because a signature over one meaning would hold for the other.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ const ENCODED_IN_PATHS: &AsciiSet = &ENCODED.remove(b'/');
 /// The way from the path on the wire to the path that is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PathEncoding {
-    /// Encoded as it stands, `%` too: what comes encoded is encoded twice.
+    /// Encoded as it stands, `%` too: a path that comes encoded is encoded twice.
     Double,
     /// Encoded once, as S3 has it: each segment is decoded first.
     Single,

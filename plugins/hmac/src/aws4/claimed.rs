@@ -39,7 +39,7 @@ pub(crate) const SIGNED_HEADERS_MAX_COUNT: usize = 64;
 
 /// A signature and what goes with it, read but not believed.
 pub(crate) struct Claimed<'c> {
-    /// Whose key made it.
+    /// The access key that made it.
     pub access_key: &'c str,
     /// `20150830/us-east-1/service/aws4_request`: what the key is derived for.
     pub scope: &'c str,

@@ -1,4 +1,4 @@
-//! The list of what was signed, and the string that comes of it.
+//! The list of signed headers, and the string that is made of it.
 
 use portcullis_plugin::{
     Reason, UnixTime,
@@ -33,7 +33,7 @@ impl<'r> SignedNames<'r> {
         self.0.iter().any(|of| of.eq_ignore_ascii_case(name))
     }
 
-    /// An error where one of these headers is not in the list.
+    /// Checks that all of these headers are in the list.
     pub fn require(&self, headers: &[HeaderName]) -> Result<(), Wrong> {
         let is_complete = headers.iter().all(|name| self.has(name.as_str()));
         if is_complete { Ok(()) } else { Err(Wrong::incomplete("a header that has to be signed is not")) }
@@ -48,7 +48,7 @@ impl<'r> SignedNames<'r> {
         time.ok_or(Wrong::malformed("Date or X-Date is not a time"))
     }
 
-    /// A body goes by its digest, if that is signed.
+    /// Returns the digests of the body, if the header with them is signed.
     pub fn body_use(&self, headers: &HeaderMap) -> Result<BodyUse, Wrong> {
         if !self.has("digest") {
             return Ok(BodyUse::NotCovered);

@@ -1,4 +1,4 @@
-//! The components of a request that a signature can cover (RFC 9421 section 2), and what each of them says.
+//! The components of a request that a signature can cover (RFC 9421 section 2), and their values.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::scheme::{SignedRequest, Wrong};
 /// A component that a signature can cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Component {
-    /// A part of the request line, or what follows from it.
+    /// A derived component: a part of the request line, or a value that follows from it.
     Derived(Derived),
     /// `@query-param;name="..."`: one parameter of the query, by its encoded name.
     QueryParameter(String),

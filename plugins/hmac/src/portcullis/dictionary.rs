@@ -82,7 +82,7 @@ pub(super) fn parse(field: &str) -> Result<Vec<Member<'_>>, Wrong> {
     parser.parse_dictionary_with_visitor(Members(Vec::new())).map_err(|_| Wrong::malformed(why))
 }
 
-/// Ends the parsing. That it did is all that anybody hears.
+/// The error that ends the parsing.
 #[derive(Debug, thiserror::Error)]
 #[error("refused")]
 struct Refused;
@@ -106,7 +106,7 @@ impl<'f> DictionaryVisitor<'f> for Members<'f> {
     }
 }
 
-/// Where the value of a member goes.
+/// Collects the value of a member.
 struct Entry<'v, 'f>(&'v mut Value<'f>);
 
 impl<'f> EntryVisitor<'f> for Entry<'_, 'f> {
@@ -137,7 +137,7 @@ impl<'f> ItemVisitor<'f> for Entry<'_, 'f> {
     }
 }
 
-/// Where the items of a list go.
+/// Collects the items of a list.
 struct Items<'v, 'f>(&'v mut List<'f>);
 
 impl<'f> InnerListVisitor<'f> for Items<'_, 'f> {
@@ -152,7 +152,7 @@ impl<'f> InnerListVisitor<'f> for Items<'_, 'f> {
     }
 }
 
-/// Where the next item of a list goes.
+/// Collects the next item of a list.
 struct Next<'v, 'f>(&'v mut Vec<Item<'f>>);
 
 impl<'f> ItemVisitor<'f> for Next<'_, 'f> {
@@ -165,7 +165,7 @@ impl<'f> ItemVisitor<'f> for Next<'_, 'f> {
     }
 }
 
-/// Where parameters go.
+/// Collects parameters.
 struct Into<'v, 'f>(&'v mut Parameters<'f>);
 
 impl<'f> ParameterVisitor<'f> for Into<'_, 'f> {

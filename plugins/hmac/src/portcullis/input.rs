@@ -1,4 +1,4 @@
-//! `Signature-Input` and `Signature` (RFC 9421 section 4): what a request says it signed, and with what.
+//! `Signature-Input` and `Signature` (RFC 9421 section 4): the covered components, the parameters and the signatures.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ use crate::scheme::{KEY_ID_MAX_BYTES, SIGNATURE_MAX_BYTES, SignedRequest, Wrong}
 
 /// The header with the signatures.
 pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
-/// The header that says what they are over.
+/// The header with their components and parameters.
 pub(super) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 /// The longest nonce and the longest tag, in bytes.
 const TEXT_MAX_BYTES: usize = 256;

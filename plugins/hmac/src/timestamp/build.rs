@@ -1,4 +1,4 @@
-//! Builds the scheme from its settings, or says what is wrong with them.
+//! Builds the scheme from its settings, and reports their problems.
 
 use portcullis_plugin::{Place, http::HeaderName};
 
@@ -6,7 +6,8 @@ use super::{TimeHeader, Timestamp, config::TimestampConfig, field::Part, layout:
 use crate::{key::Algorithm, problems::Problems, scheme::Scheme};
 
 impl TimestampConfig {
-    /// The scheme; `None` where something is wrong, which then stands in `problems` by the field inside this table.
+    /// Builds the scheme; `None` if something is wrong, which is then in `problems`, each with its field relative to
+    /// this table.
     pub(crate) fn build(self, problems: &mut Problems) -> Option<Box<dyn Scheme>> {
         let before = problems.len();
         let config = self.with_preset();
@@ -23,7 +24,7 @@ impl TimestampConfig {
         Some(Box::new(Timestamp { signature, time, key_id, id, layout, secret_prefix }))
     }
 
-    /// With the preset's settings where nothing is said.
+    /// Fills settings that are left out with those of the preset.
     fn with_preset(self) -> Self {
         let Some(preset) = self.preset else { return self };
         let base = preset.settings();

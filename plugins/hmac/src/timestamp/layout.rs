@@ -17,7 +17,7 @@ pub(super) struct Values<'r> {
     pub key_id: Option<&'r str>,
 }
 
-/// A layout that is known to have one reading.
+/// A layout whose messages can be read in one way only.
 pub(super) struct Layout {
     fields: Vec<Field>,
     separator: String,
@@ -115,7 +115,7 @@ impl Layout {
         Ok(Message(pieces))
     }
 
-    /// A value that the separator does not stand in: it is one field, and not two.
+    /// Checks that a value does not hold the separator, so that it is one field and not two.
     fn unambiguous<'v>(&self, value: &'v str) -> Result<&'v str, Wrong> {
         if self.fields.len() > 1 && value.contains(&self.separator) {
             return Err(Wrong::malformed("a signed field holds the separator of the message"));
