@@ -107,7 +107,8 @@ impl Algorithm {
         }
     }
 
-    /// By a name from outside. Names have a case: `rs256` is no algorithm (RFC 7515 section 4.1.1).
+    /// Returns the algorithm of a name from outside. Names have a case: `rs256` is no algorithm (RFC 7515 section
+    /// 4.1.1).
     pub(crate) fn by_name(name: &str) -> Option<Self> {
         let also = (name == "Ed25519").then_some(Self::EdDsa);
         also.or_else(|| Self::ALL.into_iter().find(|algorithm| algorithm.name() == name))
@@ -139,7 +140,7 @@ fn names() -> Vec<&'static str> {
 }
 
 impl<'de> Deserialize<'de> for Algorithm {
-    /// By a visitor, so that what is wrong with one name of several is told at that name.
+    /// Uses a visitor, so that the problem of one name of several is reported at that name.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl de::Visitor<'_> for Visitor {

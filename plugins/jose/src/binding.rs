@@ -8,9 +8,9 @@ use crate::Wrong;
 #[serde(rename_all = "kebab-case", crate = "portcullis_plugin::serde")]
 #[schemars(crate = "portcullis_plugin::schemars")]
 pub enum CertificateBinding {
-    /// It has to.
+    /// The token has to be bound.
     Required,
-    /// One that is has to come over a connection with that certificate; others need none.
+    /// A token that is bound has to come over a connection with that certificate; others need none.
     #[default]
     WhenPresent,
 }
@@ -26,8 +26,8 @@ impl Binding {
     /// Reads `cnf` with its member `x5t#S256`.
     ///
     /// # Errors
-    /// [`Reason::TokenMalformed`]: one of the two is there and is not what it should be. A token that somebody tried to
-    /// bind is never one that is not bound.
+    /// [`Reason::TokenMalformed`]: one of the two is there and is not what it should be. A token with a broken binding
+    /// is never taken for one without.
     pub fn of(claims: &Claims, rule: CertificateBinding) -> Result<Self, Wrong> {
         let confirmation = match claims.get("cnf") {
             None => None,

@@ -35,7 +35,8 @@ impl Expectations {
 
     /// Judges header and claims.
     ///
-    /// # Errors The first of these that is wrong: type, issuer, audience, times.
+    /// # Errors
+    /// The first of these that is wrong: type, issuer, audience, times.
     pub fn check(&self, token: &Token<'_>, now: UnixTime) -> Result<Times, Wrong> {
         self.check_typ(token.header().typ.as_deref())?;
         self.check_claims(token.claims(), now)
@@ -107,7 +108,7 @@ impl Expectations {
 }
 
 impl Default for Expectations {
-    /// Nothing but an end, with the usual leeway.
+    /// Requires nothing but an end, with the usual leeway.
     fn default() -> Self {
         Self {
             issuer: None,
@@ -169,8 +170,8 @@ impl Times {
     }
 }
 
-/// Registered claims that are there have the types that RFC 7519 section 4.1 gives them, whether or not they are checked:
-/// somebody behind us will read them.
+/// Checks that registered claims have the types that RFC 7519 section 4.1 gives them, whether or not their values are
+/// checked: an upstream may read them.
 fn check_types(claims: &Claims) -> Result<(), Wrong> {
     let is_text = |claim: &str| claims.get(claim).is_none_or(Value::is_string);
     let is_audience = claims.get("aud").is_none_or(|audience| match audience {
@@ -197,7 +198,7 @@ fn date(claims: &Claims, claim: &str, round: impl Fn(f64) -> f64) -> Result<Opti
 const NO_DATE: Wrong =
     Wrong::malformed("`exp`, `nbf` or `iat` is no number of seconds since 1970, or is after the year 9999");
 
-/// Below what would overflow when added to a date: spans in configurations end at ten years.
+/// Converts a span to seconds. Spans in configurations end at ten years, far below an overflow.
 fn seconds(span: Duration) -> i64 {
     i64::try_from(span.as_secs()).unwrap_or(MAX_NUMERIC_DATE).min(MAX_NUMERIC_DATE)
 }

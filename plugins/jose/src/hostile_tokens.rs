@@ -1,5 +1,4 @@
-//! Tokens that somebody sends who should not get in: each is refused, for the reason that stands beside it, and soon
-//! (RFC 8725).
+//! Tokens of attackers: each is refused, for the reason that stands beside it, and soon (RFC 8725).
 //!
 //! All are made from one good token, which is tried too: were it refused, the others would prove nothing.
 

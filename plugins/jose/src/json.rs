@@ -1,9 +1,9 @@
-//! JSON that two readers cannot read differently.
+//! A strict reader of JSON, which refuses texts that two readers could read differently.
 //!
-//! serde_json and jsonwebtoken keep the last of several members of one name, other libraries the first, and which of the
-//! two an upstream uses nobody here knows. So a member that comes twice is refused, at every level (RFC 8259 section 4,
-//! RFC 7515 section 4, RFC 7519 section 4). jsonwebtoken's own types for headers, claims and keys cannot do that, which
-//! is why they are not used on what comes from outside.
+//! serde_json and jsonwebtoken keep the last of several members of one name, other libraries the first, and which of
+//! the two an upstream uses nobody here knows. So a member that comes twice is refused, at every level (RFC 8259
+//! section 4, RFC 7515 section 4, RFC 7519 section 4). jsonwebtoken's own types for headers, claims and keys cannot do
+//! that, which is why they are not used on texts from outside.
 
 use std::fmt;
 

@@ -91,7 +91,8 @@ impl KeySource {
     /// The source for this place; keeps it fresh from publishing on, for as long as the policy lives. Its keys are shared
     /// with every policy that names the place, now or before a reload.
     ///
-    /// # Errors The problems of the place, at the field `url` or `issuer`, and of the settings, each at its own field.
+    /// # Errors
+    /// The problems of the place, at the field `url` or `issuer`, and of the settings, each at its own field.
     pub fn shared(cx: &mut BuildCx<'_>, location: Location, settings: Settings) -> Result<Arc<Self>, BuildError> {
         let allow_http = settings.allow_http;
         let mut problems = settings.problems();

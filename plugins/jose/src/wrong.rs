@@ -10,7 +10,7 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    /// [`Reason::TokenMalformed`], and what of the token is.
+    /// [`Reason::TokenMalformed`], with the part of the token that is malformed.
     pub const fn malformed(why: &'static str) -> Self {
         Self { reason: Reason::TokenMalformed, why: Some(why) }
     }

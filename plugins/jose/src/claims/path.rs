@@ -87,7 +87,7 @@ fn unescape(name: &str) -> Result<String, String> {
 }
 
 impl<'de> Deserialize<'de> for Path {
-    /// By a visitor, so that what is wrong with one path of several is told at that path.
+    /// Uses a visitor, so that the problem of one path of several is reported at that path.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl de::Visitor<'_> for Visitor {

@@ -181,7 +181,7 @@ fn whole(pattern: &str) -> Result<Regex, String> {
 }
 
 impl<'de> Deserialize<'de> for Rule {
-    /// By a visitor, so that what is wrong with one rule of several is told at that rule.
+    /// Uses a visitor, so that the problem of one rule of several is reported at that rule.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {

@@ -1,4 +1,4 @@
-//! Algorithms that the token would like, and signatures that are none.
+//! Tokens that choose their own algorithm, and forged signatures.
 
 use aws_lc_rs::hmac;
 use openssl::{bn::BigNum, ec::EcGroup, nid::Nid};

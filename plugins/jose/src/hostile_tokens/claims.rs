@@ -1,4 +1,4 @@
-//! Rightly signed tokens that are not meant for us, not now, or not in earnest.
+//! Rightly signed tokens that are for somebody else, outside their time, or malformed.
 
 use super::*;
 

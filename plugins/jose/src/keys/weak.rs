@@ -1,4 +1,4 @@
-//! RSA keys that are known to be weak: whoever wants to can find out their private half, or sign without it.
+//! Checks for weak RSA keys, whose private half can be found out, or is not needed to sign.
 
 use super::{
     error::KeyError,

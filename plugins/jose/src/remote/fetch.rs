@@ -51,12 +51,12 @@ fn invalid(why: impl Into<String>) -> FetchError {
     FetchError::Invalid(why.into())
 }
 
-/// A location that was found to be one.
+/// A location whose address was checked.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// The key set itself.
     Keys(Url),
-    /// Where the discovery document may be, and whose it has to be.
+    /// The addresses where the discovery document may be, and the issuer that it has to name.
     Discovery { issuer: String, documents: [Url; 2] },
 }
 

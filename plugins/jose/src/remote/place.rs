@@ -1,5 +1,5 @@
-//! One place where keys are published: the keys that were there last, and what came of the attempts to fetch them. These
-//! are facts, which all policies that name the place share; each judges them by its own settings.
+//! One place where keys are published: the keys that were there last, and the results of the attempts to fetch them.
+//! These are facts, which all policies that name the place share; each judges them by its own settings.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ const MAX_SKIPPED_LOGGED: usize = 8;
 /// The function that fetches: from the network, or in a test.
 pub type Fetch = Box<dyn Fn() -> BoxFuture<'static, Result<Page, FetchError>> + Send + Sync>;
 
-/// See the module.
+/// A place where keys are published.
 pub struct Place {
     /// For log and metric; a query, which may hold a secret, is left out.
     pub name: Arc<str>,
@@ -41,7 +41,7 @@ pub struct Place {
     /// When a `kid` was not in the set that was just fetched.
     unknown: Cache<[u8; 32], Instant>,
     pub counters: Counters,
-    /// For keys that were withdrawn.
+    /// Has open streams judged again when keys were withdrawn.
     judge_again: JudgeAgain,
 }
 
@@ -215,7 +215,7 @@ impl Place {
         }
     }
 
-    /// Logs what is wrong with a set that was not there before; first what is an alarm.
+    /// Logs the problems of a set that was not there before; alarms come first.
     fn tell(&self, read: &PublishedKeys) {
         let name = &self.name;
         if read.keys.keys().is_empty() {
