@@ -53,7 +53,7 @@ macro_rules! of_an_issuer {
         }
 
         impl Config {
-            /// Takes out what is said of an issuer here.
+            /// Takes out the settings of an issuer that stand here.
             pub(crate) fn take_common(&mut self) -> Issuer {
                 Issuer { $($field: self.$field.take(),)+ }
             }
@@ -62,9 +62,9 @@ macro_rules! of_an_issuer {
 }
 
 of_an_issuer! {
-    /// Whose tokens: what `iss` is, to the letter.
+    /// The issuer whose tokens are taken: `iss`, to the letter.
     issuer: String,
-    /// Who we are to the issuer: one of these has to be in `aud`.
+    /// The names of this service at the issuer: one of these has to be in `aud`.
     audience: Vec<String>,
     /// Takes tokens for any audience, in the place of `audience`: also those that were meant for another service.
     any_audience: bool,
@@ -99,26 +99,26 @@ of_an_issuer! {
     /// The rule for binding tokens to the client's certificate (`cnf` with `x5t#S256`, RFC 8705): `required`, or
     /// `when-present` (unless said), by which one that is bound is taken over that certificate's connection alone.
     certificate_binding: CertificateBinding,
-    /// Which claims make the identity.
+    /// The claims that make the identity.
     identity: Mapping,
     /// The way to find a token's consumer among the credentials in the file.
     consumer: ConsumerBy,
     /// Refuses tokens without a consumer (403); `true` with `consumer`, unless this says otherwise.
     consumer_required: bool,
     /// Headers for the upstream and the claims they are filled from: `{ "x-department" = "department" }`. Lists are
-    /// separated by commas, and what is neither text, number, truth value nor a list of these is left out.
+    /// separated by commas, and a claim that is neither text, number, truth value nor a list of these is left out.
     headers: BTreeMap<String, Path>,
     /// The claim that carries a subject's token version, a number: with it, `portcullis revoke` can end all tokens
     /// below one.
     version_claim: Path,
 }
 
-/// Which claims make the identity: for each part a claim, or a list of which the first that is there counts. An empty
-/// list leaves the part out. A claim that is there and has another type than it should makes the token malformed.
+/// The claims that make the identity: for each part a claim, or a list of which the first that is there counts. An
+/// empty list leaves the part out. A claim that is there and has another type than it should makes the token malformed.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mapping {
-    /// Who the token speaks of; `sub` unless said.
+    /// The subject of the token; `sub` unless said.
     pub subject: Option<ClaimPaths>,
     /// The client software that got the token; `azp`, or else `client_id`, unless said.
     pub client: Option<ClaimPaths>,
@@ -167,7 +167,7 @@ pub enum By {
 }
 
 impl Config {
-    /// Where to look for the token.
+    /// Returns the places to look for the token.
     pub(crate) fn places(&self, problems: &mut Vec<(String, String)>) -> Places {
         let fields =
             PlaceFields { header: self.header.as_ref(), scheme: self.scheme.as_deref(), from: self.from.as_ref() };

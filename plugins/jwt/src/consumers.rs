@@ -1,4 +1,4 @@
-//! Whose a token is: the consumers' credentials, by what of a token names them.
+//! Finds the consumer of a token among the credentials.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -22,14 +22,15 @@ pub(crate) struct Consumers {
 }
 
 impl Consumers {
-    /// Nobody yet. `is_required` is what the file says; unsaid it is so where the file says how to find consumers.
+    /// Makes an empty set. `is_required` is the setting in the file; unless set, a consumer is required where the file
+    /// says how to find consumers.
     pub(crate) fn new(said: Option<ConsumerBy>, is_required: Option<bool>) -> Self {
         let is_required = is_required.unwrap_or(said.is_some());
         let ConsumerBy { by, claim } = said.unwrap_or_default();
         Self { by, claim, is_required, known: HashMap::new() }
     }
 
-    /// The credential that a token belongs to.
+    /// Returns the credential that a token belongs to.
     pub(crate) fn of(&self, said: &Said, claims: &Claims) -> Option<&Arc<Credential>> {
         let name = match self.by {
             By::Subject => said.subject.as_deref(),
@@ -39,7 +40,7 @@ impl Consumers {
         self.known.get(name?)
     }
 
-    /// Adds a credential, or says with its field why it cannot be found here.
+    /// Adds a credential; the error has the field for which it could never be found, and the reason.
     fn add(&mut self, credential: &Arc<Credential>, holder: &Holder) -> Result<(), (&'static str, String)> {
         let (field, name) = self.name_in(holder)?;
         if name.is_empty() {
@@ -54,7 +55,7 @@ impl Consumers {
         Ok(())
     }
 
-    /// The field that names the holder, and what it says.
+    /// Returns the field that names the holder, and its value.
     fn name_in<'h>(&self, holder: &'h Holder) -> Result<(&'static str, &'h str), (&'static str, String)> {
         let said = [
             (By::Subject, "subject", holder.subject.as_deref()),
@@ -93,7 +94,7 @@ pub(crate) fn distribute(cx: &mut BuildCx<'_>, issuers: &[Option<String>], consu
     }
 }
 
-/// Which of the issuers a credential is about.
+/// Returns the index of the issuer that a credential is about.
 fn place(holder: &Holder, issuers: &[Option<String>]) -> Result<usize, (&'static str, String)> {
     let wrong = |why: &str| Err(("issuer", why.to_owned()));
     match (&holder.issuer, issuers) {

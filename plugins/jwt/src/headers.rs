@@ -1,4 +1,4 @@
-//! Headers that claims fill: their names, and how a claim is written in one.
+//! Headers that claims fill.
 
 use std::{borrow::Cow, collections::BTreeMap};
 

@@ -1,4 +1,4 @@
-//! One issuer, ready to judge what its tokens claim.
+//! One issuer, which judges the claims of its tokens.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Issuer {
         self.judge_claims(Arc::new(token.into_claims()), verification, now)
     }
 
-    /// The same for what is left of a token.
+    /// Judges the claims of a token whose signature was verified before.
     pub(crate) fn judge_claims(
         &self,
         claims: Arc<Claims>,
@@ -163,8 +163,8 @@ impl Issuer {
     }
 }
 
-/// The token's scopes that the credential lets it have. The credential's own scopes are a limit and never added: what a
-/// token was made for is its issuer's to say.
+/// The token's scopes that the credential lets it have. The credential's own scopes are a limit and never added: its
+/// issuer decides what a token is for.
 fn within(mut scopes: Vec<String>, credential: Option<&Credential>) -> Vec<String> {
     if let Some(limit) = credential.map(|credential| &credential.scopes).filter(|limit| !limit.is_empty()) {
         scopes.retain(|scope| limit.contains(scope));

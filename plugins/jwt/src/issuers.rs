@@ -1,4 +1,4 @@
-//! From what the file says to the issuers that a policy knows, and everything that is wrong with it.
+//! Builds the issuers of a policy from its settings.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
 
 /// The issuers that a policy knows.
 pub(crate) enum Issuers {
-    /// Whoever holds the key.
+    /// Any issuer: whoever holds the key.
     Any(Arc<Issuer>),
     /// By `iss`, to the letter.
     Named(HashMap<String, Arc<Issuer>>),
@@ -75,7 +75,7 @@ impl Issuers {
         let mut consumers: Vec<_> = layers.iter().map(Layers::consumers).collect();
         consumers::distribute(cx, &names, &mut consumers);
         let issuers = layers.iter().zip(consumers).map(|(layers, consumers)| issuer(layers, consumers, cx, problems));
-        // All of them, so that what is wrong with each is said in one run.
+        // All of them, so that the problems of each are reported in one run.
         let issuers: Vec<_> = issuers.collect();
         let issuers = issuers.into_iter().collect::<Option<Vec<_>>>()?;
         let is_fetched = |issuer: &Arc<Issuer>| matches!(issuer.keys, Keys::Fetched(_));

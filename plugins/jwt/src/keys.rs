@@ -1,4 +1,4 @@
-//! Where an issuer's keys come from, and the algorithms that go with them.
+//! The keys of an issuer, and the algorithms that go with them.
 
 use std::{path::Path, sync::Arc};
 
@@ -113,7 +113,7 @@ fn only_source<'c>(layers: &Layers<'c>, problems: &mut Problems) -> Option<(&'st
     }
 }
 
-/// The algorithms that are said and go with the way to the keys, or the usual ones.
+/// Returns the algorithms in the settings, if they go with the source of the keys, or the usual ones.
 fn algorithms(layers: &Layers<'_>, source: Source<'_>, problems: &mut Problems) -> Option<Vec<Algorithm>> {
     let said = layers.pick(|said| said.algorithms.as_ref());
     let is_symmetric = |algorithm: &Algorithm| algorithm.family() == Family::Hmac;

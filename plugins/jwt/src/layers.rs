@@ -29,7 +29,7 @@ impl<'c> Layers<'c> {
         format!("{}{field}", self.prefix).trim_end_matches('.').to_owned()
     }
 
-    /// The way to what `fetch` says, in the table that says it; to any other field in the issuer's own.
+    /// The way to a field of `fetch`, in the table that has it; to any other field in the issuer's own.
     pub(crate) fn field_of(&self, field: &str) -> String {
         let is_common = field.starts_with("fetch.") && self.own.fetch.is_none();
         if is_common { field.to_owned() } else { self.field(field) }
@@ -40,7 +40,8 @@ impl<'c> Layers<'c> {
         Consumers::new(self.pick(|said| said.consumer.as_ref()).cloned(), is_required.copied())
     }
 
-    /// The audiences; none where any is taken. Who says one of the two says both.
+    /// Returns the audiences, and `true` if any audience is taken. A table that has one of the two settings decides on
+    /// both.
     pub(crate) fn audiences(&self) -> (&'c [String], bool) {
         let is_said = |said: &Said| said.audience.is_some() || said.any_audience.is_some();
         let said = if is_said(self.own) { self.own } else { self.common };

@@ -13,14 +13,13 @@
 //! in the token and right; a setting that is left out is refused at build, unless the file says in words that it does
 //! not matter (`any_issuer`, `any_audience`).
 //!
-//! That a signature was right is remembered, together with the identity that the claims make. The clock, revocation and
-//! whether the key is still published are looked at each time; and whether a consumer's credential may be used now, from
-//! here and on this route, the engine checks after the token was granted.
+//! A verified token is remembered, together with the identity that its claims make. The clock, the revocations and the
+//! issuer's keys are looked at each time. After the token was granted, the engine checks whether the consumer's
+//! credential may be used now, from here and on this route.
 //!
 //! # Rooms
-//! `config` is what the file may say, `tables` and `layers` what can be wrong with it, `issuers` and `keys` what it comes
-//! to. `policy` is the way of a request; `issuer` judges the claims of a verified token by `mapping`, `consumers` and
-//! `headers`.
+//! `config` has the settings, `tables` and `layers` check them, and `issuers` and `keys` are built from them. `policy`
+//! judges a request; `issuer` judges the claims of a verified token by `mapping`, `consumers` and `headers`.
 
 #![forbid(unsafe_code)]
 
@@ -48,7 +47,7 @@ use crate::{challenges::Challenges, issuer::METHOD, issuers::Issuers, policy::Po
 
 /// The number of verified tokens that a policy remembers, unless it says otherwise.
 pub const MAX_CACHED_TOKENS: usize = 10_000;
-/// The most that it can ask for.
+/// The most that it can remember.
 pub const MAX_CACHED_TOKENS_CAP: usize = 1_000_000;
 /// The room for each of them, on the average, in bytes of the token. An entry takes a few times as much.
 const CACHED_TOKEN_BYTES: usize = 2 << 10;

@@ -1,4 +1,4 @@
-//! The way of a request through a policy.
+//! Judges requests.
 //!
 //! A token that was seen before costs a digest and a few look-ups, and is answered at once. One that was not is read,
 //! given to its issuer, verified and judged; only then is it remembered.
@@ -55,7 +55,7 @@ impl Known {
     }
 }
 
-/// Who sent a token, when, and over whose connection.
+/// A token's digest, its sender, its time and its connection.
 struct Sent<'c> {
     digest: TokenDigest,
     bytes: usize,
@@ -133,7 +133,8 @@ impl Authenticate for Policy {
         })
     }
 
-    /// Where every token is bound. One that happens to be is compared with whatever certificate the connection has.
+    /// Returns `true` if every token has to be bound. Any other bound token is compared with whatever certificate the
+    /// connection has.
     fn needs_certificate(&self) -> bool {
         self.issuers.iter().any(|issuer| issuer.binding == CertificateBinding::Required)
     }
@@ -168,7 +169,8 @@ impl Policy {
         })
     }
 
-    /// Refuses at once what is no token of any issuer here, such as a key that shares the scheme; the rest takes longer.
+    /// Refuses at once a credential that is no token of any issuer here, such as a key that shares the scheme; the rest
+    /// takes longer.
     fn begin<'a>(&'a self, token: Cow<'a, [u8]>, sent: Sent<'a>) -> Answer<'a, Judgement> {
         match token {
             Cow::Borrowed(bytes) => match self.open(bytes) {
@@ -197,7 +199,7 @@ impl Policy {
         }
     }
 
-    /// Judges what is left of a token: everything but its signature, of which the key has to be there still.
+    /// Judges a token of an open stream again: everything but its signature, whose key still has to be there.
     async fn rejudge(&self, stream: &OpenStream<'_>) -> Judgement {
         let (Some(claims), Some(verification)) = (&stream.identity.claims, stream.identity.proof.get::<Verification>())
         else {
@@ -253,7 +255,7 @@ impl Policy {
             Ok(judged) => judged,
             Err(denial) => return Ok(Authentication::Denied(denial)),
         };
-        // Not before: an old token of somebody's, rightly signed, must not undo the failures of whoever guesses.
+        // Only now: an old token, though rightly signed, must not undo the failures of whoever guesses.
         self.attempts.succeeded(sent.address, principal);
         self.verifications.succeeded(cost, sent.address, principal);
         let ends = judged.times.ends();
@@ -294,7 +296,7 @@ impl Policy {
     }
 }
 
-/// A token whose signature is verified, and on whose behalf.
+/// A token whose signature has to be verified, and its sender.
 struct Asked<'a> {
     token: &'a Token<'a>,
     issuer: &'a Issuer,
@@ -310,7 +312,8 @@ fn settle(revoked: Result<Option<Reason>, StoreError>, known: &Verified<Known>) 
     }
 }
 
-/// Whom failures are counted for: who the token says it is about, which nothing proves yet. A token may name nobody.
+/// Returns the principal that failures are counted for: the token's subject, which nothing has proven yet. A token may
+/// have none.
 fn principal(token: &Token<'_>) -> Option<Vec<u8>> {
     let text = |claim: &str| token.claims().get(claim).and_then(Value::as_str);
     Some([text("iss").unwrap_or_default(), "\0", text("sub")?].concat().into_bytes())

@@ -12,7 +12,7 @@ use crate::{
 /// how much longer than it says a token lives.
 pub(crate) const LEEWAY_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// Adds what is wrong. `prefix` leads to the table's fields.
+/// Reports the problems of a table. `prefix` leads to its fields.
 pub(crate) fn check(prefix: &str, said: &Said, problems: &mut Problems) {
     let mut wrong = |field: &str, why: &str| problems.push((format!("{prefix}{field}"), why.to_owned()));
     let texts = [("issuer", &said.issuer), ("tenant", &said.tenant), ("typ", &said.typ), ("jwks_url", &said.jwks_url)];
