@@ -19,7 +19,7 @@ pub const MAX_CHAIN_DEPTH: u32 = 4;
 /// The number of certificates that a policy remembers, once they were verified, where it does not say.
 pub const MAX_CACHED_CERTIFICATES: usize = 10_000;
 
-/// The most that it can ask for.
+/// The most that it can remember.
 pub const MAX_CACHED_CERTIFICATES_CAP: usize = 1_000_000;
 
 /// Proves a client by its certificate. The fields that name certificates hold together, the entries of each
@@ -54,7 +54,7 @@ pub struct Config {
     pub emails: Option<Vec<Email>>,
     /// The SHA-256 of whole certificates, in hexadecimal digits.
     pub fingerprints: Option<Vec<Fingerprint>>,
-    /// Who made the certificate itself, as `subjects` are written.
+    /// The issuers of the certificate itself, as `subjects` are written.
     pub issuers: Option<Vec<Dn>>,
     /// With `ca`: asks a responder whether a certificate was revoked (OCSP).
     pub ocsp: Option<OcspConfig>,
@@ -92,7 +92,7 @@ impl Files {
     }
 }
 
-/// Whose certificates have to be looked up in a CRL.
+/// The certificates that have to be looked up in a CRL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CrlRule {
@@ -116,9 +116,9 @@ impl From<CrlRule> for CrlPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConsumerRule {
-    /// It has to: 403 otherwise.
+    /// They are refused with 403.
     Required,
-    /// It need not.
+    /// They are taken.
     #[default]
     Optional,
 }
@@ -249,7 +249,7 @@ impl Config {
         problems
     }
 
-    /// The lists, and how long each is where it is there.
+    /// Returns each list, with its length where it is there.
     fn lists(&self) -> [(&'static str, Option<usize>); 11] {
         let files = |files: &Option<Files>| match files {
             Some(Files::Several(paths)) => Some(paths.len()),

@@ -10,11 +10,11 @@ use crate::{config::Holder, names::DnsPattern};
 /// The credentials of a policy.
 pub(crate) struct Consumers {
     credentials: Vec<(Arc<Credential>, Arc<Holder>)>,
-    /// Every credential once, by the first thing that it says: what a certificate says leads to the few that can fit.
+    /// Every credential once, by one of its facts: the facts of a certificate lead to the few credentials that can fit.
     by: HashMap<Key, Vec<usize>>,
 }
 
-/// Whose a certificate is.
+/// The owner of a certificate.
 pub(crate) enum Owner<'c> {
     /// Nobody's.
     Nobody,
@@ -37,7 +37,7 @@ enum Key {
 }
 
 impl Consumers {
-    /// All credentials that open the policy; what is wrong with one is told by its field.
+    /// Collects the credentials that open the policy, and reports their problems by field.
     pub(crate) fn new(cx: &mut BuildCx<'_>) -> Self {
         let mut consumers = Self { credentials: Vec::new(), by: HashMap::new() };
         for (index, credential, holder) in cx.credentials::<Holder>() {
@@ -104,7 +104,7 @@ fn key(holder: &Holder) -> Result<Key, (&'static str, String)> {
     })
 }
 
-/// Everything in a certificate that a credential can be found by.
+/// Returns everything in a certificate that a credential can be found by.
 fn keys(facts: &Facts) -> impl Iterator<Item = Key> {
     let one = [
         Some(Key::Fingerprint(hex::encode(facts.sha256))),

@@ -1,5 +1,5 @@
-//! The certificate as a load balancer hands it on: in the form of RFC 9440 (`:MIIC...:`), or as URL-encoded PEM, which is
-//! what nginx (`$ssl_client_escaped_cert`) and the load balancers of AWS send.
+//! Reads the certificate that a load balancer hands on: in the form of RFC 9440 (`:MIIC...:`), or as URL-encoded PEM,
+//! which nginx (`$ssl_client_escaped_cert`) and the load balancers of AWS send.
 //!
 //! All that stands here is a claim. The policy asks whether the sender may make it, and the certificate is verified
 //! like one of a connection.

@@ -74,8 +74,8 @@ fn xfcc(facts: &Facts) -> String {
     element
 }
 
-/// A subject that no reader can take for more than one: some know `\\` inside quotes and some only `\"`, so that
-/// `O=x\\"` ends for the one and goes on for the other. Escapes by number (RFC 4514 section 2.4) are neither.
+/// Writes a subject so that no reader takes it for more than one: some know `\\` inside quotes and some only `\"`, so
+/// that `O=x\\"` ends for the one and goes on for the other. Escapes by number (RFC 4514 section 2.4) are neither.
 fn subject(text: &str) -> String {
     let mut subject = String::with_capacity(text.len());
     let mut characters = text.chars();

@@ -21,16 +21,17 @@
 //!
 //! # What is promised
 //! - A certificate that was sent and is not good, or not any more, is a refusal and never "no certificate".
-//! - Nothing in the request speaks for a certificate, but a header of a load balancer whose network the file names
+//! - No part of a request can name a certificate, except for a header of a load balancer whose network the file names
 //!   (`from_header`), and such a header is verified here against the policy's own `ca`: anybody can write one. A policy
-//!   goes by the connection or by a header, never by both: the connection of a load balancer is its own.
+//!   uses the connection or a header, never both: the connection of a load balancer has the load balancer's own
+//!   certificate.
 //! - Names are compared whole. There are no substrings, no regular expressions, and `*.` stands for one label.
 //! - Whose certificate it is has to be clear: one that two credentials fit is refused.
 //!
 //! # Rooms
-//! `config` is what the file may say, in the words of `names`. `taken` decides which certificates a policy takes,
-//! `consumers` whose they are; `handed_on` writes the headers for the upstream, `from_header` reads a load balancer's.
-//! `ocsp` asks a CA's responder. `policy` is the way of a request.
+//! `config` has the settings, and `names` the names in them. `taken` chooses the certificates that a policy takes, and
+//! `consumers` finds their owners; `handed_on` writes the headers for the upstream, `from_header` reads a load
+//! balancer's. `ocsp` asks a CA's responder. `policy` judges a request.
 
 #![forbid(unsafe_code)]
 

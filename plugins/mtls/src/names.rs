@@ -1,5 +1,5 @@
-//! The names that certificates go by, as a configuration writes them. Each is made into the form that certificates' own
-//! names have, so that comparing is comparing bytes.
+//! The names of certificates, as a configuration writes them. Each is converted to the form of the names in
+//! certificates, so that they can be compared byte by byte.
 
 use std::fmt;
 
@@ -207,8 +207,8 @@ fn is_spiffe_path(path: &str) -> bool {
     path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
 }
 
-/// The pattern or name against a name; `*.` stands for one label of a host name, and neither for a certificate's own
-/// wildcard nor for whatever else a CA may have put before the dot (`root@evil .example.com`).
+/// Compares a pattern or a name with a name; `*.` stands for one label of a host name, and neither for a certificate's
+/// own wildcard nor for whatever else a CA may have put before the dot (`root@evil .example.com`).
 fn fits(pattern: &str, name: &str) -> bool {
     match pattern.strip_prefix('*') {
         Some(domain) => name.strip_suffix(domain).is_some_and(is_label),

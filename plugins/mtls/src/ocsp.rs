@@ -1,4 +1,4 @@
-//! Asking a certificate's CA, or whoever it has named for that, whether the certificate was revoked (OCSP, RFC 6960).
+//! Asks a certificate's CA, or a responder that it has named, whether the certificate was revoked (OCSP, RFC 6960).
 //!
 //! An answer counts if it is about this certificate, is signed by the certificate's own CA or by its delegate, and is
 //! in force by its dates; a nonce is not sent, as most responders answer from answers made beforehand (RFC 5019). One
@@ -45,7 +45,7 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OcspConfig {
-    /// Whom to ask. Its answers are signed, so that `http` is as good as `https`.
+    /// The address of the responder. Its answers are signed, so that `http` is as good as `https`.
     pub responder: String,
     /// The answer to a request where there is no good answer of the responder: `refuse` (unless said) or `allow`.
     #[serde(default)]
@@ -88,7 +88,7 @@ pub(crate) struct Status {
     asking: Arc<Mutex<()>>,
 }
 
-/// The last answer, and from when on another is needed.
+/// The last answer, and the time from which another is needed.
 struct Last {
     said: Said,
     until: UnixTime,
@@ -193,8 +193,8 @@ impl Ocsp {
             });
             asked.await.unwrap_or_else(|_| status.unanswered())
         };
-        // Longer than one question takes: whoever asks was let wait, for another's question or for room, and a second time
-        // nobody waits.
+        // The time-out was longer than one question takes: the request has waited for another's question or for room
+        // already, and does not wait a second time.
         tokio::time::timeout(self.timeout * 2, waiting).await.unwrap_or_else(|_| status.unanswered())
     }
 
@@ -227,7 +227,8 @@ impl Ocsp {
         if found.ends.is_none() && ends <= now {
             return Err("it was made too long ago, and does not say until when it holds".to_owned());
         }
-        // One that has just ended by our clock and not by the responder's: not every request asks for another.
+        // An answer that has ended by our clock and not yet by the responder's is kept for a moment, so that not every
+        // request asks for another.
         Ok((found.said, ends.max(now.after(PAUSE)).min(now.after(self.max_age))))
     }
 

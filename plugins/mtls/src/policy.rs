@@ -1,4 +1,4 @@
-//! The way of a request through a policy.
+//! Judges requests.
 //!
 //! A certificate that was seen before costs one look-up and a look at the clock. One that was not is verified where the
 //! policy has CAs of its own, read, judged and given to its consumer; only what was verified is remembered.
@@ -46,7 +46,7 @@ pub(crate) struct Policy {
     pub(crate) verifications: Verifications,
 }
 
-/// Where the certificate stands that a load balancer hands on, and who is one.
+/// The headers with the certificate that a load balancer hands on, and the networks of the load balancers.
 struct Source {
     header: HeaderName,
     chain: Option<HeaderName>,
@@ -55,12 +55,12 @@ struct Source {
 
 /// A certificate that was verified, and the policy's verdict on it.
 struct Known {
-    /// Who it is, or why the policy does not take it.
+    /// The identity, or the reason why the policy does not take it.
     verdict: Result<Arc<Identity>, Denial>,
     /// Its status by its CA's responder, where one is asked.
     status: Option<Arc<Status>>,
     not_before: UnixTime,
-    /// From when on something that was looked at is not in force any more: the certificate itself, and with CAs of the
+    /// The time until which everything that was looked at is in force: the certificate itself, and with CAs of the
     /// policy's own those that lead to them, and their CRLs.
     holds_until: UnixTime,
     bytes: usize,
@@ -149,7 +149,7 @@ impl Policy {
 
     /// The answer to a certificate that was verified, after its CA's responder was asked where one is.
     fn settle(&self, known: &Known, now: UnixTime) -> Answer<'_, Result<Authentication, PluginError>> {
-        // Whoever is refused anyway makes nobody ask.
+        // A request that is refused anyway asks no responder.
         let (Some(ocsp), Some(status), Ok(identity)) = (&self.ocsp, &known.status, &known.verdict) else {
             return Answer::Now(Ok(known.answer()));
         };
@@ -181,7 +181,7 @@ impl Policy {
         digest.finalize().into()
     }
 
-    /// Verifies a certificate that is not remembered, and judges it. A refusal names whom it says that it was made for.
+    /// Verifies a certificate that is not remembered, and judges it. A refusal names the certificate's subject.
     fn verify(&self, sent: &ClientCert, now: UnixTime) -> Result<Known, Denial> {
         let denied = |fault: Fault| Denial::unauthorized(fault.reason());
         let facts = Facts::of_der(&sent.der).map_err(denied)?;
@@ -215,7 +215,7 @@ impl Policy {
         Ok((status, facts.not_after.min(chain_holds_until)))
     }
 
-    /// The way to a CA of the policy's own, and from when on it does not hold.
+    /// Returns the chain to a CA of the policy's own, and the time until which it holds.
     fn chain(&self, trust: &Trust, sent: &ClientCert, now: UnixTime) -> Result<(Vec<X509>, UnixTime), Fault> {
         let read = |der: &Vec<u8>| X509::from_der(der).map_err(|_| Fault::Malformed);
         let untrusted = sent.chain.iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -259,7 +259,7 @@ fn status(chain: Vec<X509>) -> Result<Arc<Status>, Fault> {
     Ok(Arc::new(Status::new(certificate, issuer)))
 }
 
-/// Who a certificate says it is: a client and not a user, so that there is no subject.
+/// Makes the identity of a certificate: a client and not a user, so that there is no subject.
 fn identity(facts: &Facts, credential: Option<&Arc<Credential>>) -> Identity {
     let of_credential = credential.map(Identity::of_client).unwrap_or_default();
     let client_id = credential.and_then(|credential| credential.consumer.client_id.clone());
