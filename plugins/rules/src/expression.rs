@@ -48,7 +48,7 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
-    /// Reads and checks an expression: everything that is wrong with it.
+    /// Reads and checks an expression. The error has all of its problems.
     pub fn compile(text: &str) -> Result<Self, Vec<String>> {
         if text.len() > EXPRESSION_MAX_BYTES {
             return Err(vec![format!("is longer than {EXPRESSION_MAX_BYTES} bytes: make several of it")]);
@@ -166,11 +166,11 @@ pub(crate) enum Failure {
     Absent(String),
     /// The result is something else.
     NoBoolean,
-    /// More was looked at than may be.
+    /// The evaluation took too many steps.
     TooManySteps,
     /// An operator or a function was used on types it does not take.
     Types(String),
-    /// A function did not like what it was given.
+    /// A function failed on its arguments.
     Function(String),
     /// The interpreter broke.
     Panic,

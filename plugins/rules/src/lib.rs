@@ -1,4 +1,4 @@
-//! `rules`: what a request may do, in expressions on who calls and what is asked for.
+//! `rules`: restrictions by expressions on the identity and the request.
 //!
 //! ```toml
 //! plugins = [
@@ -132,7 +132,7 @@ struct Restriction {
 }
 
 impl Restriction {
-    /// The first rule that speaks against the request.
+    /// Returns the first rule that refuses the request.
     fn objection(&self, cx: &RequestCx<'_>, identity: &Identity) -> Option<&Rule> {
         let denied = self.deny.iter().find(|rule| !self.says(rule, Effect::Deny, cx, identity));
         denied.or_else(|| self.require.iter().find(|rule| !self.says(rule, Effect::Require, cx, identity)))

@@ -1,4 +1,4 @@
-//! The walk over an expression that finds what is wrong with it, and makes it ready.
+//! Checks an expression, and prepares it for evaluation.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub const EXPRESSION_MAX_DEPTH: usize = 32;
 pub(super) struct Access {
     pub field: Field,
     pub is_test: bool,
-    /// As in `identity.tenant`, for what has to be said about it.
+    /// As in `identity.tenant`, for messages.
     pub written: String,
 }
 
@@ -38,7 +38,7 @@ impl Access {
     }
 }
 
-/// The walk and what it has found.
+/// The state of the walk over an expression.
 pub(super) struct Checker {
     pub accesses: Vec<Access>,
     pub patterns: Vec<Regex>,
@@ -47,7 +47,7 @@ pub(super) struct Checker {
     /// The variables of macros, the innermost last.
     variables: Vec<(String, Kind)>,
     depth: usize,
-    /// Evaluates what is known already.
+    /// Evaluates parts that are constant.
     constants: Context<'static, 'static>,
 }
 

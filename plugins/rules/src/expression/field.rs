@@ -158,7 +158,8 @@ fn no_fields(of: &str) -> String {
     format!("`{of}` has no fields")
 }
 
-/// The one name after a field that is many things. They are not there as a whole: what is looked at is known beforehand.
+/// The one name after a field that is many things. They have no value as a whole: an expression has to name the one
+/// that it looks at.
 fn one_of_many<'n>(field: &str, example: &str, names: &[&'n str]) -> Result<&'n str, String> {
     match names {
         [name] => Ok(name),
@@ -170,7 +171,7 @@ fn one_of_many<'n>(field: &str, example: &str, names: &[&'n str]) -> Result<&'n 
 /// Headers that hold credentials. Comparing them here would be neither in constant time nor kept out of sight.
 const SECRET: [HeaderName; 3] = [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE];
 
-/// Beginnings of headers that say who calls. Here they are what the client wrote: whoever believes them is forged to.
+/// Beginnings of headers that say who calls. In a request the client wrote them, and can forge them.
 const FORGEABLE: [&str; 17] = [
     "client-cert",
     "forwarded",

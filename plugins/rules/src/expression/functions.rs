@@ -29,7 +29,7 @@ type Outcome<'c, 'v> = Result<CowVal<'c, 'v>, ExecutionError>;
 /// The form of a function that is given its context, so that it finds the steps and keeps its arguments.
 type Function = Box<dyn for<'c, 'v> Fn(&mut FunctionContext<'c, 'v>) -> Outcome<'c, 'v> + Send + Sync>;
 
-/// Adds what CEL does not have, with the patterns and the networks that an expression names.
+/// Adds functions that CEL does not have, with the patterns and the networks that an expression names.
 pub(super) fn add(context: &mut Context<'_, '_>, patterns: Vec<Regex>, networks: Vec<IpNet>) {
     let matches = move |cx: &mut FunctionContext<'_, '_>| {
         let (pattern, text) = (patterns.get(index(cx)?).ok_or_else(|| wrong(cx))?, text(cx, 0)?);
