@@ -28,7 +28,7 @@ const CERTIFICATE_ISSUER: Oid<'static> = oid!(2.5.29.29);
 /// Why a CRL is not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CrlError {
-    /// It is no CRL, or a broken one.
+    /// The file is no CRL, or a broken one.
     #[error("is not a CRL, in PEM or DER form")]
     Malformed,
     /// Something else than CRLs is in the file.
@@ -63,8 +63,8 @@ pub struct Crl {
 }
 
 impl Crl {
-    /// The CRLs in a file: any number in PEM form, or one in DER. Who signed them is [`Trust::new`](crate::Trust::new)'s
-    /// to ask.
+    /// The CRLs in a file: any number in PEM form, or one in DER. [`Trust::new`](crate::Trust::new) checks who signed
+    /// them.
     ///
     /// # Errors
     /// It holds none, or one that is not taken.
@@ -104,7 +104,7 @@ impl Crl {
         self.this_update.0.saturating_sub(CLOCK_SKEW_SECONDS) <= now.0 && now < self.next_update
     }
 
-    /// From when on it does not hold.
+    /// The moment from which it is out of date.
     pub fn next_update(&self) -> UnixTime {
         self.next_update
     }

@@ -37,9 +37,10 @@ pub struct Facts {
     pub serial: String,
     /// The SHA-256 of the whole certificate.
     pub sha256: [u8; 32],
-    /// From when on it holds.
+    /// The first moment at which it is valid.
     pub not_before: UnixTime,
-    /// From when on it does not. RFC 5280 counts this second in, OpenSSL does not, and here all count alike.
+    /// The first moment at which it is not valid any more. RFC 5280 counts this second as valid; OpenSSL does not, and
+    /// nor does this crate.
     pub not_after: UnixTime,
     /// Alternative names: host names, in lower case; `*.` at the beginning is a wildcard.
     pub dns: Vec<String>,

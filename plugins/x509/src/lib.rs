@@ -1,5 +1,5 @@
-//! Certificates for Portcullis: what one says, who is trusted to have made it, and whether it was revoked since. The
-//! engine's TLS and the plugin `mtls` share it; it is a library and not a plugin itself.
+//! Certificates for Portcullis: their facts, the CAs that are trusted to make them, and their revocation. The engine's
+//! TLS and the plugin `mtls` share it; it is a library and not a plugin itself.
 //!
 //! ```no_run
 //! use portcullis_plugin::UnixTime;
@@ -20,7 +20,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Who reads what OpenSSL builds chains and verifies signatures, dates, purposes and constraints, as it does in the
+//! # Who reads what
+//! OpenSSL builds chains and verifies signatures, dates, purposes and constraints, as it does in the
 //! handshake. The facts about the holder are read by `x509-parser` from the same bytes: OpenSSL's own interface tells
 //! an absent list of names from a broken one only if asked in C, and ends strings at a NUL, which is how
 //! `bank.example\0.evil.example` became `bank.example` once. Whatever the two could read differently makes a

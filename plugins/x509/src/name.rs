@@ -120,7 +120,8 @@ pub struct DnError(&'static str);
 /// `O=ACME, CN=alice`. Read as it stands, that is a name that no certificate has, and whoever wrote it would only ever see
 /// refusals.
 ///
-/// # Errors The reason why it is not a name.
+/// # Errors
+/// The reason why it is not a name.
 pub fn canonical_dn(written: &str) -> Result<String, DnError> {
     if written.len() > NAME_MAX_BYTES {
         return Err(DnError("it is too long"));

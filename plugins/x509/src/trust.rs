@@ -32,7 +32,7 @@ pub enum CrlPolicy {
     IfPresent,
 }
 
-/// Why CAs and CRLs make no trust.
+/// The reason why CAs and CRLs cannot be trusted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// No CA at all: nobody would be let in. It must never mean the CAs of the system, by which any public CA could
@@ -56,12 +56,12 @@ pub enum TrustError {
     StaleCrl(String, OutOfTime),
 }
 
-/// Why something does not hold at a moment.
+/// The reason why something is not in force at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfTime {
-    /// It did until then.
+    /// It has ended at this moment.
     Expired(UnixTime),
-    /// It will from then on.
+    /// It begins at this moment.
     NotYet(UnixTime),
 }
 
@@ -85,7 +85,7 @@ impl TrustError {
     }
 }
 
-/// The CAs that are trusted to name clients, and their lists of those they named in vain.
+/// The CAs that are trusted to make certificates of clients, and their lists of revoked certificates.
 ///
 /// A CA that signed itself ends a chain, and so does one whose own CA is not among the trusted. One whose own CA is among
 /// them is trusted for that and not for being in the file: where it was revoked, or the CA above it has expired, it is
@@ -186,7 +186,8 @@ impl Trust {
     /// Judges a certificate from the beginning: its chain over `untrusted` (what the client sent along) to a CA, dates,
     /// purpose, depth, revocation. The chain, the certificate first.
     ///
-    /// # Errors The certificate's fault.
+    /// # Errors
+    /// The certificate's fault.
     pub fn verify(&self, leaf: &X509Ref, untrusted: &[X509], now: UnixTime) -> Result<Vec<X509>, Fault> {
         if untrusted.len() > MAX_SENT_CERTIFICATES {
             return Err(Fault::ChainTooLong);
