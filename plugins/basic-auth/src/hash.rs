@@ -1,4 +1,4 @@
-//! Password hashes: how they are read, what they must and may cost, and how they are made.
+//! Password hashes: reading and making them, and limits on their cost.
 
 use std::{fmt, str::FromStr};
 
@@ -29,7 +29,7 @@ enum Work {
     Bcrypt { cost: u32, salt: [u8; 16], expected: [u8; BCRYPT_OUTPUT_BYTES] },
 }
 
-/// The last byte of what bcrypt makes is not kept, by all who write `$2b$`.
+/// The bytes of a bcrypt hash in the file: all programs that write `$2b$` leave out the last one.
 const BCRYPT_OUTPUT_BYTES: usize = 23;
 
 /// The most bytes that bcrypt hashes. The rest of a longer password would not count, so that such a one is refused.
@@ -49,7 +49,7 @@ const ARGON2_WORK_MAX_KIB: u32 = 1024 * 1024;
 /// Lanes are computed one after the other, and more of them make a hash no safer here.
 const ARGON2_LANES_MAX: u32 = 16;
 
-/// 128 bits of what comes out.
+/// 128 bits of output.
 const ARGON2_OUTPUT_MIN_BYTES: usize = 16;
 
 /// As the OWASP Password Storage Cheat Sheet says.
@@ -58,7 +58,7 @@ const BCRYPT_COST_MIN: u32 = 10;
 /// About a second; each one more doubles it.
 const BCRYPT_COST_MAX: u32 = 14;
 
-/// Why this is no hash to keep a password by.
+/// The reason why a hash is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// A password, perhaps.
@@ -67,16 +67,16 @@ pub enum HashError {
     /// `$6$`, `$apr1$`, `$argon2i$`, `$2x$` ...
     #[error("is a hash of another kind: Argon2id (`$argon2id$`) and bcrypt (`$2b$`) are taken")]
     OtherKind,
-    /// Broken off, or with what we do not know.
+    /// A hash that is incomplete, or has parameters that are not known here.
     #[error("is a password hash that cannot be read: it is incomplete, or has parameters of another version")]
     Malformed,
-    /// It could be broken.
+    /// It is too weak.
     #[error(
         "is too weak: Argon2id needs at least m=19456,t=2 (or m=47104,t=1 ... m=7168,t=5) and 16 bytes, bcrypt a cost \
          of 10; `portcullis password hash` makes a good one"
     )]
     TooWeak,
-    /// It could be used to break us.
+    /// It costs so much that it could be used to overload the gateway.
     #[error("costs too much: Argon2id may have m=131072, m*t=1048576 and p=16 at most, bcrypt a cost of 14")]
     TooCostly,
 }
@@ -151,7 +151,7 @@ fn bcrypt(text: &str) -> Result<Work, HashError> {
 }
 
 impl PasswordHash {
-    /// Stands for this hash where it is remembered which one fitted.
+    /// Returns the fingerprint, by which the hash is remembered.
     pub(crate) fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
@@ -229,7 +229,7 @@ pub enum Algorithm {
     Bcrypt,
 }
 
-/// Why a password has no hash.
+/// The reason why a password cannot be hashed.
 #[derive(Debug, thiserror::Error)]
 pub enum HashingError {
     /// No client could send it.

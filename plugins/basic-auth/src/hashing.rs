@@ -24,7 +24,7 @@ impl Default for Hashing {
     }
 }
 
-/// A hash was not computed, which says nothing about the password.
+/// A hash was not computed: the password may be right or wrong.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum Unhashed {
     #[error("too many passwords are waiting to be verified")]
@@ -35,7 +35,7 @@ pub(crate) enum Unhashed {
     Broken,
 }
 
-/// On whose behalf a hash is computed.
+/// The client for which a hash is computed.
 pub(crate) struct Requester<'a> {
     pub address: IpAddr,
     /// The user, where they have sent their password from this address before.

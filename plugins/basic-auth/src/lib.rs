@@ -96,8 +96,8 @@ impl Plugin for BasicAuth {
 #[derive(Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// For how long a password that was right is not hashed again; five minutes unless said, at most a day. `"0s"`:
-    /// every request computes a hash.
+    /// The time for which a password that was right is not hashed again; five minutes unless said, at most a day.
+    /// `"0s"`: every request computes a hash.
     pub cache_ttl: Span,
     /// Makes the user name the subject of the identity (`X-User-ID`), where each user has a name of their own. Else it
     /// names a client, as a key does.
@@ -145,7 +145,7 @@ struct Passwords {
     verified: Arc<Verified>,
     hashing: Arc<Hashing>,
     attempts: Attempts,
-    /// Whose passwords were right: for them places are kept in the queue before the hashes.
+    /// The users whose passwords were right: for them places are kept in the queue before the hashes.
     known: Arc<KnownCallers>,
     cache_ttl: Duration,
     counters: Counters,
@@ -204,7 +204,7 @@ impl Passwords {
         self.users.identity(claim.login.username(), &fingerprint)
     }
 
-    /// Puts on record that a pair was right which is known.
+    /// Records the success of a pair that is known.
     fn note_success(&self, claim: &Claim) {
         self.attempts.succeeded(claim.address, claim.principal());
         self.known.note(claim.address, claim.principal());
@@ -215,8 +215,8 @@ impl Passwords {
         if let Err(wait) = self.attempts.check(claim.address, claim.principal()).get().await {
             return Ok(claim.denied(Denial::too_many_attempts(wait)));
         }
-        // Of requests that say the same one computes, and the others wait for what it finds. Else a client that sends
-        // fifty requests at once would use up its attempts with the right password.
+        // Of several requests with one pair only one computes the hashes, and the others wait for its result. Otherwise
+        // a client that sends fifty requests at once would use up its attempts with the right password.
         let is_good = |fingerprint: &_| self.users.identity(claim.login.username(), fingerprint);
         let joined = self.verified.join(&claim.digest, claim.now, self.cache_ttl, is_good).await;
         let turn = match joined {
@@ -301,8 +301,8 @@ impl Authenticate for Passwords {
             Ok(None) => return Answer::Now(Ok(Authentication::Absent)),
             Err(reason) => return Answer::Now(Ok(Authentication::Denied(Denial::unauthorized(reason)))),
         };
-        // The limit comes before what is remembered: else a guess that is right would be answered while all others are
-        // told to wait, and waiting would hinder nobody.
+        // The limit comes before the pairs that are remembered: otherwise a right guess would be answered while all
+        // wrong ones are told to wait, and the wait would hinder nobody.
         if let Answer::Now(Ok(())) = self.attempts.check(claim.address, claim.principal())
             && let Some(identity) = self.recall(&claim)
         {
@@ -312,7 +312,7 @@ impl Authenticate for Passwords {
         Answer::later(self.judge(claim))
     }
 
-    /// Nothing that a policy says makes a right password a wrong one, and its credential is still there.
+    /// A change of the policy's settings makes no right password wrong, and its credential is still there.
     fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
         let client = stream.client().filter(|client| client.method == stream.identity.method);
         let subject = || stream.identity.subject.clone();

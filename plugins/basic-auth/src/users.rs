@@ -60,8 +60,8 @@ impl Users {
         Self { picks: picks(&users), by_name: names, users, nobody: PasswordHash::of_nobody() }
     }
 
-    /// Who it is, and by which hash. For a wrong password all hashes of the user are computed, and for a name that
-    /// nobody has those of somebody: each call of `count` is one.
+    /// Returns the identity and the hash of a login. For a wrong password all hashes of the user are computed, and for
+    /// a name that nobody has those of somebody: each call of `count` is one.
     pub(crate) fn verify(&self, login: &Login, count: impl Fn()) -> Option<(Arc<Identity>, Fingerprint)> {
         let fits = |hash: &PasswordHash| {
             count();
@@ -75,7 +75,7 @@ impl Users {
         Some((entry.identity.clone(), *entry.hash.fingerprint()))
     }
 
-    /// Whom a hash that fitted this user stands for now, if the user still has it.
+    /// Returns the identity that a hash which fitted this user stands for now, if the user still has it.
     pub(crate) fn identity(&self, username: &str, fingerprint: &Fingerprint) -> Option<Arc<Identity>> {
         let user = self.by_name.get(username)?;
         let entry = self.users[*user].iter().find(|entry| entry.hash.fingerprint() == fingerprint)?;
@@ -94,7 +94,7 @@ impl Users {
     }
 }
 
-/// Why a credential cannot have the user name of these others.
+/// Returns the reason why a credential cannot share the user name of these others.
 fn objection(same: &[(Arc<Credential>, PasswordHash)], credential: &Credential) -> Option<String> {
     let (first, _) = same.first()?;
     if first.consumer.name != credential.consumer.name {

@@ -31,7 +31,7 @@ impl Digest {
     }
 }
 
-/// Which hash fitted, and when.
+/// The hash that fitted, and the time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Seen {
     fingerprint: Fingerprint,
@@ -39,7 +39,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// The longest that a request takes to find out: one that came before it may see what it found.
+    /// The longest that a verification takes: a request that came before it ended may see its result.
     const SLACK: Duration = Duration::from_secs(60);
 
     /// A clock that was set back makes nothing live longer.
@@ -56,7 +56,7 @@ pub(crate) enum Joined<'a, T> {
     Turn(Turn<'a>),
 }
 
-/// The right to find out whether a pair is right.
+/// The right to verify a pair.
 pub(crate) struct Turn<'a>(
     PlaceholderGuard<'a, Digest, Seen, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<Digest, Seen>>,
 );
@@ -85,7 +85,7 @@ impl Verified {
         Digest(digest.finalize().into_bytes().into())
     }
 
-    /// Which hash the pair fitted, if that was not too long ago.
+    /// Returns the hash that the pair fitted, if that was not too long ago.
     pub(crate) fn recall(&self, digest: &Digest, now: UnixTime, ttl: Duration) -> Option<Fingerprint> {
         let seen = self.pairs.get(digest)?;
         seen.is_fresh(now, ttl).then_some(seen.fingerprint)
