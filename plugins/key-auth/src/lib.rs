@@ -101,7 +101,7 @@ impl Config {
         problems
     }
 
-    /// Where to look.
+    /// Returns the places to look for the key.
     fn places(&self, problems: &mut Vec<(String, String)>) -> Places {
         let fields =
             PlaceFields { header: self.header.as_ref(), scheme: self.scheme.as_deref(), from: self.from.as_ref() };
@@ -286,7 +286,7 @@ impl Authenticate for Keys {
         Answer::Now(Ok(self.judge(cx).unwrap_or_else(denied)))
     }
 
-    /// Where the policy says what it said the key would be found again: its credential is still there.
+    /// With the same settings the key would be found again: its credential is still there.
     fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
         let client = stream.client().filter(|_| stream.has_same_settings).map(|client| match self.max_age {
             None => client,
