@@ -11,7 +11,7 @@ use crate::{
     restriction::Restriction,
 };
 
-/// The plugin `claims`: what a token has to say, claim by claim.
+/// The plugin `claims`: requirements on the claims of a token.
 pub struct Claims;
 
 /// Lets a request pass by what its token says, claim by claim: at least one of `all`, `any` and `per_method`.
@@ -25,7 +25,7 @@ impl Plugin for Claims {
     type Credential = NoCredential;
 
     fn build(config: Self::Config, _: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
-        // A rule that makes no sense does not come this far: reading it says so.
+        // A rule that makes no sense was refused when it was read.
         Ok(Hooks::new().admit(Restriction { needs: Needs::new(config.0, |_| Ok(()))?, judge }))
     }
 }
@@ -38,7 +38,7 @@ fn allows(needs: &Needs<Rule>, method: &Method, identity: &Identity) -> bool {
     tokens.peek().is_some() && tokens.all(|claims| are_met(needs.clone(), |rule: &Rule| rule.holds(claims)))
 }
 
-/// The first claim that is not as it should be, or those of which none is. Never what it is: that is the token's.
+/// Describes the first claim that does not meet the need, or those of which none does. It never shows a claim's value.
 fn objection(needs: &Needs<Rule>, method: &Method, identity: &Identity) -> String {
     let mut tokens = identity.each().filter_map(|part| part.claims.as_deref()).peekable();
     if tokens.peek().is_none() {

@@ -1,4 +1,4 @@
-//! `scopes`, `roles` and `claims`: what an identity has to have before its request goes on.
+//! `scopes`, `roles` and `claims`: requirements on the identity of a request.
 //!
 //! ```toml
 //! plugins = [
@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Every one of `all` is needed, and one of `any`. The lists at the top count whatever the method; an entry of
-//! `per_method` asks for more. A method that nothing is asked of is refused: it was forgotten, and not meant to be
-//! free.
+//! `per_method` asks for more. A method without any requirement is refused: it was probably forgotten, and not meant to
+//! be free.
 //!
 //! Where several credentials came together, only the scopes and roles of the one that speaks count: two tokens that each
 //! may do half of a thing may not do it together. Claims bind every token of the request, whoever speaks, and a request

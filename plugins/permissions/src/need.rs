@@ -68,14 +68,14 @@ impl<T> Need<T> {
     }
 }
 
-/// A configuration, ready to be asked what a request has to meet.
+/// A compiled configuration.
 pub(crate) struct Needs<T> {
     always: Option<Need<T>>,
     per_method: Vec<(Vec<Method>, Need<T>)>,
 }
 
 impl<T> Needs<T> {
-    /// Compiles a configuration. `check` says what is wrong with an item that nobody could have.
+    /// Compiles a configuration. `check` returns the problem of an item that nobody could have.
     pub fn new(config: Config<T>, check: impl Fn(&T) -> Result<(), String>) -> Result<Self, BuildError> {
         let mut problems = Vec::new();
         if config.all.is_none() && config.any.is_none() && config.per_method.is_none() {
@@ -98,7 +98,7 @@ impl<T> Needs<T> {
         }
     }
 
-    /// The methods that entries name: what is asked for a misspelt one is asked of nobody.
+    /// Returns the methods that entries name: an entry for a misspelt one would never count.
     pub fn mentions(&self) -> Vec<Mention> {
         let entries = self.per_method.iter().enumerate();
         let methods = entries.flat_map(|(index, (methods, _))| methods.iter().map(move |method| (index, method)));
@@ -134,7 +134,7 @@ pub(crate) fn described<'n, T: fmt::Display + 'n>(needs: impl Iterator<Item = &'
     if asked.is_empty() { NO_ENTRY.to_owned() } else { format!("needs {}", asked.join(" and ")) }
 }
 
-/// There is nothing that would be enough.
+/// Nothing would be enough.
 pub(crate) const NO_ENTRY: &str = "no entry of per_method is about this method";
 
 fn has_method(methods: &[Method], method: &Method) -> bool {

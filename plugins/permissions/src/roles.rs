@@ -10,7 +10,7 @@ use crate::{
     restriction::Restriction,
 };
 
-/// The plugin `roles`: what the subject or the consumer is.
+/// The plugin `roles`: requirements on the roles of the subject or the consumer.
 pub struct Roles;
 
 /// Lets a request pass by the roles of its subject or consumer: at least one of `all`, `any` and `per_method`.
@@ -35,7 +35,7 @@ fn check(role: &str) -> Result<(), String> {
 
 fn judge(needs: &Needs<String>, method: &Method, identity: &Identity) -> Verdict {
     let needs = needs.of(method);
-    // Those of who speaks: what else was proven beside it adds none.
+    // Only roles of the credential that speaks count: others add none.
     let has = are_met(needs.clone(), |role| identity.roles.contains(role));
     let refusal = || Refusal::forbidden(Reason::RoleMissing).detailed(described(needs.clone()));
     if has { Verdict::Allow } else { Verdict::Refuse(refusal()) }

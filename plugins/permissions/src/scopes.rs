@@ -12,7 +12,7 @@ use crate::{
     restriction::Restriction,
 };
 
-/// The plugin `scopes`: what the credential that speaks for a request was given leave to do (RFC 6749 section 3.3).
+/// The plugin `scopes`: requirements on the scopes of the credential that speaks for a request (RFC 6749 section 3.3).
 pub struct Scopes;
 
 /// Lets a request pass by the scopes that its credential was given: at least one of `all`, `any` and `per_method`.
@@ -47,14 +47,14 @@ fn check(scope: &str) -> Result<(), String> {
 
 fn judge(needs: &Needs<String>, method: &Method, identity: &Identity) -> Verdict {
     let needs = needs.of(method);
-    // Those of who speaks: what else was proven beside it adds none. The wanted scopes are the operator's few; a token
-    // brings as many as it likes, and they are walked in place.
+    // Only scopes of the credential that speaks count: others add none. The wanted scopes are the operator's few; a
+    // token brings as many as it likes, and they are walked in place.
     let has = are_met(needs.clone(), |scope| identity.scopes.contains(scope));
     if has { Verdict::Allow } else { Verdict::Refuse(refusal(needs.clone())) }
 }
 
-/// Tells what would be enough: everything of `all`, and the first of each `any`, which may be a list of ever more
-/// powerful scopes.
+/// Lists scopes that would be enough: everything of `all`, and the first of each `any`, which may be a list of ever
+/// more powerful scopes.
 fn refusal<'n>(needs: impl Iterator<Item = &'n Need<String>> + Clone) -> Refusal {
     let detail = described(needs.clone());
     let mut scopes: Vec<&str> = Vec::new();
