@@ -1,4 +1,4 @@
-//! `consumer-restriction`: once it is known who calls, decides whether they may.
+//! `consumer-restriction`: lets callers in, or keeps them out, by their identity.
 //!
 //! ```toml
 //! plugins = [
@@ -59,13 +59,14 @@ impl Plugin for ConsumerRestriction {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Who may; everyone else may not.
+    /// The callers that are let in; all others are refused.
     pub allow: Option<Vec<Entry>>,
-    /// Who may not, even if they are allowed.
+    /// The callers that are refused, even if `allow` names them.
     pub deny: Option<Vec<Entry>>,
 }
 
-/// Whom it is about: all the fields that are there have to fit. In a list one fitting item is enough, but for `scopes`.
+/// The callers that an entry is about: all the fields that are there have to fit. In a list one fitting item is enough,
+/// but for `scopes`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -123,10 +124,10 @@ fn mentions<'e>(field: &str, entries: impl Iterator<Item = &'e Entry>) -> Vec<Me
     mentions
 }
 
-/// Names to be found in. Most lists hold a few, where comparing costs less than hashing; some hold thousands.
+/// A set of names. Most lists hold a few, where comparing costs less than hashing; some hold thousands.
 type Names = BTreeSet<String>;
 
-/// An entry, ready to be held against a request. A field that the file leaves out always fits.
+/// A compiled entry. A field that the file leaves out always fits.
 struct Rule {
     /// Its name in the log: `allow[0]`.
     path: Arc<str>,
@@ -144,9 +145,9 @@ struct Rule {
 /// The verdict on a request that fits an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
-    /// It may pass.
+    /// The request may pass.
     Allow,
-    /// It may not.
+    /// The request is refused.
     Deny,
 }
 
@@ -205,7 +206,8 @@ impl Rule {
         }
     }
 
-    /// Whose roles and scopes count: to let somebody in only those of the part that speaks, which are the identity's own.
+    /// Returns the parts of the identity whose roles and scopes count: to let somebody in only those of the part that
+    /// speaks, which are the identity's own.
     fn speakers<'i>(&self, identity: &'i Identity) -> impl Iterator<Item = &'i Identity> {
         let parts = if self.effect == Effect::Deny { identity.parts.as_slice() } else { &[] };
         std::iter::once(identity).chain(parts.iter().map(Arc::as_ref))
@@ -291,7 +293,7 @@ struct Restriction {
 }
 
 impl Restriction {
-    /// Why the request may not go on, if it may not.
+    /// Returns the reason why the request may not go on, if it may not.
     fn objection(&self, method: &Method, identity: &Identity) -> Option<Refusal> {
         if let Some(rule) = self.deny.iter().find(|rule| rule.matches(method, identity) == Match::Full) {
             return Some(Refusal::forbidden(Reason::ConsumerNotAllowed).detailed(rule.path.clone()));
