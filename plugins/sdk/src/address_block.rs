@@ -1,7 +1,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An address with all others that whoever has it can use as well: what is counted where one client is to be told from
-/// another.
+/// An address with all others that its owner can use as well, by which clients are told apart.
 ///
 /// An IPv6 network of 64 bits is the least that a subscriber gets (RFC 6177), so that one address of it says no more than
 /// another.
@@ -9,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub struct AddressBlock([u8; 16]);
 
 impl AddressBlock {
-    /// Where this address belongs; IPv4-mapped IPv6 with the IPv4 address that it stands for.
+    /// Returns the block of this address; IPv4-mapped IPv6 is in the block of its IPv4 address.
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
@@ -17,7 +16,7 @@ impl AddressBlock {
         })
     }
 
-    /// Its bytes, which no other block has.
+    /// Returns its bytes, which no other block has.
     pub fn octets(&self) -> &[u8; 16] {
         &self.0
     }

@@ -37,7 +37,8 @@
 //! A signature that is waited for because the body under it is still coming is not guessed at: see
 //! [`Attempts::for_bodies`].
 //!
-//! # Where it is kept In this process, for each policy in tables of a fixed size that are never full: see `counts`.
+//! # Where it is kept
+//! In this process, for each policy in tables of a fixed size that are never full: see `counts`.
 //! They hold neither names nor addresses but keyed digests. The rules (`rules`) know nothing of where counts are kept.
 //! Time is monotonic.
 
@@ -76,7 +77,8 @@ impl Attempts {
 
     /// Counts for this policy alone.
     ///
-    /// # Errors The problems of the limits, in the field `attempts`.
+    /// # Errors
+    /// The problems of the limits, in the field `attempts`.
     pub fn new(limits: AttemptLimits, cx: &mut BuildCx<'_>) -> Result<Self, BuildError> {
         let AttemptLimits::On(limits) = limits else { return Ok(Self(None)) };
         limits.check()?;

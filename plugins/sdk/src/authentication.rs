@@ -9,7 +9,7 @@ pub enum Authentication {
     Granted(Arc<Identity>),
     /// Nothing in any of the places this authenticator looks at.
     Absent,
-    /// Something is there, and it is wrong.
+    /// A credential is there, and it is wrong.
     Denied(Denial),
 }
 
@@ -18,6 +18,6 @@ pub enum Authentication {
 pub enum Attempt {
     /// Nothing for this authenticator.
     Absent,
-    /// Something that was not taken.
+    /// A credential that was not accepted.
     Denied(Reason),
 }

@@ -32,7 +32,7 @@ pub struct CredentialEntry {
 /// Background work: it is polled by the engine once the configuration is published, and dropped with it.
 pub type Background = BoxFuture<'static, ()>;
 
-/// Something that ends, and with it what a policy lets in.
+/// Something that ends, so that a policy refuses requests from then on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ends {
     /// The certificate of this subject: a CA, mostly.
@@ -47,7 +47,7 @@ pub trait BuildEnv {
     fn policy(&self) -> &str;
     /// The credentials that open this policy.
     fn credentials(&self) -> &[CredentialEntry];
-    /// Reports what is wrong with one credential.
+    /// Reports a problem of one credential.
     fn credential_problem(&mut self, index: usize, field: &str, message: String);
     /// Reports a setting that is valid and probably a mistake.
     fn warn(&mut self, field: &str, message: String);
@@ -78,7 +78,7 @@ pub trait BuildEnv {
     fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter;
     /// Reports something that the policy depends on and that ends.
     fn ends(&mut self, what: Ends, at: UnixTime);
-    /// The most of one request's body that there can be room for.
+    /// The most of one request's body that can be held.
     fn max_held_body_bytes(&self) -> usize;
 }
 
@@ -106,7 +106,7 @@ impl<'b> BuildCx<'b> {
             .collect()
     }
 
-    /// Says what is wrong with the credential at `index`; the configuration is refused.
+    /// Reports a problem of the credential at `index`; the configuration is refused.
     pub fn credential_problem(&mut self, index: usize, field: &str, message: impl Into<String>) {
         self.env.credential_problem(index, field, message.into());
     }
@@ -120,7 +120,7 @@ impl<'b> BuildCx<'b> {
     /// Reads a file. A path that is not absolute starts at the configuration's folder.
     ///
     /// # Errors
-    /// Why `field` does not name a file that can be read.
+    /// The reason why the file that `field` names cannot be read.
     pub fn read_file(&mut self, field: &str, path: &Path) -> Result<Vec<u8>, BuildError> {
         self.env.read_file(path).map_err(|why| BuildError::new(field, why))
     }
@@ -128,7 +128,7 @@ impl<'b> BuildCx<'b> {
     /// Reads a secret.
     ///
     /// # Errors
-    /// Why the secret that `field` names is not to be had. An empty one is not to be had either.
+    /// The reason why the secret that `field` names cannot be read. An empty one is an error too.
     pub fn secret(&mut self, field: &str, source: &SecretSource) -> Result<Secret, BuildError> {
         self.env.secret(source).map_err(|why| BuildError::new(field, why))
     }

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use crate::Identity;
 
-/// Whom a request that was denied says that it comes from, for the audit log: without it nobody would see that all
-/// these wrong passwords were for one user. Nothing of it is proven, which is why it is never an identity, and it is
-/// cut: a client writes it.
+/// The principal that a denied request claims to be, for the audit log: without it nobody would see that many wrong
+/// passwords were for one user. Nothing of it is proven, which is why it is never an identity, and it is cut: a client
+/// writes it.
 ///
 /// Only names belong here, and never what proves them: not a part of a key, nor of a token.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ impl Claimed {
         Self::by(Names { issuer, subject, sha256, ..Names::default() })
     }
 
-    /// By what was proven once and counts no longer: a token or a certificate that is remembered and was
+    /// By an identity that was proven once and counts no longer: a token or a certificate that is remembered and was
     /// revoked. It allocates nothing.
     pub fn once(identity: Arc<Identity>) -> Self {
         Self(Who::Known(identity))

@@ -3,12 +3,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// A number that only grows, among the gateway's metrics. For what is rare: it is one number for all cores.
+/// A counter among the gateway's metrics. It is for rare events: all cores share one number.
 #[derive(Clone, Debug, Default)]
 pub struct Counter(Arc<AtomicU64>);
 
 impl Counter {
-    /// One more.
+    /// Adds one.
     pub fn increment(&self) {
         self.0.fetch_add(1, Relaxed);
     }

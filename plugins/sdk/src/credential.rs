@@ -46,7 +46,7 @@ pub struct CredentialLimits {
     pub addresses: Option<Vec<IpNet>>,
 }
 
-/// A thing that proves who is calling, without what is secret about it.
+/// A credential that proves who is calling, without its secret.
 #[derive(Clone, Debug)]
 pub struct Credential {
     /// The plugin it belongs to, such as `key-auth`.
@@ -57,7 +57,7 @@ pub struct Credential {
     pub consumer: Arc<Consumer>,
     /// Scopes that go with it (RFC 6749 section 3.3).
     pub scopes: Vec<String>,
-    /// Who answers for it; for people.
+    /// The person or team that is responsible for it.
     pub owner: Option<String>,
     /// A class of service; for limits.
     pub tier: Option<String>,

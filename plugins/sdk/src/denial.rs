@@ -2,7 +2,7 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::{Claimed, Credential, FailedAttempt, Reason, UnixTime};
 
-/// Why a credential was not taken.
+/// The reason why a credential was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// For log and metric.
@@ -11,7 +11,7 @@ pub struct Denial {
     pub status: DenialStatus,
     /// For the log: who was claimed, where something says it.
     pub claimed: Option<Claimed>,
-    /// For the audit log alone: what exactly is wrong. Words of the program, so that nothing of the credential gets in.
+    /// For the audit log alone: what exactly is wrong. It is a constant, so that no part of the credential gets in.
     pub detail: Option<&'static str>,
     /// Failed attempts, which count unless something else grants: see [`Denial::counting`].
     pub attempts: Vec<FailedAttempt>,
@@ -20,7 +20,7 @@ pub struct Denial {
 /// The answer to a client whose credential was not taken. Of several alternatives the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DenialStatus {
-    /// 401: this proves nothing.
+    /// 401: the credential proves nothing.
     Unauthorized,
     /// 411: the signature is over the body, and a body of unknown length cannot be held.
     LengthRequired,
@@ -28,17 +28,17 @@ pub enum DenialStatus {
     BodyTooLarge,
     /// 429: too many attempts failed; the time after which it is worth trying again.
     TooManyRequests(Duration),
-    /// 403: this is known, and may not be used here.
+    /// 403: the credential is known, and may not be used here.
     Forbidden,
 }
 
 impl Denial {
-    /// 401: this proves nothing.
+    /// 401: the credential proves nothing.
     pub fn unauthorized(reason: Reason) -> Self {
         Self::new(reason, DenialStatus::Unauthorized)
     }
 
-    /// 403: this is known, and not allowed here.
+    /// 403: the credential is known, and not allowed here.
     pub fn forbidden(reason: Reason) -> Self {
         Self::new(reason, DenialStatus::Forbidden)
     }
@@ -63,7 +63,7 @@ impl Denial {
     }
 
     /// Hands over an attempt that failed. It counts if the whole request is refused, and is excused if another policy
-    /// grants what stood in the same place of the request ([`Authenticate::places`]).
+    /// grants what stood in the same place of the request ([`Authenticate::places`](crate::Authenticate::places)).
     #[must_use]
     pub fn counting(mut self, attempt: FailedAttempt) -> Self {
         self.attempts.extend(attempt.is_limited().then_some(attempt));

@@ -8,7 +8,7 @@ use crate::{
     RequestCx, RequestHead, ResponseHead, Revocation, Verdict,
 };
 
-/// Runs before anyone is known. It may wait: see [Deadlines and departure](crate#deadlines-and-departure).
+/// Runs before authentication. It may wait: see [Deadlines and departure](crate#deadlines-and-departure).
 pub trait Guard: Send + Sync {
     /// Decides whether the request may go on.
     fn guard<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>>;
@@ -19,17 +19,18 @@ pub trait Authenticate: Send + Sync {
     /// Looks for a credential and judges it.
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>>;
 
-    /// Judges an identity that this policy, or one in whose place it stands since a reload, granted to a request that has
-    /// not ended. It is asked after each reload and revocation, and once a minute, away from the workers, of thousands of
-    /// requests one after the other: it should be quick. One that waits holds up no other. It may be dropped where it waits,
-    /// and asked again: what takes long belongs in a task of its own, which those who ask wait for.
+    /// Judges an identity that this policy, or one in whose place it stands since a reload, granted to a request that
+    /// has not ended. It is asked after each reload and revocation, and once a minute, away from the workers, of
+    /// thousands of requests one after the other: it should be quick. One that waits holds up no other. It may be
+    /// dropped where it waits, and asked again: work that takes long belongs in a task of its own, which those who ask
+    /// wait for.
     ///
     /// The answer is what the request would get if it came now, as far as that can be told without it: `Granted` has the
     /// identity as it is now, and anything else ends the request with the reason that it gives. After a failure it is
     /// asked again, and the request ends if there is no answer for a minute.
     ///
-    /// Unless implemented, the identity is good as long as nothing changes that the policy says or reads, and nothing
-    /// that the configuration says of its credentials. A proof that can be revoked by other means needs an
+    /// The default implementation grants the identity as long as neither the policy's settings, nor the files that it
+    /// reads, nor the identity's credentials change. A proof that can be revoked by other means needs an
     /// implementation.
     fn recheck<'a>(&'a self, stream: &'a OpenStream<'a>) -> Answer<'a, Result<Authentication, PluginError>> {
         Answer::Now(Ok(stream.unless_changed()))
@@ -78,7 +79,7 @@ pub trait Authenticate: Send + Sync {
     }
 }
 
-/// Runs when it is known who is calling, and decides whether they may. It may wait: see [Deadlines and
+/// Runs after authentication, and decides whether the caller may make the request. It may wait: see [Deadlines and
 /// departure](crate#deadlines-and-departure).
 pub trait Admit: Send + Sync {
     /// Decides whether this identity may make this request.
@@ -88,11 +89,11 @@ pub trait Admit: Send + Sync {
         identity: &'a Arc<Identity>,
     ) -> Answer<'a, Result<Verdict, PluginError>>;
 
-    /// Judges a request that was let in and has not ended, as [`Authenticate::recheck`] does. `identity` is who is calling
-    /// by what the configuration says now, [`OpenStream::identity`] by what it said then.
+    /// Judges a request that was let in and has not ended, as [`Authenticate::recheck`] does. `identity` is the caller
+    /// by the configuration that serves now, [`OpenStream::identity`] by the one that served then.
     ///
-    /// Unless implemented, the request goes on as long as nothing changes that the policy says or reads, and nothing that
-    /// is known of who is calling.
+    /// The default implementation lets the request go on as long as neither the policy's settings, nor the files that
+    /// it reads, nor the identity change.
     fn recheck<'a>(
         &'a self,
         stream: &'a OpenStream<'a>,
@@ -124,7 +125,7 @@ pub trait EditResponse: Send + Sync {
 
 /// Looks at bodies as they pass.
 pub trait Body: Send + Sync {
-    /// A filter for this request's bodies, or `None` where they are of no interest.
+    /// Returns a filter for this request's bodies, or `None` if it does not look at them.
     fn begin(&self, cx: &RequestCx<'_>) -> Option<Box<dyn BodyFilter>>;
 }
 
@@ -200,7 +201,7 @@ pub struct Hooks {
     pub observe: Option<Arc<dyn Observe>>,
 }
 
-/// One setter a hook, each taking the implementor by value.
+/// One setter for each hook, which takes the implementor by value.
 macro_rules! setters {
     ($($name:ident: $hook:ident),+) => {
         impl Hooks {

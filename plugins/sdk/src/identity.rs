@@ -58,7 +58,7 @@ pub struct Identity {
     pub claims: Option<Arc<Claims>>,
     /// The names in the client's certificate: for restrictions, and apart from the claims of a token.
     pub certificate: Option<Arc<CertificateNames>>,
-    /// Headers beside those that every identity has. Their names are those that [`Authenticate::headers`] told.
+    /// Headers beside those that every identity has. Their names are those that [`Authenticate::headers`] returns.
     ///
     /// [`Authenticate::headers`]: crate::Authenticate::headers
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -152,8 +152,8 @@ impl Identity {
         whole.into_iter().chain(self.parts.iter().map(Arc::as_ref))
     }
 
-    /// The identity as header values, in a fixed order; what is empty is left out. Made once for each identity, so that
-    /// a request of a known credential copies nothing.
+    /// The identity as header values, in a fixed order; empty ones are left out. Made once for each identity, so that a
+    /// request of a known credential copies nothing.
     pub fn values(&self) -> &[(IdentityField, HeaderValue)] {
         self.rendered.0.get_or_init(|| {
             use IdentityField::{Client, Consumer, Credential, Email, Groups, Method, Roles, Scopes, Tenant, User};

@@ -4,8 +4,8 @@
 //! the engine judges such requests again after each reload and each revocation, when a policy says so
 //! ([`JudgeAgain`](crate::JudgeAgain)), and once a minute: it asks
 //! [`Authenticate::recheck`](crate::Authenticate::recheck) and [`Admit::recheck`](crate::Admit::recheck). The request's
-//! head is gone by then, and a signature or a password cannot be proven again; what is left is the identity, and what
-//! the authenticator kept of how it was proven ([`Proof`](crate::Proof)).
+//! head is gone by then, and a signature or a password cannot be proven again; what is left is the identity, and the
+//! evidence that the authenticator kept ([`Proof`](crate::Proof)).
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -21,12 +21,12 @@ use crate::{Authentication, ClientCert, Credential, Denial, Identity, Reason, Un
 pub struct OpenStream<'s> {
     /// Who is calling, as it was found out when the request came.
     pub identity: &'s Arc<Identity>,
-    /// The identity's credentials as the configuration says them now, in the same order. They are all there, open this
-    /// policy and can be used: the engine has made sure of that.
+    /// The identity's credentials by the configuration that serves now, in the same order. They are all there, open
+    /// this policy and can be used: the engine has made sure of that.
     pub credentials: &'s [Arc<Credential>],
-    /// The policy says what it said when it let the request in.
+    /// The policy has the settings that it had when it let the request in.
     pub has_same_settings: bool,
-    /// The files and secrets that the policy reads, those of its credentials too, hold what they held then.
+    /// The files and secrets that the policy reads, and those of its credentials, have not changed since then.
     pub has_same_files: bool,
     /// The name of the route.
     pub route: &'s str,

@@ -27,9 +27,9 @@ pub struct PlaceFields<'c> {
 }
 
 impl PlaceFields<'_> {
-    /// Where to look. Without any of the fields that is the header `usual`, after the scheme `usual_scheme` if there is
-    /// one; this scheme also goes with `usual` where `header` names it and `scheme` says nothing. A place that is none
-    /// is added to `problems`, with its field, and left out.
+    /// Returns the places to look. Without any of the fields that is the header `usual`, after the scheme
+    /// `usual_scheme` if there is one; this scheme also goes with `usual` where `header` names it and `scheme` is not
+    /// set. A place that is not valid is added to `problems`, with its field, and left out.
     pub fn places(self, usual: &str, usual_scheme: Option<&str>, problems: &mut Vec<(String, String)>) -> Places {
         let mut wrong = |field: &str, why: String| problems.push((field.to_owned(), why));
         if let Some(from) = self.from {

@@ -1,4 +1,4 @@
-//! Where a credential may stand in a request: one type for every plugin that looks for one, and for the engine, which
+//! The places of a credential in a request: one type for every plugin that looks for one, and for the engine, which
 //! takes the credential out before the request is forwarded.
 //!
 //! Looking and removing share the same parsing on purpose. Were they to disagree on what a parameter or a cookie is, a
@@ -42,7 +42,7 @@ struct RawPlace {
 }
 
 impl<'de> Deserialize<'de> for Place {
-    /// By a visitor, so that what is wrong with one place of several is told at that place.
+    /// Uses a visitor, so that the problem of one place of several is reported at that place.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {
@@ -103,7 +103,8 @@ impl Place {
 
     /// A header, and the authentication scheme before the credential in it.
     ///
-    /// # Errors The problem of the name or the scheme, in words.
+    /// # Errors
+    /// The problem of the name or the scheme, in words.
     pub fn header(name: &str, scheme: Option<&str>) -> Result<Self, String> {
         let name: HeaderName = name.parse().map_err(|_| format!("`{}` is not a header name", name.escape_debug()))?;
         if name == header::COOKIE {
@@ -178,7 +179,7 @@ pub enum Found<'r> {
     Absent,
     /// One value, perhaps several times. It may be empty: that is not absent but wrong.
     One(Cow<'r, [u8]>),
-    /// Different values. Which of them is meant is not for us to guess.
+    /// Different values: it would be a guess which of them is meant.
     Conflict,
 }
 

@@ -6,7 +6,7 @@ use crate::StoreError;
 pub struct PluginError(String);
 
 impl PluginError {
-    /// Says what failed. The text goes to the log, not to the client; it must not hold a secret.
+    /// Describes what failed. The text goes to the log, not to the client; it must not hold a secret.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }

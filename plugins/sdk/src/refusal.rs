@@ -5,9 +5,9 @@ use crate::{Challenge, Reason};
 /// The answer to a request that a hook refuses. The engine makes the response, from one table for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which answer the client gets.
+    /// The answer that the client gets.
     pub status: RefusalStatus,
-    /// Why, for log and metric.
+    /// The reason, for log and metric.
     pub reason: Reason,
     /// When it is worth trying again.
     pub retry_after: Option<Duration>,
@@ -19,12 +19,12 @@ pub struct Refusal {
     pub detail: Option<Arc<str>>,
 }
 
-/// Which answer a refused client gets.
+/// The answer that a refused client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalStatus {
-    /// 400: the request makes no sense.
+    /// 400: the request is malformed.
     BadRequest,
-    /// 403: we know who you are, and you may not.
+    /// 403: the identity is known, and may not make this request.
     Forbidden,
     /// 413: the body is too large.
     BodyTooLarge,

@@ -36,7 +36,7 @@ pub enum BodyError {
     /// All requests together hold as much as they may: `server.max_held_body_bytes`.
     #[error("too many bodies are held at once")]
     NoRoom,
-    /// The client went away, or sent what is not a body.
+    /// The client went away, or sent a malformed body.
     #[error("the body could not be read: {0}")]
     Broken(String),
 }
@@ -68,9 +68,9 @@ pub trait Exchange: Send + Sync {
     fn path_parameter(&self, name: &str) -> Option<&str>;
     /// Reads the body whole; it is forwarded all the same.
     fn body(&mut self, limit: usize) -> BoxFuture<'_, Result<Bytes, BodyError>>;
-    /// Lets the body take what is kept free for clients that have proven themselves.
+    /// Lets the body take memory that is kept free for clients that have proven themselves.
     fn vouch(&mut self);
-    /// Has the body held back until it is whole and `check` has said yes to it.
+    /// Has the body held back until it is whole and `check` has accepted it.
     fn hold_body(&mut self, limit: usize, check: BodyCheck);
 }
 
@@ -178,9 +178,9 @@ impl<'r> RequestCx<'r> {
         self.exchange.body(limit).await
     }
 
-    /// Says that whoever sends this request has proven themselves from their address a while ago, though this request is
-    /// not judged yet: its body may take what is kept free of `server.max_held_body_bytes` for such, so that bodies of
-    /// strangers leave room for it.
+    /// Says that whoever sends this request has proven themselves from their address a while ago, though this request
+    /// is not judged yet: its body may take the part of `server.max_held_body_bytes` that is kept free for such
+    /// clients, so that bodies of strangers leave room for it.
     pub fn vouch(&mut self) {
         self.exchange.vouch();
     }
@@ -214,7 +214,7 @@ pub trait RequestHead: Send {
     /// Asks the upstream for another path (with or without a query). It is made canonical like any other.
     ///
     /// # Errors
-    /// The path is not one that a client could have sent: what is wrong with it, in words.
+    /// The problem of a path that no client could have sent, in words.
     fn set_path(&mut self, path_and_query: &str) -> Result<(), String>;
 }
 

@@ -1,4 +1,4 @@
-//! Tokens that count no longer although their signature is right and their end has not come.
+//! Revoked tokens, which are refused although their signature is right and they have not expired.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -89,7 +89,7 @@ impl Revocation {
         store.put(&key, Bytes::from(value), keep).get().await
     }
 
-    /// Takes it back: what it revoked counts again.
+    /// Lifts the revocation: the tokens count again.
     ///
     /// # Errors
     /// The store could not be asked.
@@ -149,7 +149,7 @@ impl Kind {
     }
 }
 
-/// Under which keys of the store a token may have been revoked, worked out once.
+/// The keys of the store under which a token may have been revoked, computed once.
 #[derive(Clone, Debug)]
 pub struct RevocationKeys {
     token: Option<String>,
@@ -161,7 +161,7 @@ pub struct RevocationKeys {
 }
 
 impl RevocationKeys {
-    /// For a token that claims this, and whose version is this.
+    /// The keys of a token with these claims and this version.
     pub fn of(claims: &Claims, version: Option<u64>) -> Self {
         let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
         let issuer = text("iss").unwrap_or_default();
@@ -208,7 +208,7 @@ struct Question<'k> {
     reads: fn(i64) -> Counts,
 }
 
-/// Which tokens still count where a revocation was found.
+/// The rule for tokens that still count where a revocation was found.
 #[derive(Clone, Copy)]
 enum Counts {
     Never,

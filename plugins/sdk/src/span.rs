@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub struct Span(pub Duration);
 
 impl Span {
-    /// Nothing that is meant is longer, and every clock can add it to now.
+    /// The longest span that a configuration can have; every clock can add it to the current time.
     pub const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 }
 
