@@ -108,7 +108,7 @@ fn judge(program: &Path, toml: &str) -> Result<(), String> {
     place_files(dir.path());
     fs::write(dir.path().join("portcullis.toml"), toml).expect("a file of our own");
     let mut command = Command::new(program);
-    // Secrets are nowhere here, and of a certificate whose key is a secret nothing is read.
+    // Of secrets only the places are known here.
     command.args(["check", "--no-secrets", "-c", "portcullis.toml"]).current_dir(dir.path());
     let output = command.env("SYSTEMD_UNIT_PATH", "/nowhere").output().expect("the binary starts");
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
