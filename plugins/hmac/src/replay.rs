@@ -4,9 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use portcullis_plugin::{Identity, PluginError, Store, bytes::Bytes};
+use portcullis_plugin::{
+    Identity, PluginError, Store,
+    store::{Put, Space},
+};
 
 use crate::scheme::{Claim, MessagePieces};
+
+/// Of no policy: a request that one of them has taken is not new to the next.
+static SIGNATURES: Space = Space::replay("signature");
 
 /// Remembers signatures that were taken, for as long as they are valid.
 pub(crate) struct Seen(pub Arc<dyn Store>);
@@ -17,11 +23,10 @@ impl Seen {
     ///
     /// # Errors
     /// The store could not be asked, or is full.
-    pub async fn is_first(&self, key: &str, left: Duration) -> Result<bool, PluginError> {
+    pub async fn is_first(&self, name: &str, left: Duration) -> Result<bool, PluginError> {
         // A second more than it would be taken for: the store's clock is not the one that the claim was judged by.
         let keep = left.saturating_add(Duration::from_secs(1));
-        let put = self.0.put_new(key, Bytes::new(), keep).get().await;
-        put.map_err(|error| PluginError::new(error.to_string()))
+        Ok(self.0.put(Put::mark(SIGNATURES.key(name.as_bytes()), keep)).get().await?)
     }
 }
 
@@ -49,7 +54,7 @@ pub(crate) fn name(claim: &Claim, identity: &Identity, message: &MessagePieces<'
             message.iter().for_each(|piece| context.update(piece));
         }
     }
-    format!("nonce:{}", BASE64_URL_SAFE_NO_PAD.encode(context.finish()))
+    BASE64_URL_SAFE_NO_PAD.encode(context.finish())
 }
 
 /// Adds a part with its length before it, so that no two sequences of parts are the same bytes.

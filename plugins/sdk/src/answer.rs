@@ -21,6 +21,18 @@ impl<'a, T> Answer<'a, T> {
         Self::Later(Box::pin(future))
     }
 
+    /// The answer with this change, at once where it is there at once.
+    #[inline]
+    pub fn map<U>(self, change: impl FnOnce(T) -> U + Send + 'a) -> Answer<'a, U>
+    where
+        T: 'a,
+    {
+        match self {
+            Self::Now(answer) => Answer::Now(change(answer)),
+            Self::Later(future) => Answer::later(async move { change(future.await) }),
+        }
+    }
+
     /// Waits for the answer, if it has to be waited for.
     #[inline]
     pub async fn get(self) -> T {

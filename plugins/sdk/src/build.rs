@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::{AddressRules, BoxFuture, Counter, Credential, JudgeAgain, Secret, SecretSource, Store, UnixTime};
+use crate::{
+    AddressRules, BoxFuture, Counter, Credential, JudgeAgain, Secret, SecretSource, Store, UnixTime,
+    store::{Counters, Space},
+};
 
 /// The problems of a policy: one or more messages, each with the field it is about.
 #[derive(Debug, Default)]
@@ -143,6 +146,16 @@ impl<'b> BuildCx<'b> {
     /// or the fleet.
     pub fn store(&self) -> Arc<dyn Store> {
         self.env.store()
+    }
+
+    /// Returns the space of the store for entries of this policy, such as its sessions.
+    pub fn space(&self, kind: &'static str) -> Space {
+        Space::of_policy(kind, self.policy())
+    }
+
+    /// Returns the store's counters of this policy.
+    pub fn counters(&self, kind: &'static str) -> Counters {
+        Counters::of_policy(kind, self.policy())
     }
 
     /// Returns a handle for a policy that learns by itself, without a reload, that something it granted by may be good

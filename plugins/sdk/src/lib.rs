@@ -55,11 +55,12 @@
 //!   refresh token is used up), and a write to the store that somebody could avoid by leaving. Spawn it and wait for the task:
 //!
 //!   ```
-//!   use portcullis_plugin::*;
+//!   use std::sync::Arc;
+//!   use portcullis_plugin::{bytes::Bytes, store::Space, *};
 //!
-//!   /// Uses a code up. Whoever leaves meanwhile has used it up all the same.
-//!   async fn redeem(store: std::sync::Arc<dyn Store>, code: String) -> Result<(), PluginError> {
-//!       let done = tokio::spawn(async move { store.remove(&code).get().await });
+//!   /// Uses a code up, and returns what it stands for. Whoever leaves meanwhile has used it up all the same.
+//!   async fn redeem(store: Arc<dyn Store>, codes: Arc<Space>, code: Bytes) -> Result<Option<Bytes>, PluginError> {
+//!       let done = tokio::spawn(async move { store.take(codes.key(&code)).get().await });
 //!       Ok(done.await.map_err(|error| PluginError::new(error.to_string()))??)
 //!   }
 //!   ```
@@ -112,7 +113,7 @@ mod request;
 mod revocation;
 mod secret;
 mod span;
-mod store;
+pub mod store;
 pub mod testing;
 mod verifications;
 

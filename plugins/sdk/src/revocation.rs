@@ -26,8 +26,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
-use crate::{Answer, Claims, Reason, Store, StoreError, UnixTime};
+use crate::{
+    Answer, Claims, Reason, Store, StoreError, UnixTime,
+    store::{Key, Put, Space},
+};
 
 /// The tokens that an operator revokes. `issuer` has to be the token's `iss` to the letter; it is empty for tokens
 /// without one.
@@ -74,19 +78,28 @@ pub enum Revocation {
 impl Revocation {
     /// Writes it down for so long, which has to be longer than the tokens still live. A later moment or a higher
     /// version that is there already stays, and so does a later end: nobody takes back what another has revoked by
-    /// revoking it again. Of two that write the same at once, one may miss the other's word.
+    /// revoking it again, also at the same time.
     ///
     /// # Errors
-    /// The store does not take it: nothing is revoked.
+    /// The store does not take it: nothing is revoked. After a timeout it may be.
     pub async fn write(&self, store: &dyn Store, keep: Duration) -> Result<(), StoreError> {
-        let key = self.key();
-        let new = self.mark();
-        let now = UnixTime::now();
-        let there = store.get(&key).get().await?.map(|there| written(&there)).transpose()?;
-        let (mark, until) = there.unwrap_or((new, now));
-        let keep = keep.max(Duration::from_secs(u64::try_from(until.0.saturating_sub(now.0)).unwrap_or(0)));
-        let value = format!("{} {}", mark.max(new), now.after(keep).0);
-        store.put(&key, Bytes::from(value), keep).get().await
+        let (name, new) = (self.name(), self.mark());
+        let key = revoked(&name);
+        for _ in 0..MAX_TRIES {
+            let now = UnixTime::now();
+            let there = store.get(key).get().await?;
+            let (mark, until) = there.as_deref().map(written).transpose()?.unwrap_or((new, now));
+            let keep = keep.max(Duration::from_secs(u64::try_from(until.0.saturating_sub(now.0)).unwrap_or(0)));
+            let value = Bytes::from(format!("{} {}", mark.max(new), now.after(keep).0));
+            let put = match &there {
+                Some(there) => Put::instead_of(there, key, value, keep),
+                None => Put::if_absent(key, value, keep),
+            };
+            if store.put(put).get().await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::unavailable("others write the same revocation all the time"))
     }
 
     /// Lifts the revocation: the tokens count again.
@@ -94,7 +107,7 @@ impl Revocation {
     /// # Errors
     /// The store could not be asked.
     pub async fn lift(&self, store: &dyn Store) -> Result<(), StoreError> {
-        store.remove(&self.key()).get().await
+        store.remove(revoked(&self.name())).get().await.map(|_| ())
     }
 
     /// Who issued what is revoked.
@@ -107,12 +120,12 @@ impl Revocation {
         }
     }
 
-    fn key(&self) -> String {
+    fn name(&self) -> String {
         match self {
-            Self::Token { issuer, jti } => Kind::Token.key(issuer, jti),
-            Self::Subject { issuer, subject, .. } => Kind::Subject.key(issuer, subject),
-            Self::Issuer { issuer, .. } => Kind::Issuer.key(issuer, ""),
-            Self::Version { issuer, subject, .. } => Kind::Version.key(issuer, subject),
+            Self::Token { issuer, jti } => Kind::Token.name(issuer, jti),
+            Self::Subject { issuer, subject, .. } => Kind::Subject.name(issuer, subject),
+            Self::Issuer { issuer, .. } => Kind::Issuer.name(issuer, ""),
+            Self::Version { issuer, subject, .. } => Kind::Version.name(issuer, subject),
         }
     }
 
@@ -126,6 +139,16 @@ impl Revocation {
     }
 }
 
+/// Of no policy: what is revoked is revoked for all.
+static REVOKED: Space = Space::revocation("token");
+
+/// So often a revocation is written anew because another was written in between.
+const MAX_TRIES: usize = 16;
+
+fn revoked(name: &str) -> Key<'_> {
+    REVOKED.key(name.as_bytes())
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Token,
@@ -135,9 +158,9 @@ enum Kind {
 }
 
 impl Kind {
-    /// The key in the store. The claims of tokens are digested: they may be long, and personal. Its length goes first,
+    /// The name in the store. The claims of tokens are digested: they may be long, and personal. Its length goes first,
     /// so that no two pairs of texts are one.
-    fn key(self, issuer: &str, of: &str) -> String {
+    fn name(self, issuer: &str, of: &str) -> String {
         let kind = match self {
             Self::Token => "jti",
             Self::Subject => "subject",
@@ -145,7 +168,7 @@ impl Kind {
             Self::Version => "version",
         };
         let digest = Sha256::new().chain_update((issuer.len() as u64).to_be_bytes()).chain_update(issuer);
-        format!("revoked:{kind}:{}", hex::encode(digest.chain_update(of).finalize()))
+        format!("{kind}:{}", hex::encode(digest.chain_update(of).finalize()))
     }
 }
 
@@ -165,25 +188,27 @@ impl RevocationKeys {
     pub fn of(claims: &Claims, version: Option<u64>) -> Self {
         let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
         let issuer = text("iss").unwrap_or_default();
-        let of_subject = |kind: Kind| text("sub").map(|subject| kind.key(issuer, subject));
+        let of_subject = |kind: Kind| text("sub").map(|subject| kind.name(issuer, subject));
         Self {
-            token: text("jti").map(|jti| Kind::Token.key(issuer, jti)),
+            token: text("jti").map(|jti| Kind::Token.name(issuer, jti)),
             subject: of_subject(Kind::Subject),
-            issuer: Kind::Issuer.key(issuer, ""),
+            issuer: Kind::Issuer.name(issuer, ""),
             versions: of_subject(Kind::Version),
             issued: claims.get("iat").and_then(whole_seconds),
             version: version.map(|version| i64::try_from(version).unwrap_or(i64::MAX)),
         }
     }
 
-    /// The questions to ask the store, and how to read the answers.
-    fn questions(&self) -> [Option<Question<'_>>; 4] {
-        [
-            self.token.as_deref().map(|key| Question { key, reads: |_| Counts::Never }),
-            self.subject.as_deref().map(|key| Question { key, reads: Counts::After }),
-            Some(Question { key: &self.issuer, reads: Counts::After }),
-            self.versions.as_deref().map(|key| Question { key, reads: Counts::FromVersion }),
-        ]
+    /// The entries to read, and how to read each.
+    fn questions(&self) -> impl Iterator<Item = Question<'_>> + Clone {
+        let question = |name, reads| Question { key: revoked(name), reads };
+        let questions: [Option<Question<'_>>; 4] = [
+            self.token.as_deref().map(|name| question(name, |_| Counts::Never)),
+            self.subject.as_deref().map(|name| question(name, Counts::After)),
+            Some(question(&self.issuer, Counts::After)),
+            self.versions.as_deref().map(|name| question(name, Counts::FromVersion)),
+        ];
+        questions.into_iter().flatten()
     }
 
     fn is_revoked(&self, counts: Counts) -> bool {
@@ -194,17 +219,26 @@ impl RevocationKeys {
         }
     }
 
-    fn judge(&self, question: Question<'_>, found: Option<&Bytes>) -> Result<Option<Reason>, StoreError> {
-        let Some(found) = found else { return Ok(None) };
-        let is_revoked = self.is_revoked((question.reads)(written(found)?.0));
-        Ok(is_revoked.then_some(Reason::TokenRevoked))
+    /// The first entry that revokes the token decides, or the first that cannot be read.
+    fn judge(&self, found: &[Option<Bytes>]) -> Result<Option<Reason>, StoreError> {
+        if found.len() != self.questions().count() {
+            return Err(StoreError::unavailable("it answered something else than it was asked"));
+        }
+        for (question, found) in self.questions().zip(found) {
+            if let Some(found) = found
+                && self.is_revoked((question.reads)(written(found)?.0))
+            {
+                return Ok(Some(Reason::TokenRevoked));
+            }
+        }
+        Ok(None)
     }
 }
 
 /// One look into the store.
 #[derive(Clone, Copy)]
 struct Question<'k> {
-    key: &'k str,
+    key: Key<'k>,
     reads: fn(i64) -> Counts,
 }
 
@@ -222,7 +256,7 @@ fn written(found: &[u8]) -> Result<(i64, UnixTime), StoreError> {
         let (mark, until) = std::str::from_utf8(found).ok()?.split_once(' ')?;
         Some((mark.parse().ok()?, UnixTime(until.parse().ok()?)))
     };
-    numbers().ok_or_else(|| StoreError("a revocation that cannot be read".to_owned()))
+    numbers().ok_or_else(|| StoreError::invalid("a revocation that cannot be read"))
 }
 
 /// `iat`, which may have a fraction (RFC 7519 section 2). Without one that can be read a token counts as issued long ago.
@@ -246,26 +280,8 @@ impl Revocations {
     /// Returns the reason if the token was revoked. With a store that answers at once the answer is there at once, and
     /// nothing is allocated.
     pub fn check<'a>(&'a self, keys: &'a RevocationKeys) -> Answer<'a, Result<Option<Reason>, StoreError>> {
-        let mut questions = keys.questions().into_iter().flatten();
-        while let Some(question) = questions.next() {
-            match self.store.get(question.key) {
-                Answer::Now(found) => match found.and_then(|found| keys.judge(question, found.as_ref())) {
-                    Ok(None) => {}
-                    decided => return Answer::Now(decided),
-                },
-                Answer::Later(found) => {
-                    return Answer::later(async move {
-                        let mut judged = keys.judge(question, found.await?.as_ref())?;
-                        while let (None, Some(question)) = (judged, questions.next()) {
-                            let found = self.store.get(question.key).get().await?;
-                            judged = keys.judge(question, found.as_ref())?;
-                        }
-                        Ok(judged)
-                    });
-                }
-            }
-        }
-        Answer::Now(Ok(None))
+        let asked: SmallVec<[Key<'_>; 4]> = keys.questions().map(|question| question.key).collect();
+        self.store.get_many(&asked).map(|found| keys.judge(&found?))
     }
 }
 

@@ -30,6 +30,8 @@ use crate::{
     LocalStore, OpenStream, Plugin, Reason, RequestCx, Secret, SecretSource, Store, UnixTime, Usage,
 };
 
+pub mod store;
+
 /// A request made by hand.
 pub struct Request {
     /// Its head.

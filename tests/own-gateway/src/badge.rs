@@ -12,6 +12,7 @@ use std::{
 
 use portcullis::plugin::{
     http::{HeaderName, HeaderValue},
+    store::Counters,
     *,
 };
 use schemars::JsonSchema;
@@ -75,6 +76,7 @@ impl Plugin for Badge {
             is_ready,
             begun,
             store: cx.store(),
+            uses: cx.counters("uses"),
             revocations: Revocations::new(cx.store()),
             max_body_bytes: config.max_body_bytes,
         });
@@ -114,6 +116,7 @@ struct Desk {
     is_ready: Arc<AtomicBool>,
     begun: Arc<Begun>,
     store: Arc<dyn Store>,
+    uses: Counters,
     revocations: Revocations,
     max_body_bytes: usize,
 }
@@ -170,7 +173,7 @@ impl Desk {
             return Ok(Authentication::Denied(Denial::unauthorized(reason)));
         }
         let badge = claims["sub"].as_str().unwrap_or_default().to_owned();
-        let uses = self.store.add(&format!("badge:{badge}"), 1, Duration::from_secs(60)).get().await.map_err(failed)?;
+        let uses = self.store.add(self.uses.counter(badge.as_bytes()), 1, Duration::from_secs(60)).get().await?.value;
         let plan = HeaderValue::from_static("gold");
         Ok(Authentication::Granted(Arc::new(Identity {
             method: "badge".to_owned(),

@@ -45,5 +45,5 @@ fn a_name_is_of_who_signed_what() {
         "the key's name may stand in a header that is not signed"
     );
     assert_eq!(names[4], name_of("acme", Some("k"), Some("ab"), &["x"]), "a nonce is for one message");
-    assert!(names.iter().all(|name| name.starts_with("nonce:") && name.len() == 49));
+    assert!(names.iter().all(|name| name.len() == 43));
 }

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use portcullis_plugin::{Answer, BoxFuture, Revocation, Store, StoreError, bytes::Bytes, testing::now};
+use portcullis_plugin::{
+    Answer, Revocation, StoreError,
+    testing::{now, store::DistantStore},
+};
 
 use super::*;
 
@@ -106,39 +109,7 @@ fn a_remembered_token_allocates_nothing() {
     }
 }
 
-/// A store elsewhere: it answers later, or not at all.
-struct Elsewhere(Option<LocalStore>);
-
-impl Elsewhere {
-    fn unreachable<T>(&self) -> Answer<'_, Result<T, StoreError>> {
-        Answer::later(async { Err(StoreError("gone".to_owned())) })
-    }
-}
-
-impl Store for Elsewhere {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Result<Option<Bytes>, StoreError>> {
-        let Some(store) = &self.0 else { return self.unreachable() };
-        let answer: BoxFuture<'a, _> = Box::pin(async move {
-            tokio::task::yield_now().await;
-            store.get(key).get().await
-        });
-        Answer::Later(answer)
-    }
-    fn put<'a>(&'a self, key: &'a str, value: Bytes, keep: Duration) -> Answer<'a, Result<(), StoreError>> {
-        self.0.as_ref().map_or_else(|| self.unreachable(), |store| store.put(key, value, keep))
-    }
-    fn put_new<'a>(&'a self, key: &'a str, value: Bytes, keep: Duration) -> Answer<'a, Result<bool, StoreError>> {
-        self.0.as_ref().map_or_else(|| self.unreachable(), |store| store.put_new(key, value, keep))
-    }
-    fn add<'a>(&'a self, key: &'a str, by: u64, keep: Duration) -> Answer<'a, Result<u64, StoreError>> {
-        self.0.as_ref().map_or_else(|| self.unreachable(), |store| store.add(key, by, keep))
-    }
-    fn remove<'a>(&'a self, key: &'a str) -> Answer<'a, Result<(), StoreError>> {
-        self.0.as_ref().map_or_else(|| self.unreachable(), |store| store.remove(key))
-    }
-}
-
-fn with_store(store: Elsewhere) -> Scene {
+fn with_store(store: DistantStore) -> Scene {
     let file = key_file(&jwks(&[&EC]));
     let toml = format!("issuer = \"{ISSUER}\"\nany_audience = true\njwks_file = \"{}\"", file.path().display());
     let mut build = Build::new();
@@ -149,10 +120,10 @@ fn with_store(store: Elsewhere) -> Scene {
 
 #[test]
 fn a_store_that_answers_later_is_waited_for() {
-    let store = LocalStore::default();
+    let store = Arc::new(LocalStore::default());
     let revoked = Revocation::Token { issuer: ISSUER.to_owned(), jti: "2".to_owned() };
-    block_on(revoked.write(&store, Duration::from_secs(60))).unwrap();
-    let scene = with_store(Elsewhere(Some(store)));
+    block_on(revoked.write(&*store, Duration::from_secs(60))).unwrap();
+    let scene = with_store(DistantStore::new(store));
     let (good, revoked) = (EC.sign(&claims(json!({}))), EC.sign(&claims(json!({ "jti": "2" }))));
     for _ in 0..2 {
         assert_eq!(scene.sent(&good), "alice");
@@ -162,7 +133,9 @@ fn a_store_that_answers_later_is_waited_for() {
 
 #[test]
 fn a_store_that_does_not_answer_is_a_failure_on_warm_hits_too() {
-    let scene = with_store(Elsewhere(None));
+    let store = DistantStore::new(Arc::default());
+    store.fail(Some(StoreError::unavailable("gone")));
+    let scene = with_store(store);
     let token = EC.sign(&claims(json!({})));
     for _ in 0..2 {
         assert_eq!(scene.sent(&token), "failed: store: gone");

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{BoxFuture, LocalStore, testing::now};
+use crate::{
+    LocalStore,
+    testing::{now, store::DistantStore},
+};
 
 const KEEP: Duration = Duration::from_secs(3600);
 const ISSUER: &str = "https://auth.example.com";
@@ -20,6 +23,11 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
         std::task::Poll::Ready(output) => output,
         std::task::Poll::Pending => panic!("it waits"),
     }
+}
+
+/// The output of a future that waits.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 struct Scene {
@@ -134,59 +142,54 @@ fn a_weaker_revocation_does_not_take_the_place_of_a_stronger_one() {
 fn keys_of_the_store_are_short_and_show_nothing() {
     let long = "x".repeat(100_000);
     let keys = RevocationKeys::of(&claims(&format!(r#"{{"iss":"{long}","jti":"{long}","sub":"ann"}}"#)), None);
-    for question in keys.questions().into_iter().flatten() {
-        assert!(question.key.starts_with("revoked:") && question.key.len() < 90, "{}", question.key);
-        assert!(!question.key.contains("ann"));
-    }
-}
-
-/// Fails, or answers later what the store in it says at once.
-struct Distant(Option<LocalStore>);
-
-impl Distant {
-    fn answer<'a, T: Send + 'a>(&self, answer: impl FnOnce(&LocalStore) -> T) -> BoxFuture<'a, Result<T, StoreError>> {
-        let answer = self.0.as_ref().map(answer).ok_or_else(|| StoreError("gone".to_owned()));
-        Box::pin(async { answer })
-    }
-}
-
-impl Store for Distant {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Result<Option<Bytes>, StoreError>> {
-        let answer = self.answer(|store| now(store.get(key)));
-        Answer::later(async { answer.await? })
-    }
-    fn put<'a>(&'a self, key: &'a str, value: Bytes, keep: Duration) -> Answer<'a, Result<(), StoreError>> {
-        let answer = self.answer(|store| now(store.put(key, value, keep)));
-        Answer::later(async { answer.await? })
-    }
-    fn put_new<'a>(&'a self, _: &'a str, _: Bytes, _: Duration) -> Answer<'a, Result<bool, StoreError>> {
-        unreachable!()
-    }
-    fn add<'a>(&'a self, _: &'a str, _: u64, _: Duration) -> Answer<'a, Result<u64, StoreError>> {
-        unreachable!()
-    }
-    fn remove<'a>(&'a self, _: &'a str) -> Answer<'a, Result<(), StoreError>> {
-        unreachable!()
+    for question in keys.questions() {
+        let wire = question.key.wire_name("edge");
+        assert!(wire.starts_with("edge:revocation:token:{") && wire.len() < 110, "{wire}");
+        assert!(!wire.contains("ann"));
     }
 }
 
 #[test]
-fn a_distant_store_is_asked_for_everything_too() {
-    let store = Arc::new(Distant(Some(LocalStore::default())));
-    at_once(by_version(3).write(&*store, KEEP)).unwrap();
-    let revocations = Revocations::new(store);
-    let keys = token("1", "ann", 200);
-    assert_eq!(at_once(revocations.check(&keys).get()).unwrap(), Some(Reason::TokenRevoked));
-    assert_eq!(at_once(revocations.check(&token("1", "bob", 200)).get()).unwrap(), None);
+fn a_distant_store_is_asked_for_everything_in_one_round_trip() {
+    let store = Arc::new(DistantStore::new(Arc::default()));
+    wait(by_version(3).write(&*store, KEEP)).unwrap();
+    let revocations = Revocations::new(store.clone());
+    let before = store.round_trips();
+    assert_eq!(wait(revocations.check(&token("1", "ann", 200)).get()).unwrap(), Some(Reason::TokenRevoked));
+    assert_eq!(store.round_trips() - before, 1);
+    assert_eq!(wait(revocations.check(&token("1", "bob", 200)).get()).unwrap(), None);
+}
+
+#[test]
+fn of_several_who_revoke_at_once_none_misses_what_another_wrote() {
+    let store = Arc::new(DistantStore::new(Arc::default()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+    for round in 0..50 {
+        let write = |version: u64| {
+            let store = store.clone();
+            runtime.spawn(async move { by_version(10 * round + version).write(&*store, KEEP).await })
+        };
+        let writes = [3, 9, 1, 7].map(write);
+        for written in writes {
+            runtime.block_on(written).unwrap().unwrap();
+        }
+        let ann = claims(&format!(r#"{{"iss":"{ISSUER}","sub":"ann"}}"#));
+        let keys = RevocationKeys::of(&ann, Some(10 * round + 8));
+        let revoked = runtime.block_on(Revocations::new(store.clone()).check(&keys).get());
+        assert_eq!(revoked, Ok(Some(Reason::TokenRevoked)), "round {round}");
+    }
 }
 
 #[test]
 fn a_store_that_fails_or_holds_nonsense_is_an_error() {
-    let revocations = Revocations::new(Arc::new(Distant(None)));
-    assert!(at_once(revocations.check(&token("1", "ann", 200)).get()).is_err());
+    let store = Arc::new(DistantStore::new(Arc::default()));
+    store.fail(Some(StoreError::Timeout));
+    let revocations = Revocations::new(store);
+    assert_eq!(wait(revocations.check(&token("1", "ann", 200)).get()), Err(StoreError::Timeout));
 
     let scene = Scene::new(&[]);
-    now(scene.store.put(&by_subject("ann", 0).key(), Bytes::from_static(b"soon"), KEEP)).unwrap();
+    let name = by_subject("ann", 0).name();
+    now(scene.store.put(Put::new(revoked(&name), Bytes::from_static(b"soon"), KEEP))).unwrap();
     assert!(now(scene.revocations.check(&token("1", "ann", 200))).is_err());
 }
 
@@ -218,7 +221,7 @@ fn revoking_again_takes_nothing_back() {
     let store = LocalStore::default();
     let write = |revocation: Revocation, keep| at_once(revocation.write(&store, keep)).unwrap();
     let kept = |revocation: Revocation| {
-        let found = now(store.get(&revocation.key())).unwrap().expect("it is there");
+        let found = now(store.get(revoked(&revocation.name()))).unwrap().expect("it is there");
         let (mark, until) = written(&found).unwrap();
         (mark, until.0 - UnixTime::now().0)
     };

@@ -1,68 +1,58 @@
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, RandomState},
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::{Store, StoreError};
+use self::{
+    channels::Channels,
+    name::{Name, Shape},
+    shard::Shard,
+    table::{MARKS_PER_COUNTER, Refused, Room, Table},
+};
+use super::{
+    MAX_KEEP, MAX_KEYS, MAX_MEMBER_BYTES, MAX_VALUE_BYTES, Store, StoreAnswer, Subscription, Values,
+    clock::{Clock, SimulatedClock, micros},
+    error::StoreError,
+    key::{Counter, Key, Purpose, Space},
+    request::{Charge, ChargeMode, Charged, Count, LeaseRequest, Leased, Put, When},
+};
 use crate::Answer;
 
-/// A store in this process, for one gateway: what it keeps is gone when the process ends.
+mod channels;
+mod charging;
+mod counting;
+mod members;
+mod name;
+mod sets;
+mod shard;
+mod table;
+
+/// A store in this process, for one gateway: its content is gone when the process ends.
 ///
-/// It holds a bounded number of entries for each kind of key (what stands before the first colon), so that a flood of
-/// one kind does not push out another. What is full refuses new entries until old ones have ended: forgetting a nonce or
-/// a revocation early would let in what they keep out.
+/// Each [`Space`] has room for a bounded number of entries. A full one refuses new entries until old ones have ended:
+/// forgetting a nonce or a revocation early would let in what they keep out.
 ///
 /// Most entries are marks, which say no more than that they are there: a nonce, a failure that was seen. One takes 16
 /// bytes that stand for its key and 4 of its end; with the table that it stands in these are 25 to 50 bytes, where the key
-/// itself and a value took 150 to 210. For that ends are whole seconds, and come up to a second late.
+/// itself and a value took 150 to 210. For that their ends are whole seconds, and come up to a second late.
 pub struct LocalStore {
     shards: Box<[Mutex<Shard>]>,
+    channels: Channels,
     max_marks: usize,
     names: [RandomState; 2],
-    began: Instant,
+    clock: Clock,
+    last_fence: AtomicU64,
 }
 
 /// Locks are held for moments, and the more of them there are the less often two cores meet.
 const SHARDS: usize = 64;
-/// After so many additions a shard looks for what has ended.
-const SWEEP_EVERY: usize = 256;
-/// An entry with a value takes the room of so many marks.
-const MARKS_PER_VALUE: usize = 4;
-/// A table with fewer places than that is not made smaller when it is empty.
-const CAPACITY_MIN: usize = 1024;
-
-/// What stands for a key: SipHash twice, with two secrets of this store. Whoever does not know them cannot make two keys
-/// meet, and by chance any two of a billion do less than once in 10^20 times.
-type Name = [u8; 16];
-/// Seconds since the store began.
-type Second = u32;
-
-/// By kind.
-type Shard = HashMap<Box<str>, Kind>;
-
-#[derive(Default)]
-struct Kind {
-    /// Entries without a value, by their end.
-    marks: HashMap<Name, Second>,
-    values: HashMap<Name, Entry>,
-    since_sweep: usize,
-    /// No entry ends before.
-    first_end: Second,
-}
-
-struct Entry {
-    value: Value,
-    ends: Second,
-}
-
-enum Value {
-    Bytes(Bytes),
-    Number(u64),
-}
 
 impl Default for LocalStore {
     fn default() -> Self {
@@ -70,202 +60,211 @@ impl Default for LocalStore {
     }
 }
 
-fn kind(key: &str) -> &str {
-    key.split_once(':').map_or(key, |(kind, _)| kind)
-}
-
 impl LocalStore {
-    /// The most entries of one kind, unless said otherwise. In each part they fill a table of 2^17 places to the seven
+    /// The most entries of one space, unless said otherwise. In each part they fill a table of 2^17 places to the seven
     /// eighths at which it would grow: 168 MiB in all, and twice that where removals have left holes in it. At a window of
     /// five minutes and its skew these are 22,000 signed requests a second.
     pub const MAX_MARKS: usize = 7 << 20;
 
-    /// Holds at most about so many entries of one kind that have no value, or a quarter of them with one.
+    /// Holds at most about so many entries of one space that have no value, or half as many counters, or a quarter as many
+    /// short values.
     pub fn new(max_marks: usize) -> Self {
+        Self::with_clock(max_marks, Clock::Since(Instant::now()))
+    }
+
+    /// Goes by a clock that a test moves.
+    pub fn simulated(max_marks: usize, clock: &SimulatedClock) -> Self {
+        Self::with_clock(max_marks, Clock::Simulated(clock.clone()))
+    }
+
+    fn with_clock(max_marks: usize, clock: Clock) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            max_marks: max_marks.div_ceil(SHARDS),
+            channels: Channels::default(),
+            max_marks,
             names: [RandomState::new(), RandomState::new()],
-            began: Instant::now(),
+            clock,
+            // Beyond the numbers of a process before this one, which may have given out less than one a microsecond.
+            last_fence: AtomicU64::new(micros(since_1970)),
         }
     }
 
-    /// The name of a key, and where it is kept.
-    fn find(&self, key: &str) -> (Name, &Mutex<Shard>) {
-        let [first, second] = [0, 1].map(|half| self.names[half].hash_one(key));
-        let mut name = [0; 16];
-        name[..8].copy_from_slice(&first.to_ne_bytes());
-        name[8..].copy_from_slice(&second.to_ne_bytes());
-        let shard = usize::try_from(first % SHARDS as u64).expect("fewer shards than that");
-        (name, &self.shards[shard])
+    fn name(&self, key: Key<'_>, shape: Shape) -> Name {
+        let ((name, part), space) = (key.name(), key.space().id());
+        Name::new(self.names.each_ref().map(|secret| secret.hash_one((space, shape, part, name))))
     }
 
-    fn now(&self) -> Second {
-        Second::try_from(self.began.elapsed().as_secs()).unwrap_or(Second::MAX)
+    fn shard(&self, name: Name) -> MutexGuard<'_, Shard> {
+        self.shards[name.shard(SHARDS)].lock()
     }
 
-    /// The end of what is kept for so long from now on: the first whole second after it.
-    fn end(&self, keep: Duration) -> Result<Second, StoreError> {
-        if keep.is_zero() {
-            return Ok(0);
-        }
-        let end = self.began.elapsed().checked_add(keep).and_then(|end| Second::try_from(end.as_secs()).ok());
-        let end = end.and_then(|end| end.checked_add(1));
-        end.ok_or_else(|| StoreError("an end beyond all time".to_owned()))
+    /// The part of a space's room that one shard has.
+    fn room(&self, space: &Space) -> Room {
+        let marks_each = if space.purpose() == Purpose::Counter { MARKS_PER_COUNTER } else { 1 };
+        let room = space.room().map_or(usize::MAX, |entries| entries.saturating_mul(marks_each));
+        let is_cache = space.purpose() == Purpose::Cache;
+        Room { max_marks: room.min(self.max_marks).div_ceil(SHARDS), is_cache }
     }
 
-    /// Changes or makes the entry under a key: `change` gets what is there and has not ended, and gives what it says
-    /// and what is to be kept, if anything.
+    /// Changes the table of a key's space.
     fn change<T>(
         &self,
-        key: &str,
-        keep: Duration,
-        change: impl FnOnce(Option<Found<'_>>) -> (T, Option<Value>),
+        key: Key<'_>,
+        shape: Shape,
+        change: impl FnOnce(&mut Table, Name, u64) -> Result<T, Refused>,
     ) -> Result<T, StoreError> {
-        let (now, ends, (name, shard)) = (self.now(), self.end(keep)?, self.find(key));
-        let mut shard = shard.lock();
-        let there = shard.get_mut(kind(key)).and_then(|kind| kind.get(&name, now));
-        let (said, value) = change(there);
-        let Some(value) = value else { return Ok(said) };
-        if let Some(of_kind) = shard.get_mut(kind(key)) {
-            of_kind.put(name, value, ends, self.max_marks, now).map_err(|Full| full(key))?;
-        } else {
-            let mut of_kind = Kind::default();
-            of_kind.put(name, value, ends, self.max_marks, now).map_err(|Full| full(key))?;
-            shard.insert(kind(key).into(), of_kind);
-        }
-        Ok(said)
-    }
-}
-
-/// There is no room.
-struct Full;
-
-fn full(key: &str) -> StoreError {
-    StoreError(format!("no room for another `{}`", kind(key)))
-}
-
-/// What is kept under a key.
-enum Found<'e> {
-    Mark,
-    Value(&'e mut Value),
-}
-
-impl Kind {
-    fn get(&mut self, name: &Name, now: Second) -> Option<Found<'_>> {
-        if self.marks.get(name).is_some_and(|ends| *ends > now) {
-            return Some(Found::Mark);
-        }
-        let entry = self.values.get_mut(name).filter(|entry| entry.ends > now)?;
-        Some(Found::Value(&mut entry.value))
+        let (name, space) = (self.name(key, shape), key.space());
+        let mut shard = self.shard(name);
+        let now = self.clock.now();
+        change(shard.table(space.id(), now), name, now).map_err(|refused| refused.of(space))
     }
 
-    /// Keeps it in place of what is there.
-    fn put(&mut self, name: Name, value: Value, ends: Second, max_marks: usize, now: Second) -> Result<(), Full> {
-        let was_there = self.remove(&name);
-        if ends <= now {
-            return Ok(());
-        }
-        // What was there has made room; what is larger than it may be one entry too many.
-        if !was_there {
-            self.make_room(max_marks, now)?;
-        }
-        self.first_end = self.first_end.min(ends);
-        match value {
-            Value::Bytes(bytes) if bytes.is_empty() => _ = self.marks.insert(name, ends),
-            value => _ = self.values.insert(name, Entry { value, ends }),
-        }
-        Ok(())
+    /// Changes the table of a key's space, if there is one; otherwise nothing of the space is there.
+    fn change_there<T: Default>(
+        &self,
+        key: Key<'_>,
+        shape: Shape,
+        change: impl FnOnce(&mut Table, Name, u64) -> T,
+    ) -> T {
+        let name = self.name(key, shape);
+        let mut shard = self.shard(name);
+        let now = self.clock.now();
+        shard.table_there(key.space().id()).map(|table| change(table, name, now)).unwrap_or_default()
     }
 
-    fn remove(&mut self, name: &Name) -> bool {
-        self.marks.remove(name).is_some() | self.values.remove(name).is_some()
+    fn value(&self, key: Key<'_>) -> Option<Bytes> {
+        self.change_there(key, Shape::Value, |table, name, now| table.value(&name, now).cloned())
     }
 
-    /// Looks whether one more entry fits.
-    fn make_room(&mut self, max_marks: usize, now: Second) -> Result<(), Full> {
-        self.since_sweep += 1;
-        if self.since_sweep >= SWEEP_EVERY.max(self.len() / 2) || self.room_taken() >= max_marks {
-            self.sweep(now);
-        }
-        if self.room_taken() >= max_marks { Err(Full) } else { Ok(()) }
-    }
-
-    fn len(&self) -> usize {
-        self.marks.len() + self.values.len()
-    }
-
-    fn room_taken(&self) -> usize {
-        self.marks.len() + MARKS_PER_VALUE * self.values.len()
-    }
-
-    /// Forgets what has ended. While nothing can have, which a store that is full is asked all the time, this is nothing.
-    fn sweep(&mut self, now: Second) {
-        if self.first_end > now {
-            return;
-        }
-        self.since_sweep = 0;
-        let mut first_end = Second::MAX;
-        let mut stays = |ends: Second| {
-            if ends > now {
-                first_end = first_end.min(ends);
+    fn put_now(&self, put: Put<'_>) -> Result<bool, StoreError> {
+        check_length(put.value.len(), MAX_VALUE_BYTES)?;
+        check_keep(put.keep)?;
+        let Put { key, value, keep, when } = put;
+        let room = self.room(key.space());
+        self.change(key, Shape::Value, |table, name, now| {
+            let there = table.value(&name, now);
+            let holds = match when {
+                When::Always => true,
+                When::Absent => there.is_none(),
+                When::Equals(expected) => there.is_some_and(|there| there == expected),
+            };
+            if holds {
+                table.put(name, value, keep, room, now)?;
             }
-            ends > now
-        };
-        self.marks.retain(|_, ends| stays(*ends));
-        self.values.retain(|_, entry| stays(entry.ends));
-        self.first_end = first_end;
-        shrink(&mut self.marks);
-        shrink(&mut self.values);
+            Ok(holds)
+        })
     }
 }
 
-/// Gives back the memory of what was a flood.
-fn shrink<V>(table: &mut HashMap<Name, V>) {
-    if table.capacity() > CAPACITY_MIN && table.len() < table.capacity() / 8 {
-        table.shrink_to(table.len() * 2);
+fn check_length(bytes: usize, max: usize) -> Result<(), StoreError> {
+    if bytes <= max { Ok(()) } else { Err(StoreError::invalid("an entry longer than a store takes")) }
+}
+
+fn check_keep(keep: Duration) -> Result<(), StoreError> {
+    if keep <= MAX_KEEP {
+        Ok(())
+    } else {
+        Err(StoreError::invalid("an entry that would be kept for longer than 20 years"))
     }
+}
+
+fn check_member(member: &[u8], keep: Duration) -> Result<(), StoreError> {
+    check_length(member.len(), MAX_MEMBER_BYTES)?;
+    check_keep(keep)
+}
+
+fn check_keys(keys: usize) -> Result<(), StoreError> {
+    if keys <= MAX_KEYS { Ok(()) } else { Err(StoreError::invalid("more keys than one call has")) }
 }
 
 impl Store for LocalStore {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Result<Option<Bytes>, StoreError>> {
-        let (now, (name, shard)) = (self.now(), self.find(key));
-        let mut shard = shard.lock();
-        let there = shard.get_mut(kind(key)).and_then(|kind| kind.get(&name, now));
-        Answer::Now(Ok(there.map(|there| match there {
-            Found::Mark => Bytes::new(),
-            Found::Value(Value::Bytes(bytes)) => bytes.clone(),
-            Found::Value(Value::Number(number)) => Bytes::from(number.to_string()),
+    fn within(self: Arc<Self>, _: Duration) -> Arc<dyn Store> {
+        self
+    }
+
+    fn get_many<'s>(&'s self, keys: &[Key<'_>]) -> StoreAnswer<'s, Values> {
+        Answer::Now(check_keys(keys.len()).map(|()| keys.iter().map(|key| self.value(*key)).collect()))
+    }
+
+    fn get<'s>(&'s self, key: Key<'_>) -> StoreAnswer<'s, Option<Bytes>> {
+        Answer::Now(Ok(self.value(key)))
+    }
+
+    fn put<'s>(&'s self, put: Put<'_>) -> StoreAnswer<'s, bool> {
+        Answer::Now(self.put_now(put))
+    }
+
+    fn take<'s>(&'s self, key: Key<'_>) -> StoreAnswer<'s, Option<Bytes>> {
+        Answer::Now(Ok(self.change_there(key, Shape::Value, |table, name, now| {
+            let value = table.value(&name, now).cloned();
+            table.remove(&name);
+            value
         })))
     }
 
-    fn put<'a>(&'a self, key: &'a str, value: Bytes, keep: Duration) -> Answer<'a, Result<(), StoreError>> {
-        Answer::Now(self.change(key, keep, |_| ((), Some(Value::Bytes(value)))))
+    fn touch<'s>(&'s self, key: Key<'_>, keep: Duration) -> StoreAnswer<'s, bool> {
+        let touch = |()| self.change_there(key, Shape::Value, |table, name, now| table.touch(&name, keep, now));
+        Answer::Now(check_keep(keep).map(touch))
     }
 
-    fn put_new<'a>(&'a self, key: &'a str, value: Bytes, keep: Duration) -> Answer<'a, Result<bool, StoreError>> {
-        Answer::Now(self.change(key, keep, |there| match there {
-            Some(_) => (false, None),
-            None => (true, Some(Value::Bytes(value))),
-        }))
+    fn remove<'s>(&'s self, key: Key<'_>) -> StoreAnswer<'s, bool> {
+        Answer::Now(Ok(self.change_there(key, Shape::Value, |table, name, now| {
+            let was_there = table.value(&name, now).is_some();
+            table.remove(&name);
+            was_there
+        })))
     }
 
-    fn add<'a>(&'a self, key: &'a str, by: u64, keep: Duration) -> Answer<'a, Result<u64, StoreError>> {
-        Answer::Now(self.change(key, keep, |there| match there {
-            Some(Found::Value(Value::Number(number))) => {
-                *number = number.saturating_add(by);
-                (*number, None)
-            }
-            _ => (by, Some(Value::Number(by))),
-        }))
+    fn add<'s>(&'s self, counter: Counter<'_>, by: u64, keep: Duration) -> StoreAnswer<'s, Count> {
+        let (key, room) = (counter.key(), self.room(counter.key().space()));
+        let add = |()| self.change(key, Shape::Count, |table, name, now| table.add(name, by, keep, room, now));
+        Answer::Now(check_keep(keep).and_then(add))
     }
 
-    fn remove<'a>(&'a self, key: &'a str) -> Answer<'a, Result<(), StoreError>> {
-        let (name, shard) = self.find(key);
-        if let Some(kind) = shard.lock().get_mut(kind(key)) {
-            kind.remove(&name);
-        }
-        Answer::Now(Ok(()))
+    fn charge<'s>(&'s self, charges: &[Charge<'_>], mode: ChargeMode) -> StoreAnswer<'s, Charged> {
+        Answer::Now(check_keys(charges.len()).and_then(|()| self.charge_now(charges, mode)))
+    }
+
+    fn insert<'s>(&'s self, set: Key<'_>, member: &[u8], keep: Duration) -> StoreAnswer<'s, bool> {
+        let room = self.room(set.space());
+        let insert = |()| self.change(set, Shape::Set, |table, name, now| table.insert(name, member, keep, room, now));
+        Answer::Now(check_member(member, keep).and_then(insert))
+    }
+
+    fn discard<'s>(&'s self, set: Key<'_>, member: &[u8]) -> StoreAnswer<'s, bool> {
+        Answer::Now(Ok(self.change_there(set, Shape::Set, |table, name, now| table.discard(&name, member, now))))
+    }
+
+    fn members<'s>(&'s self, set: Key<'_>) -> StoreAnswer<'s, Vec<Bytes>> {
+        Answer::Now(Ok(self.change_there(set, Shape::Set, |table, name, now| table.members(&name, now))))
+    }
+
+    fn lease<'s>(&'s self, request: LeaseRequest<'_>) -> StoreAnswer<'s, Leased> {
+        let room = self.room(request.key.space());
+        let fence = || self.last_fence.fetch_add(1, Relaxed) + 1;
+        let lease = |()| {
+            self.change(request.key, Shape::Lease, |table, name, now| table.lease(name, &request, fence, room, now))
+        };
+        Answer::Now(check_member(request.holder, request.keep).and_then(lease))
+    }
+
+    fn renew<'s>(&'s self, key: Key<'_>, holder: &[u8], keep: Duration) -> StoreAnswer<'s, bool> {
+        let renew = |()| self.change_there(key, Shape::Lease, |table, name, now| table.renew(&name, holder, keep, now));
+        Answer::Now(check_keep(keep).map(renew))
+    }
+
+    fn release<'s>(&'s self, key: Key<'_>, holder: &[u8]) -> StoreAnswer<'s, bool> {
+        Answer::Now(Ok(self.change_there(key, Shape::Lease, |table, name, now| table.discard(&name, holder, now))))
+    }
+
+    fn publish<'s>(&'s self, channel: Key<'_>, message: Bytes) -> StoreAnswer<'s, ()> {
+        let name = self.name(channel, Shape::Channel);
+        Answer::Now(check_length(message.len(), MAX_MEMBER_BYTES).map(|()| self.channels.publish(name, &message)))
+    }
+
+    fn subscribe<'s>(&'s self, channel: Key<'_>) -> StoreAnswer<'s, Subscription> {
+        Answer::Now(Ok(self.channels.subscribe(self.name(channel, Shape::Channel))))
     }
 }
 

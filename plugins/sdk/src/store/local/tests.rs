@@ -1,59 +1,48 @@
 use super::*;
-use crate::testing::now;
+use crate::{
+    store::{ChargeMode, Counters, Rule},
+    testing::now,
+};
 
 const LONG: Duration = Duration::from_secs(3600);
 
-#[test]
-fn a_nonce_is_new_once() {
-    let store = LocalStore::default();
-    assert!(now(store.put_new("nonce:a", Bytes::new(), LONG)).unwrap());
-    assert!(!now(store.put_new("nonce:a", Bytes::new(), LONG)).unwrap());
-    assert!(now(store.put_new("nonce:b", Bytes::new(), LONG)).unwrap());
-    now(store.remove("nonce:a")).unwrap();
-    assert!(now(store.put_new("nonce:a", Bytes::new(), LONG)).unwrap());
-}
+static MARKS: Space = Space::replay("mark");
+static VALUES: Space = Space::shared("value");
 
 #[test]
-fn what_has_ended_is_not_there() {
-    let store = LocalStore::default();
-    now(store.put("revoked:a", Bytes::from("1"), Duration::ZERO)).unwrap();
-    assert_eq!(now(store.get("revoked:a")).unwrap(), None);
-    assert!(now(store.put_new("revoked:a", Bytes::new(), LONG)).unwrap());
-    assert_eq!(now(store.get("revoked:a")).unwrap(), Some(Bytes::new()));
-}
-
-#[test]
-fn numbers_are_added_in_one_step() {
-    let store = LocalStore::default();
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| (0..1000).for_each(|_| _ = now(store.add("count:a", 1, LONG)).unwrap()));
-        }
-    });
-    assert_eq!(now(store.add("count:a", 0, LONG)).unwrap(), 4000);
-}
-
-#[test]
-fn it_is_bounded_by_kind_and_a_full_kind_refuses() {
+fn it_is_bounded_by_space_and_a_full_space_refuses() {
     let store = LocalStore::new(64);
-    let added = (0..10_000).filter(|number| now(store.put_new(&format!("nonce:{number}"), Bytes::new(), LONG)).is_ok());
+    let put = |number: u32| now(store.put(Put::mark(MARKS.key(&number.to_be_bytes()), LONG)));
+    let added = (0..10_000).filter(|number| put(*number).is_ok());
     assert!(added.count() <= 64);
-    assert!(now(store.put("revoked:a", Bytes::new(), LONG)).is_ok(), "another kind has room of its own");
-    assert!(now(store.put("nonce:0", Bytes::new(), LONG)).is_ok(), "what is there can be changed");
+    assert!(now(store.put(Put::mark(VALUES.key(b"a"), LONG))).is_ok(), "another space has room of its own");
+    assert_eq!(now(store.put(Put::new(MARKS.key(&[0; 4]), Bytes::new(), LONG))), Ok(true), "it can be changed");
+    let error = put(20_000).or(put(20_001)).or(put(20_002)).expect_err("there is no room");
+    assert_eq!(error.to_string(), "store: no room for another `mark`");
+}
+
+/// The number of entries that fit.
+fn fit(put: impl Fn(&[u8]) -> Result<(), StoreError>) -> usize {
+    (0..20_000_u32).filter(|number| put(&number.to_be_bytes()).is_ok()).count()
 }
 
 #[test]
-fn an_entry_with_a_value_takes_the_room_of_several_without() {
+fn an_entry_takes_room_by_its_size() {
     // 64 marks in each of 64 parts; about as many values as fit into a quarter of that.
     let store = LocalStore::new(64 * 64);
-    let fit = |kind: &str, value: &'static [u8]| {
-        let put = |number| now(store.put(&format!("{kind}:{number}"), Bytes::from_static(value), LONG));
-        (0..20_000).filter(|number| put(*number).is_ok()).count()
+    let values = |kind, bytes| {
+        let (store, space) = (&store, Space::shared(kind));
+        fit(move |name| now(store.put(Put::new(space.key(name), Bytes::from(vec![0; bytes]), LONG))).map(|_| ()))
     };
-    let (marks, values) = (fit("marks", b""), fit("values", b"some"));
-    assert_eq!((marks, values), (64 * 64, 64 * 16));
-    let numbers = (0..20_000).filter(|number| now(store.add(&format!("numbers:{number}"), 1, LONG)).is_ok());
-    assert_eq!(numbers.count(), 64 * 16);
+    assert_eq!(values("marks", 0), 64 * 64);
+    assert_eq!(values("short", 4), 64 * 16);
+    assert_eq!(values("long", 32 * 12), 64 * 4);
+    let counters = Counters::of_policy("numbers", "test");
+    assert_eq!(fit(|name| now(store.add(counters.counter(name), 1, LONG)).map(|_| ())), 64 * 32);
+    let narrow = Counters::of_policy("numbers", "narrow").holding(64 * 2);
+    assert_eq!(fit(|name| now(store.add(narrow.counter(name), 1, LONG)).map(|_| ())), 64 * 2);
+    let sets = Space::shared("sets");
+    assert!(fit(|name| now(store.insert(sets.key(b"one"), name, LONG)).map(|_| ())) <= 16, "in one part");
 }
 
 #[test]
@@ -62,61 +51,104 @@ fn a_mark_takes_no_more_than_50_bytes() {
     let used = allocation_counter::measure(|| {
         let made = LocalStore::default();
         for number in 0..200_000 {
-            assert!(now(made.put_new(&format!("nonce:{number:043}"), Bytes::new(), LONG)).unwrap());
+            assert!(now(made.put(Put::mark(MARKS.key(format!("{number:043}").as_bytes()), LONG))).unwrap());
         }
         store = Some(made);
     });
     assert!(used.bytes_current < 50 * 200_000, "{} bytes for 200,000", used.bytes_current);
-    let first = now(store.expect("it was made").get("nonce:0000000000000000000000000000000000000000000")).unwrap();
+    let first = now(store.expect("it was made").get(MARKS.key(&[b'0'; 43]))).unwrap();
     assert_eq!(first, Some(Bytes::new()));
 }
 
 #[test]
-fn what_takes_the_place_of_a_mark_and_of_a_value_is_there_and_nothing_else() {
-    let store = LocalStore::default();
-    for value in ["", "1", "2", "", "3"] {
-        now(store.put("a:b", Bytes::from(value), LONG)).unwrap();
-        assert_eq!(now(store.get("a:b")).unwrap(), Some(Bytes::from(value)));
-        assert!(!now(store.put_new("a:b", Bytes::from("9"), LONG)).unwrap());
-    }
-    assert_eq!(now(store.add("a:b", 7, LONG)).unwrap(), 7, "what is no number counts as none");
-    assert_eq!(now(store.get("a:b")).unwrap(), Some(Bytes::from("7")));
-    assert_eq!(now(store.get("c:b")).unwrap(), None, "the kind is part of the name");
-    now(store.remove("a:b")).unwrap();
-    assert_eq!(now(store.get("a:b")).unwrap(), None);
+fn a_counter_takes_no_more_than_100_bytes() {
+    let counters = Counters::of_policy("requests", "test");
+    let rule = Rule::gcra(10, LONG, 10).unwrap();
+    let mut kept = None;
+    let used = allocation_counter::measure(|| {
+        let store = LocalStore::default();
+        for number in 0..200_000_u32 {
+            let name = number.to_be_bytes();
+            let charge = Charge { counter: counters.counter(&name), rule, cost: 1 };
+            assert!(now(store.charge(&[charge], ChargeMode::AllOrNothing)).unwrap().is_granted);
+        }
+        kept = Some(store);
+    });
+    assert!(used.bytes_current < 100 * 200_000, "{} bytes for 200,000", used.bytes_current);
 }
 
 #[test]
-fn nothing_ends_early_and_what_has_ended_gives_its_memory_back() {
-    let store = LocalStore::default();
-    for keep in [1, 999, 1_000, 1_001, 86_400_000].map(Duration::from_millis) {
-        let before = store.began.elapsed();
-        let end = Duration::from_secs(store.end(keep).unwrap().into());
-        assert!(end > before + keep && end <= store.began.elapsed() + keep + Duration::from_secs(1), "{keep:?}");
-    }
-    assert!(store.end(Duration::MAX).is_err() && store.end(Duration::from_secs(1 << 32)).is_err());
-
-    let (mut kind, max_marks) = (Kind::default(), 1 << 20);
-    let name = |number: u32| [number.to_ne_bytes(); 4].concat().try_into().unwrap();
-    for number in 0..20_000_u32 {
-        let value = Value::Bytes(Bytes::from("x".repeat(number as usize % 2)));
-        let ends = if number < 100 { 11 } else { 10 };
-        assert!(kind.put(name(number), value, ends, max_marks, 0).is_ok());
-    }
-    assert!((0..20_000).all(|number| kind.get(&name(number), 9).is_some()));
-    assert!((0..20_000).all(|number| kind.get(&name(number), 10).is_some() == (number < 100)));
-    kind.sweep(9);
-    assert_eq!(kind.len(), 20_000);
-    kind.sweep(10);
-    assert_eq!((kind.len(), kind.first_end), (100, 11));
-    assert!(kind.marks.capacity() < 1_000 && kind.values.capacity() < 1_000, "the memory of a flood comes back");
+fn questions_that_are_asked_on_every_request_allocate_nothing() {
+    let (store, counters) = (LocalStore::default(), Counters::of_policy("requests", "test"));
+    let rules = [
+        Rule::gcra(1_000, LONG, 1_000).unwrap(),
+        Rule::sliding_window(1_000, LONG).unwrap(),
+        Rule::fixed_window(1_000, LONG).unwrap(),
+    ];
+    let ask = || {
+        let names: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+        assert_eq!(now(store.get_many(&names.map(|name| VALUES.key(name)))).unwrap().len(), 4);
+        let charges = rules.map(|rule| Charge { counter: counters.counter(b"a"), rule, cost: 1 });
+        assert!(now(store.charge(&charges, ChargeMode::AllOrNothing)).unwrap().is_granted);
+        let lease = LeaseRequest { key: VALUES.key(b"a"), holder: b"me", at_most: 1, keep: LONG };
+        assert!(matches!(now(store.lease(lease)), Ok(Leased::Granted { .. })));
+    };
+    ask();
+    assert_eq!(allocation_counter::measure(ask).count_total, 0);
 }
 
 #[test]
 fn room_comes_back_when_entries_end() {
-    let store = LocalStore::new(64);
-    for number in 0..100_000 {
-        now(store.put_new(&format!("nonce:{number}"), Bytes::new(), Duration::ZERO))
-            .expect("what has ended makes room");
+    let clock = SimulatedClock::default();
+    let store = LocalStore::simulated(64, &clock);
+    let counters = Counters::of_policy("requests", "test");
+    for number in 0..100_000_u32 {
+        let name = number.to_be_bytes();
+        now(store.put(Put::mark(MARKS.key(&name), Duration::ZERO))).expect("nothing is kept");
+        if number % 64 == 0 {
+            clock.advance(Duration::from_secs(2));
+        }
+        now(store.put(Put::new(VALUES.key(&name[2..]), Bytes::from_static(b"x"), Duration::from_millis(1)))).ok();
+        now(store.add(counters.counter(&name), 1, Duration::from_millis(1))).ok();
     }
+    clock.advance(Duration::from_secs(2));
+    for number in 0..64_u32 {
+        let name = number.to_be_bytes();
+        now(store.add(counters.counter(&name), 1, Duration::from_millis(1))).expect("what has ended makes room");
+        clock.advance(Duration::from_secs(2));
+        now(store.put(Put::mark(MARKS.key(&name), Duration::from_millis(1)))).expect("what has ended makes room");
+    }
+}
+
+#[test]
+fn the_memory_of_a_policy_that_is_no_more_comes_back() {
+    let clock = SimulatedClock::default();
+    let store = LocalStore::simulated(1 << 20, &clock);
+    let fill = |policy: &str, entries: u32| {
+        let counters = Counters::of_policy("requests", policy);
+        for number in 0..entries {
+            now(store.add(counters.counter(&number.to_be_bytes()), 1, Duration::from_secs(60))).unwrap();
+        }
+    };
+    fill("old", 100_000);
+    clock.advance(Duration::from_secs(62));
+    let freed = allocation_counter::measure(|| fill("new", 1_000));
+    assert!(freed.bytes_current < -4_000_000, "{}", freed.bytes_current);
+}
+
+#[test]
+fn a_fence_grows_over_a_restart() {
+    let fence = || {
+        let request = LeaseRequest { key: VALUES.key(b"a"), holder: b"me", at_most: 1, keep: LONG };
+        match now(LocalStore::default().lease(request)) {
+            Ok(Leased::Granted { fence }) => fence,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = fence();
+    let until = SystemTime::now() + Duration::from_millis(2);
+    while SystemTime::now() < until {
+        std::thread::yield_now();
+    }
+    assert!(fence() > first, "the next store begins beyond what this one gave out");
 }
