@@ -355,7 +355,7 @@ fn start_threads(
     let control = control.map(|control| {
         let Reloader { services, runtime, current, .. } = &reloader;
         let (services, runtime, current) = (services.clone(), runtime.clone(), current.clone());
-        let revoker = Revoker { services, runtime, current, one_at_a_time: Mutex::default() };
+        let revoker = Revoker { services, runtime, current };
         control::Service::start(control, wishes.clone(), revoker, control::absolute(&reloader.path))
     });
     let control = control.transpose().map_err(system("the thread `control`"))?;

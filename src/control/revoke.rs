@@ -6,7 +6,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use log::Level;
-use parking_lot::Mutex;
 use portcullis_plugin::{Revocation, Span, UnixTime};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -58,8 +57,6 @@ pub struct Revoker {
     pub runtime: Handle,
     /// What is current: whether anybody heeds what is revoked.
     pub current: Arc<ArcSwap<Snapshot>>,
-    /// Of several who revoke the same at once, none may miss another's word.
-    pub one_at_a_time: Mutex<()>,
 }
 
 impl Revoker {
@@ -67,10 +64,7 @@ impl Revoker {
     pub fn revoke(&self, wanted: &Revoke, serves: &Path, user: libc::uid_t) -> Revoked {
         let not_meant = self.not_meant(&wanted.revocation);
         let is_not_meant = not_meant.is_some();
-        let error = {
-            let _alone = self.one_at_a_time.lock();
-            not_meant.or_else(|| self.write(wanted, serves).err())
-        };
+        let error = not_meant.or_else(|| self.write(wanted, serves).err());
         if error.is_none() {
             self.services.streams.judge_again();
         }
