@@ -17,8 +17,9 @@
 //! - A [scheme] reads the signatures of a request: `portcullis` (RFC 9421), `timestamp`, `cavage`, `aws4`. It is pure,
 //!   and knows no other scheme. Schemes share small modules: `parameters`, `signed_headers`, `instant` and `tag` read
 //!   parts of headers, `body` has digests, `key` has algorithms.
-//! - The [frame](signatures) judges a claim, by the same steps for all schemes: limits on [attempts](tries), the
-//!   [clock], the [keys](keyring), the signature, the [body], and the [record](replay) of signatures that were taken.
+//! - The [frame](signatures) judges a claim, by the same steps for all schemes: limits on [attempts](attempted_keys),
+//!   the [clock], the [keys](keyring), the signature, the [body], and the [record](replay) of signatures that were
+//!   taken.
 //!
 //! # What is promised
 //! - Only what the signature covers counts, and it covers at least what the policy asks for. A header that is said to
@@ -36,6 +37,7 @@
 
 use portcullis_plugin::{Attempts, BuildCx, BuildError, Hooks, Plugin};
 
+mod attempted_keys;
 mod aws4;
 mod body;
 mod cavage;
@@ -59,7 +61,6 @@ mod signed_headers;
 mod signing;
 mod tag;
 mod timestamp;
-mod tries;
 
 pub use aws4::Aws4Config;
 pub use cavage::{CavageConfig, Dialect};

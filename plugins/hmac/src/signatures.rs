@@ -6,7 +6,8 @@
 //!
 //! A body that has to be read before the proof takes memory that all requests share: strangers leave some of it to
 //! those who have signed rightly before. Where the policy limits attempts, a request holds a place among the
-//! [attempts](crate::tries) that are under way while its body is waited for, and where it proves nothing it has failed.
+//! [attempts](crate::attempted_keys) that are under way while its body is waited for, and where it proves nothing it
+//! has failed.
 //!
 //! A body is read whole and verified before the upstream is connected, however it is framed: chunked bodies must not
 //! get around the digest. There is no other way out of [`Signatures::check_body`] but a refusal.
@@ -20,6 +21,7 @@ use portcullis_plugin::{
 };
 
 use crate::{
+    attempted_keys::AttemptedKeys,
     body::BodyDigest,
     clock::Clock,
     config::{BodyRule, Config, Replay},
@@ -27,7 +29,6 @@ use crate::{
     refused::Refused,
     replay::{self, Seen},
     scheme::{BodyUse, Claim, Reading, Scheme, SignedRequest, Wrong},
-    tries::Tries,
 };
 
 /// One policy, ready to judge requests.
@@ -61,7 +62,7 @@ impl Candidate<'_> {
 }
 
 /// A claim whose signature is right.
-struct Verified<'k> {
+struct VerifiedClaim<'k> {
     claim: Claim,
     identity: &'k Arc<Identity>,
     /// Its name in the store, and for how long.
@@ -94,18 +95,18 @@ impl Signatures {
     }
 
     async fn judge_claims(&self, cx: &mut RequestCx<'_>, mut claims: Vec<Claim>) -> Result<Arc<Identity>, Refused> {
-        let (mut tries, wait) = Tries::begin(&self.attempts, cx.address(), &mut claims).await;
+        let (mut attempted, wait) = AttemptedKeys::begin(&self.attempts, cx.address(), &mut claims).await;
         if let Some(wait) = wait.filter(|_| claims.is_empty()) {
             return Err(Denial::too_many_attempts(wait).into());
         }
-        match self.grant(cx, claims, &mut tries).await {
+        match self.grant(cx, claims, &mut attempted).await {
             Ok(Granted { identity, right, wrong }) => {
                 self.known.note(cx.address(), right.as_deref().map(str::as_bytes));
-                tries.granted(right.as_deref(), &wrong);
+                attempted.granted(right.as_deref(), &wrong);
                 Ok(identity)
             }
             Err(refused) => {
-                let failed = tries.refused(is_guess(&refused));
+                let failed = attempted.refused(is_guess(&refused));
                 // One of the claims that were not looked at might have been right.
                 let refused = match (refused, wait.map(Denial::too_many_attempts)) {
                     (Refused::Denied(denial), Some(must_wait)) if denial.status < must_wait.status => must_wait.into(),
@@ -120,10 +121,10 @@ impl Signatures {
         &self,
         cx: &mut RequestCx<'_>,
         claims: Vec<Claim>,
-        tries: &mut Tries<'_>,
+        attempted: &mut AttemptedKeys<'_>,
     ) -> Result<Granted, Refused> {
-        let verified = self.verify(cx, claims, tries).await?;
-        self.accept(cx, verified, tries).await
+        let verified = self.verify(cx, claims, attempted).await?;
+        self.accept(cx, verified, attempted).await
     }
 
     /// Returns the claims whose signatures are right, those of credentials that can be used here and now first; at
@@ -132,11 +133,11 @@ impl Signatures {
         &self,
         cx: &mut RequestCx<'_>,
         claims: Vec<Claim>,
-        tries: &mut Tries<'_>,
-    ) -> Result<Verifieds<'_>, Refused> {
+        attempted: &mut AttemptedKeys<'_>,
+    ) -> Result<VerifiedClaims<'_>, Refused> {
         let candidates = self.candidates(cx, claims)?;
         let is_in_message = candidates.iter().any(|candidate| candidate.claim.body == BodyUse::InMessage);
-        let held = if is_in_message { Some(self.read_body(cx, tries).await?) } else { None };
+        let held = if is_in_message { Some(self.read_body(cx, attempted).await?) } else { None };
         let body = held.as_deref().unwrap_or_default();
         let cost = candidates.iter().map(Candidate::cost).sum();
         let key_id = || Some(candidates.first()?.claim.key_id.as_ref()?.clone().into_bytes());
@@ -147,7 +148,7 @@ impl Signatures {
             return Err(Denial::unauthorized(Reason::SignatureInvalid).into());
         }
         claims.sort_by_key(|verified| !is_usable(cx, verified.identity));
-        Ok(Verifieds { claims, wrong, held })
+        Ok(VerifiedClaims { claims, wrong, held })
     }
 
     /// Splits the candidates into those that one of their keys made, and the names of the keys of all others.
@@ -156,7 +157,7 @@ impl Signatures {
         cx: &RequestCx<'_>,
         candidates: Vec<Candidate<'k>>,
         body: &[u8],
-    ) -> (Vec<Verified<'k>>, Vec<Option<String>>) {
+    ) -> (Vec<VerifiedClaim<'k>>, Vec<Option<String>>) {
         let (mut right, mut wrong) = (Vec::with_capacity(candidates.len()), Vec::new());
         for candidate in candidates {
             match self.right(cx, candidate, body) {
@@ -199,7 +200,7 @@ impl Signatures {
         cx: &RequestCx<'_>,
         candidate: Candidate<'k>,
         body: &[u8],
-    ) -> Result<Verified<'k>, Option<String>> {
+    ) -> Result<VerifiedClaim<'k>, Option<String>> {
         let Candidate { claim, left, keys } = candidate;
         let (known, seen) = {
             let message = claim.message.with_body(body);
@@ -213,23 +214,23 @@ impl Signatures {
         let Some(KnownKey { identity, .. }) = known else {
             return Err(claim.key_id);
         };
-        Ok(Verified { claim, identity, seen })
+        Ok(VerifiedClaim { claim, identity, seen })
     }
 
     /// Returns the identity of the first claim that fits the body, unless one of the claims was seen before.
     async fn accept(
         &self,
         cx: &mut RequestCx<'_>,
-        verified: Verifieds<'_>,
-        tries: &mut Tries<'_>,
+        verified: VerifiedClaims<'_>,
+        attempted: &mut AttemptedKeys<'_>,
     ) -> Result<Granted, Refused> {
-        let Verifieds { mut claims, wrong, mut held } = verified;
+        let VerifiedClaims { mut claims, wrong, mut held } = verified;
         let mut refused = None;
         for at in 0..claims.len() {
-            match self.check_body(cx, &claims[at].claim.body, &mut held, tries).await {
+            match self.check_body(cx, &claims[at].claim.body, &mut held, attempted).await {
                 Ok(()) => {
                     self.remember(&mut claims).await?;
-                    let Verified { claim, identity, .. } = claims.swap_remove(at);
+                    let VerifiedClaim { claim, identity, .. } = claims.swap_remove(at);
                     return Ok(Granted { identity: Arc::clone(identity), right: claim.key_id, wrong });
                 }
                 Err(why) => _ = refused.get_or_insert(why),
@@ -239,7 +240,7 @@ impl Signatures {
     }
 
     /// Puts all claims on record: each could be sent again without the others. Equal claims are put there once.
-    async fn remember(&self, claims: &mut [Verified<'_>]) -> Result<(), Refused> {
+    async fn remember(&self, claims: &mut [VerifiedClaim<'_>]) -> Result<(), Refused> {
         let Some(record) = &self.seen else { return Ok(()) };
         let mut seen: Vec<_> = claims.iter_mut().filter_map(|verified| verified.seen.take()).collect();
         seen.sort();
@@ -258,7 +259,7 @@ impl Signatures {
         cx: &mut RequestCx<'_>,
         used: &BodyUse,
         held: &mut Option<Bytes>,
-        tries: &mut Tries<'_>,
+        attempted: &mut AttemptedKeys<'_>,
     ) -> Result<(), Refused> {
         let not_covered = || Wrong::incomplete("there is a body, and the signature does not cover it");
         match used {
@@ -269,7 +270,7 @@ impl Signatures {
         }
         let body = match held {
             Some(body) => body,
-            None => held.insert(self.read_body(cx, tries).await?),
+            None => held.insert(self.read_body(cx, attempted).await?),
         };
         match used {
             BodyUse::Declared(digests) => fits(digests, body).map_err(|reason| Denial::unauthorized(reason).into()),
@@ -279,8 +280,8 @@ impl Signatures {
     }
 
     /// Reads the body. A body that is here already takes no place.
-    async fn read_body(&self, cx: &mut RequestCx<'_>, tries: &mut Tries<'_>) -> Result<Bytes, Refused> {
-        if tries.principals().any(|principal| self.known.has(cx.address(), principal)) {
+    async fn read_body(&self, cx: &mut RequestCx<'_>, attempted: &mut AttemptedKeys<'_>) -> Result<Bytes, Refused> {
+        if attempted.principals().any(|principal| self.known.has(cx.address(), principal)) {
             cx.vouch();
         }
         let (body, was_awaited) = {
@@ -288,7 +289,7 @@ impl Signatures {
             match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
                 Poll::Ready(body) => (body, false),
                 Poll::Pending => {
-                    tries.take_places().await?;
+                    attempted.take_places().await?;
                     (reading.await, true)
                 }
             }
@@ -298,13 +299,13 @@ impl Signatures {
             Err(BodyError::TooLarge) => {
                 // The head did not announce it, and as much as the limit was held for nothing.
                 if was_awaited {
-                    tries.fail();
+                    attempted.fail();
                 }
                 Err(Denial::body_too_large().into())
             }
             Err(error @ BodyError::NoRoom) => Err(PluginError::new(error.to_string()).into()),
             Err(BodyError::Broken(_)) => {
-                tries.fail();
+                attempted.fail();
                 Err(Wrong::malformed("the body could not be read").into())
             }
         }
@@ -312,8 +313,8 @@ impl Signatures {
 }
 
 /// The result of [`Signatures::verify`].
-struct Verifieds<'k> {
-    claims: Vec<Verified<'k>>,
+struct VerifiedClaims<'k> {
+    claims: Vec<VerifiedClaim<'k>>,
     /// The names of known keys that did not make the signatures in their name.
     wrong: Vec<Option<String>>,
     /// The body, if it had to be read for it.

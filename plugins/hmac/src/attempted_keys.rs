@@ -14,10 +14,10 @@ use portcullis_plugin::{Attempts, Begun, Denial, FailedAttempt};
 use crate::{refused::Refused, scheme::Claim};
 
 /// The keys that one request names, each once.
-pub(crate) struct Tries<'a> {
+pub(crate) struct AttemptedKeys<'a> {
     attempts: &'a Attempts,
     address: IpAddr,
-    keys: Vec<Tried>,
+    keys: Vec<AttemptedKey>,
     /// The number of signatures that were tried.
     signatures: usize,
     /// The keys that were tried have failed, whatever the request is refused for.
@@ -25,7 +25,7 @@ pub(crate) struct Tries<'a> {
 }
 
 /// A key, and all signatures that are said to be by it.
-struct Tried {
+struct AttemptedKey {
     /// `None` where the scheme does not say.
     key_id: Option<String>,
     proof: Vec<u8>,
@@ -33,7 +33,7 @@ struct Tried {
     begun: Option<Begun>,
 }
 
-impl Tried {
+impl AttemptedKey {
     fn principal(&self) -> Option<&[u8]> {
         self.key_id.as_deref().map(str::as_bytes)
     }
@@ -46,22 +46,22 @@ impl Tried {
     }
 }
 
-impl<'a> Tries<'a> {
+impl<'a> AttemptedKeys<'a> {
     /// Takes claims by keys that have to wait out of `claims`, and returns the longest wait.
     pub async fn begin(attempts: &'a Attempts, address: IpAddr, claims: &mut Vec<Claim>) -> (Self, Option<Duration>) {
-        let mut tries = Self { attempts, address, keys: Vec::with_capacity(1), signatures: 0, has_failed: false };
+        let mut attempted = Self { attempts, address, keys: Vec::with_capacity(1), signatures: 0, has_failed: false };
         let (mut waiting, mut longest): (Vec<Option<String>>, _) = (Vec::new(), None);
         for claim in std::mem::take(claims) {
             if waiting.contains(&claim.key_id) {
                 continue;
             }
-            let wait = match tries.keys.iter().any(|tried| tried.key_id == claim.key_id) {
+            let wait = match attempted.keys.iter().any(|tried| tried.key_id == claim.key_id) {
                 true => Ok(()),
                 false => attempts.check(address, claim.key_id.as_deref().map(str::as_bytes)).get().await,
             };
             match wait {
                 Ok(()) => {
-                    tries.add(&claim);
+                    attempted.add(&claim);
                     claims.push(claim);
                 }
                 Err(wait) => {
@@ -70,7 +70,7 @@ impl<'a> Tries<'a> {
                 }
             }
         }
-        (tries, longest)
+        (attempted, longest)
     }
 
     fn add(&mut self, claim: &Claim) {
@@ -80,14 +80,14 @@ impl<'a> Tries<'a> {
             Some(tried) => tried.proof.extend(claim.signatures.iter().flatten()),
             None => {
                 let (key_id, proof) = (claim.key_id.clone(), claim.signatures.concat());
-                self.keys.push(Tried { key_id, proof, begun: None });
+                self.keys.push(AttemptedKey { key_id, proof, begun: None });
             }
         }
     }
 
     /// The keys, by which failures are counted.
     pub fn principals(&self) -> impl Iterator<Item = Option<&[u8]>> {
-        self.keys.iter().map(Tried::principal)
+        self.keys.iter().map(AttemptedKey::principal)
     }
 
     /// Takes a place for each key, as a body has to be waited for.
