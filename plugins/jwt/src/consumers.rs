@@ -10,7 +10,7 @@ use portcullis_plugin::{BuildCx, Claims, Credential, serde_json::Value};
 
 use crate::{
     config::{By, ConsumerBy, Holder},
-    mapping::Said,
+    mapping::MappedClaims,
 };
 
 /// The part of an issuer's tokens that names their consumer, and the credentials that are known by it.
@@ -31,7 +31,7 @@ impl Consumers {
     }
 
     /// Returns the credential that a token belongs to.
-    pub(crate) fn of(&self, said: &Said, claims: &Claims) -> Option<&Arc<Credential>> {
+    pub(crate) fn of(&self, said: &MappedClaims, claims: &Claims) -> Option<&Arc<Credential>> {
         let name = match self.by {
             By::Subject => said.subject.as_deref(),
             By::Client => said.client.as_deref(),

@@ -14,7 +14,7 @@ use crate::{
     consumers::Consumers,
     headers::{self, Headers},
     keys::Keys,
-    mapping::{Parts, Said, claimed},
+    mapping::{MappedClaims, Parts, claimed},
 };
 
 /// The name of the plugin, which is the method of every identity that it makes.
@@ -44,7 +44,7 @@ pub(crate) struct Verification {
 }
 
 /// The result of judging a verified token.
-pub(crate) struct Judged {
+pub(crate) struct JudgedToken {
     pub(crate) identity: Identity,
     pub(crate) times: Times,
     pub(crate) revocation: RevocationKeys,
@@ -52,8 +52,8 @@ pub(crate) struct Judged {
 }
 
 /// The content of claims that nothing speaks against.
-struct Heard {
-    said: Said,
+struct AcceptedClaims {
+    said: MappedClaims,
     revocation: RevocationKeys,
     binding: Binding,
     credential: Option<Arc<Credential>>,
@@ -62,7 +62,7 @@ struct Heard {
 
 impl Issuer {
     /// Judges a token whose signature was found right, made with this key.
-    pub(crate) fn judge(&self, token: Token<'_>, key: KeyId, now: UnixTime) -> Result<Judged, Denial> {
+    pub(crate) fn judge(&self, token: Token<'_>, key: KeyId, now: UnixTime) -> Result<JudgedToken, Denial> {
         let typ = token.header().typ.as_deref().map(Box::from);
         let verification = Verification { key, algorithm: token.algorithm(), typ };
         self.judge_claims(Arc::new(token.into_claims()), verification, now)
@@ -74,21 +74,21 @@ impl Issuer {
         claims: Arc<Claims>,
         verification: Verification,
         now: UnixTime,
-    ) -> Result<Judged, Denial> {
+    ) -> Result<JudgedToken, Denial> {
         let times = self.expectations.check_typ(verification.typ.as_deref()).map_err(Wrong::from);
         let times = times.and_then(|()| self.expectations.check_claims(&claims, now));
-        let said = times.map_err(Denial::from).and_then(|times| Ok((times, self.hear(&claims)?)));
+        let said = times.map_err(Denial::from).and_then(|times| Ok((times, self.accept(&claims)?)));
         match said {
-            Ok((times, Heard { said, revocation, binding, credential, tenant })) => {
+            Ok((times, AcceptedClaims { said, revocation, binding, credential, tenant })) => {
                 let identity = self.identity(said, tenant, credential, claims, times);
                 let identity = Identity { proof: Proof::new(verification), ..identity };
-                Ok(Judged { identity, times, revocation, binding })
+                Ok(JudgedToken { identity, times, revocation, binding })
             }
             Err(denial) => Err(denial.claiming(claimed(&claims))),
         }
     }
 
-    fn hear(&self, claims: &Claims) -> Result<Heard, Denial> {
+    fn accept(&self, claims: &Claims) -> Result<AcceptedClaims, Denial> {
         if !self.rules.iter().all(|rule| rule.holds(claims)) {
             return Err(Denial::unauthorized(Reason::ClaimMismatch).detailed("a rule of `claims` does not hold"));
         }
@@ -100,7 +100,7 @@ impl Issuer {
             return Err(Denial::forbidden(Reason::ConsumerUnknown));
         }
         let tenant = self.tenant(said.tenant.as_deref(), credential)?;
-        Ok(Heard { revocation, binding, credential: credential.cloned(), tenant, said })
+        Ok(AcceptedClaims { revocation, binding, credential: credential.cloned(), tenant, said })
     }
 
     /// Reads the token's version. If `version_claim` is configured, a token without it is refused: it could not be
@@ -131,7 +131,7 @@ impl Issuer {
 
     fn identity(
         &self,
-        said: Said,
+        said: MappedClaims,
         tenant: Option<String>,
         credential: Option<Arc<Credential>>,
         claims: Arc<Claims>,

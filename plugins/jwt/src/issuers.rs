@@ -6,7 +6,7 @@ use portcullis_jose::Expectations;
 use portcullis_plugin::{BuildCx, Claims, Reason, serde_json::Value};
 
 use crate::{
-    config::{Config, Issuer as Said},
+    config::{Config, Issuer as IssuerSettings},
     consumers::{self, Consumers},
     headers,
     issuer::Issuer,
@@ -61,7 +61,7 @@ impl Issuers {
         let (any_issuer, listed) = (config.any_issuer, config.issuers.take());
         let common = config.take_common();
         tables::check("", &common, problems);
-        let nothing = Said::default();
+        let nothing = IssuerSettings::default();
         let layers = match &listed {
             None => vec![Layers { prefix: String::new(), own: &common, common: &nothing }],
             Some(listed) => {
@@ -91,7 +91,7 @@ impl Issuers {
 }
 
 /// Checks the list of issuers as a whole.
-fn check_list(listed: &[Said], common: &Said, any_issuer: bool, problems: &mut Problems) {
+fn check_list(listed: &[IssuerSettings], common: &IssuerSettings, any_issuer: bool, problems: &mut Problems) {
     let mut wrong = |field: &str, why: &str| problems.push((field.to_owned(), why.to_owned()));
     if listed.is_empty() {
         wrong("issuers", "is empty: no token would be taken");
@@ -130,7 +130,7 @@ fn issuer(
         cx.warn(&layers.field("audience"), why);
     }
     let keys = keys::build(layers, cx, problems);
-    let headers = layers.pick(|said| said.headers.as_ref()).map(headers::read).unwrap_or_default();
+    let headers = layers.pick(|settings| settings.headers.as_ref()).map(headers::read).unwrap_or_default();
     let rules = [&layers.common.claims, &layers.own.claims].into_iter().flatten().flatten().cloned();
     let (algorithms, keys) = keys?;
     Some(Arc::new(Issuer {
@@ -139,11 +139,11 @@ fn issuer(
         expectations: expectations(layers),
         rules: rules.collect(),
         parts: Parts::new(layers.own.identity.as_ref(), layers.common.identity.as_ref()),
-        tenant: layers.pick(|said| said.tenant.as_ref()).cloned(),
+        tenant: layers.pick(|settings| settings.tenant.as_ref()).cloned(),
         consumers,
         headers,
-        binding: layers.pick(|said| said.certificate_binding.as_ref()).copied().unwrap_or_default(),
-        version_claim: layers.pick(|said| said.version_claim.as_ref()).cloned(),
+        binding: layers.pick(|settings| settings.certificate_binding.as_ref()).copied().unwrap_or_default(),
+        version_claim: layers.pick(|settings| settings.version_claim.as_ref()).cloned(),
     }))
 }
 
@@ -152,9 +152,9 @@ fn expectations(layers: &Layers<'_>) -> Expectations {
     Expectations {
         issuer: layers.own.issuer.clone(),
         audiences: layers.audiences().0.to_vec(),
-        typ: layers.pick(|said| said.typ.as_ref()).cloned(),
-        leeway: layers.span(|said| said.leeway.as_ref()).unwrap_or(usual.leeway),
-        max_age: layers.span(|said| said.max_age.as_ref()),
-        max_lifetime: layers.span(|said| said.max_lifetime.as_ref()),
+        typ: layers.pick(|settings| settings.typ.as_ref()).cloned(),
+        leeway: layers.span(|settings| settings.leeway.as_ref()).unwrap_or(usual.leeway),
+        max_age: layers.span(|settings| settings.max_age.as_ref()),
+        max_lifetime: layers.span(|settings| settings.max_lifetime.as_ref()),
     }
 }

@@ -8,7 +8,7 @@ use portcullis_jose::{
 };
 use portcullis_plugin::{BuildCx, BuildError, SecretSource};
 
-use crate::{config::Issuer as Said, layers::Layers, problems::Problems};
+use crate::{config::Issuer as IssuerSettings, layers::Layers, problems::Problems};
 
 /// The algorithms of an issuer with public keys, unless the file says otherwise: for each type of key the algorithm
 /// that its owners use, and none that needs a secret.
@@ -51,13 +51,13 @@ enum Source<'c> {
 }
 
 /// The ways that a table names, each with its field.
-fn sources(said: &Said) -> Vec<(&'static str, Source<'_>)> {
+fn sources(settings: &IssuerSettings) -> Vec<(&'static str, Source<'_>)> {
     let sources = [
-        ("jwks_url", said.jwks_url.as_deref().map(Source::Url)),
-        ("discovery", said.discovery.unwrap_or(false).then_some(Source::Discovery)),
-        ("jwks_file", said.jwks_file.as_deref().map(Source::JwksFile)),
-        ("public_key_file", said.public_key_file.as_deref().map(Source::PublicKeyFile)),
-        ("secret", said.secret.as_ref().map(Source::Secret)),
+        ("jwks_url", settings.jwks_url.as_deref().map(Source::Url)),
+        ("discovery", settings.discovery.unwrap_or(false).then_some(Source::Discovery)),
+        ("jwks_file", settings.jwks_file.as_deref().map(Source::JwksFile)),
+        ("public_key_file", settings.public_key_file.as_deref().map(Source::PublicKeyFile)),
+        ("secret", settings.secret.as_ref().map(Source::Secret)),
     ];
     sources.into_iter().filter_map(|(field, source)| Some((field, source?))).collect()
 }
@@ -115,20 +115,20 @@ fn only_source<'c>(layers: &Layers<'c>, problems: &mut Problems) -> Option<(&'st
 
 /// Returns the algorithms in the settings, if they go with the source of the keys, or the usual ones.
 fn algorithms(layers: &Layers<'_>, source: Source<'_>, problems: &mut Problems) -> Option<Vec<Algorithm>> {
-    let said = layers.pick(|said| said.algorithms.as_ref());
+    let named = layers.pick(|settings| settings.algorithms.as_ref());
     let is_symmetric = |algorithm: &Algorithm| algorithm.family() == Family::Hmac;
-    let why = match (source, said) {
-        (Source::Secret(_), Some(said)) if said.len() == 1 && said.iter().all(is_symmetric) => {
-            return Some(said.clone());
+    let why = match (source, named) {
+        (Source::Secret(_), Some(named)) if named.len() == 1 && named.iter().all(is_symmetric) => {
+            return Some(named.clone());
         }
         // A key is for one algorithm (RFC 8725 section 3.1, RFC 7518 section 3.2).
         (Source::Secret(_), _) => "with `secret` is one of \"HS256\", \"HS384\", \"HS512\", and has to be said",
         (_, None) => return Some(USUAL.to_vec()),
-        (Source::JwksFile(_), Some(said)) => return Some(said.clone()),
+        (Source::JwksFile(_), Some(named)) => return Some(named.clone()),
         // With an HMAC algorithm beside public keys, anybody could sign tokens with the public key as secret
         // (CVE-2015-9235).
-        (_, Some(said)) if said.iter().any(is_symmetric) => "takes a secret, and these keys are public",
-        (_, Some(said)) => return Some(said.clone()),
+        (_, Some(named)) if named.iter().any(is_symmetric) => "takes a secret, and these keys are public",
+        (_, Some(named)) => return Some(named.clone()),
     };
     problems.push((layers.field("algorithms"), why.to_owned()));
     None
@@ -138,7 +138,7 @@ fn algorithms(layers: &Layers<'_>, source: Source<'_>, problems: &mut Problems) 
 fn check_fit(keys: &Keys, algorithms: &[Algorithm], layers: &Layers<'_>, problems: &mut Problems) {
     let Keys::Fixed(keys) = keys else { return };
     let fits = |algorithm: &Algorithm| keys.keys().iter().any(|key| key.algorithms().any(|taken| taken == *algorithm));
-    let is_said = layers.pick(|said| said.algorithms.as_ref()).is_some();
+    let is_said = layers.pick(|settings| settings.algorithms.as_ref()).is_some();
     if let Some(idle) = algorithms.iter().find(|algorithm| is_said && !fits(algorithm)) {
         problems.push((layers.field("algorithms"), format!("names {idle}, which none of the keys can verify")));
     }
@@ -190,7 +190,7 @@ impl Source<'_> {
 }
 
 fn fetched(field: &str, from: Location, layers: &Layers<'_>, cx: &mut BuildCx<'_>) -> Result<Keys, BuildError> {
-    let settings = layers.pick(|said| said.fetch.as_ref()).copied().unwrap_or_default();
+    let settings = layers.pick(|settings| settings.fetch.as_ref()).copied().unwrap_or_default();
     let place = match from {
         Location::Url(_) => "url",
         Location::Issuer(_) => "issuer",

@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use portcullis_plugin::Span;
 
-use crate::{config::Issuer as Said, consumers::Consumers, problems::Problems};
+use crate::{config::Issuer as IssuerSettings, consumers::Consumers, problems::Problems};
 
 /// The settings of one issuer, and those of all of them.
 pub(crate) struct Layers<'c> {
     /// Leads to the issuer's fields.
     pub(crate) prefix: String,
-    pub(crate) own: &'c Said,
-    pub(crate) common: &'c Said,
+    pub(crate) own: &'c IssuerSettings,
+    pub(crate) common: &'c IssuerSettings,
 }
 
 impl<'c> Layers<'c> {
     /// Returns a setting of the issuer's own table, or else of the common one.
-    pub(crate) fn pick<T: ?Sized>(&self, field: impl Fn(&'c Said) -> Option<&'c T>) -> Option<&'c T> {
+    pub(crate) fn pick<T: ?Sized>(&self, field: impl Fn(&'c IssuerSettings) -> Option<&'c T>) -> Option<&'c T> {
         field(self.own).or_else(|| field(self.common))
     }
 
-    pub(crate) fn span(&self, field: impl Fn(&'c Said) -> Option<&'c Span>) -> Option<Duration> {
+    pub(crate) fn span(&self, field: impl Fn(&'c IssuerSettings) -> Option<&'c Span>) -> Option<Duration> {
         self.pick(field).map(|span| span.0)
     }
 
@@ -36,16 +36,16 @@ impl<'c> Layers<'c> {
     }
 
     pub(crate) fn consumers(&self) -> Consumers {
-        let is_required = self.pick(|said| said.consumer_required.as_ref());
-        Consumers::new(self.pick(|said| said.consumer.as_ref()).cloned(), is_required.copied())
+        let is_required = self.pick(|settings| settings.consumer_required.as_ref());
+        Consumers::new(self.pick(|settings| settings.consumer.as_ref()).cloned(), is_required.copied())
     }
 
     /// Returns the audiences, and `true` if any audience is taken. A table that has one of the two settings decides on
     /// both.
     pub(crate) fn audiences(&self) -> (&'c [String], bool) {
-        let is_said = |said: &Said| said.audience.is_some() || said.any_audience.is_some();
-        let said = if is_said(self.own) { self.own } else { self.common };
-        (said.audience.as_deref().unwrap_or_default(), said.any_audience.unwrap_or(false))
+        let is_said = |settings: &IssuerSettings| settings.audience.is_some() || settings.any_audience.is_some();
+        let settings = if is_said(self.own) { self.own } else { self.common };
+        (settings.audience.as_deref().unwrap_or_default(), settings.any_audience.unwrap_or(false))
     }
 
     /// Checks the two tables together.

@@ -20,7 +20,7 @@ pub(crate) struct Parts {
 
 /// The parts of an identity that the claims have.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct MappedClaims {
     pub(crate) subject: Option<String>,
     pub(crate) client: Option<String>,
     pub(crate) tenant: Option<String>,
@@ -60,10 +60,10 @@ impl Parts {
     ///
     /// # Errors
     /// `token_malformed` where a claim has another type than it should.
-    pub(crate) fn read(&self, claims: &Claims) -> Result<Said, Wrong> {
+    pub(crate) fn read(&self, claims: &Claims) -> Result<MappedClaims, Wrong> {
         let said = |paths: &[Path]| first(paths, claims).map(text).transpose();
         let email = said(&self.email)?.filter(|_| is_email_verified(claims));
-        Ok(Said {
+        Ok(MappedClaims {
             subject: said(&self.subject)?,
             client: said(&self.client)?,
             tenant: said(&self.tenant)?,
