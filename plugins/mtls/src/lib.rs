@@ -29,7 +29,7 @@
 //! - Whose certificate it is has to be clear: one that two credentials fit is refused.
 //!
 //! # Rooms
-//! `config` has the settings, and `names` the names in them. `taken` chooses the certificates that a policy takes, and
+//! `config` has the settings, and `names` the names in them. `filter` chooses the certificates that a policy takes, and
 //! `consumers` finds their owners; `handed_on` writes the headers for the upstream, `from_header` reads a load
 //! balancer's. `ocsp` asks a CA's responder. `policy` judges a request.
 
@@ -37,13 +37,13 @@
 
 mod config;
 mod consumers;
+mod filter;
 mod from_header;
 mod handed_on;
 mod names;
 mod ocsp;
 mod policy;
 mod problems;
-mod taken;
 
 pub use config::{
     Config, ConsumerRule, CrlRule, Files, FromHeader, HandedOn, Holder, MAX_CACHED_CERTIFICATES,

@@ -90,12 +90,12 @@ pub(crate) struct Status {
 
 /// The last answer, and the time from which another is needed.
 struct Last {
-    said: Said,
+    said: RevocationStatus,
     until: UnixTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+enum RevocationStatus {
     Good,
     Revoked,
     /// The responder does not know the certificate: it is not one of its CA's.
@@ -110,16 +110,16 @@ impl Status {
         Self { certificate, issuer, last: ArcSwapOption::empty(), asking: Arc::default() }
     }
 
-    fn current(&self, now: UnixTime) -> Option<Said> {
+    fn current(&self, now: UnixTime) -> Option<RevocationStatus> {
         self.last.load().as_ref().filter(|last| now < last.until).map(|last| last.said)
     }
 
     /// Returns the status where there is no answer. Whoever keeps the gateway from its responder, by which `allow` lets
     /// anybody in, must not get a certificate back that was known to be revoked.
-    fn unanswered(&self) -> Said {
+    fn unanswered(&self) -> RevocationStatus {
         match self.last.load().as_ref().map(|last| last.said) {
-            Some(against @ (Said::Revoked | Said::Unknown)) => against,
-            _ => Said::Nothing,
+            Some(against @ (RevocationStatus::Revoked | RevocationStatus::Unknown)) => against,
+            _ => RevocationStatus::Nothing,
         }
     }
 }
@@ -167,18 +167,18 @@ impl Ocsp {
         }
     }
 
-    fn verdict(&self, said: Said) -> Result<(), Reason> {
+    fn verdict(&self, said: RevocationStatus) -> Result<(), Reason> {
         match said {
-            Said::Good => Ok(()),
-            Said::Nothing if self.on_failure == OnFailure::Allow => Ok(()),
-            Said::Revoked => Err(Reason::CertificateRevoked),
-            Said::Unknown | Said::Nothing => Err(Reason::CertificateRevocationUnknown),
+            RevocationStatus::Good => Ok(()),
+            RevocationStatus::Nothing if self.on_failure == OnFailure::Allow => Ok(()),
+            RevocationStatus::Revoked => Err(Reason::CertificateRevoked),
+            RevocationStatus::Unknown | RevocationStatus::Nothing => Err(Reason::CertificateRevocationUnknown),
         }
     }
 
     /// Asks, or waits for whoever asks already. The question is a task of its own: others wait for the answer, and the
     /// request that put it may end before it comes.
-    async fn ask_once(self: &Arc<Self>, status: &Arc<Status>, now: UnixTime) -> Said {
+    async fn ask_once(self: &Arc<Self>, status: &Arc<Status>, now: UnixTime) -> RevocationStatus {
         let waiting = async {
             let asking = status.asking.clone().lock_owned().await;
             if let Some(said) = status.current(now) {
@@ -198,30 +198,30 @@ impl Ocsp {
         tokio::time::timeout(self.timeout * 2, waiting).await.unwrap_or_else(|_| status.unanswered())
     }
 
-    async fn ask_and_keep(&self, status: &Status, now: UnixTime) -> Said {
+    async fn ask_and_keep(&self, status: &Status, now: UnixTime) -> RevocationStatus {
         let (said, until) = self.ask(status, now).await;
         self.counters[said as usize].increment();
-        let said = if said == Said::Nothing { status.unanswered() } else { said };
+        let said = if said == RevocationStatus::Nothing { status.unanswered() } else { said };
         let before = status.last.swap(Some(Arc::new(Last { said, until })));
-        if said == Said::Revoked && before.is_none_or(|before| before.said != Said::Revoked) {
+        if said == RevocationStatus::Revoked && before.is_none_or(|before| before.said != RevocationStatus::Revoked) {
             self.judge_again.call();
         }
         said
     }
 
-    async fn ask(&self, status: &Status, now: UnixTime) -> (Said, UnixTime) {
+    async fn ask(&self, status: &Status, now: UnixTime) -> (RevocationStatus, UnixTime) {
         match self.answer(status).await.and_then(|der| read(&der, status)).and_then(|found| self.until(&found, now)) {
             Ok(found) => found,
             Err(why) => {
                 log::warn!("no answer that counts from the OCSP responder {}: {why}", self.responder.name());
-                (Said::Nothing, now.after(PAUSE))
+                (RevocationStatus::Nothing, now.after(PAUSE))
             }
         }
     }
 
     /// Returns the status in an answer, and the time until which it is kept. An answer without an end was made for the
     /// moment (RFC 6960 section 4.2.2.1): an old one is somebody's recording, and would be good for ever.
-    fn until(&self, found: &Found, now: UnixTime) -> Result<(Said, UnixTime), String> {
+    fn until(&self, found: &Found, now: UnixTime) -> Result<(RevocationStatus, UnixTime), String> {
         let skew = Duration::from_secs(CLOCK_SKEW_SECONDS.into());
         let ends = found.ends.unwrap_or(found.made.after(self.max_age).after(skew));
         if found.ends.is_none() && ends <= now {
@@ -253,7 +253,7 @@ fn id(status: &Status) -> Result<OcspCertId, openssl::error::ErrorStack> {
 /// The content of an answer about the certificate.
 #[derive(Debug)]
 struct Found {
-    said: Said,
+    said: RevocationStatus,
     made: UnixTime,
     /// Where it tells.
     ends: Option<UnixTime>,
@@ -279,9 +279,9 @@ fn read(der: &[u8], status: &Status) -> Result<Found, String> {
     let found = basic.find_status(&id).ok_or("it is about other certificates")?;
     found.check_validity(CLOCK_SKEW_SECONDS, None).map_err(|_| "it is out of date, or from the future".to_owned())?;
     let said = match found.status {
-        OcspCertStatus::GOOD => Said::Good,
-        OcspCertStatus::REVOKED => Said::Revoked,
-        _ => Said::Unknown,
+        OcspCertStatus::GOOD => RevocationStatus::Good,
+        OcspCertStatus::REVOKED => RevocationStatus::Revoked,
+        _ => RevocationStatus::Unknown,
     };
     let instant = |printed: String| instant(&printed).ok_or("its dates cannot be read");
     let made = instant(found.this_update.to_string())?;

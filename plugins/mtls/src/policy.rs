@@ -21,9 +21,9 @@ use sha2::{Digest, Sha256};
 use crate::{
     config::{Config, ConsumerRule, FromHeader, HandedOn, MAX_CACHED_CERTIFICATES},
     consumers::{Consumers, Owner},
+    filter::CertificateFilter,
     from_header, handed_on,
     ocsp::{Ocsp, Status},
-    taken::Taken,
 };
 
 /// The name of the plugin, which is the method of every identity that it makes.
@@ -35,7 +35,7 @@ const CACHED_CERTIFICATE_BYTES: usize = 4 << 10;
 /// One policy, ready to judge requests.
 pub(crate) struct Policy {
     trust: Option<Trust>,
-    taken: Taken,
+    filter: CertificateFilter,
     consumers: Consumers,
     needs_consumer: bool,
     needs_purpose: bool,
@@ -78,7 +78,7 @@ impl Policy {
         let weight = u64::try_from(most * CACHED_CERTIFICATE_BYTES).unwrap_or(u64::MAX);
         Self {
             trust,
-            taken: Taken::new(&config),
+            filter: CertificateFilter::new(&config),
             consumers,
             needs_consumer: config.consumer == ConsumerRule::Required,
             needs_purpose: config.require_purpose,
@@ -226,7 +226,7 @@ impl Policy {
     }
 
     fn judge_facts(&self, sent: &ClientCert, facts: &Facts) -> Result<Identity, Denial> {
-        if !self.taken.takes(facts) {
+        if !self.filter.takes(facts) {
             return Err(Denial::forbidden(Reason::CertificateNotAllowed));
         }
         let credential = match self.consumers.of(facts) {

@@ -412,7 +412,7 @@ fn fuzz_no_answer_is_a_panic() {
     let leaf = root.client("leaf", |_| {});
     let status = Status::new(leaf.certificate.clone(), root.certificate.clone());
     let good = openssl(&root, &root, &line(&leaf, false), "1")(&question(&status).unwrap());
-    assert_eq!(read(&good, &status).unwrap().said, Said::Good);
+    assert_eq!(read(&good, &status).unwrap().said, RevocationStatus::Good);
     let status = std::panic::AssertUnwindSafe(status);
     bolero::check!().with_iterations(1_000).with_type::<(Vec<u8>, Vec<(u16, u8)>)>().for_each(|(bytes, changes)| {
         let _ = read(bytes, &status);
@@ -422,6 +422,9 @@ fn fuzz_no_answer_is_a_panic() {
             changed[at] = *byte;
         }
         let said = read(&changed, &status);
-        assert!(said.is_err() || said.is_ok_and(|found| found.said == Said::Good), "a changed answer says nothing new");
+        assert!(
+            said.is_err() || said.is_ok_and(|found| found.said == RevocationStatus::Good),
+            "a changed answer says nothing new"
+        );
     });
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The certificates that a policy takes: all of its fields have to fit, and of each field one of the entries.
-pub(crate) struct Taken {
+pub(crate) struct CertificateFilter {
     subjects: Option<HashSet<String>>,
     issuers: Option<HashSet<String>>,
     fingerprints: Option<HashSet<String>>,
@@ -21,7 +21,7 @@ pub(crate) struct Taken {
     spiffe: Option<(Vec<TrustDomain>, Option<Vec<SpiffePath>>)>,
 }
 
-impl Taken {
+impl CertificateFilter {
     pub(crate) fn new(config: &Config) -> Self {
         fn texts<T: ToString>(names: Option<&Vec<T>>) -> Option<HashSet<String>> {
             names.map(|names| names.iter().map(ToString::to_string).collect())
