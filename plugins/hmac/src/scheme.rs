@@ -22,7 +22,6 @@ use crate::{
 /// The parts of a request that a signature can be over, as the client sent them.
 #[derive(Clone, Copy)]
 pub(crate) struct SignedRequest<'r> {
-    /// The method.
     pub method: &'r Method,
     /// The target in origin form as it came, query and all: `RequestCx::received_target`, not the canonical path.
     pub target: &'r str,

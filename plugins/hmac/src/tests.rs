@@ -98,7 +98,7 @@ fn only_absent_is_absent() {
 }
 
 #[test]
-fn what_is_signed_cannot_be_changed() {
+fn a_signed_part_cannot_be_changed() {
     let sign = || signed(request("GET", "/orders?state=open"));
     assert_eq!(judged(sign()), "acme-1");
     let change = |change: fn(&mut Request)| {
@@ -191,7 +191,7 @@ fn two_signatures_of_one_request_cannot_be_sent_one_by_one() {
 }
 
 #[test]
-fn what_was_not_signed_right_uses_nothing_up() {
+fn a_wrong_signature_does_not_use_up_the_right_one() {
     let hook = hook("");
     let get = || request("GET", "/orders");
     let wrong = Signer::of(&get()).secret("another-secret-of-32-bytes-or-more");
@@ -288,7 +288,7 @@ fn a_body_that_is_not_covered_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_let_through() {
+fn a_body_that_cannot_be_read_is_not_let_through() {
     let with = |error: BodyError| {
         let (mut request, signer) = with_body("x");
         request.body_error = Some(error);

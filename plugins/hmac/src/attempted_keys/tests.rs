@@ -66,7 +66,7 @@ fn broken(number: i64) -> Request {
 }
 
 #[test]
-fn who_lets_bodies_break_off_is_refused_before_the_next_one_is_read() {
+fn a_client_whose_bodies_break_off_is_refused_before_the_next_one_is_read() {
     let hook = hook("scheme = \"timestamp\"");
     for number in 0..3 {
         assert_eq!(outcome(&hook, &mut broken(number)), "signature_malformed");
@@ -152,7 +152,7 @@ fn a_signature_that_names_no_key_is_limited_by_its_address_alone() {
 }
 
 #[test]
-fn whoever_has_signed_rightly_from_an_address_is_vouched_for_while_a_body_is_read() {
+fn a_known_caller_is_vouched_for_while_a_body_is_read() {
     let hook = hook("scheme = \"timestamp\"");
     let is_vouched = |number, secret, address: &str| {
         let mut request = late(number, secret);
@@ -174,7 +174,7 @@ fn whoever_has_signed_rightly_from_an_address_is_vouched_for_while_a_body_is_rea
 }
 
 #[test]
-fn what_is_not_the_clients_fault_is_not_counted() {
+fn a_failure_of_the_gateway_is_not_counted() {
     let hook = hook("scheme = \"timestamp\"");
     let no_room = |number| Request { body_error: Some(BodyError::NoRoom), ..late(number, SECRET) };
     for number in 0..5 {
@@ -262,7 +262,7 @@ fn a_refusal_names_every_key_that_is_claimed() {
 }
 
 #[test]
-fn who_has_a_key_cannot_guess_at_others_beside_it() {
+fn a_valid_key_does_not_excuse_guesses_at_others() {
     let hook = hook("");
     let get = |number: u32| request("GET", &format!("/{number}"));
     let beside = |number, key_id, secret| {

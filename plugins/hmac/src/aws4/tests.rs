@@ -84,7 +84,7 @@ fn the_examples_of_s3_are_right() {
 }
 
 #[test]
-fn what_botocore_signs_is_right() {
+fn signatures_of_botocore_are_verified() {
     for (name, sent) in vectors(BOTOCORE) {
         let service = name.split(' ').next().unwrap();
         let claim = sent.judged(&*scheme(config(service)), SUITE_SECRET);
@@ -122,7 +122,7 @@ fn a_body_without_a_hash_in_the_head_is_hashed_all_the_same() {
 }
 
 #[test]
-fn what_brings_no_signature_of_this_kind_is_absent() {
+fn a_request_without_such_a_signature_is_absent() {
     for (target, authorization) in [
         ("/", None),
         ("/?a=%zz+b", None),

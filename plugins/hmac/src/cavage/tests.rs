@@ -55,7 +55,7 @@ Authorization: hmac username="k", algorithm="hmac-sha512", headers="@request-tar
 const ALL: [&str; 3] = [KONG, DRAFT, KONG_TARGET];
 
 #[test]
-fn what_each_dialect_signs_is_right() {
+fn the_signatures_of_each_dialect_are_verified() {
     let claim = judged(&Sent::parse(KONG)).unwrap();
     assert_eq!(claim.key_id.as_deref(), Some("alice123"));
     assert_eq!(claim.created.unwrap().0, 1_498_165_956);
@@ -209,7 +209,7 @@ fn dialects_are_those_of_the_policy_and_others_are_absent() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused() {
+fn a_malformed_signature_is_refused() {
     let long = "k".repeat(KEY_ID_MAX_BYTES + 1);
     for (from, to) in [
         ("username=\"alice123\", ", ""),

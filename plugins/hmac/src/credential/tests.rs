@@ -63,7 +63,7 @@ fn a_key_is_for_an_algorithm_of_the_policy() {
 }
 
 #[test]
-fn what_is_no_public_key_is_refused() {
+fn a_malformed_public_key_is_refused() {
     let problem = |pem: &str| problem("", &format!("public_key = '''{pem}'''"));
     let wrapped = |tag: &str, base64: &str| format!("-----BEGIN {tag}-----\n{base64}\n-----END {tag}-----");
     assert!(problem("").starts_with("public_key: is not one public key"));

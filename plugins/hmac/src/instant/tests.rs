@@ -11,7 +11,7 @@ fn times_are_read_in_the_forms_that_clients_write() {
 }
 
 #[test]
-fn what_is_no_time_is_none() {
+fn a_malformed_time_is_none() {
     for text in [
         "",
         "-1",

@@ -58,7 +58,7 @@ fn the_number_of_parameters_has_a_limit() {
 }
 
 #[test]
-fn what_is_not_there_is_empty_or_is_left_over_is_a_refusal() {
+fn a_parameter_that_is_missing_empty_or_left_over_is_a_refusal() {
     let mut parameters = Parameters::read(b"a=1,b=\"\",c=3").unwrap();
     assert_eq!(parameters.take("a"), Ok("1"));
     assert!(parameters.take("a").is_err());

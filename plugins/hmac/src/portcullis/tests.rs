@@ -268,7 +268,7 @@ fn hostile_inputs_are_refused_in_words() {
 }
 
 #[test]
-fn what_a_client_writes_otherwise_is_the_same_to_it() {
+fn other_spellings_of_one_signature_are_the_same() {
     let get = || request("GET", "/").header("x-list", " a ").header("x-list", "b , c");
     let signer = Signer::of(&get()).line("x-list", "a, b , c");
     let (input, signature) = signer.headers();
@@ -360,7 +360,7 @@ const PIECES: [&str; 24] = [
 ];
 
 #[test]
-fn what_comes_close_to_a_signature_does_not_panic() {
+fn malformed_signatures_do_not_panic() {
     let hook = AssertUnwindSafe(hook("portcullis = { covered = [\"@method\"] }"));
     let assembled = |choices: &[u8]| -> String {
         choices.iter().take(200).map(|choice| PIECES[usize::from(*choice) % PIECES.len()]).collect()

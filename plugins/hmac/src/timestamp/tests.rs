@@ -234,7 +234,7 @@ fn a_field_that_holds_the_separator_is_two_and_refused() {
 }
 
 #[test]
-fn what_is_missing_empty_or_twice_is_refused_and_what_is_not_there_absent() {
+fn a_field_that_is_missing_empty_or_twice_is_refused_and_no_signature_is_absent() {
     let scheme = build(TimestampConfig::default());
     let sent = Sent::parse(PLAIN);
     let judged = |sent: Sent| sent.judged(&*scheme, "secret").map(|claim| claim.is_some());
@@ -269,7 +269,7 @@ fn what_is_missing_empty_or_twice_is_refused_and_what_is_not_there_absent() {
 }
 
 #[test]
-fn what_stripe_would_not_send_is_refused() {
+fn a_header_that_stripe_would_not_send_is_refused() {
     let (_, secret, text, _) = PRESETS[0];
     let hex = "c2f890decbc5ede7c5060bb9a6d31e0626a4342bacb9aeae2adb1bcea72f9812";
     for (line, reason_of) in [

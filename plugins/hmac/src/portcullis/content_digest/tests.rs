@@ -38,7 +38,7 @@ fn every_known_digest_has_to_fit() {
 }
 
 #[test]
-fn what_is_no_digest_is_refused() {
+fn a_malformed_digest_is_refused() {
     let none = Wrong::incomplete("Content-Digest has neither sha-256 nor sha-512");
     assert_eq!(digests(&["md5=:AAAA:"]), Err(none));
     assert_eq!(digests(&[""]), Err(none));

@@ -11,7 +11,7 @@ fn a_dictionary_keeps_its_order_and_its_parameters() {
 }
 
 #[test]
-fn what_comes_twice_is_refused_and_not_the_last_taken() {
+fn a_member_twice_is_refused_and_not_the_last_taken() {
     for field in ["a=1, a=1", "a=1, b=2, a", "a;x;x", "a=(1);x=1;x=2", "a=(1;x;x)"] {
         assert!(parse(field).is_err(), "{field}");
     }

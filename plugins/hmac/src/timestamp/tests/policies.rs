@@ -79,7 +79,7 @@ fn a_webhook_that_is_delivered_again_is_new_and_one_that_is_sent_again_is_not() 
 }
 
 #[test]
-fn what_has_no_time_is_taken_again_and_its_window_is_an_error() {
+fn signatures_without_a_time_are_taken_again_and_their_window_is_an_error() {
     let hook = hook("timestamp = { preset = \"github\" }", &[OLD]);
     let signature = format!("sha256={}", hex::encode(tag(OLD.as_bytes(), "body")));
     let sent = Sent::parse("POST /hook HTTP/1.1\n\nbody").header("x-hub-signature-256", &signature);
