@@ -57,7 +57,7 @@ fn names_with_dots_are_written_as_pointers() {
 }
 
 #[test]
-fn what_is_no_path_is_refused_in_words() {
+fn a_malformed_path_is_refused_in_words() {
     for (text, words) in [
         ("", "empty name"),
         (".", "empty name"),

@@ -169,7 +169,7 @@ fn age_and_lifetime_need_iat_and_have_limits() {
 }
 
 #[test]
-fn what_was_kept_ends_when_the_token_does() {
+fn a_remembered_token_ends_when_it_expires() {
     let aged = Expectations { max_age: Some(Duration::from_secs(600)), ..Expectations::default() };
     for (expected, json) in [
         (Expectations::default(), r#"{"exp":1800000100,"iat":1799999900}"#),

@@ -5,7 +5,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_is_read_is_what_serde_json_reads() {
+fn objects_are_read_as_serde_json_reads_them() {
     for text in ["{}", r#" {"a":[1,-2,2.5,true,null,"x\u00e9\n"],"b":{"a":{}}} "#, r#"{"":0,"n":18446744073709551615}"#]
     {
         let Value::Object(expected) = serde_json::from_str(text).unwrap() else { panic!() };
@@ -54,7 +54,7 @@ fn only_one_object_and_nothing_else_is_an_object() {
 }
 
 #[test]
-fn what_is_not_unicode_is_refused() {
+fn text_that_is_not_unicode_is_refused() {
     for text in [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xc0\x80\"}", b"{\"\xed\xa0\x80\":1}", br#"{"a":"\ud800"}"#] {
         assert!(object(text).is_err());
     }

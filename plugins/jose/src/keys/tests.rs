@@ -44,7 +44,7 @@ fn base64url_decoded(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_others_sign_verifies_with_every_algorithm() {
+fn signatures_of_others_verify_with_every_algorithm() {
     for algorithm in Algorithm::ALL {
         let signer = Signer::new(algorithm);
         let keys = KeySet::from_jwks(&jwks(&[signer.jwk("k")])).unwrap();
@@ -64,7 +64,7 @@ fn a_signature_of_another_key_does_not_verify() {
 }
 
 #[test]
-fn what_was_signed_cannot_be_changed() {
+fn a_changed_token_is_refused() {
     let signer = Signer::new(Algorithm::Es256);
     let keys = KeySet::from_jwks(&jwks(&[signer.jwk("k")])).unwrap();
     let token = signer.token_of(Some("k"), CLAIMS);

@@ -197,7 +197,7 @@ async fn known_keys_serve_while_the_server_is_down_and_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_set_leaves_the_one_before() {
+async fn an_answer_that_is_no_set_leaves_the_one_before() {
     let (issuer, key) = (Arc::new(Issuer::default()), signer());
     issuer.publishes(&[key.jwk("1")]);
     let source = source(&issuer);
@@ -378,7 +378,7 @@ async fn a_request_waits_no_longer_than_it_may_and_the_fetch_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_goes_away_does_not_stop_the_fetch_for_others() {
+async fn a_request_that_ends_does_not_stop_the_fetch_for_others() {
     let (issuer, new) = (Arc::new(Issuer::default()), signer());
     issuer.publishes(&[signer().jwk("old")]);
     let source = source(&issuer);
@@ -454,7 +454,7 @@ fn a_fetch_that_is_cut_off_with_its_runtime_is_made_again() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_field_all_at_once() {
+fn all_problems_are_reported_at_once_with_their_fields() {
     let settings = Settings {
         timeout: Span(Duration::from_secs(60)),
         cooldown: Span(Duration::ZERO),

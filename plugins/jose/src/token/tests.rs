@@ -45,7 +45,7 @@ fn keys_that_a_token_points_to_are_passed_over() {
 }
 
 #[test]
-fn what_changes_the_meaning_of_a_token_or_brings_its_key_is_refused() {
+fn a_header_that_changes_the_meaning_of_a_token_or_brings_its_key_is_refused() {
     for member in
         [r#""crit":["exp"]"#, r#""b64":false"#, r#""zip":"DEF""#, r#""jwk":{"kty":"oct","k":""}"#, r#""crit":null"#]
     {
@@ -78,7 +78,7 @@ fn no_bytes_panic() {
 
 /// Random bytes hardly ever get past the first segment; these stand inside of the segments, made of pieces of JSON.
 #[test]
-fn what_comes_close_to_a_token_does_not_panic() {
+fn malformed_tokens_do_not_panic() {
     const PIECES: [&str; 20] = [
         "{",
         "}",

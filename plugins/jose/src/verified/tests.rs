@@ -18,7 +18,7 @@ fn signer() -> Signer {
 }
 
 #[test]
-fn what_was_verified_is_found_until_it_ends() {
+fn a_verified_token_is_found_until_it_ends() {
     let (tokens, keys) = (VerifiedTokens::new(100, 1 << 20), set(&[(&signer(), "k")]));
     let digest = TokenDigest::of(&POLICY, b"token");
     assert!(tokens.find(&digest, &keys, NOW).is_none());
@@ -38,7 +38,7 @@ fn another_policy_or_token_finds_nothing() {
 }
 
 #[test]
-fn what_a_withdrawn_key_verified_is_gone_and_the_rest_stays() {
+fn tokens_of_a_withdrawn_key_are_gone_and_the_rest_stays() {
     let (old, new) = (signer(), signer());
     let tokens = VerifiedTokens::new(100, 1 << 20);
     let before = set(&[(&old, "old")]);

@@ -51,7 +51,7 @@ fn a_kid_can_be_given_to_one_key() {
 }
 
 #[test]
-fn what_is_no_public_key_is_refused_by_name() {
+fn a_block_that_is_no_public_key_is_refused_by_name() {
     let signer = Signer::new(Algorithm::Es256);
     let private = String::from_utf8(signer.pair().private_key_to_pem_pkcs8().unwrap()).unwrap();
     let cut = pem(&signer).replace("-----END PUBLIC KEY-----", "");

@@ -399,7 +399,7 @@ fn no_key_set_panics() {
 
 /// Random bytes hardly ever come close to a key; these choose among members and values that do.
 #[test]
-fn what_comes_close_to_a_key_set_does_not_panic() {
+fn malformed_key_sets_do_not_panic() {
     const MEMBERS: [&str; 12] = ["kty", "kid", "use", "alg", "crv", "n", "e", "x", "y", "k", "key_ops", "d"];
     const VALUES: [&str; 12] = [
         "\"RSA\"",
