@@ -56,7 +56,7 @@ fn a_token_that_has_ended_or_was_revoked_is_not_remembered_as_good() {
 }
 
 #[test]
-fn what_one_policy_has_verified_says_nothing_to_another() {
+fn a_token_that_one_policy_has_verified_is_verified_again_by_another() {
     let token = EC.sign(&claims(json!({})));
     let first = Scene::simple("");
     assert_eq!(first.sent(&token), "alice");

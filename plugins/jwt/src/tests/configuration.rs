@@ -69,7 +69,7 @@ fn everything_that_is_wrong_is_said_in_one_run() {
 }
 
 #[test]
-fn what_belongs_to_one_issuer_does_not_stand_beside_the_list() {
+fn settings_of_one_issuer_are_refused_beside_the_list() {
     let file = key_file(&jwks(&[&EC]));
     for field in ["jwks_file", "public_key_file", "jwks_url", "secret"] {
         let toml = format!(

@@ -35,7 +35,7 @@ fn the_algorithm_is_the_policys_and_fits_the_key() {
 }
 
 #[test]
-fn what_is_configured_is_present_and_right() {
+fn claims_that_are_configured_must_be_present_and_right() {
     let scene = Scene::simple("");
     for (changes, expected) in [
         (json!({ "iss": null }), "issuer_unknown"),
@@ -64,7 +64,7 @@ fn what_is_configured_is_present_and_right() {
 }
 
 #[test]
-fn what_is_no_token_is_refused_at_once() {
+fn a_malformed_token_is_refused_at_once() {
     let scene = Scene::simple("max_token_bytes = 4096");
     let good = EC.sign(&claims(json!({})));
     let [header, body, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!() };
@@ -102,7 +102,7 @@ fn what_is_no_token_is_refused_at_once() {
 }
 
 #[test]
-fn what_a_token_says_of_keys_is_not_followed() {
+fn keys_that_a_token_names_are_not_followed() {
     let scene = Scene::simple("");
     let stranger = Signer::ec("stranger");
     let with = |change: fn(&mut Header)| stranger.sign_with(&claims(json!({})), change);
@@ -182,7 +182,7 @@ fn wrong_signatures_are_counted_by_address_and_principal_where_a_policy_says_so(
 }
 
 #[test]
-fn whoever_sends_wrong_signatures_makes_nobody_wait_for_a_right_one() {
+fn wrong_signatures_make_nobody_wait_for_a_right_one() {
     for toml in ["", "attempts = false"] {
         let scene = Scene::simple(toml);
         for number in 0..200 {
