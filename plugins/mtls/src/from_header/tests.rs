@@ -39,7 +39,7 @@ fn it_reads_what_load_balancers_send() {
 }
 
 #[test]
-fn what_could_be_read_in_two_ways_is_refused() {
+fn a_header_that_could_be_read_in_two_ways_is_refused() {
     let root = Ca::root("Root");
     let leaf = item(&root.client("alice", |_| {}).der());
     let twice = sent(&[(&HEADER, &leaf), (&HEADER, &leaf)]);

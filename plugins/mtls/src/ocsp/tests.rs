@@ -385,7 +385,7 @@ async fn a_responder_that_is_silent_is_waited_for_no_longer_than_said() {
 }
 
 #[test]
-fn what_would_ask_nobody_is_an_error() {
+fn ocsp_settings_that_make_no_sense_are_errors() {
     let problems = |toml: &str| {
         let error = Build::new().plugin::<Mtls>(toml::from_str(toml).unwrap()).err().unwrap();
         error.problems.into_iter().map(|(field, why)| format!("{field}: {why}")).collect::<Vec<_>>().join("; ")

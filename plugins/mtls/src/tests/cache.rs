@@ -76,7 +76,7 @@ fn a_known_certificate_costs_no_allocation() {
 }
 
 #[test]
-fn what_is_remembered_has_an_end() {
+fn a_full_cache_still_takes_certificates() {
     let scene = Scene::new("max_cached_certificates = 1");
     let certificates: Vec<_> = (0..20).map(|_| client(|_| {})).collect();
     for certificate in certificates.iter().chain(&certificates) {

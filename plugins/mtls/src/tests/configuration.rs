@@ -23,7 +23,7 @@ fn a_header_that_anybody_can_send_is_an_error() {
 }
 
 #[test]
-fn what_would_have_no_effect_is_an_error() {
+fn a_setting_without_effect_is_an_error() {
     assert!(problems("crl = \"x\"").iter().any(|problem| problem.starts_with("crl: goes with `ca`")));
     assert!(problems("crl_policy = \"required\"")[0].starts_with("crl_policy: goes with `ca`"));
     assert!(problems("max_chain_depth = 3")[0].starts_with("max_chain_depth: goes with `ca`"));
@@ -44,7 +44,7 @@ fn what_would_have_no_effect_is_an_error() {
 }
 
 #[test]
-fn what_can_never_fit_is_an_error_at_its_place_in_the_list() {
+fn a_name_that_can_never_fit_is_an_error_at_its_place_in_the_list() {
     for (field, good, odd, words) in [
         ("uris", "spiffe://example.org/a", "spiffe://example.org/*", "`spiffe.paths`"),
         ("subjects", "CN=fpc,O=ACME", "O = ACME, CN = fpc", "has spaces around `=`"),
@@ -65,7 +65,7 @@ fn what_can_never_fit_is_an_error_at_its_place_in_the_list() {
 }
 
 #[test]
-fn what_is_wrong_with_files_is_said_at_their_field() {
+fn problems_of_files_are_reported_at_their_field() {
     let root = Ca::root("Root");
     let leaf = root.client("alice", |_| {});
     let (good, no_ca, junk) = (file(root.pem()), file(leaf.pem()), file("junk"));

@@ -61,7 +61,7 @@ fn a_consumer_is_found_by_anything_that_names_it() {
 }
 
 #[test]
-fn what_goes_with_the_credential_goes_with_the_identity() {
+fn the_identity_has_the_scopes_tenant_and_roles_of_the_credential() {
     let build = Build::new().credential::<Mtls>("acme", "acme-1", holder("cn = \"alice\""), |credential| {
         credential.scopes = vec!["orders:read".to_owned()];
         let consumer = Arc::get_mut(&mut credential.consumer).unwrap();

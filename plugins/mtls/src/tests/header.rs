@@ -36,7 +36,7 @@ fn a_certificate_header_counts_from_a_load_balancer_alone() {
 }
 
 #[test]
-fn what_a_load_balancer_says_is_verified() {
+fn the_certificate_of_a_load_balancers_header_is_verified() {
     let (scene, root) = scene("");
     assert_eq!(scene.outcome(from("10.1.2.3", &Ca::root("Root").client("alice", |_| {}))), "certificate_unknown_ca");
     let ended = root.client("alice", |sketch| sketch.not_after = NOW.0 - 1);
