@@ -276,7 +276,7 @@ fn absent_values_are_never_equal() {
 }
 
 #[test]
-fn what_is_absent_can_be_asked_for() {
+fn an_absent_field_can_be_asked_for() {
     for (field, is_there) in [
         ("identity.tenant", [true, false]),
         ("identity.consumer", [true, false]),
@@ -378,7 +378,7 @@ fn an_expression_that_gives_no_answer_refuses() {
 }
 
 #[test]
-fn what_a_token_brings_cannot_make_an_evaluation_long() {
+fn long_lists_in_a_token_cannot_make_an_evaluation_long() {
     let long = || {
         let items = (0..2000).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(",");
         let nested = (0..60).map(|n| format!("[{}]", ["\"x\""; 50].join(&format!(",\"{n}\","))));

@@ -15,7 +15,7 @@ fn problem(text: &str) -> String {
 }
 
 #[test]
-fn what_is_unknown_is_refused_by_name() {
+fn an_unknown_name_is_refused_by_name() {
     for (text, expected) in [
         ("identity.tenent == 'a'", "`identity` has no field `tenent`: it has consumer, groups"),
         ("identity['tenent'] == 'a'", "`identity` has no field `tenent`"),
@@ -65,7 +65,7 @@ fn headers_that_hold_credentials_or_are_believed_in_vain_are_refused() {
 }
 
 #[test]
-fn what_can_never_hold_is_refused() {
+fn a_comparison_that_can_never_hold_is_refused() {
     for (text, expected) in [
         (
             "identity.roles == 'admin'",
@@ -119,13 +119,13 @@ fn what_can_never_hold_is_refused() {
 }
 
 #[test]
-fn what_is_wrong_is_told_in_one_run() {
+fn all_problems_are_reported_in_one_run() {
     let text = "identity.a == identity.b || request.c == 1 || nobody() || identity.roles == 'x'";
     assert_eq!(problems(text).len(), 5, "{:?}", problems(text));
 }
 
 #[test]
-fn what_is_no_expression_is_refused_with_its_place() {
+fn a_malformed_expression_is_refused_with_its_place() {
     for text in [
         "",
         " ",
@@ -277,7 +277,7 @@ fn no_text_panics() {
 }
 
 #[test]
-fn what_comes_close_to_an_expression_does_not_panic() {
+fn malformed_expressions_do_not_panic() {
     bolero::check!().with_type::<Vec<u8>>().for_each(|choices| {
         let pieces = choices.iter().take(64).map(|choice| PIECES[usize::from(*choice) % PIECES.len()]);
         run(&pieces.collect::<String>());
@@ -344,6 +344,6 @@ fn filled(choices: &[u8]) -> String {
 }
 
 #[test]
-fn what_is_an_expression_does_not_panic() {
+fn expressions_do_not_panic() {
     bolero::check!().with_type::<Vec<u8>>().for_each(|choices| run(&filled(choices)));
 }

@@ -55,7 +55,7 @@ fn the_interpreter_agrees_with_the_list() {
 }
 
 #[test]
-fn what_is_known_by_the_request_alone_fits_everything() {
+fn a_claim_fits_every_operator() {
     for (name, arguments, expected) in [
         (operators::EQUALS, [Any, Text], Bool),
         (operators::LESS, [Any, Time], Bool),
