@@ -2,7 +2,7 @@ use super::*;
 use crate::{Facts, testing::Ca};
 
 #[test]
-fn what_a_person_writes_becomes_what_certificates_say() {
+fn a_written_name_becomes_the_form_of_certificates() {
     let same = [
         ("CN=alice", "CN=alice"),
         ("cn=alice , o=ACME", "CN=alice,O=ACME"),
@@ -29,7 +29,7 @@ fn what_a_person_writes_becomes_what_certificates_say() {
 }
 
 #[test]
-fn what_is_no_name_is_said() {
+fn a_malformed_name_is_refused_with_the_reason() {
     let odd = [
         "",
         "alice",
@@ -54,7 +54,7 @@ fn what_is_no_name_is_said() {
 }
 
 #[test]
-fn what_openssl_prints_on_its_own_is_not_taken_for_another_name() {
+fn the_default_output_of_openssl_is_not_taken_for_another_name() {
     for (written, why) in [
         ("O = ACME, CN = fpc", "spaces around `=`"),
         ("CN = fpc, O = ACME", "spaces around `=`"),

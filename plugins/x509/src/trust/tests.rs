@@ -112,7 +112,7 @@ fn a_chain_has_a_limit() {
 }
 
 #[test]
-fn who_is_no_ca_makes_no_certificates() {
+fn a_certificate_that_is_no_ca_makes_no_certificates() {
     let root = Ca::root("Root");
     let trust = without_crls(&[&root]);
     for (name, ca, version) in [("CA:FALSE", Some(false), 2), ("unsaid", None, 2), ("version 1", None, 0)] {
@@ -294,7 +294,7 @@ fn a_ca_outside_its_time_is_said_when_it_is_loaded() {
 }
 
 #[test]
-fn what_is_out_of_time_says_which_way_and_when() {
+fn an_error_of_time_says_which_way_and_when() {
     let of = |time| TrustError::StaleCrl("CN=Root".to_owned(), time).to_string();
     let moment = UnixTime(1_700_000_000);
     assert_eq!(of(OutOfTime::Expired(moment)), "the CRL of CN=Root has expired: Nov 14 22:13:20 2023 GMT");
