@@ -369,7 +369,7 @@ fn a_client_that_leaves_before_its_turn_has_guessed_nothing() {
 
 /// A flood of wrong passwords, each from an address of its own, keeps as many waiting as may wait.
 #[test]
-fn who_was_right_before_gets_in_while_a_flood_keeps_the_queue_full() {
+fn a_known_user_gets_in_while_a_flood_keeps_the_queue_full() {
     let policy = policy("cache_ttl = \"60s\"");
     let later = |seconds: i64, address: u32| {
         let mut request = basic(format!("ci:{PASSWORD}"));

@@ -63,7 +63,7 @@ fn new_hashes_fit_and_no_two_are_alike() {
 }
 
 #[test]
-fn what_is_no_good_hash_is_refused_for_its_own_reason() {
+fn each_bad_hash_is_refused_for_its_own_reason() {
     use HashError::{Malformed, NotAHash, OtherKind, TooCostly, TooWeak};
     for (hash, expected) in [
         ("", NotAHash),

@@ -24,7 +24,7 @@ fn the_first_colon_ends_the_user_name() {
 }
 
 #[test]
-fn what_is_no_pair_of_name_and_password_is_refused() {
+fn a_malformed_pair_of_name_and_password_is_refused() {
     let long = |name: usize, password: usize| format!("{}:{}", "n".repeat(name), "p".repeat(password));
     assert!(parsed(encoded(long(USERNAME_MAX_BYTES, PASSWORD_MAX_BYTES))).is_some());
     for text in [
