@@ -55,7 +55,7 @@ fn a_method_needs_what_its_entry_says() {
 }
 
 #[test]
-fn who_brought_no_token_fulfils_no_rule() {
+fn a_request_without_token_fulfils_no_rule() {
     for toml in ["all = [{ claim = 'act', absent = true }]", "any = [{ claim = 'org', exists = true }]"] {
         assert_eq!(get(toml, key()), CLAIM, "{toml}");
         assert_eq!(get(toml, both(key(), key())), CLAIM, "{toml}");
