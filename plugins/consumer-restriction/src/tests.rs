@@ -167,7 +167,7 @@ fn an_entry_counts_for_its_methods_and_get_includes_head() {
 }
 
 #[test]
-fn who_is_no_consumer_fits_no_field_of_consumers() {
+fn an_identity_without_consumer_fits_no_field_of_consumers() {
     for field in ["consumers = ['acme']", "consumers = ['user-1']", "groups = ['eu']", "labels = { tier = 'gold' }"] {
         assert_eq!(get(&format!("allow = [{{ {field} }}]"), subject(&[])), CONSUMER, "{field}");
         assert_eq!(get(&format!("deny = [{{ {field} }}]"), subject(&[])), ALLOWED, "{field}");
