@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_expensive_waits_for_its_turn_and_leaves_half_of_the_cores() {
+    fn expensive_work_waits_for_its_turn_and_leaves_half_of_the_cores() {
         let verifications = verifications();
         let run = |cost| poll(verifications.run(cost, HERE, None, || ())).map(|done| done.expect("a place"));
         let turns = all_turns(verifications.queue());
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_proven_themselves_before_has_a_place_where_strangers_have_none() {
+    fn a_known_caller_has_a_place_where_strangers_have_none() {
         let verifications = verifications();
         verifications.succeeded(Cost::P384, HERE, Some(b"ada"));
         let queue = verifications.queue();

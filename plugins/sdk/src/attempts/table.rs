@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(table.shard(Name(0)).lock().len(), SHARD_MAX_ENTRIES);
     }
     #[test]
-    fn whoever_makes_many_records_pushes_out_their_own() {
+    fn an_owner_of_many_records_pushes_out_their_own() {
         let table = Table::default();
         let name = |number: u64| Name(number * SHARDS as u64);
         let put = |owner: u64, number: u64, ms: u64| {

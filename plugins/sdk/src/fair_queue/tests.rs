@@ -60,7 +60,7 @@ fn permits_are_given_out_and_go_to_whoever_waits() {
 }
 
 #[test]
-fn whoever_gives_up_leaves_the_queue_and_passes_on_what_was_given() {
+fn a_request_that_is_dropped_leaves_the_queue_and_passes_its_permit_on() {
     let (queue, first) = busy();
     let waiting: Vec<_> = (1..=3).map(|number| queue.acquire(address(number), None).unwrap()).collect();
     let [one, two, mut three] = <[Acquire; 3]>::try_from(waiting).ok().unwrap();
@@ -76,7 +76,7 @@ fn whoever_gives_up_leaves_the_queue_and_passes_on_what_was_given() {
 }
 
 #[test]
-fn who_waits_is_woken() {
+fn a_request_that_waits_is_woken() {
     struct Woken(AtomicUsize);
     impl Wake for Woken {
         fn wake(self: Arc<Self>) {
@@ -131,7 +131,7 @@ fn a_flood_from_many_addresses_keeps_nobody_waiting_who_is_known() {
 }
 
 #[test]
-fn whoever_has_one_good_password_and_many_addresses_is_one_principal() {
+fn a_principal_with_many_addresses_is_one_principal() {
     let (queue, first) = busy();
     let known: Option<&[u8]> = Some(b"mallory");
     let mut waiting: Vec<_> =

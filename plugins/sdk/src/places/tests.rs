@@ -155,7 +155,7 @@ fn all_places_count_and_not_the_first_alone() {
 }
 
 #[test]
-fn what_was_found_does_not_print() {
+fn a_found_credential_does_not_print() {
     let request = Request::get("/").header("x-key", "planted");
     let printed = format!("{:?}", header("x-key").find(&request.head));
     assert_eq!(printed, "One(***)");
@@ -277,7 +277,7 @@ fn no_input_panics_and_what_is_found_is_also_removed() {
 }
 
 #[test]
-fn what_comes_close_to_a_request_does_not_panic_and_is_removed() {
+fn malformed_requests_do_not_panic_and_their_credentials_are_removed() {
     bolero::check!().with_type::<(Vec<u8>, Vec<u8>)>().for_each(|(header, query)| {
         assert_nothing_is_left(assembled(header).as_bytes(), &assembled(query));
     });
