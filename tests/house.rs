@@ -24,6 +24,8 @@ struct File {
     /// All of whose names it brings in.
     globs: Vec<Vec<String>>,
     defines: BTreeSet<String>,
+    /// The modules below it that are built for tests alone.
+    tests: Vec<String>,
     paths: BTreeSet<Vec<String>>,
 }
 
@@ -46,7 +48,11 @@ impl File {
                 TokenTree::Punct(hash) if hash.as_char() == '#' => {
                     let attribute = tokens.get(at).map(ToString::to_string).unwrap_or_default();
                     if attribute.starts_with("[cfg") && attribute.contains("test") {
-                        at = after_item(&tokens, at);
+                        let end = after_item(&tokens, at);
+                        let words: Vec<_> = tokens[at..end].iter().map(ToString::to_string).collect();
+                        let module = words.iter().position(|word| word == "mod");
+                        self.tests.extend(module.and_then(|at| words.get(at + 1).cloned()));
+                        at = end;
                     } else if attribute.starts_with("[doc") {
                         at += 1;
                     }
@@ -152,9 +158,6 @@ impl Crate {
         while let Some((folder, module)) = folders.pop() {
             for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
                 let name = entry.file_stem().expect("a name").to_str().expect("UTF-8").to_owned();
-                if name == "tests" {
-                    continue;
-                }
                 let inner: Module = match name.as_str() {
                     "lib" => module.clone(),
                     _ => module.iter().cloned().chain([name]).collect(),
@@ -166,6 +169,11 @@ impl Crate {
                 }
             }
         }
+        let below = |(module, file): (&Module, &File)| {
+            file.tests.iter().map(|name| [&module[..], &[name.clone()]].concat()).collect::<Vec<_>>()
+        };
+        let tests: Vec<Module> = files.iter().flat_map(below).collect();
+        files.retain(|module, _| !tests.iter().any(|tests| module.starts_with(tests)));
         Self(files)
     }
 
