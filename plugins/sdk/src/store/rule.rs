@@ -49,7 +49,7 @@ pub enum Algorithm {
         /// Milliseconds.
         window_ms: u64,
     },
-    /// A window begins with the first charge and ends `window_us` later.
+    /// A window begins with the first charge and ends `window_us` later, or when everything was given back.
     FixedWindow {
         /// Units in each window.
         limit: u64,

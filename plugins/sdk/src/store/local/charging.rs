@@ -48,6 +48,18 @@ impl<'s> Locked<'s> {
     }
 }
 
+type Outcomes = SmallVec<[Result<Counting, TooMuch>; 3]>;
+
+/// One counter after its charge; `share` is what every counter has for [`ChargeMode::UpTo`].
+fn outcome(cost: u64, counting: Counting, mode: ChargeMode, share: u64) -> Result<Counting, TooMuch> {
+    match mode {
+        ChargeMode::AllOrNothing | ChargeMode::Peek => counting.take(cost),
+        // Where nothing can be taken, one unit says when something can.
+        ChargeMode::UpTo => counting.take(share.max(1)),
+        ChargeMode::GiveBack => Ok(counting.give_back(cost)),
+    }
+}
+
 impl LocalStore {
     pub(super) fn charge_now(&self, charges: &[Charge<'_>], mode: ChargeMode) -> Result<Charged, StoreError> {
         let names: SmallVec<[Name; 3]> = charges.iter().map(|charge| self.counter_name(charge)).collect();
@@ -64,14 +76,8 @@ impl LocalStore {
             .collect();
         let share = charges.iter().zip(&before).map(|(charge, counting)| charge.cost.min(counting.remaining())).min();
         let share = share.unwrap_or(0);
-        let costs = charges.iter().map(|charge| if mode == ChargeMode::UpTo { share } else { charge.cost });
-        let after: SmallVec<[Result<Counting, TooMuch>; 3]> = (before.iter().zip(costs))
-            .map(|(counting, cost)| match mode {
-                ChargeMode::GiveBack => Ok(counting.give_back(cost)),
-                // Nothing can be taken: one unit says when something can.
-                ChargeMode::UpTo if share == 0 => counting.take(1),
-                _ => counting.take(cost),
-            })
+        let after: Outcomes = (charges.iter().zip(&before))
+            .map(|(charge, counting)| outcome(charge.cost, *counting, mode, share))
             .collect();
         let is_granted = after.iter().all(Result::is_ok) && (mode != ChargeMode::UpTo || share > 0);
         let is_kept = is_granted && mode != ChargeMode::Peek;
@@ -108,9 +114,12 @@ impl LocalStore {
     ) -> Result<(), StoreError> {
         let spaces = charges.iter().map(|charge| charge.counter.key().space());
         for ((space, name), state) in spaces.clone().zip(names).zip(states) {
-            if state.ends > now {
-                let table = locked.of(*name).table(space.id(), now);
-                table.reserve_cell(*name, self.room(space), now).map_err(|refused| refused.of(space))?;
+            let table = locked.of(*name).table(space.id(), now);
+            if state.ends > now && table.reserve_cell(*name, self.room(space), now).is_err() {
+                for (space, name) in spaces.zip(names) {
+                    locked.of(*name).table(space.id(), now).release_cell(name, now);
+                }
+                return Err(Refused.of(space));
             }
         }
         for ((space, name), state) in spaces.zip(names).zip(states) {

@@ -64,8 +64,11 @@ impl Counting {
         }
     }
 
-    /// The state to keep.
+    /// The state to keep; one that has ended where nothing counts.
     pub(super) fn cell(self) -> Cell {
+        if self.resets_in() == 0 {
+            return Cell { ends: 0, first: 0, second: 0 };
+        }
         match self {
             Self::Gcra(counter) => {
                 Cell { ends: counter.tat.0 + u64::from(counter.tat.1 > 0), first: counter.tat.0, second: counter.tat.1 }
@@ -200,16 +203,13 @@ impl Sliding {
         if self.used().saturating_add(cost) <= self.limit {
             return Ok(Self { current: self.current + cost, ..self });
         }
-        let begins_ms = self.index * self.window_ms;
+        let (window, begins_ms) = (self.window_ms, self.index * self.window_ms);
         let fits_ms = match self.limit.checked_sub(self.current.saturating_add(cost)) {
             // Enough of the window before has to be left behind.
-            Some(free) => begins_ms + self.window_ms - (free * self.window_ms) / self.previous.max(1),
+            Some(free) => begins_ms + window - (free * window / self.previous.max(1)).min(window),
             // This window has to be the one before, and enough of it left behind.
-            None => begins_ms + 2 * self.window_ms - ((self.limit - cost) * self.window_ms) / self.current.max(1),
+            None => begins_ms + 2 * window - ((self.limit - cost) * window / self.current.max(1)).min(window),
         };
-        // Never before the current window has ended, where that is what has to happen.
-        let fits_ms =
-            fits_ms.max(if self.current.saturating_add(cost) > self.limit { begins_ms + self.window_ms } else { 0 });
         Err(TooMuch(Some((fits_ms * 1000).saturating_sub(self.now).max(1))))
     }
 

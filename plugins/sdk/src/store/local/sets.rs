@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    members::Member,
+    members::{Member, Members},
     name::Name,
     table::{Refused, Room, Table},
 };
@@ -24,10 +24,10 @@ impl Table {
         room: Room,
         now: u64,
     ) -> Result<bool, Refused> {
-        let there = self.members_there(&set, now);
+        let there = self.live_members(&set, now);
         let is_new = there.is_none_or(|members| members.get(name, now).is_none());
         if is_new {
-            if there.is_some_and(|members| members.count(now) >= MAX_MEMBERS) {
+            if there.is_some_and(|members| members.len() >= MAX_MEMBERS) {
                 return Err(Refused);
             }
             self.make_room(room, now)?;
@@ -57,13 +57,13 @@ impl Table {
         room: Room,
         now: u64,
     ) -> Result<Leased, Refused> {
-        let there = self.members_there(&key, now);
+        let there = self.live_members(&key, now);
         let known = there.and_then(|holders| holders.get(request.holder, now));
         if known.is_none() {
             let at_most = usize::try_from(request.at_most).unwrap_or(usize::MAX);
-            if there.map_or(0, |holders| holders.count(now)) >= at_most {
-                let wait = there.and_then(|holders| holders.next_end_in(now));
-                return Ok(Leased::Taken { retry_after: wait.map_or(Duration::MAX, Duration::from_micros) });
+            if there.map_or(0, Members::len) >= at_most {
+                let wait = there.map_or(Duration::MAX, |holders| Duration::from_micros(holders.first_end() - now));
+                return Ok(Leased::Taken { retry_after: wait });
             }
             self.make_room(room, now)?;
         }

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, mem::take, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 
@@ -73,7 +73,7 @@ impl Entry {
     fn room(&self) -> usize {
         match &self.stored {
             Stored::Value(bytes) => MARKS_PER_VALUE + bytes.len() / BYTES_PER_MARK,
-            Stored::Members(members) => MARKS_PER_VALUE * (1 + members.len()),
+            Stored::Members(members) => MARKS_PER_VALUE * (1 + members.len()) + members.bytes() / BYTES_PER_MARK,
         }
     }
 }
@@ -164,6 +164,14 @@ impl Table {
         }
     }
 
+    /// A set or the holders of a lease, without members that have ended.
+    pub(super) fn live_members(&mut self, name: &Name, now: u64) -> Option<&Members> {
+        if self.members_there(name, now)?.first_end() <= now {
+            self.change_members(name, now, |_| ());
+        }
+        self.members_there(name, now)
+    }
+
     /// Changes a set or the holders of a lease; room for another one was made before.
     pub(super) fn change_members<T>(&mut self, name: &Name, now: u64, change: impl FnOnce(&mut Members) -> T) -> T {
         let entry = self.values.remove(name);
@@ -189,10 +197,16 @@ impl Table {
     pub(super) fn reserve_cell(&mut self, name: Name, room: Room, now: u64) -> Result<(), Refused> {
         if !self.cells.contains_key(&name) {
             self.make_room(room, now)?;
-            self.first_end = 0;
             self.cells.insert(name, Cell { ends: 0, first: 0, second: 0 });
         }
         Ok(())
+    }
+
+    /// Gives back the room of a counter that was reserved and not put.
+    pub(super) fn release_cell(&mut self, name: &Name, now: u64) {
+        if self.cell(name, now).is_none() {
+            self.cells.remove(name);
+        }
     }
 
     /// Keeps the state of a counter for which room is reserved; one that has ended is nothing to keep.
@@ -259,7 +273,7 @@ impl Table {
     fn forget_some(&mut self) {
         let before = self.len();
         for _ in 0..16 {
-            let part = take(&mut self.next_sixteenth);
+            let part = self.next_sixteenth;
             self.next_sixteenth = (part + 1) % 16;
             self.marks.retain(|name, _| name.sixteenth() != part);
             self.cells.retain(|name, _| name.sixteenth() != part);
