@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use portcullis_plugin::http::{HeaderMap, header};
 
-/// How long an answer may be kept (RFC 9111 section 5.2.2), less the time it has spent in caches before us. `None` where
-/// it does not say.
+/// Returns the time for which an answer may be kept (RFC 9111 section 5.2.2), less the time that it has spent in caches
+/// before us; `None` where it does not say.
 pub fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(header::CACHE_CONTROL).into_iter().filter_map(|line| line.to_str().ok());
     let directives = lines.flat_map(|line| line.split(',')).map(|directive| directive.trim().to_ascii_lowercase());

@@ -39,7 +39,7 @@ use crate::{
 /// The longest that a server has to take a connection, with the proxy's and TLS's part of it.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How connections are opened.
+/// The settings by which connections are opened.
 #[derive(Clone)]
 pub struct Dial {
     pub tls: SslConnector,

@@ -28,7 +28,7 @@ impl Response {
         if self.status == StatusCode::OK { Ok(self) } else { Err(HttpError::Status(self.status)) }
     }
 
-    /// How long it may be kept, by its `Cache-Control`.
+    /// Returns the time for which it may be kept, by its `Cache-Control`.
     pub fn max_age(&self) -> Option<Duration> {
         max_age(&self.headers)
     }

@@ -12,7 +12,8 @@ use http::{
     uri::Authority,
 };
 
-/// How a server is asked, as the file says it. A plugin nests it, or flattens it into a table of its own.
+/// The settings for asking a server, as they stand in the file. A plugin nests it, or flattens it into a table of its
+/// own.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {

@@ -22,7 +22,7 @@ use crate::{HttpError, settings::Read};
 /// The most certificates between the server's and an authority.
 const MAX_INTERMEDIATES: i32 = 8;
 
-/// What OpenSSL refuses to do has no field.
+/// Makes an error without a field: OpenSSL has refused an operation.
 fn broken(error: ErrorStack) -> BuildError {
     BuildError::new("", format!("OpenSSL cannot prepare TLS: {error}"))
 }
@@ -30,7 +30,7 @@ fn broken(error: ErrorStack) -> BuildError {
 /// Makes what opens TLS connections.
 ///
 /// # Errors
-/// What is wrong with the files, by field.
+/// The problems of the files, by field.
 pub fn connector(read: &Read) -> Result<SslConnector, BuildError> {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(broken)?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(broken)?;

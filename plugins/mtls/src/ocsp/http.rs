@@ -33,7 +33,7 @@ impl Responder {
     }
 }
 
-/// What is answered is signed: `http` will do.
+/// Parses the responder's address. `http` is taken as well, as answers are signed.
 fn url(text: &str) -> Result<Url, String> {
     match address(text, true) {
         Ok(url) if url.query().is_none() => Ok(url),
