@@ -32,63 +32,64 @@ pub const SAMPLE_PASSWORD_HASH: &str =
 pub const SAMPLE_SECRETS: [&str; 2] =
     ["sample-signing-secret-that-everybody-knows-0001", "whsec_sample_secret_that_everybody_knows_02"];
 
-/// What `portcullis key new` prints for a consumer that it was not told of.
+/// The placeholder that `portcullis key new` prints where no consumer was given.
 pub const CONSUMER_TO_NAME: &str = "NAME";
 
-/// A consumer's entry, before it is known which policies it opens.
+/// A consumer's credential entry, before the policies that it opens are resolved.
 pub struct CredentialDraft {
     /// The plugin it belongs to.
     pub kind: &'static str,
     /// Its name.
     pub id: String,
-    /// Whose it is.
+    /// The consumer that it belongs to.
     pub consumer: Arc<Consumer>,
     /// Scopes that go with it.
     pub scopes: Vec<String>,
-    /// Who answers for it.
+    /// The contact who is responsible for it.
     pub owner: Option<String>,
     /// A class of service.
     pub tier: Option<String>,
-    /// When and where it can be used.
+    /// The times and addresses it can be used at.
     pub limits: CredentialLimits,
-    /// The plugin's own part, decoded.
+    /// The plugin's own fields, decoded.
     pub own: Arc<dyn Any + Send + Sync>,
     /// The policies it opens.
     pub opens: Opens,
-    /// Another has the same secret: an error that has been told, and that plugins need not tell again.
+    /// Set if another credential has the same secret. That error has been reported already, and plugins need not repeat
+    /// it.
     pub is_twin: bool,
-    /// Of everything it says, and whose it is.
+    /// The fingerprint of all its fields, and of its consumer's name.
     pub said: Fingerprint,
-    /// Of everything it says and of its consumer.
+    /// The fingerprint of all its fields and of its whole consumer.
     pub fingerprint: Fingerprint,
-    /// Of the plugin's own part alone: its secret.
+    /// The fingerprint of the plugin's own fields alone: of its secret.
     pub own_fingerprint: Fingerprint,
-    /// Where its fields stand: the whole entry.
+    /// The location of the whole entry.
     pub location: Location,
 }
 
-/// Which policies a credential opens.
+/// The policies that a credential opens.
 #[derive(Clone, Debug)]
 pub enum Opens {
-    /// The only one of its kind.
+    /// The only policy of its kind.
     Only,
-    /// All of its kind.
+    /// All policies of its kind.
     Any,
-    /// These.
+    /// The policies of these names.
     Named(Vec<String>),
 }
 
-/// Who is known, and by what.
+/// The consumers of a configuration and their credentials.
 pub(super) struct Known {
     pub consumers: HashMap<String, Arc<Consumer>>,
-    /// Of what each of them says, without its credentials.
+    /// The fingerprint of each consumer, without its credentials.
     pub said: HashMap<String, Fingerprint>,
     pub credentials: Vec<CredentialDraft>,
-    /// The ids of all credentials, also of those that are wrong.
+    /// The ids of all credentials, including invalid ones.
     pub ids: HashSet<String>,
 }
 
-/// Reads `[consumers]`, one after the other: of a large file they are not all there at once.
+/// Reads `[consumers]` one by one, so that a large file never has all of their tables in memory at once.
 pub(super) struct Reader<'r> {
     registry: &'r Registry,
     references: &'r References<'r>,
@@ -101,7 +102,7 @@ pub(super) struct Reader<'r> {
 }
 
 impl<'r> Reader<'r> {
-    /// Nobody yet.
+    /// Returns a reader that has read no consumer yet.
     pub(super) fn new(registry: &'r Registry, references: &'r References<'r>, has_public_listener: bool) -> Self {
         Self {
             registry,
@@ -115,7 +116,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// Reads one, with its credentials.
+    /// Reads one consumer, with its credentials.
     pub(super) fn consumer(&mut self, name: Name, mut node: Node<'_>, problems: &mut Problems) {
         let entries = node.take("credentials");
         self.unintroduced.note(&name, &node);
@@ -126,7 +127,7 @@ impl<'r> Reader<'r> {
             name.problem(problems, text);
         }
         let about = Fingerprint::of(&node);
-        // Of one that is wrong, which has been said, the credentials are still read.
+        // If the consumer is wrong, which has been reported, its credentials are still read.
         let consumer = node.knowing(&["credentials"]).decode::<file::Consumer>(problems).unwrap_or_default();
         let consumer = Arc::new(Consumer {
             name: name.text.clone(),
@@ -154,7 +155,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// All of them, in the order that they have in files which are in one piece.
+    /// Returns all of them, in the order that they have in files which are parsed whole.
     pub(super) fn finish(mut self, problems: &mut Problems) -> Known {
         self.unintroduced.warn(&self.consumers.keys().map(String::as_str), problems);
         let ids = self.seen.ids.into_keys().map(|(_, id)| id).collect();
@@ -183,19 +184,19 @@ fn draft(
     let said = Fingerprint::all([Fingerprint::of_bytes(place.consumer.name.as_bytes()), entire]);
     let fingerprint = Fingerprint::all([about, entire]);
     let kind = kind_of(registry, &mut entry, problems);
-    // What every kind has is taken out and decoded by itself; the rest is the plugin's own.
+    // The fields that every kind has are taken out and decoded by themselves; the rest is the plugin's own.
     let mut common = entry.shell();
     for field in COMMON {
         common.move_from(&mut entry, field);
     }
     let id = common.entry("id").and_then(|id| id.name());
     let own_fingerprint = Fingerprint::of_any_case(&entry);
-    // Before the entry is decoded, so that one that is wrong elsewhere is checked as well.
+    // Checked before the entry is decoded, so that an entry that is wrong elsewhere is checked as well.
     if let Some(kind) = kind {
         references.check(kind.name, &common, problems);
         id.iter().for_each(|id| seen.check_id(kind.name, id, place, problems));
     } else {
-        // There may be somebody who names it.
+        // Something may refer to it by this id.
         id.iter().for_each(|id| _ = seen.ids.insert((UNKNOWN, id.text.clone()), place.clone()));
     }
     let end =
@@ -239,7 +240,7 @@ fn draft(
     })
 }
 
-/// A credential that is never valid is a mistake; one that was is only in the way.
+/// Reports a credential that is never valid as an error, and one that has expired as a warning.
 fn check_end(common: &file::CredentialCommon, end: &Location, problems: &mut Problems) {
     let Some(file::Moment(expires)) = common.expires else { return };
     if common.not_before.is_some_and(|begin| begin.0 >= expires) {
@@ -262,7 +263,7 @@ struct Seen {
     secrets: HashMap<(&'static str, Fingerprint), Place>,
 }
 
-/// Where a credential stands, in no more memory than it takes: there may be very many.
+/// The location of a credential, kept small because there may be very many.
 #[derive(Clone)]
 struct Place {
     consumer: Arc<Consumer>,
@@ -305,7 +306,7 @@ impl Seen {
     }
 }
 
-/// What of a sample is in an entry, if anything.
+/// Returns which sample secret an entry contains, if any.
 fn sample_in(value: &DeValue<'_>) -> Option<&'static str> {
     match value {
         DeValue::String(text) if text.eq_ignore_ascii_case(SAMPLE_KEY_SHA256) => Some("key"),

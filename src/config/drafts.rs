@@ -1,4 +1,4 @@
-//! Upstreams and policies as the file has them, before anything is made from them.
+//! Upstreams and policies as the file has them, before anything is built from them.
 
 use portcullis_plugin::Span;
 
@@ -13,27 +13,27 @@ use crate::registry::{Decoded, Kind, Registry};
 
 /// An upstream before its names are resolved.
 pub struct UpstreamDraft<'i> {
-    /// What it says.
+    /// Its decoded fields.
     pub file: file::Upstream,
-    /// Of what it says.
+    /// The fingerprint of its fields.
     pub fingerprint: Fingerprint,
     pub(super) node: Node<'i>,
 }
 
 impl UpstreamDraft<'_> {
-    /// Says what is wrong with a field of it.
+    /// Adds an error about a field of it.
     pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let field = field.trim_end_matches('.');
         problems.add(self.node.file, self.node.span_of(field), format!("{}.{field}", self.node.path), text);
     }
 
-    /// Says what is hardly meant by a field of it, or by all of it.
+    /// Adds a warning about a field of it, or about all of it where `field` is empty.
     pub fn warn(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path = if field.is_empty() { self.node.path.clone() } else { format!("{}.{field}", self.node.path) };
         problems.warn(self.node.file, self.node.span_of(field), path, text);
     }
 
-    /// Returns where one of its targets stands.
+    /// Returns the location of one of its targets.
     pub fn target_location(&self, index: usize) -> Location {
         let field = format!("targets[{index}]");
         Location {
@@ -46,30 +46,30 @@ impl UpstreamDraft<'_> {
 
 /// A policy before its plugin is built.
 pub struct PolicyDraft<'i> {
-    /// Unique: the name, or `route/id` of an inline one.
+    /// Its unique key: the name, or `route/id` of an inline policy.
     pub key: String,
-    /// The route it belongs to, where it stands inline; a named one stands in `[policies]`.
+    /// The route it belongs to if it is inline; `None` for a policy of `[policies]`.
     pub route: Option<String>,
     /// Its plugin.
     pub kind: Kind,
-    /// How long its hooks may take, where it says that.
+    /// The time limit of its hooks, if it sets one.
     pub hook_timeout: Option<Span>,
-    /// Its configuration, as far as it could be decoded; absent where it could not be at all.
+    /// Its configuration, as far as it could be decoded; `None` if nothing of it could.
     pub config: Option<Partly<Decoded>>,
-    /// Of its plugin and configuration, without what the engine alone goes by.
+    /// The fingerprint of its plugin and configuration, without the settings that only the engine reads.
     pub fingerprint: Fingerprint,
-    /// Where it stands.
+    /// Its location.
     pub location: Location,
     pub(super) node: Node<'i>,
 }
 
-/// What a policy of any plugin may say, and the engine goes by.
+/// The settings that a policy of any plugin may have, which the engine reads.
 pub(super) struct PolicyCommon {
     hook_timeout: Option<Span>,
 }
 
 impl PolicyCommon {
-    /// Takes it out of a policy.
+    /// Takes these settings out of a policy.
     pub(super) fn take(node: &mut Node<'_>, problems: &mut Problems) -> Self {
         let hook_timeout = node.take("hook_timeout").and_then(|value| value.decode::<file::SpanAboveZero>(problems));
         Self { hook_timeout: hook_timeout.map(|span| span.0) }
@@ -93,31 +93,31 @@ impl<'i> PolicyDraft<'i> {
         Self { key, route, kind, hook_timeout: common.hook_timeout, config, fingerprint, location, node }
     }
 
-    /// Says what is wrong with a field of it.
+    /// Adds an error about a field of it.
     pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path =
             if field.is_empty() { self.location.path.clone() } else { format!("{}.{field}", self.location.path) };
         problems.add(self.location.file, self.node.span_of(field), path, text);
     }
 
-    /// Says what is hardly meant by it.
+    /// Adds a warning about the policy as a whole.
     pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.warn(self.location.file, self.location.span.clone(), self.location.path.clone(), text);
     }
 
-    /// Says what is hardly meant by a field of it.
+    /// Adds a warning about a field of it.
     pub fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         problems.warn(self.location.file, self.node.span_of(field), format!("{}.{field}", self.location.path), text);
     }
 
-    /// Whether its configuration could be decoded.
+    /// Returns whether all of its configuration could be decoded.
     pub fn is_whole(&self) -> bool {
         self.config.as_ref().is_some_and(Partly::is_whole)
     }
 
-    /// Says what else is wrong with a policy of which a part could not be decoded, as far as it has nothing to do with
-    /// that part. Left out is what is told of the policy as a whole, of fields that are not there, and of those in
-    /// which something was wrong: items of a list have other numbers since.
+    /// Adds a further error about a policy of which a part could not be decoded, unless the error may be a consequence
+    /// of that part. Left out are errors about the policy as a whole, about fields that are not there, and about those
+    /// in which something was wrong: items of a list have other numbers since.
     pub fn problem_beside(&self, partly: &Partly<()>, problems: &mut Problems, field: &str, text: String) {
         let first = field.split(['.', '[']).next().unwrap_or_default();
         if !partly.lacks_a_choice() && self.node.has(first) && !partly.lacks(first) {
@@ -125,13 +125,13 @@ impl<'i> PolicyDraft<'i> {
         }
     }
 
-    /// Whether both stand in the same place: `[defaults] auth` is read once for each route.
+    /// Returns whether both have the same location: `[defaults] auth` is read once for each route.
     pub(super) fn is_default_of(&self, location: &Location) -> bool {
         self.location.file == location.file && self.location.span == location.span
     }
 }
 
-/// Takes `use` out of a table and looks the plugin up.
+/// Takes `use` out of a table and looks up the plugin that it names.
 pub(super) fn kind_of<'r>(registry: &'r Registry, node: &mut Node<'_>, problems: &mut Problems) -> Option<&'r Kind> {
     let Some(named) = node.take("use") else {
         node.problem(problems, "`use` is missing: it names the plugin");

@@ -1,4 +1,4 @@
-//! The shapes of a file: what serde decodes. Meaning comes after, in [`load`](super::load()).
+//! The shapes of a file that serde decodes. They are interpreted later, in [`load`](super::load()).
 
 use std::{
     fmt,
@@ -34,48 +34,49 @@ pub use upstream::*;
 use values::not_zero;
 pub use values::*;
 
-/// `[server]`: the process and what every connection is held to.
+/// `[server]`: the process, and the limits that hold for every connection.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// Worker threads; 0: one per core.
     pub threads: usize,
-    /// How long SIGTERM waits for requests in flight.
+    /// The time that requests in flight have to finish after SIGTERM.
     pub drain_timeout: Span,
-    /// Connections held at once; more are closed as they come.
+    /// The most connections open at once; further ones are closed as they come.
     pub max_connections: NonZeroUsize,
-    /// Connections held at once by one client address (IPv6: one /64); absent: a tenth of all, or 16 if that is more.
+    /// The most connections open at once from one client address (IPv6: one /64); absent: a tenth of all, or 16 if that
+    /// is more.
     pub max_connections_per_address: Option<NonZeroUsize>,
-    /// From the first byte of a request's head to its last.
+    /// The time from the first byte of a request's head to its last.
     #[serde(deserialize_with = "not_zero")]
     pub head_timeout: Span,
-    /// How long a connection may stay without a request.
+    /// The time that a connection may stay open without a request.
     #[serde(deserialize_with = "not_zero")]
     pub idle_timeout: Span,
-    /// How long a request's body may stand still.
+    /// The time that a request's body may make no progress.
     #[serde(deserialize_with = "not_zero")]
     pub body_timeout: Span,
-    /// The least rate of a request's body that is forwarded as it comes: it may lag behind for `body_timeout`, until the
-    /// response begins. Zero: any rate will do.
+    /// The minimum rate of a request's body that is streamed to the upstream: it may lag behind for `body_timeout`,
+    /// until the response begins. Zero: no minimum.
     pub min_body_bytes_per_second: u32,
-    /// How long a client may take to read a piece of the response.
+    /// The time that a client may take to read a piece of the response.
     #[serde(deserialize_with = "not_zero")]
     pub write_timeout: Span,
-    /// How long a hook of a plugin may take to decide, what it waits for of the client's body left out.
+    /// The time that a plugin's hook may take to decide, not counting the time it waits for the client's body.
     #[serde(deserialize_with = "not_zero")]
     pub hook_timeout: Span,
-    /// The longest a request, a stream or a WebSocket may last.
+    /// The longest that a request, a stream or a WebSocket may last.
     #[serde(deserialize_with = "not_zero")]
     pub max_stream_age: Span,
-    /// How much memory bodies that are read before they are forwarded may take, all of them together. Those of one client
-    /// address take at most as much as they leave free, and so at most half.
+    /// The memory for all bodies that are buffered before they are forwarded. Those of one client address take at most
+    /// as much as they leave free, and so at most half.
     pub max_held_body_bytes: NonZeroUsize,
-    /// How much memory may wait to be sent, to clients that read slowly and to upstreams, all of it together. One
-    /// connection takes at most a small part of what is free.
+    /// The memory for all data that waits to be sent, to clients that read slowly and to upstreams. One connection
+    /// takes at most a small part of what is free.
     pub max_unsent_bytes: NonZeroUsize,
-    /// The DNS servers that the names of targets are asked for; absent: as the system is set up.
+    /// The DNS servers that resolve the names of targets; absent: those of the system.
     pub resolver: Option<Filled<Parsed<NameServer>>>,
-    /// The private socket of `portcullis reload`; absent: in the runtime directory.
+    /// The socket of `portcullis reload`; absent: in the runtime directory.
     #[serde(deserialize_with = "absolute_path")]
     pub control: Option<PathBuf>,
 }
@@ -104,13 +105,13 @@ impl Default for Server {
 }
 
 impl Server {
-    /// The DNS servers that names are asked for; none: those of the system.
+    /// Returns the DNS servers that resolve names; empty: those of the system.
     pub fn name_servers(&self) -> Vec<SocketAddr> {
         self.resolver.iter().flat_map(|servers| &servers.0).map(|server| server.0.0).collect()
     }
 }
 
-/// A DNS server: an address, with port 53 unless it says another.
+/// A DNS server: an address, with port 53 unless it names another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameServer(pub SocketAddr);
 
@@ -124,7 +125,8 @@ impl FromStr for NameServer {
     }
 }
 
-/// The path of a Unix socket. The command that asks stands in another folder than the gateway.
+/// Decodes the path of a Unix socket. It has to be absolute, because commands run in another working directory than the
+/// gateway.
 fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
     if !path.is_absolute() {
@@ -133,7 +135,7 @@ fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pa
     Ok(Some(path))
 }
 
-/// Where the admin listener listens.
+/// The address of the admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
     /// A TCP address.
@@ -143,7 +145,7 @@ pub enum AdminAddress {
 }
 
 impl AdminAddress {
-    /// The TCP address, where it is one.
+    /// Returns the TCP address, if it is one.
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
@@ -180,23 +182,23 @@ impl fmt::Display for AdminAddress {
 pub struct Admin {
     /// Where it listens.
     pub listen: Spanned<Parsed<AdminAddress>>,
-    /// What a caller has to send as `Authorization: Bearer`; required where it does not listen on loopback.
+    /// The token that a caller has to send as `Authorization: Bearer`; required unless the address is a loopback one.
     pub token: Option<SecretSource>,
 }
 
-/// `[client_address]`: which hops in front of the gateway are believed.
+/// `[client_address]`: the hops in front of the gateway that are trusted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientAddress {
-    /// The number of proxies in front, or the networks they are in; absent: nobody is believed.
+    /// The number of proxies in front, or the networks they are in; absent: nothing is trusted.
     pub trust: Option<Trust>,
     /// The one header that names the client.
     pub header: Parsed<ClientHeader>,
-    /// Which headers tell the upstream about the client.
+    /// The headers that tell the upstream about the client.
     pub send: Vec<Forwarding>,
 }
 
-/// How the upstream is told about the client.
+/// A way to tell the upstream about the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Forwarding {
@@ -216,7 +218,8 @@ impl Default for ClientAddress {
     }
 }
 
-/// A header that can name the client: none that the message itself needs, because it is not handed on.
+/// A header that can name the client. Headers that the message itself needs are excluded, because this one is removed
+/// from the forwarded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientHeader(pub HeaderName);
 
@@ -229,10 +232,10 @@ impl FromStr for ClientHeader {
     }
 }
 
-/// Who is believed about the client's address.
+/// The peers and hops that are trusted to name the client's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// This many hops, counted from here.
+    /// This many hops, counted from the gateway.
     Hops(u8),
     /// Peers and hops in these networks.
     Networks(Vec<IpNet>),
@@ -271,7 +274,7 @@ impl<'de> Deserialize<'de> for Trust {
     }
 }
 
-/// The name of an identity header, or `false` where it is left out.
+/// The name of an identity header, or `None` if it is turned off with `false`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderChoice(pub Option<HeaderName>);
 
@@ -299,13 +302,13 @@ impl<'de> Deserialize<'de> for HeaderChoice {
     }
 }
 
-/// `[identity]`: which headers carry the identity to the upstream.
+/// `[identity]`: the headers that carry the identity to the upstream.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identity {
-    /// Names in place of the usual ones; `false` leaves one out. It is removed from requests all the same.
+    /// Names in place of the default ones; `false` turns a header off. It is removed from requests all the same.
     pub headers: IdentityHeaders,
-    /// More headers that are removed from what comes in.
+    /// More headers that are removed from incoming requests.
     pub strip: Vec<Parsed<HeaderName>>,
     /// The most that identity headers may add to a request, names and values together.
     pub max_bytes: Option<usize>,
@@ -329,13 +332,13 @@ pub struct IdentityHeaders {
     pub request_id: Option<HeaderChoice>,
 }
 
-/// `[log]`: what is written to standard output beside the audit trail.
+/// `[log]`: the lines that are written to standard output beside the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// One line a request.
     pub access: bool,
-    /// The least level of operational lines: error, warn, info, debug.
+    /// The lowest level of operational lines that are written: error, warn, info, debug.
     #[serde(deserialize_with = "level")]
     pub level: Parsed<log::LevelFilter>,
 }
@@ -369,9 +372,9 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parsed<log::Level
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
-    /// One of how many successes is written; 1: all, 0: none. Failures are always written.
+    /// Writes one of this many successes; 1: all, 0: none. Failures are always written.
     pub sample_successes: u32,
-    /// What happens to a request whose event cannot be written.
+    /// The treatment of a request whose event cannot be written.
     pub on_full: OnFull,
 }
 
@@ -381,12 +384,12 @@ impl Default for Audit {
     }
 }
 
-/// What happens to a request whose audit event cannot be written: the queue is full, or the log takes nothing.
+/// The treatment of a request whose audit event cannot be written, because the queue is full or the log takes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFull {
-    /// It goes on, and the loss is counted.
+    /// The request goes on, and the loss is counted.
     Drop,
-    /// It is refused with 503.
+    /// The request is refused with 503.
     Refuse,
 }

@@ -3,31 +3,32 @@ use toml::de::DeValue;
 
 use super::node::Node;
 
-/// Tells whether two pieces of configuration say the same, whatever their white space, order and file.
+/// A hash of a piece of configuration: equal for two pieces with the same meaning, whatever their white space, order
+/// and file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// Of a value in a file.
+    /// Returns the fingerprint of a value in a file.
     pub fn of(node: &Node<'_>) -> Self {
         let mut hasher = Sha256::new();
         feed(node.value(), &mut hasher, str::to_owned);
         Self(hasher.finalize().into())
     }
 
-    /// Of a value in a file, whatever the case of its letters: a hash in capitals is the same hash.
+    /// Returns the fingerprint of a value in a file without regard to case: a hash in capitals is the same hash.
     pub fn of_any_case(node: &Node<'_>) -> Self {
         let mut hasher = Sha256::new();
         feed(node.value(), &mut hasher, str::to_ascii_lowercase);
         Self(hasher.finalize().into())
     }
 
-    /// Of bytes, such as a file that a policy read.
+    /// Returns the fingerprint of bytes, such as a file that a policy read.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Of several, in their order.
+    /// Combines several, in their order.
     pub fn all(parts: impl IntoIterator<Item = Self>) -> Self {
         let mut hasher = Sha256::new();
         parts.into_iter().for_each(|part| hasher.update(part.0));
@@ -35,7 +36,7 @@ impl Fingerprint {
     }
 }
 
-/// Each value with its kind and length in front, so that no two different trees feed the same bytes.
+/// Hashes each value after its type and length, so that no two different trees feed the same bytes.
 fn feed(value: &DeValue<'_>, hasher: &mut Sha256, spell: fn(&str) -> String) {
     let mut leaf = |kind: u8, bytes: &[u8]| {
         hasher.update([kind]);

@@ -1,8 +1,8 @@
-//! Folders that are listed, and whether what they showed is all that is in them.
+//! Tells whether the listing of a folder was complete.
 //!
-//! A large folder is listed by several system calls, and a file that is renamed in between may show under neither of its
-//! names. Two listings that say the same are no proof: both may miss it. A listing counts when the folder did not change
-//! from before it to after it.
+//! A large folder is listed by several system calls, and a file that is renamed in between may show under neither of
+//! its names. Two equal listings are no proof: both may miss it. A listing counts if the folder did not change from
+//! before it to after it.
 
 use std::{
     fs, io,
@@ -12,9 +12,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// File systems stamp a change with the time of the last tick of the kernel's clock: two changes within one look alike.
+/// The resolution of file times: file systems stamp a change with the last tick of the kernel's clock, so two changes
+/// within one tick look alike.
 const TICK: Duration = Duration::from_millis(20);
-/// The same where times are kept in seconds, or in pairs of them.
+/// The same for file systems that keep whole seconds, or every other second.
 const COARSE_TICK: Duration = Duration::from_secs(2);
 
 /// Folders as they were right before they were listed.
@@ -22,13 +23,13 @@ const COARSE_TICK: Duration = Duration::from_secs(2);
 pub(super) struct Folders(Vec<(PathBuf, Stamp)>);
 
 impl Folders {
-    /// Notes a folder that is listed next.
+    /// Notes the state of a folder that is about to be listed.
     pub(super) fn note(&mut self, path: &Path) -> io::Result<()> {
         self.0.push((path.to_owned(), Stamp::of(path)?));
         Ok(())
     }
 
-    /// Waits until a further change of these folders cannot look like the one before.
+    /// Waits until a further change of these folders can no longer look like the one before.
     #[expect(clippy::disallowed_methods, reason = "a configuration is read on a thread of its own")]
     pub(super) fn settle(&self) {
         if let Some(wait) = self.0.iter().map(|(_, stamp)| stamp.tick()).max() {
@@ -36,14 +37,14 @@ impl Folders {
         }
     }
 
-    /// The first of them that changed since it was noted.
+    /// Returns the first folder that changed since it was noted.
     pub(super) fn changed(&self) -> Option<&Path> {
         let has_changed = |(path, stamp): &&(PathBuf, Stamp)| Stamp::of(path).ok().as_ref() != Some(stamp);
         self.0.iter().find(has_changed).map(|(path, _)| path.as_path())
     }
 }
 
-/// Which folder it is, and when it changed; times are seconds and nanoseconds.
+/// The identity of a folder and the time of its last change, in seconds and nanoseconds.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     id: (u64, u64),
@@ -61,8 +62,8 @@ impl Stamp {
         })
     }
 
-    /// How long the next change may still look like the last. The clock is asked only where times are whole seconds: that
-    /// of a file server may be another.
+    /// Returns how long the next change may still look like the last. The clock is asked only where times are whole
+    /// seconds: a file server's clock may differ.
     fn tick(&self) -> Duration {
         let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.changed.0).unwrap_or(0));
         let is_old = SystemTime::now().duration_since(changed).is_ok_and(|age| age > COARSE_TICK);

@@ -1,8 +1,8 @@
-//! `include`: which files belong to a configuration.
+//! `include`: the files that belong to a configuration.
 //!
-//! A file that is missed is missed without a word: the routes in it are gone, and a wider route may take their paths. So
+//! A file that is left out is left out silently: its routes are gone, and a wider route may take their paths. So
 //! everything that could leave one out by accident is an error: a folder that is not there, a pattern that matches
-//! nothing, a link to nothing, a name that is not UTF-8.
+//! nothing, a dangling link, a name that is not UTF-8.
 
 use std::{
     fs, io,
@@ -17,7 +17,7 @@ use super::{file::Accepted, folders::Folders, node::Node, problem::Problems};
 /// The most files that one configuration includes.
 pub const MAX_INCLUDED_FILES: usize = 10_000;
 
-/// What the main file says about including others.
+/// The settings of the main file about including others.
 #[derive(Default)]
 pub(super) struct Include<'i> {
     list: Option<Node<'i>>,
@@ -31,23 +31,23 @@ pub(super) struct Included<'i> {
 }
 
 impl<'i> Include<'i> {
-    /// Looks for `include` and `include_empty` in the text of the main file. Syntax errors and wrong values are told by
-    /// the parse that counts.
+    /// Looks for `include` and `include_empty` in the text of the main file. Syntax errors and wrong values are not
+    /// reported here, but when the file is parsed in full.
     pub(super) fn find(text: &'i str) -> Self {
         if !text.contains("include") {
             return Self::default();
         }
         let mut ignored = Problems::default();
-        // Both stand in front of the first table, and only that part is parsed: of a large file it is a small one. It
-        // has errors of its own where it ends within a list or a string; then all of it is.
+        // Both must come before the first table, and only that part is parsed: in a large file it is a small one. Where
+        // it has errors of its own because it ends within a list or a string, the whole file is parsed.
         let root = Node::parse(0, head(text), &mut ignored).or_else(|| Node::parse(0, text, &mut ignored));
         let Some(mut root) = root else { return Self::default() };
         let empty = root.take("include_empty").and_then(|empty| empty.decode::<Accepted>(&mut ignored));
         Self { list: root.take("include"), is_empty_accepted: empty.is_some() }
     }
 
-    /// The files that `include = ["conf.d/*.toml"]` names, in the order of the list and then of their names. Every folder
-    /// that is listed for it is noted in `folders`.
+    /// Returns the files that `include = ["conf.d/*.toml"]` names, in the order of the list and then of their names.
+    /// Every folder that is listed for it is noted in `folders`.
     pub(super) fn files(&self, main: &Path, folders: &mut Folders, problems: &mut Problems) -> Vec<Included<'i>> {
         let mut found: Vec<(Included<'i>, Option<FileId>)> = Vec::new();
         let own = FileId::of(main);
@@ -77,7 +77,7 @@ impl<'i> Include<'i> {
         found.into_iter().map(|(included, _)| included).collect()
     }
 
-    /// The files of one item of the list.
+    /// Returns the files of one item of the list.
     fn matches(&self, item: &Node<'_>, main: &Path, folders: &mut Folders, problems: &mut Problems) -> Vec<PathBuf> {
         let Some(pattern) = item.as_str() else {
             item.problem(problems, "this has to be the path of a file, in which `*` may stand for a part of a name");
@@ -104,7 +104,7 @@ impl<'i> Include<'i> {
     }
 }
 
-/// The text in front of the first line that begins a table.
+/// Returns the text in front of the first line that begins a table.
 fn head(text: &str) -> &str {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
@@ -116,7 +116,7 @@ fn head(text: &str) -> &str {
     &text[..start]
 }
 
-/// Tells files apart, whatever names lead to them.
+/// The identity of a file, whatever names lead to it.
 #[derive(PartialEq, Eq)]
 struct FileId(u64, u64);
 
@@ -130,12 +130,12 @@ fn is_wildcard(part: &str) -> bool {
     part.contains(['*', '?', '['])
 }
 
-/// A path with wildcards in the names of it, ready to be looked for.
+/// A path with wildcards in its names, compiled for a search.
 struct Search {
     is_absolute: bool,
-    /// What stands in front of the first name with a wildcard: it has to be there.
+    /// The part in front of the first name with a wildcard: it must exist.
     fixed: PathBuf,
-    /// The other names.
+    /// The remaining names.
     patterns: Vec<Pattern>,
 }
 
@@ -154,7 +154,7 @@ impl Search {
         })
     }
 
-    /// The files, in the order of their names.
+    /// Returns the matching files, in the order of their names.
     fn files(&self, main: &Path, folders: &mut Folders) -> Result<Vec<PathBuf>, String> {
         let folder = if self.is_absolute { Path::new("/") } else { main.parent().unwrap_or(Path::new("")) };
         let fixed = folder.join(&self.fixed);
@@ -165,7 +165,8 @@ impl Search {
         for (level, pattern) in self.patterns.iter().enumerate() {
             let mut below = Vec::new();
             for folder in found {
-                // A name with a wildcard may well be a file's in the middle of a path; the fixed part is a folder.
+                // In the middle of a path, a name that matches a wildcard may be a file's; the fixed part must be a
+                // folder.
                 if level == 0 || folder.is_dir() {
                     below.extend(entries(&folder, pattern, folders)?);
                 }
@@ -176,10 +177,10 @@ impl Search {
     }
 }
 
-/// What matches in a folder, by name. A name that begins with a dot is hidden, as to a shell: editors keep backups and
-/// locks there, and Kubernetes its versions. It is matched by a pattern that begins with a dot alone.
+/// Returns the entries of a folder that match, by name. Names that begin with a dot are hidden, as in a shell: editors
+/// keep backups and locks there, and Kubernetes its versions. Only a pattern that begins with a dot matches them.
 fn entries(folder: &Path, pattern: &Pattern, folders: &mut Folders) -> Result<Vec<PathBuf>, String> {
-    // The folder of a configuration that is given as a mere name has none.
+    // The path is empty if the configuration was given as a bare file name.
     let opened = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let fails = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!("there is no folder `{}`", folder.display()),

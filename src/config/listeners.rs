@@ -1,4 +1,5 @@
-//! `[[listeners]]`, walked by hand: what holds for clients stands beside other fields and under server names alike.
+//! `[[listeners]]`. It is walked by hand, because the fields about clients stand beside other fields as well as under
+//! server names.
 
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -12,29 +13,29 @@ use super::{
 
 /// A listener before its certificates are read.
 pub struct ListenerDraft<'i> {
-    /// What it says.
+    /// Its decoded fields.
     pub file: file::Listener,
-    /// What it says about TLS; absent: connections are plain.
+    /// Its TLS settings; `None`: connections are plain.
     pub tls: Option<TlsDraft<'i>>,
-    /// Where its address stands.
+    /// The location of its address.
     pub location: Location,
 }
 
 /// `[listeners.tls]` before its files are read.
 pub struct TlsDraft<'i> {
-    /// What it says.
+    /// Its decoded fields.
     pub file: file::Tls,
-    /// Who is asked for a certificate.
+    /// The client certificate settings of the listener.
     pub clients: ClientsDraft<'i>,
-    /// What is different for some names.
+    /// The client certificate settings of single server names.
     pub names: Vec<(Name, ClientsDraft<'i>)>,
-    /// Where it stands.
+    /// Its location.
     pub location: Location,
 }
 
-/// Who is asked for a certificate, before the files with CAs are read.
+/// Client certificate settings, before the files with CAs are read.
 pub struct ClientsDraft<'i> {
-    /// What it says.
+    /// Its decoded fields.
     pub file: file::Clients,
     node: Node<'i>,
 }
@@ -46,8 +47,8 @@ impl<'i> ClientsDraft<'i> {
         Some(draft)
     }
 
-    /// An option that is accepted is enforced (pitfalls 7 and 44): CAs without a question for certificates are a
-    /// mistake, and so is a question without CAs.
+    /// Checks that the fields fit together, because a setting that is accepted must also be enforced: CAs without
+    /// asking for certificates are an error, and so is asking without CAs.
     fn check(&self, problems: &mut Problems) {
         let file::Clients { client_auth, client_ca, client_crl, crl, max_chain_depth } = &self.file;
         let is_asked = *client_auth != file::ClientAuth::Off;
@@ -69,14 +70,14 @@ impl<'i> ClientsDraft<'i> {
         }
     }
 
-    /// Says what is wrong with a field of it.
+    /// Adds an error about a field of it.
     pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path = format!("{}.{field}", self.node.path);
         problems.add(self.node.file, self.node.span_of(field), path, text);
     }
 }
 
-/// Reads all of them.
+/// Reads all listeners.
 pub(super) fn read<'i>(nodes: Vec<Node<'i>>, problems: &mut Problems) -> Vec<ListenerDraft<'i>> {
     let drafts: Vec<_> = nodes.into_iter().filter_map(|node| listener(node, problems)).collect();
     let mut seen: HashMap<SocketAddr, &Location> = HashMap::new();
@@ -91,7 +92,7 @@ pub(super) fn read<'i>(nodes: Vec<Node<'i>>, problems: &mut Problems) -> Vec<Lis
     drafts
 }
 
-/// With port 0 each takes one of its own.
+/// Returns whether a listener at this address excludes others at the same one. With port 0 each gets a port of its own.
 pub(super) fn takes_a_port(address: SocketAddr) -> bool {
     address.port() != 0
 }
@@ -117,7 +118,7 @@ fn listener<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<ListenerD
     slips::networks(node.entry("proxy_protocol"), what, problems);
     let file = node.knowing(&["tls"]).decode(problems)?;
     let tls = match tls {
-        // What is wrong with it has been said.
+        // The error has been reported.
         Some(None) => return None,
         Some(Some(tls)) => Some(tls),
         None => None,
@@ -149,9 +150,9 @@ fn tls<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<TlsDraft<'i>> 
     Some(TlsDraft { file, clients: clients?, names: known, location })
 }
 
-/// Without quotes TOML reads a name with dots as tables within tables. Those are taken out, and what stands in them.
+/// Refuses a server name without quotes, which TOML reads as nested tables. Those are taken out with their content.
 fn refuse_unquoted(name: &Name, node: &mut Node<'_>, problems: &mut Problems) {
-    // In a quoted one a table is a mistake of another kind.
+    // Within a quoted name, a table is a mistake of another kind.
     if name.text.contains('.') || !node.is_table() {
         return;
     }
@@ -163,18 +164,18 @@ fn refuse_unquoted(name: &Name, node: &mut Node<'_>, problems: &mut Problems) {
     }
 }
 
-/// The names that were meant by tables within tables.
+/// Returns the names that the nested tables were meant as.
 fn unquoted(name: String, node: Node<'_>) -> Vec<String> {
     let tables = node.entries(&mut Problems::default()).into_iter().filter(|(_, below)| below.is_table());
     let names: Vec<_> = tables.flat_map(|(label, below)| unquoted(format!("{name}.{}", label.text), below)).collect();
     if names.is_empty() { vec![name] } else { names }
 }
 
-/// As a client asks for it (RFC 6066 section 3): a name, no address, which no client asks for.
+/// Returns whether this is a server name that a client can ask for (RFC 6066 section 3): no address.
 fn is_server_name(name: &str) -> bool {
     let exact = name.strip_prefix("*.").unwrap_or(name);
     let key = crate::router::host_key(exact.as_bytes());
     let is_host = key.is_some_and(|key| key == exact) && !exact.contains([':', '[', '*']) && !exact.is_empty();
-    // The top of a name is never a number: whatever ends in one is read as an address by some (WHATWG URL, 3.5).
+    // The last label of a name is never a number: some read such a name as an address (WHATWG URL, 3.5).
     is_host && !exact.rsplit('.').next().is_some_and(|top| top.bytes().all(|byte| byte.is_ascii_digit()))
 }

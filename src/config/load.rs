@@ -1,4 +1,4 @@
-//! From files to a [`Configuration`]: every table read, every name looked up, nothing built.
+//! From files to a [`Configuration`]: reads every table and resolves every name, and builds nothing.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -37,29 +37,29 @@ pub struct Configuration<'i> {
     pub client_address: file::ClientAddress,
     /// `[identity]`.
     pub identity: file::Identity,
-    /// Where it stands, for what is found wrong with it later.
+    /// The location of `[identity]`, for errors that are found later.
     pub identity_at: Option<Node<'i>>,
     /// `[log]`.
     pub log: file::Log,
     /// `[audit]`.
     pub audit: file::Audit,
-    /// Of each of the tables that hold for every route and can change while the gateway runs.
+    /// The fingerprint of each table that holds for every route and can change while the gateway runs.
     pub tables: HashMap<String, Fingerprint>,
-    /// `[upstreams]`, each with where it stands.
+    /// `[upstreams]`, with their locations.
     pub upstreams: BTreeMap<String, UpstreamDraft<'i>>,
-    /// `[policies]`, and those that stand inline.
+    /// `[policies]`, and inline policies.
     pub policies: Vec<PolicyDraft<'i>>,
     /// `[routes]`.
     pub routes: Vec<RouteDraft>,
     /// `[consumers]`.
     pub consumers: HashMap<String, Arc<Consumer>>,
-    /// Of what each of them says, without its credentials.
+    /// The fingerprint of each consumer, without its credentials.
     pub said_of_consumers: HashMap<String, Fingerprint>,
     /// Their credentials.
     pub credentials: Vec<CredentialDraft>,
-    /// The ids of all of them, also of those that are wrong.
+    /// The ids of all credentials, including invalid ones.
     pub credential_ids: HashSet<String>,
-    /// Where secrets come from in this run.
+    /// The sources of secrets in this run.
     pub secrets: Secrets,
 }
 
@@ -80,7 +80,7 @@ const TABLES: [&str; 14] = [
     "include_empty",
 ];
 
-/// Reads a configuration. What is wrong with it is added to `problems`; `None` where nothing more can be said.
+/// Reads a configuration. Errors are added to `problems`; `None` if nothing can be returned.
 pub fn load<'i>(
     sources: &'i Sources,
     registry: &Registry,
@@ -100,11 +100,11 @@ pub fn load<'i>(
     read(sources, whole, registry, secrets, problems).unwrap_or_default()
 }
 
-/// What the pieces of a file say together is in doubt: it has to be parsed as a whole.
+/// The error of a file whose pieces may mean something else than the whole: it has to be parsed as a whole.
 #[derive(Debug)]
 pub(super) struct InDoubt;
 
-/// Reads a configuration of which some files are cut.
+/// Reads a configuration of which some files are cut into pieces.
 pub(super) fn read<'i>(
     sources: &'i Sources,
     cut: Vec<Option<Vec<Piece>>>,
@@ -178,7 +178,7 @@ pub(super) fn read<'i>(
     for (text, piece) in of_consumers {
         let consumers = piece.parse(text).and_then(|mut root| root.take("consumers")).ok_or(InDoubt)?;
         for (name, node) in consumers.entries(problems) {
-            // One file has no name twice, and its pieces have none.
+            // One file cannot have a name twice: the cut makes sure of that.
             if sources.0.len() == 1 || tables.is_first("consumers", &name, problems) {
                 reader.consumer(name, node, problems);
             }
@@ -225,14 +225,14 @@ pub(super) fn read<'i>(
     }))
 }
 
-/// The tables of all files, put together.
+/// The tables of all files, merged.
 struct Tables<'i> {
     sources: &'i Sources,
     single: HashMap<&'static str, Node<'i>>,
     listed: Vec<(&'static str, Node<'i>)>,
     /// The entries of a table, each with its file.
     names: HashMap<&'static str, HashMap<String, usize>>,
-    /// The included files in which nothing stands.
+    /// The included files that are empty.
     hollow: Vec<usize>,
 }
 
@@ -269,7 +269,8 @@ impl<'i> Tables<'i> {
         tables
     }
 
-    /// A file that lost what stood in it, or is being written, looks like one that never had anything.
+    /// Refuses empty included files: a file that lost its content, or is being written, looks like one that never had
+    /// any.
     fn refuse_hollow_files(&mut self, problems: &mut Problems) {
         if self.one::<file::Accepted>("include_empty", problems).is_some() {
             return;
@@ -285,7 +286,7 @@ impl<'i> Tables<'i> {
         self.single.remove(table)?.decode(problems)
     }
 
-    /// Of those of these tables that are there.
+    /// Returns the fingerprints of those of these tables that are present.
     fn fingerprints(&self, names: &[&str]) -> HashMap<String, Fingerprint> {
         let of = |name: &&str| Some(((*name).to_owned(), Fingerprint::of(self.single.get(*name)?)));
         names.iter().filter_map(of).collect()
@@ -299,17 +300,17 @@ impl<'i> Tables<'i> {
         self.all(table).into_iter().flat_map(|node| node.items(problems)).collect()
     }
 
-    /// The entries of a table over all files; the same name twice is an error, and the first one counts.
+    /// Returns the entries of a table over all files; the same name twice is an error, and the first one counts.
     fn named(&mut self, table: &'static str, problems: &mut Problems) -> Vec<(Name, Node<'i>)> {
         let nodes = self.all(table).into_iter().flat_map(|node| node.entries(problems));
         let mut nodes: Vec<_> = nodes.collect();
-        // As they come from a file that is in one piece.
+        // The same order as from a file that is parsed whole.
         nodes.sort_by(|(one, _), (other, _)| (one.file, &one.text).cmp(&(other.file, &other.text)));
         nodes.retain(|(name, _)| self.is_first(table, name, problems));
         nodes
     }
 
-    /// Whether no file before has this name; otherwise that is said.
+    /// Returns whether no earlier file has this name; otherwise reports the error.
     fn is_first(&mut self, table: &'static str, name: &Name, problems: &mut Problems) -> bool {
         let names = self.names.entry(table).or_default();
         if let Some(first) = names.get(&name.text).copied() {
@@ -320,14 +321,14 @@ impl<'i> Tables<'i> {
         true
     }
 
-    /// A file has no name twice, or it would not parse; two files may.
+    /// Reports a name that two files have. Within one file it would be a syntax error.
     fn twice(&self, name: &Name, file: usize, problems: &mut Problems) {
         let first = self.sources.0[file].path.display();
         name.problem(problems, format!("`{}` stands in {first} already", name.text));
     }
 }
 
-/// The shortest token of the admin listener: less can be guessed.
+/// The shortest token of the admin listener; a shorter one could be guessed.
 const MIN_TOKEN_BYTES: usize = 16;
 
 fn admin(

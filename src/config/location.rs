@@ -1,13 +1,13 @@
 use super::{node::Node, problem::Problems};
 
-/// Where an entry of a file stands, for messages about it that come later.
+/// The location of an entry in a file, for messages that come after it was read.
 #[derive(Clone, Debug)]
 pub struct Location {
     /// The file.
     pub file: usize,
-    /// The bytes.
+    /// The range of bytes.
     pub span: std::ops::Range<usize>,
-    /// The way to it in words.
+    /// The path to it as text, such as `routes.orders.auth[0]`.
     pub path: String,
 }
 
@@ -16,17 +16,17 @@ impl Location {
         Self { file: node.file, span: node.span(), path: node.path.clone() }
     }
 
-    /// Says what is hardly meant by the entry.
+    /// Adds a warning about the entry.
     pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.warn(self.file, self.span.clone(), self.path.clone(), text);
     }
 
-    /// Says what is hardly meant by a field of the entry.
+    /// Adds a warning about a field of the entry.
     pub fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         problems.warn(self.file, self.span.clone(), format!("{}.{field}", self.path), text);
     }
 
-    /// Says what is wrong with a field of the entry.
+    /// Adds an error about a field of the entry.
     pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path = if field.is_empty() { self.path.clone() } else { format!("{}.{field}", self.path) };
         problems.add(self.file, self.span.clone(), path, text);

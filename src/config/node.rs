@@ -1,4 +1,4 @@
-//! A place in a file: walking tables by hand, decoding leaves with serde, and going on after an error.
+//! A value in a file with its location: walks tables by hand, decodes leaves with serde, and goes on after an error.
 
 use std::ops::Range;
 
@@ -12,14 +12,14 @@ type Value<'i> = toml::Spanned<DeValue<'i>>;
 /// Decodes a value.
 type Decode<T> = fn(Value<'_>) -> Result<T, toml::de::Error>;
 
-/// A value of a file, with the way that leads to it.
+/// A value of a file, with the path that leads to it.
 #[derive(Clone)]
 pub struct Node<'i> {
-    /// In words, such as `routes.orders.plugins[0]`.
+    /// The path as text, such as `routes.orders.plugins[0]`.
     pub path: String,
-    /// Which of the [`Sources`](super::Sources) it stands in.
+    /// The index of its file in [`Sources`](super::Sources).
     pub file: usize,
-    /// Names that may stand in it beside those that it is decoded for: somebody else has taken them out.
+    /// Names that are valid in it but have already been taken out; they are suggested for misspelt ones.
     also_known: &'static [&'static str],
     value: Value<'i>,
 }
@@ -29,21 +29,21 @@ pub struct Node<'i> {
 pub struct Name {
     /// The name.
     pub text: String,
-    /// Where it stands.
+    /// The index of its file.
     pub file: usize,
-    /// The bytes it covers.
+    /// The range of bytes.
     pub span: Range<usize>,
-    /// The way to it in words.
+    /// The path to it as text.
     pub path: String,
 }
 
 impl Name {
-    /// Says what is wrong with it.
+    /// Adds an error about it.
     pub fn problem(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.add(self.file, self.span.clone(), self.path.clone(), text);
     }
 
-    /// Says that there is no such `what`, and which of the known names is near.
+    /// Adds the error that there is no such `what`, and suggests a known name that is similar.
     pub fn unknown<'a>(&self, what: &str, known: impl IntoIterator<Item = &'a str>, problems: &mut Problems) {
         let near = suggestion(&self.text, known);
         self.problem(problems, format!("there is no {what} `{}`{near}", self.text));
@@ -51,7 +51,7 @@ impl Name {
 }
 
 impl<'i> Node<'i> {
-    /// Parses a file. Each line shows its first syntax error only: those after it are mostly echoes.
+    /// Parses a file. Only the first syntax error of each line is reported: those after it are mostly consequences.
     pub fn parse(file: usize, text: &'i str, problems: &mut Problems) -> Option<Self> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut errors: Vec<_> =
@@ -63,7 +63,7 @@ impl<'i> Node<'i> {
             let start = span.start.min(text.len());
             let is_echo = before.is_some_and(|(last, told)| {
                 let between = &text.as_bytes()[last.min(start)..start];
-                // Every key of a table that is there twice is there twice.
+                // If a table appears twice, each of its keys is reported as a duplicate: only the first report is kept.
                 let is_same_table = message == "duplicate key" && told == message && !contains(between, b"\n[");
                 is_same_table || !between.contains(&b'\n')
             });
@@ -81,37 +81,37 @@ impl<'i> Node<'i> {
         })
     }
 
-    /// The same of a piece of a file that begins at this byte of it.
+    /// Shifts the node of a piece that begins at this byte of its file.
     pub(super) fn shifted(self, by: usize) -> Self {
         Self { value: shifted(self.value, by), ..self }
     }
 
-    /// Where it stands. A table written as `[a.b]` covers its header alone.
+    /// Returns its range of bytes. That of a table written as `[a.b]` covers its header alone.
     pub fn span(&self) -> Range<usize> {
         self.value.span()
     }
 
-    /// Says what is wrong with it.
+    /// Adds an error about it.
     pub fn problem(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.add(self.file, self.span(), self.path.clone(), text);
     }
 
-    /// Says what is hardly meant by it.
+    /// Adds a warning about it.
     pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.warn(self.file, self.span(), self.path.clone(), text);
     }
 
-    /// The string, if it is one.
+    /// Returns the string, if it is one.
     pub fn as_str(&self) -> Option<&str> {
         self.value.get_ref().as_str()
     }
 
-    /// Whether it is a table.
+    /// Returns whether it is a table.
     pub fn is_table(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Table(_))
     }
 
-    /// Whether it is a table in which nothing stands but tables and lists without anything in them.
+    /// Returns whether it is a table that contains nothing but empty tables and lists.
     pub(super) fn is_hollow(&self) -> bool {
         let is_empty = |value: &DeValue<'_>| match value {
             DeValue::Table(table) => table.is_empty(),
@@ -121,23 +121,23 @@ impl<'i> Node<'i> {
         matches!(self.value.get_ref(), DeValue::Table(table) if table.values().all(|value| is_empty(value.get_ref())))
     }
 
-    /// Whether it is a list.
+    /// Returns whether it is a list.
     pub fn is_list(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Array(_))
     }
 
-    /// The value itself.
+    /// Returns the value itself.
     pub(super) fn value(&self) -> &DeValue<'i> {
         self.value.get_ref()
     }
 
-    /// The string as a name that refers to something.
+    /// Returns the string as a name that refers to something.
     pub fn name(&self) -> Option<Name> {
         let text = self.as_str()?.to_owned();
         Some(Name { text, file: self.file, span: self.span(), path: self.path.clone() })
     }
 
-    /// Of which some names have been taken out: they are suggested for misspelt ones.
+    /// Adds names that have been taken out already: they are suggested for misspelt ones.
     #[must_use]
     pub fn knowing(self, also_known: &'static [&'static str]) -> Self {
         Self { also_known, ..self }
@@ -150,18 +150,18 @@ impl<'i> Node<'i> {
         Some(Node { path: join(&self.path, key), file: self.file, also_known: &[], value })
     }
 
-    /// Whether a table has this entry.
+    /// Returns whether a table has this entry.
     pub fn has(&self, key: &str) -> bool {
         matches!(self.value.get_ref(), DeValue::Table(table) if table.contains_key(key))
     }
 
-    /// An entry of a table, left where it is.
+    /// Returns a copy of an entry of a table.
     pub fn entry(&self, key: &str) -> Option<Node<'i>> {
         let DeValue::Table(table) = self.value.get_ref() else { return None };
         Some(Node { path: join(&self.path, key), file: self.file, also_known: &[], value: table.get(key)?.clone() })
     }
 
-    /// An empty table in the same place.
+    /// Returns an empty table with the same location.
     pub fn shell(&self) -> Node<'i> {
         let value = toml::Spanned::new(self.span(), DeValue::Table(DeTable::new()));
         Node { path: self.path.clone(), file: self.file, also_known: &[], value }
@@ -175,7 +175,7 @@ impl<'i> Node<'i> {
         }
     }
 
-    /// Takes a table's entries apart.
+    /// Returns the entries of a table.
     pub fn entries(self, problems: &mut Problems) -> Vec<(Name, Node<'i>)> {
         if !self.is_table() {
             self.problem(problems, "this has to be a table");
@@ -191,7 +191,7 @@ impl<'i> Node<'i> {
         entries.collect()
     }
 
-    /// Takes an array's items apart.
+    /// Returns the items of an array.
     pub fn items(self, problems: &mut Problems) -> Vec<Node<'i>> {
         if !matches!(self.value.get_ref(), DeValue::Array(_)) {
             self.problem(problems, "this has to be a list");
@@ -204,7 +204,7 @@ impl<'i> Node<'i> {
             .collect()
     }
 
-    /// The span of a field below this node, for a message that came without one (`allow[1].groups`).
+    /// Returns the span of a field below this node, for a message without one (`allow[1].groups`).
     pub fn span_of(&self, field: &str) -> Range<usize> {
         let mut at = &self.value;
         for step in field.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty()) {
@@ -219,25 +219,25 @@ impl<'i> Node<'i> {
         at.span()
     }
 
-    /// Decodes it. After an error the offending entry is taken out and decoding goes on, so that one run finds all; only
-    /// of several fields that a table lacks serde tells the first.
+    /// Decodes it. After an error the offending entry is removed and decoding goes on, so that one run finds all
+    /// errors; of several missing fields of a table, however, serde reports only the first.
     pub fn decode<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<T> {
         self.decode_by(deserialize, problems)
     }
 
-    /// As [`Node::decode`], of a type that only the function knows.
+    /// Like [`Node::decode`], for a type that only the function knows.
     pub fn decode_by<T>(self, decode: Decode<T>, problems: &mut Problems) -> Option<T> {
         self.decode_partly_by(decode, problems).filter(Partly::is_whole).map(|partly| partly.value)
     }
 
-    /// As [`Node::decode`], for who has more to say about the rest of a value of which a part is wrong.
+    /// Like [`Node::decode`], for a caller that goes on to check the valid parts of a value.
     pub fn decode_partly<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<Partly<T>> {
         self.decode_partly_by(deserialize, problems)
     }
 
-    /// As [`Node::decode_by`], for who has more to say about the rest of a value of which a part is wrong.
+    /// Like [`Node::decode_by`], for a caller that goes on to check the valid parts of a value.
     pub fn decode_partly_by<T>(mut self, decode: Decode<T>, problems: &mut Problems) -> Option<Partly<T>> {
-        // As it was before anything was taken out: items keep the numbers that they have in the file.
+        // The value before anything was removed: its items still have the numbers that they have in the file.
         let mut whole: Option<Value<'i>> = None;
         let mut wrong = Wrong { within: self.path.clone(), ways: Vec::new(), is_choice_lost: false };
         loop {
@@ -250,21 +250,21 @@ impl<'i> Node<'i> {
             let missing = between_ticks("missing field ", error.message());
             let mut path = self.path.clone();
             follow(whole, &span, missing.is_some(), &mut path);
-            // After something was taken out of it, a value may lack that, or be wrong for want of it.
+            // After something was removed from a value, further errors may be a consequence of that.
             let is_echo = match missing {
                 Some(field) => wrong.has(&join(&path, field)),
                 None => wrong.has(&path),
             };
             if !is_echo {
-                // Neither a wrong value nor a name further below is told of what was taken out here. Some tell a name
-                // at the table that it stands in.
+                // An error about an entry that was removed here is not reported again. Some errors about a name are
+                // located at the table that contains it.
                 let unknown = between_ticks("unknown field ", error.message());
                 let is_own = unknown.is_some_and(|name| path == join(&self.path, name));
                 let also_known = if is_own { self.also_known } else { &[] };
                 let choices = (error.message().trim_end() == NO_STRING).then(|| choices(decode, &self.value, &span));
                 let (text, meant) = explain(error.message(), also_known, choices.flatten());
                 wrong.is_choice_lost |= error.message().starts_with("unknown variant");
-                // The name that was meant is not missing as well.
+                // The name that was misspelt is not reported as missing as well.
                 wrong.ways.extend(meant.map(|name| join(parent(&path), name)));
                 problems.add(self.file, span.clone(), path.clone(), text);
                 wrong.ways.push(path);
@@ -280,36 +280,36 @@ fn deserialize<T: DeserializeOwned>(value: Value<'_>) -> Result<T, toml::de::Err
     T::deserialize(ValueDeserializer::from(value))
 }
 
-/// What was decoded, without what was wrong.
+/// A decoded value, without the parts that were wrong.
 pub struct Partly<T> {
-    /// With defaults in the place of what was wrong.
+    /// The value, with defaults in place of the parts that were wrong.
     pub value: T,
     wrong: Wrong,
 }
 
 impl<T> Partly<T> {
-    /// Whether nothing was wrong.
+    /// Returns whether nothing was wrong.
     pub fn is_whole(&self) -> bool {
         self.wrong.ways.is_empty()
     }
 
-    /// Whether something was wrong in this field.
+    /// Returns whether something was wrong in this field.
     pub fn lacks(&self, field: &str) -> bool {
         self.wrong.has(&join(&self.wrong.within, field))
     }
 
-    /// Whether a choice among names was wrong: what the rest of the value has to be may depend on it.
+    /// Returns whether the value of an enum was wrong: other fields may depend on it.
     pub fn lacks_a_choice(&self) -> bool {
         self.wrong.is_choice_lost
     }
 
-    /// The value, and what was wrong with it.
+    /// Separates the value from the record of the parts that were wrong.
     pub fn split(self) -> (T, Partly<()>) {
         (self.value, Partly { value: (), wrong: self.wrong })
     }
 }
 
-/// The ways to what was wrong in a value.
+/// The paths of the parts that were wrong.
 struct Wrong {
     within: String,
     ways: Vec<String>,
@@ -317,7 +317,7 @@ struct Wrong {
 }
 
 impl Wrong {
-    /// Whether something was wrong there or below.
+    /// Returns whether something was wrong there or below.
     fn has(&self, way: &str) -> bool {
         let is_below = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
         self.ways.iter().any(|known| known.strip_prefix(way).is_some_and(is_below))
@@ -354,7 +354,8 @@ fn is_inside(outer: &Range<usize>, inner: &Range<usize>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// Whether the span lies in this value. A table written as `[a.b]` spans its header alone, so its entries are asked too.
+/// Returns whether the span lies in this value. The span of a table written as `[a.b]` covers its header alone, so its
+/// entries are searched too.
 fn holds(value: &Value<'_>, span: &Range<usize>) -> bool {
     is_inside(&value.span(), span)
         || match value.get_ref() {
@@ -366,7 +367,7 @@ fn holds(value: &Value<'_>, span: &Range<usize>) -> bool {
         }
 }
 
-/// Appends the way to the innermost entry that the span lies in. `is_about_table`: the span is a table's own. A table
+/// Appends the path to the innermost entry that the span lies in. `is_about_table`: the span is a table's own. A table
 /// without a header of its own has the span of the first one below it.
 fn follow(mut at: &Value<'_>, span: &Range<usize>, is_about_table: bool, path: &mut String) {
     while !(is_about_table && at.span() == *span) {
@@ -390,8 +391,8 @@ fn follow(mut at: &Value<'_>, span: &Range<usize>, is_about_table: bool, path: &
     }
 }
 
-/// Removes the innermost entry that the span lies in, and a list with its last item. False: the value as a whole is
-/// wrong.
+/// Removes the innermost entry that the span lies in, and a list with its last item. Returns `false` if the value as a
+/// whole is wrong.
 fn cut<'i>(value: &mut Value<'i>, span: &Range<usize>) -> bool {
     match value.get_mut() {
         DeValue::Table(table) => {
@@ -419,10 +420,11 @@ fn cut<'i>(value: &mut Value<'i>, span: &Range<usize>) -> bool {
     }
 }
 
-/// `toml`'s words for an enum that is neither a string nor a table.
+/// The error text of `toml` for an enum that is neither a string nor a table.
 const NO_STRING: &str = "wanted string or table";
 
-/// The strings that may stand there, in serde's words. It tells them of a string alone, so one is put there to ask.
+/// Returns the valid strings of an enum, in serde's words. Serde lists them only for a string, so one is put there and
+/// decoded.
 fn choices<T>(decode: Decode<T>, value: &Value<'_>, span: &Range<usize>) -> Option<String> {
     let mut asked = value.clone();
     *innermost(&mut asked, span).get_mut() = DeValue::String("?".into());
@@ -430,7 +432,7 @@ fn choices<T>(decode: Decode<T>, value: &Value<'_>, span: &Range<usize>) -> Opti
     Some(error.message().trim_end().strip_prefix("unknown variant `?`, expected ")?.to_owned())
 }
 
-/// The innermost value that the span lies in.
+/// Returns the innermost value that the span lies in.
 fn innermost<'v, 'i>(value: &'v mut Value<'i>, span: &Range<usize>) -> &'v mut Value<'i> {
     let step = match value.get_ref() {
         DeValue::Table(table) => table.iter().position(|(_, value)| holds(value, span)),
@@ -446,17 +448,17 @@ fn innermost<'v, 'i>(value: &'v mut Value<'i>, span: &Range<usize>) -> &'v mut V
     innermost(below.expect("it was found there"), span)
 }
 
-/// The way to the table that an entry stands in.
+/// Returns the path of the table that contains an entry.
 fn parent(path: &str) -> &str {
     path.rsplit_once('.').map_or("", |(parent, _)| parent)
 }
 
-/// What stands between the first two ticks of a message that begins like this.
+/// Returns the text between the first two backticks of a message that begins like this.
 fn between_ticks<'m>(begin: &str, message: &'m str) -> Option<&'m str> {
     message.strip_prefix(begin)?.split('`').nth(1)
 }
 
-/// Serde's message in the words of the file, and the known name that is near to an unknown one.
+/// Rephrases serde's message in the terms of the file, and suggests a known name for an unknown one.
 fn explain<'m>(
     message: &'m str,
     also_known: &'static [&'static str],

@@ -1,24 +1,24 @@
 //! A large file, cut into pieces that are parsed one after the other.
 //!
 //! The parser of TOML holds tokens, events and tables of all that it parses at once, some thirty bytes for each byte of
-//! the file. A piece of it takes as many for as long as it is looked at, so that to read a large configuration takes
-//! little more memory than what is made of it.
+//! the file. A piece takes that memory only while it is read, so that reading a large configuration takes little more
+//! memory than its result.
 //!
-//! A file is cut where a header such as `[routes.NAME]` begins another route than the header before it, and only if the
-//! pieces say together what the whole file says. Wherever that is in doubt, also where something is wrong with the syntax,
-//! the file is parsed as a whole.
+//! A file is cut where a header such as `[routes.NAME]` begins another entry than the header before it, and only if the
+//! pieces together mean the same as the whole file. Where that is in doubt, and also after a syntax error, the file is
+//! parsed as a whole.
 
 use std::{collections::HashSet, ops::Range};
 
 use super::{node::Node, problem::Problems};
 
-/// A smaller file is parsed as a whole.
+/// The size from which a file is cut.
 const MIN_FILE_BYTES: usize = 1 << 20;
 
-/// A piece ends in front of the first entry that begins behind so many bytes.
+/// The size after which a piece ends, before the next entry.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The tables whose entries may stand in several pieces.
+/// The tables whose entries may be spread over several pieces.
 const CUT: [&str; 4] = ["consumers", "routes", "policies", "upstreams"];
 
 /// The text of a file from one header to another.
@@ -26,12 +26,12 @@ const CUT: [&str; 4] = ["consumers", "routes", "policies", "upstreams"];
 pub(super) struct Piece {
     file: usize,
     range: Range<usize>,
-    /// It has consumers alone, which are most of a large file: it need not be parsed before it is their turn.
+    /// Set if it contains only consumers, which are most of a large file: it is parsed only when they are read.
     pub(super) is_of_consumers: bool,
 }
 
 impl Piece {
-    /// Parses it; `None` where something is wrong with it.
+    /// Parses it; `None` if it has an error.
     pub(super) fn parse<'i>(&self, text: &'i str) -> Option<Node<'i>> {
         let mut problems = Problems::default();
         let node = Node::parse(self.file, &text[self.range.clone()], &mut problems)?;
@@ -39,12 +39,12 @@ impl Piece {
     }
 }
 
-/// Cuts a file; `None`: it is small, or what its pieces would say together is in doubt.
+/// Cuts a file; `None` if it is small, or if its pieces may mean something else than the whole.
 pub(super) fn cut(file: usize, text: &str) -> Option<Vec<Piece>> {
     (text.len() >= MIN_FILE_BYTES).then(|| cut_every(file, text, PIECE_BYTES)).flatten()
 }
 
-/// The same of any file, by pieces of any length.
+/// Cuts a file of any size into pieces of this length.
 pub(super) fn cut_every(file: usize, text: &str, bytes: usize) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut add = |range: Range<usize>, before: Option<Header<'_>>| {
@@ -53,7 +53,7 @@ pub(super) fn cut_every(file: usize, text: &str, bytes: usize) -> Option<Vec<Pie
     };
     let (mut start, mut at) = (0, 0);
     let mut before: Option<Header<'_>> = None;
-    // What stood before: none of it may come again.
+    // The entries so far: none of them may come again.
     let mut seen = HashSet::new();
     for line in text.split_inclusive('\n') {
         if line.starts_with('[') {
@@ -68,7 +68,7 @@ pub(super) fn cut_every(file: usize, text: &str, bytes: usize) -> Option<Vec<Pie
             }
             before = Some(header);
         } else if before.is_none() && CUT.iter().any(|table| begins_with(line, table)) {
-            // A table that is begun in front of all headers cannot be gone on with by a header.
+            // A table that is begun in front of all headers cannot be continued by a header.
             return None;
         }
         at += line.len();
@@ -77,12 +77,12 @@ pub(super) fn cut_every(file: usize, text: &str, bytes: usize) -> Option<Vec<Pie
     Some(pieces)
 }
 
-/// Whether a line may begin with this key.
+/// Returns whether a line may begin with this key.
 fn begins_with(line: &str, key: &str) -> bool {
     line.trim_start_matches([' ', '\t', '"', '\'']).starts_with(key)
 }
 
-/// The table that a header is about, and the entry of one that is cut.
+/// The table of a header, and the entry within it if the table can be cut.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Header<'t> {
     table: &'t str,
@@ -90,7 +90,7 @@ struct Header<'t> {
 }
 
 impl<'t> Header<'t> {
-    /// `None`: it has to be read by somebody who knows more of TOML.
+    /// Parses a header; `None` if it uses more of TOML than this understands.
     fn read(line: &'t str) -> Option<Self> {
         let (table, rest) = key(line.trim_start_matches('['))?;
         if !CUT.contains(&table) {
@@ -101,7 +101,7 @@ impl<'t> Header<'t> {
     }
 }
 
-/// A key, without its quotes, and what follows it.
+/// Returns a key without its quotes, and the rest of the text.
 fn key(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches([' ', '\t']);
     let quote = text.chars().next().filter(|first| matches!(first, '"' | '\''));

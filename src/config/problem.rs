@@ -1,4 +1,4 @@
-//! Everything that is wrong with a configuration, collected in one run.
+//! The errors and warnings of a configuration, collected in one run.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -7,7 +7,7 @@ use super::{
     sources::Sources,
 };
 
-/// One thing that is wrong, and where.
+/// An error or a warning with its location.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     file: usize,
@@ -24,39 +24,39 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Adds one. `path` is the way to the field in words, such as `routes.orders.plugins[0]`.
+    /// Adds an error. `path` is the path of the field as text, such as `routes.orders.plugins[0]`.
     pub fn add(&mut self, file: usize, span: Range<usize>, path: impl Into<String>, text: impl Into<String>) {
         self.list.push(Problem { file, span, path: in_one_line(path.into()), text: in_one_line(text.into()) });
     }
 
-    /// Adds something that is hardly meant, and not wrong.
+    /// Adds a warning: a setting that is valid but probably a mistake.
     pub fn warn(&mut self, file: usize, span: Range<usize>, path: impl Into<String>, text: impl Into<String>) {
         self.warnings.push(Problem { file, span, path: in_one_line(path.into()), text: in_one_line(text.into()) });
     }
 
-    /// What is hardly meant, put in order like what is wrong.
+    /// Returns the warnings, in the order of the files.
     pub fn warnings(&mut self, sources: &Sources) -> Report {
         Self { list: std::mem::take(&mut self.warnings), warnings: Vec::new() }.locate(sources)
     }
 
-    /// Takes over those of another run.
+    /// Adds those of another run.
     pub fn append(&mut self, mut others: Self) {
         self.list.append(&mut others.list);
         self.warnings.append(&mut others.warnings);
     }
 
-    /// Whether nothing is wrong so far.
+    /// Returns whether there is no error so far.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// How many there are so far.
+    /// Returns the number of errors so far.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Puts them in the order of the files and turns offsets into lines and columns. What is wrong with a default is
-    /// found once for each route, and told once.
+    /// Puts them in the order of the files and turns offsets into lines and columns. A problem with a default is found
+    /// once for each route, and reported once.
     pub fn locate(mut self, sources: &Sources) -> Report {
         let mut told = HashSet::new();
         self.list.retain(|problem| told.insert(problem.clone()));
@@ -70,7 +70,8 @@ impl Problems {
     }
 }
 
-/// Names and values of the file stand in messages: they do not break lines, and they do not command terminals.
+/// Escapes names and values of the file for messages: they must not break lines, nor send control sequences to
+/// terminals.
 fn in_one_line(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
@@ -80,18 +81,18 @@ fn in_one_line(text: String) -> String {
     text.chars().map(shown).collect()
 }
 
-/// A number of things: `1 route`, `2 routes`.
+/// Returns a number with its noun: `1 route`, `2 routes`.
 pub fn counted(count: usize, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
 }
 
-/// The name nearest to a misspelt one, if any is near.
+/// Returns the name that is most similar to a misspelt one, if any is similar.
 pub fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = among.into_iter().map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate));
     near.filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4).min().map(|(_, candidate)| candidate)
 }
 
-/// `, did you mean ...?`, or nothing.
+/// Returns `, did you mean ...?`, or nothing.
 pub fn suggestion<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, among).map_or_else(String::new, |candidate| format!(", did you mean `{candidate}`?"))
 }

@@ -12,17 +12,17 @@ use crate::files;
 /// The largest file that is read as configuration.
 pub const MAX_FILE_BYTES: usize = 256 << 20;
 
-/// The largest that all files of a configuration may be together.
+/// The largest size of all files of a configuration together.
 pub const MAX_TOTAL_BYTES: usize = MAX_FILE_BYTES;
 
-/// The time from one attempt to read files that change to the next, which grows by itself.
+/// The first pause between attempts to read files that keep changing; it grows with each.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Source {
     /// Reads a file.
     ///
     /// # Errors
-    /// Why it cannot be read, in words: absent, too large, not UTF-8.
+    /// Returns why it cannot be read: absent, too large, not UTF-8.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text =
             String::from_utf8(files::contents(path, MAX_FILE_BYTES).map_err(|why| dangling(path).unwrap_or(why))?)
@@ -31,18 +31,19 @@ impl Source {
     }
 }
 
-/// Says where a link leads that leads to nothing: "no such file" would be about a name that is there for all to see.
+/// Returns a message about a dangling link, which "no such file" would not explain: the name does exist.
 fn dangling(path: &Path) -> Option<String> {
     let target = fs::read_link(path).ok().filter(|_| !path.exists())?;
     Some(format!("this is a link to `{}`, which is not there", target.display()))
 }
 
 impl Sources {
-    /// Reads the file and those it includes, until they say the same twice and no folder changed meanwhile: where a link to
-    /// all of them is swapped, as Kubernetes does, they are those of one version, and a file that is renamed is not missed.
+    /// Reads the file and those it includes, until two reads in a row agree and no folder changed meanwhile. So files
+    /// behind one link that is swapped, as in Kubernetes, are all of one version, and a file that is renamed is not
+    /// missed.
     ///
     /// # Errors
-    /// Every file that cannot be read, every pattern that names none, and that they do not stop changing.
+    /// Reports every file that cannot be read, every pattern that matches none, and files that do not stop changing.
     #[expect(clippy::disallowed_methods, reason = "a configuration is read on a thread of its own")]
     pub fn read(main: &Path) -> Result<Self, Report> {
         const ATTEMPTS: u32 = 4;
@@ -52,7 +53,7 @@ impl Sources {
             let mut folders = Folders::default();
             match Self::read_once(main, &mut folders) {
                 Ok(sources) if sources.are_current(main, &folders) => return Ok(sources),
-                // What is not there under the name that was listed may have another by now.
+                // A file that is gone may just have been renamed after the listing.
                 Err(report) if folders.changed().is_none() => return Err(report),
                 _ => {}
             }
@@ -86,10 +87,10 @@ impl Sources {
         if problems.is_empty() { Ok(sources) } else { Err(problems.locate(&sources)) }
     }
 
-    /// Whether the same files are there and say the same, in folders that are as they were `before` the first listing. They
-    /// are compared piece by piece: a large configuration is not in memory twice.
+    /// Returns whether the same files exist with the same content, in folders that have not changed since `before` the
+    /// first listing. They are compared piece by piece, so that a large configuration is not in memory twice.
     fn are_current(&self, main: &Path, before: &Folders) -> bool {
-        // From here on every change shows, so that this second listing misses nothing.
+        // From here on every change is visible, so that this second listing misses nothing.
         before.settle();
         let (mut folders, mut problems) = (Folders::default(), Problems::default());
         let included = Include::find(&self.0[0].text).files(main, &mut folders, &mut problems);
@@ -114,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// As Kubernetes lays out a ConfigMap: one link is swapped, and every file is that of another version.
+    /// Simulates a Kubernetes ConfigMap: one link is swapped, and every file is that of another version.
     #[test]
     fn files_that_are_swapped_together_are_read_together() {
         let dir = tempfile::TempDir::new().unwrap();
@@ -141,7 +142,7 @@ mod tests {
             assert!(versions.len() == 2 && versions[0] == versions[1], "{versions:?}");
         }
     }
-    /// A folder that is listed by several system calls.
+    /// Creates a folder that takes several system calls to list.
     fn large_folder() -> tempfile::TempDir {
         let dir = tempfile::TempDir::new().unwrap();
         fs::create_dir(dir.path().join("conf.d")).unwrap();
@@ -153,7 +154,7 @@ mod tests {
         dir
     }
 
-    /// Both listings miss it, each because it is renamed at that moment.
+    /// Both listings miss the file, each because it is renamed at that moment.
     #[test]
     fn a_file_that_two_listings_miss_is_not_left_out() {
         let dir = tempfile::TempDir::new().unwrap();
@@ -180,7 +181,8 @@ mod tests {
         let is_done = AtomicBool::new(false);
         let (taken, refused) = thread::scope(|scope| {
             scope.spawn(|| {
-                // There and back, to places that a listing comes to early and late, with a moment of quiet now and then.
+                // Renames it back and forth, to places that a listing comes to early and late, with a pause now and
+                // then.
                 for round in 0_u32.. {
                     let names = ["route-x.toml".to_owned(), format!("{round:08}-{}.toml", "x".repeat(99))];
                     fs::rename(conf.join(&names[0]), conf.join(&names[1])).unwrap();

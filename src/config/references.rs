@@ -11,10 +11,10 @@ use super::{
     routes::Named,
 };
 
-/// What a credential may refer to.
+/// The names that a credential may refer to.
 pub(super) struct References<'r> {
     named: &'r Named,
-    /// The plugin of each named policy that is whole.
+    /// The plugin of each named policy that is valid.
     kinds: HashMap<&'r str, &'static str>,
     /// The named policies of each plugin.
     of_kind: HashMap<&'static str, Vec<&'r str>>,
@@ -32,7 +32,7 @@ impl<'r> References<'r> {
         Self { named, kinds, of_kind, routes }
     }
 
-    /// Checks what a credential of this plugin names. It is asked before the credential is decoded, so that one that is
+    /// Checks the names in a credential of this plugin. Runs before the credential is decoded, so that one that is
     /// wrong elsewhere is checked as well.
     pub(super) fn check(&self, kind: &'static str, credential: &Node<'_>, problems: &mut Problems) {
         for route in names(credential, "routes") {
@@ -60,7 +60,7 @@ impl<'r> References<'r> {
     }
 }
 
-/// The strings of a list, if it is one.
+/// Returns the strings of a list, if it is one.
 fn names(of: &Node<'_>, field: &str) -> Vec<Name> {
     let list = of.entry(field).filter(|list| matches!(list.value(), DeValue::Array(_)));
     let items = list.map(|list| list.items(&mut Problems::default())).unwrap_or_default();

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// One thing that is wrong, as people read it.
+/// An error or a warning, with its location as it is printed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Located {
     /// The file.
@@ -9,9 +9,9 @@ pub struct Located {
     pub line: usize,
     /// The column, from 1, in characters.
     pub column: usize,
-    /// The way to the field in words.
+    /// The path of the field as text.
     pub path: String,
-    /// What is wrong.
+    /// The message.
     pub text: String,
 }
 
@@ -25,12 +25,12 @@ impl fmt::Display for Located {
     }
 }
 
-/// All that is wrong with a configuration.
+/// All errors, or all warnings, of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Report(pub Vec<Located>);
 
 impl Report {
-    /// A report with one entry about a file as a whole.
+    /// Returns a report with one entry about a file as a whole.
     pub fn of_file(file: &std::path::Path, text: impl Into<String>) -> Self {
         Self(vec![Located {
             file: file.display().to_string(),

@@ -1,4 +1,4 @@
-//! `[routes]`: what each of them refers to, with every reference looked up.
+//! `[routes]`, with every reference resolved.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,35 +26,35 @@ use crate::{
 /// An index into the configuration's policies.
 pub type PolicyRef = usize;
 
-/// `[policies]` by name. `None`: it is there, but its plugin is not known, which has been said.
+/// `[policies]` by name. `None` if a policy exists but its plugin is not known, which has been reported.
 pub(super) type Named = HashMap<String, Option<PolicyRef>>;
 
-/// One entry of `auth`: a policy, or several that have to grant together.
+/// One entry of `auth`: a policy, or several that must all grant.
 #[derive(Clone, Debug)]
 pub struct Alternative {
     /// The policies.
     pub policies: Vec<PluginUse>,
-    /// Which of them speaks for the request, where the file says it.
+    /// The index of the policy whose identity the request gets, if the file names one.
     pub speaker: Option<usize>,
 }
 
 /// A policy where a route uses it.
 #[derive(Clone, Debug)]
 pub struct PluginUse {
-    /// Which.
+    /// The policy.
     pub policy: PolicyRef,
-    /// Where it is used: on the route, or in `[defaults]`.
+    /// The location of the use: on the route, or in `[defaults]`.
     pub location: Location,
-    /// It comes from `[defaults] plugins`.
+    /// Set if it comes from `[defaults] plugins`.
     pub is_default: bool,
 }
 
-/// What a route does with a request that it lets through.
+/// The way that a route answers a request that it lets through.
 #[derive(Clone, Debug)]
 pub enum Ending {
     /// Forwards it to the upstream of this name.
     Forward(String),
-    /// Answers by itself.
+    /// Answers with a fixed response.
     Respond {
         /// The status.
         status: StatusCode,
@@ -63,26 +63,26 @@ pub enum Ending {
         /// The body's media type.
         content_type: HeaderValue,
     },
-    /// Answers with what would have been forwarded.
+    /// Answers with the request that would have been forwarded.
     Echo,
 }
 
-/// A route whose references are looked up.
+/// A route whose references are resolved.
 #[derive(Debug)]
 pub struct RouteDraft {
     /// Its name.
     pub name: Name,
-    /// What it matches.
+    /// The requests that it matches.
     pub pattern: Pattern,
-    /// What it does.
+    /// The way that it answers.
     pub ending: Ending,
-    /// How it authenticates: alternatives, in order. Empty: it is public.
+    /// The alternatives of authentication, in order. Empty: the route is public.
     pub auth: Vec<Alternative>,
     /// The consumer of a request without any credential.
     pub anonymous: Option<Name>,
     /// Its plugins, the defaults first.
     pub plugins: Vec<PluginUse>,
-    /// This open catch-all is meant to stand beside protected routes.
+    /// Set if this open catch-all may stand beside protected routes.
     pub is_overlap_accepted: bool,
     /// Lets `%2F` pass as data.
     pub allows_encoded_slash: bool,
@@ -90,31 +90,31 @@ pub struct RouteDraft {
     pub max_body_bytes: Option<u64>,
     /// The realm of challenges.
     pub realm: String,
-    /// Where clients are sent that did not come by TLS, in place of what the listener says.
+    /// The redirect of clients that did not come over TLS, instead of the listener's setting.
     pub https_redirect: Option<file::HttpsRedirect>,
-    /// What `Strict-Transport-Security` says, in place of what the listener says.
+    /// The value of `Strict-Transport-Security`, instead of the listener's setting.
     pub hsts: Option<HeaderValue>,
-    /// Of everything it says.
+    /// The fingerprint of all its fields.
     pub fingerprint: Fingerprint,
-    /// Where it stands.
+    /// Its location.
     pub location: Location,
 }
 
-/// The largest request body where a route does not say.
+/// The largest request body of a route that sets none.
 const DEFAULT_MAX_BODY_BYTES: u64 = 100 << 20;
 
-/// `[defaults]`: what every route starts with.
+/// `[defaults]`: settings that every route starts with.
 #[derive(Default)]
 pub(super) struct Defaults<'i> {
-    /// Used where a route says neither `auth` nor `public`.
+    /// The `auth` of routes with neither `auth` nor `public`.
     pub(super) auth: Option<Node<'i>>,
     /// Named policies, before every route's own.
     pub(super) plugins: Vec<Name>,
-    /// Where a route does not say.
+    /// The largest request body of routes that set none.
     pub(super) max_body_bytes: Option<u64>,
 }
 
-/// What routes may refer to.
+/// The names that routes may refer to.
 pub(super) struct Known<'k, 'i> {
     pub(super) registry: &'k Registry,
     pub(super) upstreams: &'k HashSet<String>,
@@ -224,8 +224,8 @@ impl<'i> Known<'_, 'i> {
         }
     }
 
-    /// `auth`: a list of alternatives; a string names a policy, a table is one of its own, a list means all of them, and so
-    /// does a table that says which of them speaks.
+    /// Reads `auth`: a list of alternatives. A string names a policy, a table is an inline policy, a list means all of
+    /// its items, and so does a table with `all` and `speaker`.
     fn auth(&mut self, node: &Node<'i>, route: &str, problems: &mut Problems) -> Vec<Alternative> {
         let problems_before = problems.len();
         let items = node.clone().items(problems);
@@ -259,7 +259,8 @@ impl<'i> Known<'_, 'i> {
         Alternative { policies: self.plugin_use(item, route, problems).into_iter().collect(), speaker: None }
     }
 
-    /// `{ all = [...], speaker = "..." }`: all of them, and the name of the policy that speaks for the request.
+    /// Reads `{ all = [...], speaker = "..." }`: policies that must all grant, and the name of the one whose identity
+    /// the request gets.
     fn spoken(&mut self, mut item: Node<'i>, route: &str, problems: &mut Problems) -> Alternative {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -279,7 +280,7 @@ impl<'i> Known<'_, 'i> {
         }
     }
 
-    /// A list of policies that have to grant together.
+    /// Reads a list of policies that must all grant.
     fn all_of(&mut self, list: &Node<'i>, speaker: Option<&Name>, route: &str, problems: &mut Problems) -> Alternative {
         let items = list.clone().items(problems);
         if items.is_empty() && list.is_list() {
@@ -339,7 +340,7 @@ impl<'i> Known<'_, 'i> {
         uses
     }
 
-    /// Adds a policy to others, among which it must not be yet.
+    /// Adds a policy to others, unless it is already among them.
     fn add_use(&mut self, item: Node<'i>, uses: &mut Vec<PluginUse>, route: &str, problems: &mut Problems) {
         let Some(plugin) = self.plugin_use(item, route, problems) else { return };
         match uses.iter().find(|other| other.policy == plugin.policy) {
@@ -351,7 +352,7 @@ impl<'i> Known<'_, 'i> {
         }
     }
 
-    /// A name or a table in `auth` or `plugins`.
+    /// Reads a name or a table in `auth` or `plugins`.
     fn plugin_use(&mut self, mut item: Node<'i>, route: &str, problems: &mut Problems) -> Option<PluginUse> {
         let location = Location::of(&item);
         if let Some(name) = item.name() {
@@ -383,7 +384,8 @@ impl<'i> Known<'_, 'i> {
                 None
             })?,
         };
-        // An inline policy belongs to its route and its id, never to its position: it keeps its state when others move.
+        // The key of an inline policy is made of its route and its id, never of its position: it keeps its state when
+        // others move.
         let key = format!("{route}/{id}");
         if let Some(twin) = self.inline.get(&key).copied() {
             if self.policies[twin].fingerprint == fingerprint && self.policies[twin].is_default_of(&location) {
@@ -404,13 +406,13 @@ impl<'i> Known<'_, 'i> {
     }
 }
 
-/// How a policy is called where it is used: by its name, or an inline one by its `id` or else its plugin.
+/// Returns the name of a policy where it is used; of an inline one its `id`, or else its plugin.
 fn called(item: &Node<'_>) -> Option<String> {
     let inline = || item.entry("id").or_else(|| item.entry("use"));
     item.as_str().map(str::to_owned).or_else(|| inline()?.as_str().map(str::to_owned))
 }
 
-/// Whether every policy of the one is among those of the other.
+/// Returns whether every policy of the one is among those of the other.
 fn is_among(one: &[PluginUse], other: &[PluginUse]) -> bool {
     one.iter().all(|plugin| other.iter().any(|other| other.policy == plugin.policy))
 }

@@ -1,4 +1,4 @@
-//! Where secrets are read. An unresolved one is an error; an empty one is unresolved.
+//! Reads secrets. A source that does not resolve is an error, and so is an empty secret.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use crate::{
     unit::{Source, Unit},
 };
 
-/// The longest secret that a file may hold. The longest keys have some 13 KB.
+/// The longest secret that a file may hold. The longest private keys have some 13 KB.
 const MAX_SECRET_BYTES: usize = 1 << 20;
 
 /// Reads secrets and files for one run.
@@ -25,11 +25,11 @@ pub struct Secrets {
     is_absent_fine: bool,
     /// The unit whose service the configuration is for, where this process is not that service.
     unit: Option<Arc<Unit>>,
-    /// The secrets that were read so far and that the service got at its start. Clones share it.
+    /// The secrets read so far that the service got at its start. Clones share it.
     of_start: Arc<Mutex<BTreeSet<OfTheStart>>>,
 }
 
-/// A secret that the service gets when it starts, and keeps until it ends.
+/// A secret that the service gets when it starts, and that cannot change until it ends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OfTheStart {
     /// A systemd credential of this name.
@@ -48,7 +48,8 @@ impl fmt::Display for OfTheStart {
 }
 
 impl OfTheStart {
-    /// The file that holds another value by now than the service got, as far as that can be seen.
+    /// Returns the file whose content differs from the value that the service got at its start, as far as that can be
+    /// seen.
     fn changed_in(&self, unit: &Unit) -> Option<PathBuf> {
         match self {
             Self::Credential(name) => {
@@ -67,40 +68,40 @@ impl OfTheStart {
 }
 
 impl Secrets {
-    /// Paths that are not absolute start at `folder`. With `is_absent_fine` (`check --no-secrets`) nothing is read and
-    /// every secret is a placeholder, so that a CI machine can check a configuration without having its secrets.
+    /// Relative paths start at `folder`. With `is_absent_fine` (`check --no-secrets`) nothing is read and every secret
+    /// is a placeholder, so that a CI machine can check a configuration without having its secrets.
     pub fn new(folder: &Path, is_absent_fine: bool) -> Self {
         Self { folder: folder.to_owned(), is_absent_fine, unit: None, of_start: Arc::default() }
     }
 
-    /// Reads what this process was not given from where the unit says that its service gets it.
+    /// Reads secrets that this process was not given from where the unit gets them for its service.
     #[must_use]
     pub fn as_given_by(self, unit: Option<Unit>) -> Self {
         Self { unit: unit.map(Arc::new), ..self }
     }
 
-    /// Whether this run goes without secrets, and so without what else only the real machine has.
+    /// Returns whether this run reads no secrets, nor anything else that only the real machine has.
     pub fn is_absent_fine(&self) -> bool {
         self.is_absent_fine
     }
 
-    /// A path as the configuration means it.
+    /// Resolves a path relative to the configuration's folder.
     pub fn path(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// The secrets among those read that are the ones of the service's start.
+    /// Returns those of the secrets read so far that the service got at its start.
     pub fn of_the_start(&self) -> BTreeSet<OfTheStart> {
         self.of_start.lock().clone()
     }
 
-    /// Reads one.
+    /// Reads a secret.
     ///
     /// # Errors
-    /// Why it is not to be had. The message names the place, never the value.
+    /// Returns why it cannot be read. The message names the source, never the value.
     pub fn read(&self, source: &SecretSource) -> Result<Secret, String> {
         if self.is_absent_fine && !matches!(source, SecretSource::Value(_)) {
-            // As long as the longest that has to be: a secret for HS512 (RFC 7518 section 3.2).
+            // As long as the longest secret required: that of HS512 (RFC 7518 section 3.2).
             return Ok(Secret::new(
                 b"a placeholder of `check --no-secrets`, and as long as a secret has to be".to_vec(),
             ));
@@ -145,7 +146,7 @@ impl Secrets {
     }
 }
 
-/// The secrets that have changed since the service got them: each a sentence for the operator.
+/// Returns the secrets that have changed since the service got them: each as a sentence for the operator.
 pub fn changed_since_start(secrets: &BTreeSet<OfTheStart>, unit: &Unit) -> Vec<String> {
     let changed = secrets.iter().filter_map(|secret| Some((secret, secret.changed_in(unit)?)));
     let told = changed.map(|(secret, file)| {
@@ -158,7 +159,7 @@ pub fn changed_since_start(secrets: &BTreeSet<OfTheStart>, unit: &Unit) -> Vec<S
     told.collect()
 }
 
-/// Where systemd would take a credential from for the service.
+/// Returns the file that systemd would take a credential from for the service.
 fn source(name: &str, unit: &Unit) -> Result<PathBuf, String> {
     match unit.credential(name) {
         Some(Source::File(path)) => Ok(path),
@@ -171,7 +172,7 @@ fn source(name: &str, unit: &Unit) -> Result<PathBuf, String> {
     }
 }
 
-/// A secret's file, without the one newline that editors put at the end.
+/// Reads a secret's file, without the one newline that editors put at the end.
 fn file(path: &Path) -> Result<Secret, String> {
     let mut bytes = files::read(path, MAX_SECRET_BYTES)?;
     if bytes.ends_with(b"\n") {
@@ -180,18 +181,18 @@ fn file(path: &Path) -> Result<Secret, String> {
     Ok(Secret::new(bytes))
 }
 
-/// Why there is no path of a credential.
+/// The reasons why a credential has no path.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialError {
-    /// No name that a credential can have.
+    /// The name is not valid for a credential.
     #[error("`{0}` is not the name of a credential")]
     Name(String),
-    /// This process has none.
+    /// This process was given no credentials.
     #[error("there are no systemd credentials: the unit needs `LoadCredential=`")]
     NoService,
 }
 
-/// `$CREDENTIALS_DIRECTORY/name` (systemd.exec(5), "Credentials").
+/// Returns `$CREDENTIALS_DIRECTORY/name` (systemd.exec(5), "Credentials").
 pub(crate) fn credential_path(name: &str) -> Result<PathBuf, CredentialError> {
     if name.is_empty() || name.contains('/') || name == ".." {
         return Err(CredentialError::Name(name.to_owned()));

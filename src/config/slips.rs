@@ -1,5 +1,5 @@
-//! Settings that are valid and probably slips of the pen, found where they are read: what lets somebody in by a slip is
-//! noticed by nobody else.
+//! Warnings about settings that are valid but probably mistakes, found while they are read. They matter because nobody
+//! notices a mistake that lets somebody in.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{
     problem::{Problems, nearest},
 };
 
-/// Warns of networks that are every address there is. `what` says what follows, and what to do.
+/// Warns of networks that contain every address. `what` is the consequence and the remedy.
 pub(super) fn networks(list: Option<Node<'_>>, what: &str, problems: &mut Problems) {
     let items = list.map(|list| list.items(&mut Problems::default())).unwrap_or_default();
     for item in items {
@@ -25,7 +25,7 @@ pub(super) fn networks(list: Option<Node<'_>>, what: &str, problems: &mut Proble
     }
 }
 
-/// Warns of scopes that are several in one string: no restriction that asks for one of them finds it.
+/// Warns of several scopes in one string: no restriction that asks for one of them would match.
 pub(super) fn scopes(list: Option<Node<'_>>, problems: &mut Problems) {
     for item in list.map(|list| list.items(&mut Problems::default())).unwrap_or_default() {
         let text = item.as_str().unwrap_or_default();
@@ -39,7 +39,7 @@ pub(super) fn scopes(list: Option<Node<'_>>, problems: &mut Problems) {
     }
 }
 
-/// Warns of a limit on the connections of an address where none has one: with a number of hops any peer may be the proxy
+/// Warns of a limit on connections per address where it has no effect: with a number of hops any peer may be the proxy
 /// that brings all clients.
 pub(super) fn limit_per_address(server: Option<&Node<'_>>, client_address: Option<&Node<'_>>, problems: &mut Problems) {
     let limit = server.and_then(|server| server.entry("max_connections_per_address"));
@@ -53,7 +53,7 @@ pub(super) fn limit_per_address(server: Option<&Node<'_>>, client_address: Optio
     }
 }
 
-/// Warns of what a consumer is that is empty or has white space around it: a restriction names it without.
+/// Warns of attributes of a consumer that are empty or have white space around them: a restriction names them without.
 pub(super) fn names_of(consumer: &Node<'_>, problems: &mut Problems) {
     for field in ["groups", "roles"] {
         let items = consumer.entry(field).map(|list| list.items(&mut Problems::default()));
@@ -80,28 +80,28 @@ fn unlike_others(value: &Node<'_>, problems: &mut Problems) {
     }
 }
 
-/// Consumers that stand nowhere but in `[[consumers.NAME.credentials]]`, each with its place.
+/// Consumers that appear only in `[[consumers.NAME.credentials]]`, with their locations.
 #[derive(Default)]
 pub(super) struct Unintroduced(BTreeMap<String, Location>);
 
 impl Unintroduced {
-    /// So many are a way of writing, and no slip.
+    /// With more than this many it is a style of writing, not a mistake.
     const MAX: usize = 100;
 
-    /// Notes a consumer, if it is one, by what stands beside its credentials.
+    /// Notes a consumer that has no fields `beside` its credentials.
     pub(super) fn note(&mut self, name: &Name, beside: &Node<'_>) {
-        // A table without a header of its own has the place of its name in the first header below it.
+        // A table without a header of its own has the span of its name in the first header below it.
         if beside.span() == name.span && beside.is_hollow() && self.0.len() <= Self::MAX {
             self.0.insert(name.text.clone(), Location { span: name.span.clone(), ..Location::of(beside) });
         }
     }
 
-    /// Warns of those whose name is near to another's.
+    /// Warns of those whose name is similar to another's.
     pub(super) fn warn<'c>(&self, all: &(impl Iterator<Item = &'c str> + Clone), problems: &mut Problems) {
         if self.0.len() > Self::MAX {
             return;
         }
-        // Names that differ in their numbers are different on purpose.
+        // Names that differ only in their digits are different on purpose.
         let letters = |name: &str| name.replace(|letter: char| letter.is_ascii_digit(), "");
         for (name, location) in &self.0 {
             let own = letters(name);

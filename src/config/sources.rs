@@ -3,18 +3,18 @@ use std::path::PathBuf;
 /// One file of a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
-    /// As it is shown in messages.
+    /// Its path, as shown in messages.
     pub path: PathBuf,
     /// Its text.
     pub text: String,
 }
 
-/// All files of a configuration; the first is the one that was named.
+/// All files of a configuration, the main file first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sources(pub Vec<Source>);
 
 impl Sources {
-    /// Line and column, both from 1, the column in characters.
+    /// Returns line and column, both from 1, the column in characters.
     pub(super) fn position(&self, file: usize, offset: usize) -> (usize, usize) {
         let text = self.0.get(file).map_or("", |source| source.text.as_str());
         let mut end = offset.min(text.len());

@@ -1,4 +1,4 @@
-//! The loader as a whole. What it says about each mistake, word for word, is in tests/it/configuration.
+//! Tests of the loader as a whole. The exact message for each mistake is pinned in tests/it/configuration.
 
 use std::{panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     telemetry::{Metrics, Output},
 };
 
-/// Loads and compiles one file in memory, as `check --no-secrets` does: the number of routes, or the report.
+/// Loads and compiles one file in memory, as `check --no-secrets` does. Returns the number of routes, or the report.
 fn check(text: &str, registry: &Registry, services: &Services) -> Result<usize, Report> {
     let sources = Sources(vec![Source { path: "portcullis.toml".into(), text: text.to_owned() }]);
     let mut problems = Problems::default();
@@ -36,7 +36,7 @@ fn services() -> Services {
 const COMMENTED: &str = include_str!("../../conf/portcullis.toml");
 const EVERY_OPTION: &str = include_str!("../../tests/it/configuration/every_option.toml");
 
-/// What a change puts into a file.
+/// Texts that a change puts into a file.
 const PIECES: [&str; 32] = [
     "\"",
     "'",
@@ -72,7 +72,7 @@ const PIECES: [&str; 32] = [
     "id",
 ];
 
-/// One change of a text, chosen by a few bytes: never at a place that is no boundary between characters.
+/// Applies one change to a text, chosen by a few bytes, and only at a character boundary.
 fn change(text: &mut String, (what, at, piece): (u8, u16, u8)) {
     let piece = PIECES[usize::from(piece) % PIECES.len()];
     if what % 4 == 0 {
@@ -92,10 +92,10 @@ fn change(text: &mut String, (what, at, piece): (u8, u16, u8)) {
         2 => lines.insert(other, lines[at].clone()),
         3 => lines.swap(at, other),
         5 => lines.truncate(at),
-        // What a comment shows as an option becomes one.
+        // Uncomments an option.
         6 | 7 => lines[at] = lines[at].trim_start_matches("# ").to_owned(),
         9 => lines[at] = format!("{piece}{}", lines[at]),
-        // Another value, of another type most often.
+        // Puts another value, most often of another type.
         _ => {
             if let Some((name, _)) = lines[at].split_once(" = ") {
                 lines[at] = format!("{name} = {piece}\n");
@@ -108,7 +108,7 @@ fn change(text: &mut String, (what, at, piece): (u8, u16, u8)) {
 #[test]
 fn fuzz_the_loader_takes_a_file_or_says_where_it_is_wrong() {
     let (registry, services) = (registry(), services());
-    // A panic is what it looks for, and ends the test: nothing is used after one.
+    // This looks for panics: one ends the test, and nothing is used after it.
     let check = AssertUnwindSafe(|text: &str| check(text, &registry, &services));
     let target = bolero::check!().with_test_time(Duration::from_secs(8)).with_iterations(3000);
     target.with_type::<(bool, Vec<(u8, u16, u8)>)>().for_each(|(from_comments, changes)| {
@@ -134,7 +134,7 @@ fn the_seeds_of_the_fuzz_target_are_good() {
     assert_eq!(check(EVERY_OPTION, &registry, &services), Ok(3));
 }
 
-/// What stands in comments of the shipped file shows an option: each is a good one, by itself.
+/// Every option in a comment of the shipped file is valid by itself.
 #[test]
 fn every_commented_option_of_the_shipped_file_is_one() {
     let (registry, services) = (registry(), services());
@@ -156,7 +156,7 @@ fn every_commented_option_of_the_shipped_file_is_one() {
     assert!(options > 50, "{options}");
 }
 
-/// What is said of a file, and what is read from it, is the same whether it is cut or not.
+/// The report and the result are the same whether a file is cut or not.
 #[test]
 fn a_file_in_pieces_says_what_it_says_whole() {
     let registry = registry();

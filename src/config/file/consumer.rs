@@ -20,7 +20,7 @@ pub struct Consumer {
     pub client_id: Option<String>,
 }
 
-/// What a credential of any kind may say beside its own part.
+/// The fields that a credential of any kind may have beside its plugin's own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the fields are those of `portcullis_plugin::Credential`")]
@@ -59,14 +59,14 @@ impl FromStr for CredentialId {
     }
 }
 
-/// A TOML date and time with its offset; anything less is not a moment.
+/// A TOML date and time with its offset; anything less does not define a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment(pub UnixTime);
 
-/// How far the clock that made a key may be ahead of this one.
+/// The most that the clock of the machine that made a key may be ahead of this one.
 const CLOCK_SKEW: Duration = Duration::from_secs(86_400);
 
-/// A moment that has been: a key made in the future would outlive every `max_age`.
+/// Decodes a moment in the past: a key made in the future would outlive every `max_age`.
 fn not_to_come<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Moment>, D::Error> {
     let moment = Moment::deserialize(deserializer)?;
     if moment.0 > UnixTime::now().after(CLOCK_SKEW) {
@@ -93,9 +93,9 @@ impl<'de> Deserialize<'de> for Moment {
 /// The policies a credential opens: a list of names, or `"any"`.
 #[derive(Clone, Debug)]
 pub enum Policies {
-    /// All of its kind.
+    /// All policies of its kind.
     Any,
-    /// These.
+    /// The policies of these names.
     Named(Vec<String>),
 }
 

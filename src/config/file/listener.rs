@@ -1,4 +1,4 @@
-//! `[[listeners]]`: where connections are accepted, and how TLS is spoken there.
+//! `[[listeners]]`: the addresses where connections are accepted, and their TLS settings.
 
 use std::{fmt, net::SocketAddr, num::NonZeroU8, path::PathBuf, str::FromStr, time::Duration};
 
@@ -16,20 +16,20 @@ pub struct Listener {
     /// An IP address with its port.
     #[serde(deserialize_with = "socket_address")]
     pub address: SocketAddr,
-    /// Whether clients may speak HTTP/2 without TLS (prior knowledge, RFC 9113 section 3.3).
+    /// Allows HTTP/2 without TLS (prior knowledge, RFC 9113 section 3.3).
     #[serde(default)]
     pub h2c: bool,
-    /// Networks of load balancers that say in front of everything else, by the PROXY protocol, whom they speak for. One
-    /// of them that does not say it is turned away; nobody else is asked.
+    /// Networks of load balancers that begin each connection with a PROXY protocol header naming the client. A
+    /// connection from one of them without a valid header is rejected; the header is not read from anybody else.
     pub proxy_protocol: Option<Filled<Parsed<Network>>>,
-    /// Sends clients that did not come by TLS to this port, by 308; `true`: to the usual one.
+    /// Redirects clients that did not come over TLS to this port, with 308; `true`: to the default port.
     #[serde(default)]
     pub https_redirect: HttpsRedirect,
-    /// What `Strict-Transport-Security` says in every response (RFC 6797), such as `"max-age=31536000"`.
+    /// The value of `Strict-Transport-Security` in every response (RFC 6797), such as `"max-age=31536000"`.
     pub hsts: Option<Parsed<Hsts>>,
 }
 
-/// The address itself, not a name: which of a name's addresses would it be?
+/// Decodes an address. A name is refused, because it is not clear which of its addresses to bind.
 fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     struct Address(SocketAddr);
     impl FromStr for Address {
@@ -41,7 +41,7 @@ fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAd
     Parsed::<Address>::deserialize(deserializer).map(|address| address.0.0)
 }
 
-/// Where clients are sent that did not come by TLS, if anywhere.
+/// The port that clients are redirected to that did not come over TLS, if any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HttpsRedirect(pub Option<u16>);
 
@@ -87,40 +87,41 @@ impl FromStr for Hsts {
     }
 }
 
-/// `[listeners.tls]`, without `names` and what [`Clients`] has.
+/// `[listeners.tls]`, without `names` and without the fields of [`Clients`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// Certificates with their keys. Which of them a client sees follows from the name it asks for and the names inside
-    /// them.
+    /// Certificates with their keys. The one that a client sees follows from the name it asks for and the names inside
+    /// the certificates.
     pub certificates: Filled<Certificate>,
-    /// What a client gets that asks for no name, or for one that no certificate has.
+    /// The answer to a client that asks for no name, or for one that no certificate has.
     #[serde(default)]
     pub unknown_name: UnknownName,
-    /// The least version that is spoken.
+    /// The minimum version.
     #[serde(default)]
     pub min_version: Version,
     /// Cipher suites of TLS 1.2, in the order of preference; absent: all that have forward secrecy and authenticate
     /// what they encrypt.
     pub ciphers: Option<Filled<Parsed<Cipher>>>,
-    /// Cipher suites of TLS 1.3, in the order of preference.
+    /// Cipher suites of TLS 1.3, in order of preference.
     pub ciphersuites: Option<Filled<Parsed<Ciphersuite>>>,
-    /// Groups for the exchange of keys, in the order of preference.
+    /// Groups for the key exchange, in order of preference.
     pub groups: Option<Filled<Parsed<Group>>>,
-    /// Whether HTTP/2 is offered (ALPN, RFC 7301).
+    /// Offers HTTP/2 (ALPN, RFC 7301).
     #[serde(default = "yes")]
     pub http2: bool,
-    /// How long a handshake may take.
+    /// The time that a handshake may take.
     #[serde(default = "ten_seconds")]
     #[serde(deserialize_with = "not_zero")]
     pub handshake_timeout: Span,
-    /// How often certificate files are looked at; once they have changed they are read again. Absent: at a reload alone.
+    /// The interval at which certificate files are checked for changes; once they have changed they are read again.
+    /// Absent: only at a reload.
     #[serde(default)]
     #[serde(deserialize_with = "watched")]
     pub watch: Option<Span>,
 }
 
-/// Looking costs a little for each file.
+/// Decodes the interval, which has a minimum because each check costs a little for each file.
 fn watched<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
     let every = Span::deserialize(deserializer)?;
     if every.0 < Duration::from_secs(1) {
@@ -141,16 +142,15 @@ fn ten_seconds() -> Span {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
-    /// The file with the certificate and those that lead to its CA, in this order (PEM).
+    /// The file with the certificate and its intermediates, in this order (PEM).
     pub cert: Spanned<PathBuf>,
-    /// Its private key (PEM): the file, or where else it comes from.
+    /// Its private key (PEM): a file, or another source.
     pub key: Spanned<KeySource>,
-    /// The file with the CA's word that the certificate is not revoked (OCSP, RFC 6960; DER). It is stapled (RFC 6066
-    /// section 8).
+    /// The file with the OCSP response for the certificate (RFC 6960; DER). It is stapled (RFC 6066 section 8).
     pub ocsp: Option<Spanned<PathBuf>>,
 }
 
-/// What a client gets that asks for no name, or for one that no certificate has.
+/// The answer to a client that asks for no name, or for one that no certificate has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownName {
@@ -173,7 +173,7 @@ pub enum Version {
     Tls13,
 }
 
-/// A name out of a closed list, as OpenSSL spells it.
+/// Defines a type for a name out of a closed list, as OpenSSL spells it.
 macro_rules! one_of {
     ($(#[$doc:meta])* $type:ident, $what:literal: $($name:literal),+) => {
         $(#[$doc])*
@@ -181,7 +181,7 @@ macro_rules! one_of {
         pub struct $type(pub &'static str);
 
         impl $type {
-            /// All of them, in the order of preference.
+            /// All names, in order of preference.
             pub const ALL: &[&'static str] = &[$($name),+];
         }
 
@@ -211,52 +211,52 @@ one_of! {
 }
 
 one_of! {
-    /// A group for the exchange of keys (RFC 8446 section 4.2.7).
+    /// A group for the key exchange (RFC 8446 section 4.2.7).
     Group, "a group": "X25519", "P-256", "P-384", "P-521", "X448"
 }
 
-/// Who is asked for a certificate, and which are taken: for a whole listener, and for a server name in
-/// `[listeners.tls.names."NAME"]`, which then stands for itself.
+/// Client certificates: who is asked for one, and which are accepted. It stands for a whole listener, and for a server
+/// name in `[listeners.tls.names."NAME"]`, which then inherits nothing.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clients {
-    /// Whether a client is asked.
+    /// The policy on asking for a certificate.
     #[serde(default)]
     pub client_auth: ClientAuth,
-    /// Files with the CAs that vouch for clients (PEM): no other is believed.
+    /// Files with the CAs of client certificates (PEM): no other CA is trusted.
     pub client_ca: Option<Files>,
-    /// Files with what those CAs have revoked (CRL, RFC 5280 section 5; PEM or DER).
+    /// Files with the CRLs of those CAs (RFC 5280 section 5; PEM or DER).
     pub client_crl: Option<Files>,
-    /// Which CAs have to have a CRL.
+    /// The CAs that must have a CRL.
     #[serde(default)]
     pub crl: CrlPolicy,
-    /// How many certificates may stand between a client's and its CA's.
+    /// The most intermediate certificates between a client's and its CA's.
     pub max_chain_depth: Option<NonZeroU8>,
 }
 
 impl Clients {
-    /// The fields, which stand beside those of [`Tls`] for a listener as a whole.
+    /// The names of the fields; for a listener as a whole they stand beside those of [`Tls`].
     pub const FIELDS: [&'static str; 5] = ["client_auth", "client_ca", "client_crl", "crl", "max_chain_depth"];
 }
 
-/// Whether a client is asked for a certificate. One that is sent is verified, or the handshake fails.
+/// The policy on asking a client for a certificate. One that is sent is verified, or the handshake fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientAuth {
-    /// No.
+    /// Clients are not asked.
     #[default]
     Off,
-    /// Yes, and it may have none: routes decide.
+    /// Clients are asked, and may have none: routes decide.
     Optional,
-    /// Yes, and without one there is no connection.
+    /// Clients are asked, and the handshake fails without one.
     Required,
 }
 
-/// Which CAs of a client's chain have to have a CRL.
+/// The CAs of a client's chain that must have a CRL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CrlPolicy {
-    /// None: those that have one are asked.
+    /// None: the CRLs that there are, are checked.
     #[default]
     IfPresent,
     /// All of them.

@@ -13,25 +13,25 @@ use crate::router::{HostPattern, MethodSet, PathPattern};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// Hosts it answers for; none: any.
+    /// Hosts it matches; none: any.
     pub hosts: Option<Filled<Parsed<HostPattern>>>,
-    /// Paths it answers for.
+    /// Paths it matches.
     pub paths: Filled<Parsed<PathPattern>>,
-    /// Methods it takes; none: the usual ones.
+    /// Methods it matches; none: the usual ones.
     pub methods: Option<Methods>,
-    /// Headers a request has to have: a value, or `true` where any value does.
+    /// Headers that a request must have: a value, or `true` for any value.
     #[serde(default)]
     pub headers: HeaderRules,
     /// The upstream it forwards to.
     pub upstream: Option<Spanned<String>>,
-    /// An answer in place of an upstream.
+    /// An answer of the gateway's own, instead of an upstream.
     pub respond: Option<Respond>,
-    /// Open to everyone.
+    /// Lets everybody in, without authentication.
     #[serde(default)]
     pub public: bool,
-    /// Who a request without any credential counts as.
+    /// The consumer that a request without any credential counts as.
     pub anonymous: Option<Spanned<String>>,
-    /// Which of the default plugins are left out.
+    /// The default plugins that are left out.
     #[serde(default)]
     pub without: Vec<Spanned<String>>,
     /// `"accepted"`: this open catch-all may stand beside protected routes of the same upstream.
@@ -43,9 +43,10 @@ pub struct Route {
     pub max_body_bytes: Option<u64>,
     /// The realm of challenges (RFC 9110 section 11.5); the route's name where absent.
     pub realm: Option<Parsed<Realm>>,
-    /// Where clients are sent that did not come by TLS, in place of what the listener says; `false`: nowhere.
+    /// The port that clients are redirected to that did not come over TLS, instead of the listener's setting; `false`:
+    /// no redirect.
     pub https_redirect: Option<HttpsRedirect>,
-    /// What `Strict-Transport-Security` says to those that did, in place of what the listener says.
+    /// The value of `Strict-Transport-Security`, instead of the listener's setting.
     pub hsts: Option<Parsed<Hsts>>,
 }
 
@@ -70,7 +71,7 @@ impl<'de> Deserialize<'de> for Methods {
     }
 }
 
-/// What may stand between the quotes of a challenge.
+/// A realm: text that may stand between the quotes of a challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Realm(pub String);
 
@@ -84,13 +85,13 @@ impl FromStr for Realm {
     }
 }
 
-/// A table of headers. Names that differ in case alone are one header: the second is an error, and none gets lost.
+/// A table of headers. Names that differ only in case are one header: the second is an error, so that none gets lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderRules(pub Vec<(HeaderName, HeaderRule)>);
 
 impl<'de> Deserialize<'de> for HeaderRules {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Reads a name, so that one which is there already is an error at its own place.
+        /// Decodes a name and refuses one that is already there, so that the error has its own location.
         struct NewName<'r>(&'r [(HeaderName, HeaderRule)]);
         impl<'de> de::DeserializeSeed<'de> for NewName<'_> {
             type Value = HeaderName;
@@ -123,7 +124,7 @@ impl<'de> Deserialize<'de> for HeaderRules {
     }
 }
 
-/// What a header has to be for a route to match.
+/// The value that a header must have for a route to match; `None`: any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderRule(pub Option<String>);
 
@@ -154,7 +155,7 @@ impl<'de> Deserialize<'de> for HeaderRule {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Respond {
-    /// Answers with what would have been forwarded.
+    /// Answers with the request that would have been forwarded.
     #[serde(default)]
     pub echo: bool,
     /// The status; 200 where absent.

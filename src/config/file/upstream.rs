@@ -17,30 +17,30 @@ pub struct Upstream {
     /// The servers.
     #[serde(deserialize_with = "one_target_or_more")]
     pub targets: Filled<Spanned<Target>>,
-    /// How long a connection may take to open, TLS included.
+    /// The time that a connection may take to open, TLS included.
     #[serde(default = "five_seconds")]
     #[serde(deserialize_with = "not_zero")]
     pub connect_timeout: Span,
-    /// How long the upstream may stay silent.
+    /// The time that the upstream may stay silent.
     #[serde(default = "one_minute")]
     #[serde(deserialize_with = "not_zero")]
     pub read_timeout: Span,
-    /// How long the upstream may take to take a piece of the request.
+    /// The time that the upstream may take to accept a piece of the request.
     #[serde(default = "one_minute")]
     #[serde(deserialize_with = "not_zero")]
     pub write_timeout: Span,
-    /// How long an unused connection is kept.
+    /// The time that an unused connection is kept.
     #[serde(default = "one_minute")]
     #[serde(deserialize_with = "not_zero")]
     pub idle_timeout: Span,
     /// The window of an HTTP/2 stream from the upstream.
     #[serde(default, deserialize_with = "window")]
     pub http2_window_bytes: Option<u32>,
-    /// The `Host` that is sent in place of the client's.
+    /// The `Host` header that is sent instead of the client's.
     pub host: Option<Parsed<http::uri::Authority>>,
-    /// What is spoken; absent: HTTP/1.1, over TLS also HTTP/2 where the server offers it (ALPN, RFC 7301).
+    /// The protocol; absent: HTTP/1.1, over TLS also HTTP/2 if the server offers it (ALPN, RFC 7301).
     pub protocol: Option<Protocol>,
-    /// `true`, or how TLS is spoken; absent or `false`: it is not.
+    /// `true`, or TLS settings; absent or `false`: no TLS.
     #[serde(default, deserialize_with = "tls")]
     pub tls: Option<UpstreamTls>,
 }
@@ -66,7 +66,7 @@ fn one_minute() -> Span {
     Span(Duration::from_secs(60))
 }
 
-/// What is spoken with an upstream.
+/// The protocol spoken with an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
@@ -74,23 +74,23 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 without TLS (prior knowledge), as gRPC servers speak it.
     H2c,
-    /// HTTP/2 over TLS and nothing else.
+    /// HTTP/2 over TLS only.
     H2,
 }
 
-/// `[upstreams.NAME.tls]`: who the upstream has to prove to be, and by what the gateway proves who it is.
+/// `[upstreams.NAME.tls]`: how the upstream's certificate is verified, and the gateway's own client certificate.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamTls {
-    /// PEM file of the authorities that are believed, and no others; absent: the system's.
+    /// PEM file of the CAs that are trusted, and no others; absent: the system's.
     pub ca: Option<PathBuf>,
-    /// The name that is asked for (SNI) and has to stand in the certificate; absent: the target's own.
+    /// The name that is sent as SNI and must be in the certificate; absent: the target's own.
     pub server_name: Option<Parsed<ServerName>>,
-    /// PEM file of the gateway's own certificate, and after it those between it and its authority.
+    /// PEM file of the gateway's own certificate, followed by its intermediates.
     pub cert: Option<PathBuf>,
-    /// Its key.
+    /// The key of `cert`.
     pub key: Option<KeySource>,
-    /// `"accepted"`: whoever answers is believed to be the upstream.
+    /// `"accepted"`: the upstream's certificate is not verified.
     pub unverified: Option<Accepted>,
 }
 
@@ -111,16 +111,16 @@ fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UpstreamTls>
     deserializer.deserialize_any(Visitor)
 }
 
-/// Whose name a certificate has to have.
+/// The name that a certificate must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerName {
     /// A name, in lower case and without a dot at the end.
     Dns(String),
-    /// An address. It is not asked for by SNI, which has names only (RFC 6066 section 3).
+    /// An address. It is not sent as SNI, which has names only (RFC 6066 section 3).
     Ip(IpAddr),
 }
 
-/// The longest name that DNS has (RFC 1035 section 2.3.4), as text.
+/// The longest DNS name as text (RFC 1035 section 2.3.4).
 const MAX_NAME_BYTES: usize = 253;
 
 impl FromStr for ServerName {
@@ -150,7 +150,7 @@ impl fmt::Display for ServerName {
 pub struct Target {
     /// Host and port.
     pub address: String,
-    /// Its share, compared with the others'.
+    /// Its share of the requests, relative to the others'.
     pub weight: u32,
 }
 

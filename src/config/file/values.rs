@@ -1,4 +1,4 @@
-//! Values that carry their constraint: one that exists is valid, and a wrong one is an error at its own place.
+//! Values that check themselves while they are decoded, so that a wrong one is an error at its own location.
 
 use std::{fmt, marker::PhantomData, net::IpAddr, str::FromStr};
 
@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use portcullis_plugin::{SecretSource, Span};
 use serde::{Deserialize, Deserializer, de};
 
-/// A string that means something: it is read by `FromStr`, so that a wrong one is an error at its own place.
+/// A string that is parsed by `FromStr`, so that a wrong one is an error at its own location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed<T>(pub T);
 
@@ -26,7 +26,7 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
     }
 }
 
-/// A list with something in it: an empty one would mean everything, where somebody took the last thing out.
+/// A non-empty list. An empty one would mean "everything" after somebody took the last item out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filled<T>(pub Vec<T>);
 
@@ -37,7 +37,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
 }
 
 impl<'de, T: Deserialize<'de>> Filled<T> {
-    /// Reads a list that says this where it is empty.
+    /// Decodes a list, with this error text if it is empty.
     pub fn or_else<D: Deserializer<'de>>(empty: &'static str, deserializer: D) -> Result<Self, D::Error> {
         struct Visitor<T>(&'static str, PhantomData<T>);
         impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
@@ -57,11 +57,11 @@ impl<'de, T: Deserialize<'de>> Filled<T> {
     }
 }
 
-/// `"accepted"`: the author knows of a danger, and says so in so many words.
+/// `"accepted"`: confirms a setting that is known to be dangerous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Accepted {
-    /// The author knows.
+    /// The danger is accepted.
     Accepted,
 }
 
@@ -71,8 +71,9 @@ pub struct Network(pub IpNet);
 
 impl FromStr for Network {
     type Err = String;
-    /// What is left of an address beyond the prefix is a mistake, and which of both was meant cannot be known. An
-    /// IPv4-mapped network is met by nobody: such addresses are IPv4 before they are compared with any rule.
+    /// Parses a network. Bits beyond the prefix are an error, because it cannot be known which of both was meant. So is
+    /// an IPv4-mapped network, which would match nobody: such addresses become IPv4 before they are compared with any
+    /// rule.
     fn from_str(text: &str) -> Result<Self, String> {
         let single = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
         let network: IpNet = text
@@ -93,8 +94,8 @@ impl FromStr for Network {
     }
 }
 
-/// Where a private key is: the path of a file, or `{ file = "..." }`, `{ env = "..." }`, `{ credential = "..." }`.
-/// A string is a path and never the key itself: a configuration is no place for one.
+/// The source of a private key: the path of a file, or `{ file = "..." }`, `{ env = "..." }`, `{ credential = "..." }`.
+/// A string is a path and never the key itself, which does not belong in a configuration.
 #[derive(Clone, Debug)]
 pub struct KeySource(pub SecretSource);
 
@@ -122,12 +123,12 @@ impl<'de> Deserialize<'de> for KeySource {
     }
 }
 
-/// A length of time that is one, where no other field stands beside it.
+/// A length of time above zero, for a field that stands alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct SpanAboveZero(#[serde(deserialize_with = "not_zero")] pub Span);
 
-/// A length of time that is one: nothing can be done in none.
+/// Decodes a length of time above zero.
 pub(super) fn not_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     let span = Span::deserialize(deserializer)?;
     if span.0.is_zero() { Err(de::Error::custom("this time is zero: nothing would be done in it")) } else { Ok(span) }

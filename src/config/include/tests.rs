@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::Sources;
 
-/// A folder with a main file, and what else is there.
+/// A folder with a main file and others.
 struct Place(TempDir);
 
 impl Place {
@@ -25,7 +25,7 @@ impl Place {
         fs::write(self.at(name), text).unwrap();
     }
 
-    /// The names of the included files, or what is wrong.
+    /// Returns the names of the included files, or the report.
     fn read(&self) -> Result<Vec<String>, String> {
         let folder = format!("{}/", self.0.path().display());
         let sources = Sources::read(&self.at("main.toml")).map_err(|report| report.to_string().replace(&folder, ""))?;
@@ -43,7 +43,7 @@ fn a_pattern_takes_what_it_says_and_nothing_that_is_hidden() {
     let files =
         ["conf.d/b.toml", "conf.d/a.toml", "conf.d/.old.toml", "conf.d/c.toml~", ".hidden/x.toml", "sites/a/x.toml"];
     let place = Place::new("include = [\"conf.d/*.toml\", \"*/*/x.toml\", \"./*/x.toml\"]", &files);
-    // The lock of an editor leads nowhere.
+    // The lock of an editor is a dangling link.
     symlink("somebody@somewhere.1", place.at("conf.d/.#a.toml")).unwrap();
     assert!(place.problem().contains("no file matches `./*/x.toml`"), "{}", place.problem());
     place.write("main.toml", "include = [\"conf.d/*.toml\", \"*/*/x.toml\"]");
@@ -103,7 +103,7 @@ fn names_that_cannot_be_meant_are_errors() {
     assert!(place.problem().contains("write a pattern for each level"), "{}", place.problem());
 }
 
-/// The folder is a folder and no pattern, whatever it is called.
+/// The folder's name is taken literally, even if it contains wildcards.
 #[test]
 fn wildcards_in_the_name_of_the_folder_mean_nothing() {
     let place = Place::new("", &["a[1]*/conf.d/x.toml"]);

@@ -24,14 +24,14 @@ struct Below {
     wanted: NonZeroU8,
 }
 
-/// What is said about a file, one line for each problem: `LINE:COLUMN path: text`.
+/// Returns the problems of a file, one line each: `LINE:COLUMN path: text`.
 fn said(text: &str, problems: Problems) -> Vec<String> {
     let sources = Sources(vec![Source { path: "a.toml".into(), text: text.to_owned() }]);
     let located = problems.locate(&sources).0.into_iter();
     located.map(|problem| format!("{}:{} {}: {}", problem.line, problem.column, problem.path, problem.text)).collect()
 }
 
-/// Decodes the table `[it]` of a file, and gives what is said about it.
+/// Decodes the table `[it]` of a file, and returns the problems.
 fn decode(text: &str) -> (Option<Shape>, Vec<String>) {
     let mut problems = Problems::default();
     let mut root = Node::parse(0, text, &mut problems).expect("good TOML");

@@ -38,7 +38,8 @@ fn a_file_whose_pieces_could_say_something_else_is_not_cut() {
     }
 }
 
-/// What lies in a string or a list is no header. The piece in front of it does not parse, and so the file is taken whole.
+/// Text that looks like a header within a string or a list is none. The piece in front of it does not parse, and so the
+/// file is parsed whole.
 #[test]
 fn a_piece_that_ends_within_a_value_does_not_parse() {
     for text in ["[routes.x]\na = \"\"\"\n[routes.y]\n\"\"\"\n", "[routes.x]\na = [\n[routes.y]\n]\n"] {
