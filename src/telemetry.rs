@@ -12,7 +12,7 @@
 //! # The danger
 //! A log is read by more people than a secret is meant for, and a line or a label that a client can shape is a way in.
 //! So: no query strings, no header values but a cut `User-Agent` and the names that a denied attempt claims, every text
-//! escaped and cut, and no label that does not come from the configuration or from a written list (pitfalls 56 and 57).
+//! escaped and cut, and no label that does not come from the configuration or from a written list.
 
 pub mod clock;
 pub mod events;

@@ -62,7 +62,7 @@ fn an_ipv6_client_is_its_network() {
 }
 
 #[test]
-fn pitfall_51_nothing_is_remembered_of_who_holds_nothing() {
+fn nothing_is_remembered_of_who_holds_nothing() {
     let room = room(1 << 20);
     for number in 0..100_000_u32 {
         let mut part = room.part(IpAddr::from(number.to_be_bytes()));

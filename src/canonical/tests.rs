@@ -38,7 +38,7 @@ fn case_is_significant() {
 }
 
 #[test]
-fn pitfall_17_ambiguous_paths_are_refused() {
+fn ambiguous_paths_are_refused() {
     use PathFault::*;
     for (raw, fault) in [
         ("", NotAbsolute),
@@ -148,7 +148,7 @@ fn fuzz_any_bytes() {
 
 /// Random bytes are seldom a path; these pieces make one that is nearly good, most of the time.
 #[test]
-fn pitfall_63_fuzz_near_paths() {
+fn fuzz_near_paths() {
     const PIECES: [&str; 32] = [
         "/",
         "/",

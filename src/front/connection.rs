@@ -148,7 +148,7 @@ impl Reading<'_> {
     fn look(&mut self) -> Result<Option<Opening>, End> {
         if self.expected != Expected::Http1 {
             let common = self.buf.len().min(PREFACE.len());
-            // At the first byte that differs it is HTTP/1, and does not wait for the other 23 (pitfall 66).
+            // At the first byte that differs it is HTTP/1, and does not wait for the other 23.
             if self.buf[..common] == PREFACE[..common] {
                 let is_whole = common == PREFACE.len();
                 return Ok(is_whole.then(|| Opening::Preface(std::mem::take(&mut self.buf))));

@@ -169,7 +169,7 @@ async fn an_idle_connection_is_closed_before_and_after_a_request() {
 }
 
 #[tokio::test]
-async fn pitfall_69_a_body_that_does_not_come_ends_the_request() {
+async fn a_body_that_does_not_come_ends_the_request() {
     let gateway = Gateway::start(Limits { body_timeout: Duration::from_millis(200), ..limits() }).await;
     assert_eq!(gateway.ask("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel").await, "");
     gateway.serves(0).await;
@@ -221,7 +221,7 @@ async fn the_oldest_idle_connection_closes_for_a_new_one() {
 }
 
 #[tokio::test]
-async fn pitfall_66_a_short_request_on_an_h2c_listener_does_not_wait() {
+async fn a_short_request_on_an_h2c_listener_does_not_wait() {
     let gateway = Gateway::start_with(limits(), Echo::default(), true).await;
     let short = "GET / HTTP/1.0\r\n\r\n";
     assert!(short.len() < 24);
@@ -342,7 +342,7 @@ async fn a_stuck_http2_stream_ends_and_its_neighbours_do_not() {
 }
 
 #[tokio::test]
-async fn pitfall_71_a_client_that_resets_its_streams_has_no_more_in_flight_than_it_may() {
+async fn a_client_that_resets_its_streams_has_no_more_in_flight_than_it_may() {
     let gateway = Gateway::start_with(limits(), Echo::default(), true).await;
     let (client, _connection) = h2(&gateway).await;
     let mut flood = client.clone();
@@ -412,7 +412,7 @@ async fn shutdown_lets_a_request_in_flight_finish_and_closes_after_it() {
 }
 
 #[tokio::test]
-async fn pitfall_54_an_idle_http2_peer_does_not_hold_up_a_stop() {
+async fn an_idle_http2_peer_does_not_hold_up_a_stop() {
     let gateway = Gateway::start_with(limits(), Echo::default(), true).await;
     // A peer that does not read, and so does not hear GOAWAY.
     let mut peer = gateway.connect().await;

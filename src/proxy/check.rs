@@ -285,7 +285,7 @@ const HOP_BY_HOP: [&str; 8] = [
 ];
 
 /// Reduces `Connection` to what the gateway itself does with the connection, so that it names no header that would be
-/// removed from what the upstream gets (pitfalls 11 and 64), and lets no upgrade pass but WebSocket (pitfall 4).
+/// removed from what the upstream gets, and lets no upgrade pass but WebSocket.
 fn hop_by_hop(head: &mut Parts) {
     // One look at each name costs less than a search for each of these.
     if !head.headers.keys().any(|name| HOP_BY_HOP.contains(&name.as_str())) {

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_49_a_limit_says_when_to_come_back() {
+    fn a_limit_says_when_to_come_back() {
         let answer = Answer { retry_after: Some(Duration::from_millis(1200)), ..Problem::TooManyRequests.into() };
         let (head, _) = answer.response("r-1", false);
         assert_eq!((head.status.as_u16(), &head.headers["retry-after"]), (429, &HeaderValue::from_static("2")));

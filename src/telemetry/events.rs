@@ -10,7 +10,7 @@
 //! What is absent is left out. Sizes are in bytes, durations in microseconds.
 //!
 //! # The danger
-//! Query strings and header values hold tokens (pitfall 56). A path ends at its `?`, whatever the caller gave; of the
+//! Query strings and header values hold tokens. A path ends at its `?`, whatever the caller gave; of the
 //! headers only the `User-Agent` is ever shown, and whom a denied attempt claims to be; both are cut. Every text has a
 //! limit, so that a line has one.
 

@@ -2,7 +2,7 @@
 //!
 //! # The danger
 //! Pingora writes whole request heads at debug and trace, and so does `h2`: whatever level is asked for, those targets
-//! never go below info (pitfall 56). At warn and error Pingora writes lines that a client causes, one for each
+//! never go below info. At warn and error Pingora writes lines that a client causes, one for each
 //! connection that it breaks: of each target so many a second are shown, and then how many were not.
 
 use std::{

@@ -6,7 +6,7 @@
 //!
 //! # The danger
 //! A label that a client can choose is a way to fill the memory of the gateway and of everything that scrapes it
-//! (pitfall 57). Labels come from the configuration or from constants of the code. There is no label for a path, a
+//!. Labels come from the configuration or from constants of the code. There is no label for a path, a
 //! consumer, an address or a user agent.
 
 use std::{

@@ -83,7 +83,7 @@ impl Secured {
 
     /// Whether a request to this host, in lower case and without its port, belongs on this connection. A connection
     /// says once who it is for, and every request on it again: where the two are not asked for certificates alike, the
-    /// request would get around the question. With `needs_certificate` both have to be the same name (pitfall 18).
+    /// request would get around the question. With `needs_certificate` both have to be the same name.
     ///
     /// A name that requires a certificate requires it of every request, also of those that no policy asks: one that was
     /// revoked or has expired since would not get as far today.

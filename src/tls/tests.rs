@@ -110,7 +110,7 @@ fn deep_names_below_a_wildcard_of_the_file_are_asked_or_refused() {
 }
 
 #[test]
-fn pitfall_42_who_is_asked_follows_the_name_whichever_certificate_it_has() {
+fn who_is_asked_follows_the_name_whichever_certificate_it_has() {
     let ca = Ca::root("Root");
     let certificates = [certified(&ca, &["open.example"]), certified(&ca, &["*.corp.example", "hr.corp.example"])];
     let of_names =

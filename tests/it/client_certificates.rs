@@ -1,7 +1,7 @@
 //! Clients that show certificates: who is let in, who is not, what the upstream learns, and that there is no way around.
 //!
 //! - `handshake`: certificates of every kind at a listener that wants one.
-//! - `resumption`: sessions that would carry a connection past the question (pitfall 42).
+//! - `resumption`: sessions that would carry a connection past the question.
 //! - `names`: server names that ask differently, and hosts that are not the connection's.
 //! - `revoked`: what changes for connections that are open.
 //! - `streams`: what changes for streams that are open.

@@ -99,7 +99,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn pitfall_18_two_names_for_one_host_are_400() {
+async fn two_names_for_one_host_are_400() {
     let site = Site::start().await;
     for (lines, why) in [
         ("GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\n", "two Host lines"),
@@ -113,7 +113,7 @@ async fn pitfall_18_two_names_for_one_host_are_400() {
 }
 
 #[tokio::test]
-async fn pitfall_18_an_authority_of_http2_that_is_not_its_host_is_400() {
+async fn an_authority_of_http2_that_is_not_its_host_is_400() {
     let upstream = Upstream::start();
     let builder = Gateway::builder(GATEWAY).set("UPSTREAM", &upstream.address()).set("HEAD_TIMEOUT", "1s");
     let gateway = builder.start().await;
@@ -129,7 +129,7 @@ async fn pitfall_18_an_authority_of_http2_that_is_not_its_host_is_400() {
 }
 
 #[tokio::test]
-async fn pitfall_59_a_request_names_its_host() {
+async fn a_request_names_its_host() {
     let site = Site::start().await;
     site.refuses("GET / HTTP/1.1\r\nX-Host: a.example\r\n\r\n", 400, "no Host").await;
     for host in ["", "a.example/x", "a example", "user@a.example", "a.example:80:80", "a.example:port", "a..example"] {
@@ -143,7 +143,7 @@ async fn pitfall_59_a_request_names_its_host() {
 }
 
 #[tokio::test]
-async fn pitfall_60_a_body_has_one_length() {
+async fn a_body_has_one_length() {
     let site = Site::start().await;
     for (lines, why) in [
         ("Content-Length: 3\r\nContent-Length: 3\r\n", "two Content-Length lines"),
@@ -179,7 +179,7 @@ async fn pitfall_60_a_body_has_one_length() {
 }
 
 #[tokio::test]
-async fn pitfall_61_methods_and_lines_have_one_spelling() {
+async fn methods_and_lines_have_one_spelling() {
     let site = Site::start().await;
     for method in ["get", "Get", "GET\t", "G(T", "GÉT", ""] {
         site.refuses(format!("{method} / HTTP/1.1\r\nHost: a.example\r\n\r\n"), 400, "method").await;
@@ -216,7 +216,7 @@ async fn pitfall_61_methods_and_lines_have_one_spelling() {
 }
 
 #[tokio::test]
-async fn pitfall_61_an_unknown_method_is_the_routes_to_allow_and_405_otherwise() {
+async fn an_unknown_method_is_the_routes_to_allow_and_405_otherwise() {
     let site = Site::start().await;
     let request = "PURGE / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
     let answer = String::from_utf8(raw(site.gateway.address(0), request).await).expect("text").to_ascii_lowercase();
@@ -226,7 +226,7 @@ async fn pitfall_61_an_unknown_method_is_the_routes_to_allow_and_405_otherwise()
 }
 
 #[tokio::test]
-async fn pitfall_61_a_head_has_a_limit_of_bytes_and_of_lines() {
+async fn a_head_has_a_limit_of_bytes_and_of_lines() {
     let site = Site::start().await;
     let head = |before: &str, size: usize, after: &str| format!("{before}{}{after}", "a".repeat(size));
     let huge = head("GET / HTTP/1.1\r\nHost: a.example\r\nX-Big: ", 70_000, "\r\n\r\n");
@@ -285,7 +285,7 @@ async fn a_head_that_stands_still_is_told_so_by_408() {
 }
 
 #[tokio::test]
-async fn pitfall_62_a_target_is_a_path() {
+async fn a_target_is_a_path() {
     let site = Site::start().await;
     for (target, why) in [
         ("admin", "target in neither origin nor absolute form"),
@@ -319,7 +319,7 @@ async fn pitfall_62_a_target_is_a_path() {
 }
 
 #[tokio::test]
-async fn pitfall_22_garbage_on_the_wire_is_refused_in_bounded_time() {
+async fn garbage_on_the_wire_is_refused_in_bounded_time() {
     let site = Site::start().await;
     let no_http = "request line without HTTP/1.1 or HTTP/1.0";
     // A generator of its own, so that every run sends the same bytes; the line end makes it a first line.
@@ -347,7 +347,7 @@ async fn pitfall_22_garbage_on_the_wire_is_refused_in_bounded_time() {
 }
 
 #[tokio::test]
-async fn pitfall_66_a_short_request_on_an_h2c_listener_is_answered_at_once() {
+async fn a_short_request_on_an_h2c_listener_is_answered_at_once() {
     let site = Site::start().await;
     let mut connection = Raw::open(site.gateway.address(1)).await;
     // Not even as long as the 24 bytes that HTTP/2 begins with.
@@ -362,7 +362,7 @@ async fn pitfall_66_a_short_request_on_an_h2c_listener_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn pitfall_69_the_body_of_a_refused_request_never_becomes_the_next_one() {
+async fn the_body_of_a_refused_request_never_becomes_the_next_one() {
     let site = Site::start().await;
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let plain = format!("Content-Length: {}\r\n\r\n{smuggled}", smuggled.len());
@@ -389,7 +389,7 @@ async fn pitfall_69_the_body_of_a_refused_request_never_becomes_the_next_one() {
 }
 
 #[tokio::test]
-async fn pitfall_70_no_value_of_an_identity_breaks_out_of_its_line() {
+async fn no_value_of_an_identity_breaks_out_of_its_line() {
     let (key, sha256) = key("odd");
     let toml = format!(
         "{GATEWAY}\n[routes.who]\npaths = [\"/who\"]\nupstream = \"app\"\nauth = [\"keys\"]\n\n\

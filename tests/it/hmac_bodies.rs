@@ -185,7 +185,7 @@ async fn a_body_without_room_goes_on_where_another_way_in_grants() {
 }
 
 #[tokio::test]
-async fn pitfall_34_who_lets_bodies_stand_still_is_refused_before_the_next_one_is_read() {
+async fn who_lets_bodies_stand_still_is_refused_before_the_next_one_is_read() {
     let (gateway, upstream) = start("body_timeout = \"1s\"", "{ per_principal = 2 }").await;
     let mut first = begin(&gateway, MALLORY, 1000, 10).await;
     let second = Client::http2(gateway.address(0));
@@ -203,7 +203,7 @@ async fn pitfall_34_who_lets_bodies_stand_still_is_refused_before_the_next_one_i
 }
 
 #[tokio::test]
-async fn pitfall_34_who_leaves_in_the_middle_of_a_body_has_failed() {
+async fn who_leaves_in_the_middle_of_a_body_has_failed() {
     let (gateway, upstream) = start("", "{ per_principal = 2 }").await;
     let refused = || gateway.lines().iter().filter(|line| line["error"] == "client: the body broke off").count();
     drop(begin(&gateway, MALLORY, 1000, 10).await);

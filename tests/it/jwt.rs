@@ -139,7 +139,7 @@ async fn the_upstream_learns_what_the_token_says_whoever_issued_it() {
 }
 
 #[tokio::test]
-async fn pitfall_13_a_claim_that_is_absent_leaves_no_header_of_the_client() {
+async fn a_claim_that_is_absent_leaves_no_header_of_the_client() {
     let mut world = World::start("issue_tokens.mjs", &["ES256"]).await;
     let absent = json!({ "sub": null, "azp": null, "tenant": null, "roles": null, "scope": null });
     let token = world.token("ES256", absent);

@@ -283,7 +283,7 @@ async fn rust_log_says_nothing_here() {
 }
 
 #[tokio::test]
-async fn pitfall_57_no_client_adds_a_label() {
+async fn no_client_adds_a_label() {
     let (gateway, _upstream) = start().await;
     let series = async || {
         let text = gateway.ask_admin("/metrics").await.text();

@@ -106,7 +106,7 @@ async fn the_upstream_learns_whose_certificate_a_load_balancer_has_seen() {
 }
 
 #[tokio::test]
-async fn pitfall_14_a_certificate_header_from_anybody_else_is_nothing() {
+async fn a_certificate_header_from_anybody_else_is_nothing() {
     let site = Site::start("10.0.0.0/8").await;
     let answer = site.ask("/orders/7", &site.billing).await;
     assert_eq!((answer.status, site.upstream.requests()), (401, 0));
@@ -122,7 +122,7 @@ async fn pitfall_14_a_certificate_header_from_anybody_else_is_nothing() {
 }
 
 #[tokio::test]
-async fn pitfall_14_a_header_is_no_certificate_of_the_connection() {
+async fn a_header_is_no_certificate_of_the_connection() {
     let site = Site::start("127.0.0.0/8").await;
     let answer = site.ask("/direct/7", &site.billing).await;
     assert_eq!((answer.status, site.upstream.requests()), (401, 0));
@@ -130,7 +130,7 @@ async fn pitfall_14_a_header_is_no_certificate_of_the_connection() {
 }
 
 #[tokio::test]
-async fn pitfall_45_what_a_load_balancer_let_in_is_verified_again() {
+async fn what_a_load_balancer_let_in_is_verified_again() {
     let site = Site::start("127.0.0.0/8").await;
     let cases = [
         (Ca::root("Partners").client("billing", |_| {}), "certificate_unknown_ca"),
@@ -147,7 +147,7 @@ async fn pitfall_45_what_a_load_balancer_let_in_is_verified_again() {
 }
 
 #[tokio::test]
-async fn pitfall_45_a_stream_ends_with_the_certificate_that_was_handed_on_for_it() {
+async fn a_stream_ends_with_the_certificate_that_was_handed_on_for_it() {
     let site = Site::start("127.0.0.0/8").await;
     let other = site.root.client("other", |_| {});
     let opened = async |certificate: &Ca| {
@@ -175,7 +175,7 @@ async fn pitfall_45_a_stream_ends_with_the_certificate_that_was_handed_on_for_it
 }
 
 #[tokio::test]
-async fn pitfall_45_a_stream_ends_when_a_responder_says_that_its_certificate_was_revoked() {
+async fn a_stream_ends_when_a_responder_says_that_its_certificate_was_revoked() {
     let (root, leaf) = {
         let root = Authority::new("Partners");
         let leaf = root.issue(Leaf::client("billing"));
@@ -256,7 +256,7 @@ async fn a_stream_that_is_to_end_does_not_wait_for_hundreds_that_a_silent_respon
 }
 
 #[tokio::test]
-async fn pitfall_45_a_certificate_stops_working_when_it_is_revoked() {
+async fn a_certificate_stops_working_when_it_is_revoked() {
     let site = Site::start("127.0.0.0/8").await;
     let other = site.root.client("other", |_| {});
     assert_eq!(site.ask("/orders/7", &site.billing).await.status, 200);
@@ -276,7 +276,7 @@ async fn pitfall_45_a_certificate_stops_working_when_it_is_revoked() {
 
 /// What can never fit is said before anything serves, with its place in the list and what stands there.
 #[tokio::test]
-async fn pitfall_07_names_that_fit_no_certificate_refuse_the_start() {
+async fn names_that_fit_no_certificate_refuse_the_start() {
     let names = "uris = [\"spiffe://example.org/a\", \"spiffe://example.org/*\"]\nsubjects = [\"O = ACME, CN = fpc\"]";
     let toml = GATEWAY.replace("id = \"acme-billing\"", "id = \"acme-billing\"\nsubject = \"O=ACME, CN=fpc\"");
     let toml = toml.replace("[policies.connection]", &format!("[policies.connection]\n{names}"));

@@ -193,7 +193,7 @@ async fn the_log_names_what_changed_also_after_sighup() {
 }
 
 #[tokio::test]
-async fn pitfall_08_a_refused_file_changes_nothing_and_is_told_to_everyone() {
+async fn a_refused_file_changes_nothing_and_is_told_to_everyone() {
     let scene = start().await;
     assert_eq!(scene.systemd.next().await.value("STATUS"), Some("generation 1, 2 routes"));
     let loaded = "portcullis_config_last_reload_success_timestamp_seconds";
@@ -239,7 +239,7 @@ async fn pitfall_08_a_refused_file_changes_nothing_and_is_told_to_everyone() {
 }
 
 #[tokio::test]
-async fn pitfall_08_sighup_with_a_bad_file_is_no_end() {
+async fn sighup_with_a_bad_file_is_no_end() {
     let scene = start().await;
     scene.gateway.rewrite("this is no TOML = = =");
     scene.gateway.signal(libc::SIGHUP);
@@ -252,7 +252,7 @@ async fn pitfall_08_sighup_with_a_bad_file_is_no_end() {
 }
 
 #[tokio::test]
-async fn pitfall_08_whatever_lies_in_the_place_of_the_file_the_old_one_serves() {
+async fn whatever_lies_in_the_place_of_the_file_the_old_one_serves() {
     let scene = start().await;
     let file = scene.gateway.dir().join("portcullis.toml");
     let refused = async |what: &str| {
@@ -320,7 +320,7 @@ async fn a_request_of_a_route_that_is_gone_still_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn pitfall_48_key_use_and_counters_outlive_a_reload() {
+async fn key_use_and_counters_outlive_a_reload() {
     let scene = start().await;
     let requests = "portcullis_requests_total{route=\"orders\",status_class=\"2xx\"}";
     let granted = "portcullis_authentications_total{policy=\"keys\",result=\"granted\",reason=\"none\"}";
@@ -343,7 +343,7 @@ async fn pitfall_48_key_use_and_counters_outlive_a_reload() {
 }
 
 #[tokio::test]
-async fn pitfall_55_what_only_a_restart_can_change_is_refused_by_name() {
+async fn what_only_a_restart_can_change_is_refused_by_name() {
     let scene = start().await;
     let listener = "[[listeners]]\naddress = \"127.0.0.1:0\"";
     for (name, changed) in [

@@ -91,7 +91,7 @@ const WARM: usize = 50;
 const GROWTH_KIB: u64 = 3 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_52_five_hundred_reloads_under_load_lose_mix_and_leak_nothing() {
+async fn five_hundred_reloads_under_load_lose_mix_and_leak_nothing() {
     let upstream = Upstream::with(|request| match configuration_of(request) {
         Some(number) => Reply::new(200).body(number.to_string()),
         None => Reply::new(500).body(format!("a mixture: {request:?}")),
@@ -183,7 +183,7 @@ async fn signals_faster_than_reloads_are_carried_out_by_the_file_as_it_is_at_las
 }
 
 #[tokio::test]
-async fn pitfall_53_sighup_before_it_is_ready_does_not_kill_it() {
+async fn sighup_before_it_is_ready_does_not_kill_it() {
     for _ in 0..10 {
         let gateway = launched().await;
         // From the first instruction of `main`, as fast as it goes, until it serves; each of them would kill.

@@ -223,7 +223,7 @@ async fn guarded() -> (Gateway, Upstream, String, String) {
 }
 
 #[tokio::test]
-async fn pitfall_04_an_upgrade_switches_no_phase_off() {
+async fn an_upgrade_switches_no_phase_off() {
     let (gateway, upstream, key, stranger) = guarded().await;
     let websocket = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for upgrade in ["x", "h2c", "websocket", "WebSocket", "websocket, x", "", "TLS/1.0\r\nUpgrade: websocket"] {
@@ -252,7 +252,7 @@ async fn pitfall_04_an_upgrade_switches_no_phase_off() {
 }
 
 #[tokio::test]
-async fn pitfall_04_an_upgrade_to_anything_but_websocket_is_an_ordinary_request() {
+async fn an_upgrade_to_anything_but_websocket_is_an_ordinary_request() {
     let (gateway, upstream, key, _) = guarded().await;
     for (line, lines) in [
         ("GET", "Connection: Upgrade, close\r\nUpgrade: x\r\n"),
@@ -273,7 +273,7 @@ async fn pitfall_04_an_upgrade_to_anything_but_websocket_is_an_ordinary_request(
 }
 
 #[tokio::test]
-async fn pitfall_68_a_method_override_changes_nothing() {
+async fn a_method_override_changes_nothing() {
     let (gateway, upstream, key, _) = guarded().await;
     let client = Client::http1(gateway.address(0));
     let overrides = ["x-http-method-override", "x-http-method", "x-method-override", "X_HTTP_Method_Override"];
@@ -313,7 +313,7 @@ async fn the_upstream_gets_method_path_and_host_as_they_came() {
 }
 
 #[tokio::test]
-async fn pitfall_59_http_1_0_may_leave_the_host_out_and_the_upstream_gets_one_all_the_same() {
+async fn http_1_0_may_leave_the_host_out_and_the_upstream_gets_one_all_the_same() {
     let (gateway, upstream, _, _) = guarded().await;
     let answer = String::from_utf8(raw(gateway.address(0), "GET /open/a HTTP/1.0\r\n\r\n").await).expect("text");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -136,7 +136,7 @@ async fn ask(client: &Client, planted: &Planted, method: &str, path: &str, place
 }
 
 #[tokio::test]
-async fn pitfall_56_no_secret_is_written_counted_or_answered() {
+async fn no_secret_is_written_counted_or_answered() {
     for level in ["debug", "error"] {
         let (upstream, broken, planted) =
             (Upstream::start(), RawUpstream::start("nonsense\r\n\r\n"), Planted::default());

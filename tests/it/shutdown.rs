@@ -52,7 +52,7 @@ async fn told(gateway: &Gateway, signal: i32) -> Instant {
 }
 
 #[tokio::test]
-async fn pitfall_54_an_idle_gateway_ends_at_once() {
+async fn an_idle_gateway_ends_at_once() {
     for signal in [libc::SIGTERM, libc::SIGINT] {
         let (mut gateway, _upstream) = start("30s").await;
         let began = Instant::now();
@@ -65,7 +65,7 @@ async fn pitfall_54_an_idle_gateway_ends_at_once() {
 }
 
 #[tokio::test]
-async fn pitfall_54_connections_without_a_request_hold_nothing_up() {
+async fn connections_without_a_request_hold_nothing_up() {
     let (mut gateway, _upstream) = start("30s").await;
     let client = Client::http1(gateway.address(0));
     assert_eq!(client.get("/a").send().await.status, 200);
@@ -87,7 +87,7 @@ async fn pitfall_54_connections_without_a_request_hold_nothing_up() {
 }
 
 #[tokio::test]
-async fn pitfall_54_what_is_in_flight_finishes_and_then_it_ends() {
+async fn what_is_in_flight_finishes_and_then_it_ends() {
     for version in ["HTTP/1.1", "HTTP/2"] {
         let (mut gateway, upstream) = start("30s").await;
         let address = gateway.address(0);

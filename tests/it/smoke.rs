@@ -95,7 +95,7 @@ async fn echo_shows_what_an_upstream_would_get() {
 }
 
 #[tokio::test]
-async fn pitfall_59_a_request_without_host_is_400() {
+async fn a_request_without_host_is_400() {
     let (gateway, upstream, key) = start().await;
     let request = format!("GET /orders/1 HTTP/1.1\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n");
     let answer = String::from_utf8(raw(gateway.address(0), request).await).expect("text");
@@ -127,7 +127,7 @@ async fn sighup_changes_a_route() {
 }
 
 #[tokio::test]
-async fn pitfall_08_a_reload_with_a_bad_file_leaves_the_old_one_serving() {
+async fn a_reload_with_a_bad_file_leaves_the_old_one_serving() {
     let (gateway, _upstream, key) = start().await;
     gateway.rewrite(&GATEWAY.replace("auth = [\"keys\"]", "auth = [\"kyes\"]"));
     let reload = gateway.reload().await;
@@ -138,7 +138,7 @@ async fn pitfall_08_a_reload_with_a_bad_file_leaves_the_old_one_serving() {
 }
 
 #[tokio::test]
-async fn pitfall_01_a_misspelt_policy_refuses_the_start() {
+async fn a_misspelt_policy_refuses_the_start() {
     let (code, errors) = Gateway::fails(&GATEWAY.replace("auth = [\"keys\"]", "auth = [\"kyes\"]")).await;
     assert_ne!(code, 0);
     assert!(errors.contains("kyes"), "{errors}");
@@ -154,7 +154,7 @@ async fn a_file_beside_the_configuration_is_included() {
 }
 
 #[tokio::test]
-async fn pitfall_54_an_idle_gateway_stops_at_once() {
+async fn an_idle_gateway_stops_at_once() {
     let (gateway, _upstream, _) = start().await;
     assert_ne!(gateway.admin(), gateway.address(0));
     let ready = gateway.wait_line(|line| line["event"] == "ready", LIMIT).await;

@@ -122,7 +122,7 @@ async fn start() -> (Gateway, Upstream, String) {
 }
 
 #[tokio::test]
-async fn pitfall_04_a_websocket_without_a_key_is_401_and_is_not_upgraded() {
+async fn a_websocket_without_a_key_is_401_and_is_not_upgraded() {
     let (gateway, upstream, _) = start().await;
     let (wrong, _) = key("nobody");
     for headers in [&[][..], &[("x-api-key", wrong.as_str())]] {
@@ -134,7 +134,7 @@ async fn pitfall_04_a_websocket_without_a_key_is_401_and_is_not_upgraded() {
 }
 
 #[tokio::test]
-async fn pitfall_04_a_websocket_takes_the_restrictions_too() {
+async fn a_websocket_takes_the_restrictions_too() {
     let (gateway, upstream, _) = start().await;
     let (other, _) = key("other");
     let opened = WebSocket::open(gateway.address(0), "/app/chat", &[("x-api-key", &other)]).await;
@@ -162,7 +162,7 @@ async fn a_websocket_with_a_key_carries_frames_both_ways_and_the_identity() {
 }
 
 #[tokio::test]
-async fn pitfall_04_other_upgrades_are_removed_and_the_request_goes_on_as_a_plain_one() {
+async fn other_upgrades_are_removed_and_the_request_goes_on_as_a_plain_one() {
     let (gateway, upstream, key) = start().await;
     for upgrade in ["h2c", "x", "websocket, h2c", "TLS/1.0", ""] {
         let client = Client::http1(gateway.address(0));

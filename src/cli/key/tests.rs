@@ -156,7 +156,7 @@ fn hash_prints_the_line_to_paste() {
 }
 
 #[test]
-fn pitfall_28_hash_refuses_what_is_no_key_and_does_not_repeat_it() {
+fn hash_refuses_what_is_no_key_and_does_not_repeat_it() {
     let long = "planted-".repeat(4);
     for (input, words) in [
         (String::new(), "fewer than 32"),

@@ -36,7 +36,7 @@ fn columns_count_characters_and_no_place_lies_outside() {
 }
 
 #[test]
-fn pitfall_56_what_a_file_says_breaks_no_line_and_commands_no_terminal() {
+fn what_a_file_says_breaks_no_line_and_commands_no_terminal() {
     let told = report(&["x"], &[(0, 0..1, "`a\nb\r\u{1b}[2J\u{9b}é`")]);
     assert_eq!(told, "0.toml:1:1: path: `a\\nb\\r\\u{1b}[2J\\u{9b}é`\n");
 }

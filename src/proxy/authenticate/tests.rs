@@ -214,7 +214,7 @@ fn status(alternatives: &[&[Says]], anonymous: Option<&str>) -> (u16, Option<&'s
 }
 
 #[test]
-fn pitfall_05_what_alternatives_come_to() {
+fn what_alternatives_come_to() {
     let granted = || Says::Granted(key("k", "acme", ""));
     let denied = || Says::Denied(Reason::KeyUnknown);
     let forbidden = || Says::Forbidden(Reason::RouteNotAllowed);
@@ -288,7 +288,7 @@ fn all_of_tells_the_least_of_what_stands_against_it() {
 }
 
 #[test]
-fn pitfall_06_only_an_absent_credential_is_anonymous() {
+fn only_an_absent_credential_is_anonymous() {
     let anonymous = outcome(&[&[Says::Absent], &[Says::Absent]], Some("guest"));
     assert_eq!(anonymous.granted.expect("anonymous").consumer.as_ref().expect("a consumer").name, "guest");
     assert_eq!(status(&[&[Says::Denied(Reason::KeyUnknown)]], Some("guest")).0, 401);

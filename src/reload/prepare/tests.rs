@@ -33,7 +33,7 @@ fn all_work_is_waited_for_and_a_panic_is_an_end_too() {
 }
 
 #[test]
-fn pitfall_09_work_that_does_not_end_is_dropped() {
+fn work_that_does_not_end_is_dropped() {
     struct Told(mpsc::Sender<()>);
     impl Drop for Told {
         fn drop(&mut self) {

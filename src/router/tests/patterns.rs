@@ -32,7 +32,7 @@ fn a_host_key_borrows_where_nothing_changes() {
 }
 
 #[test]
-fn pitfall_17_what_is_no_host_has_no_key() {
+fn what_is_no_host_has_no_key() {
     let long = "a".repeat(MAX_HOST_BYTES + 1);
     for host in [
         "",
@@ -153,7 +153,7 @@ fn path_patterns() {
 }
 
 #[test]
-fn pitfall_16_a_literal_is_spelt_as_the_request_will_be() {
+fn a_literal_is_spelt_as_the_request_will_be() {
     check(&["* * /%61dm%69n/caf%c3%a9/x%7cy"], &[("GET /admin/caf%C3%A9/x%7Cy", 0)]);
     let spaced = Pattern { paths: vec!["/a b".parse().expect("a path pattern")], ..Pattern::default() };
     let router = Router::build(&[("spaced", &spaced)]).expect("no ties");
@@ -180,7 +180,7 @@ fn method_sets() {
 }
 
 #[test]
-fn pitfall_61_wrong_method_names_are_all_reported() {
+fn wrong_method_names_are_all_reported() {
     let faults = MethodSet::from_list(&["GET", "get", "TRACE", "connect", "*", "A B", ""]).expect_err("faults");
     let suggestion = MethodFault::LowerCase { name: "get".into(), suggestion: "GET".into() };
     assert_eq!(

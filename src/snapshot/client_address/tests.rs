@@ -23,12 +23,12 @@ fn networks(list: &[&str]) -> Option<Trust> {
 }
 
 #[test]
-fn pitfall_15_nobody_is_believed_by_default() {
+fn nobody_is_believed_by_default() {
     assert_eq!(client(&rule(None, "x-forwarded-for"), "192.0.2.9", "x-forwarded-for", &["10.0.0.1"]), "192.0.2.9");
 }
 
 #[test]
-fn pitfall_15_a_number_of_hops_is_counted_from_the_right() {
+fn a_number_of_hops_is_counted_from_the_right() {
     let of = |hops, lines: &[&str]| {
         client(&rule(Some(Trust::Hops(hops)), "x-forwarded-for"), "192.0.2.9", "x-forwarded-for", lines)
     };
@@ -42,7 +42,7 @@ fn pitfall_15_a_number_of_hops_is_counted_from_the_right() {
 }
 
 #[test]
-fn pitfall_15_networks_are_walked_from_the_right() {
+fn networks_are_walked_from_the_right() {
     let rule = rule(networks(&["10.0.0.0/8", "2001:db8::/32"]), "x-forwarded-for");
     let of = |peer, lines: &[&str]| client(&rule, peer, "x-forwarded-for", lines);
     assert_eq!(of("192.0.2.9", &["1.1.1.1"]), "192.0.2.9", "the peer itself is not trusted");
@@ -65,7 +65,7 @@ fn forwarded_is_read_where_it_is_the_configured_header() {
 }
 
 #[test]
-fn pitfall_15_the_scheme_is_the_last_word_of_the_header_that_counts() {
+fn the_scheme_is_the_last_word_of_the_header_that_counts() {
     let says = |header: &'static str, lines: &[(&'static str, &'static str)]| {
         let mut headers = HeaderMap::new();
         for (name, line) in lines {
@@ -91,7 +91,7 @@ fn pitfall_15_the_scheme_is_the_last_word_of_the_header_that_counts() {
 }
 
 #[test]
-fn pitfall_15_what_a_proxy_quotes_of_its_client_is_not_taken_for_its_own_word() {
+fn what_a_proxy_quotes_of_its_client_is_not_taken_for_its_own_word() {
     let rule = rule(Some(Trust::Hops(1)), "forwarded");
     let of = |line| client(&rule, "10.0.0.1", "forwarded", &[line]);
     assert_eq!(of("for=9.9.9.9;host=\"a,for=6.6.6.6\";proto=http"), "9.9.9.9");

@@ -116,7 +116,7 @@ fn targets_that_could_not_be_reached_are_named() {
 }
 
 #[test]
-fn pitfall_56_a_query_is_in_no_line() {
+fn a_query_is_in_no_line() {
     let path = "/callback?code=SECRET&state=x";
     let (text, value) = line(|line| Access { path, ..access() }.append(line));
     assert!(!text.contains("SECRET"));

@@ -67,7 +67,7 @@ fn what_a_line_is_found_by_is_a_field_of_its_own() {
 }
 
 #[test]
-fn pitfall_56_pingora_never_goes_below_info() {
+fn pingora_never_goes_below_info() {
     let (logger, sink) = logger(LevelFilter::Trace);
     for target in ["pingora", "pingora_core::protocols", "pingora_proxy", "h2::codec", "h2"] {
         for level in [Level::Debug, Level::Trace] {

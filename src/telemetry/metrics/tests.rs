@@ -78,7 +78,7 @@ fn the_same_name_counts_on_over_a_reload() {
 }
 
 #[test]
-fn pitfall_57_names_that_no_configuration_has_are_forgotten() {
+fn names_that_no_configuration_has_are_forgotten() {
     let metrics = metrics();
     for generation in 0..500 {
         let name = format!("r{generation}");
@@ -101,7 +101,7 @@ fn pitfall_57_names_that_no_configuration_has_are_forgotten() {
 }
 
 #[test]
-fn pitfall_57_reasons_of_one_policy_are_bounded() {
+fn reasons_of_one_policy_are_bounded() {
     let metrics = metrics();
     let policy = metrics.policy("noisy");
     for number in 0..1_000 {

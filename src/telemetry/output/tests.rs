@@ -125,7 +125,7 @@ fn lines_of_many_threads_are_whole_and_in_order() {
 }
 
 #[test]
-fn pitfall_51_a_pipe_that_nobody_reads_holds_up_nobody_and_does_not_grow() {
+fn a_pipe_that_nobody_reads_holds_up_nobody_and_does_not_grow() {
     const THREADS: usize = 4;
     const LINES: usize = 40_000;
     let (mut reader, pipe) = pipe().unwrap();

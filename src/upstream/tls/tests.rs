@@ -23,7 +23,7 @@ fn certificate() -> (X509, PKey<openssl::pkey::Private>) {
 
 /// Whatever is not part of it would be shared between settings that differ in it.
 #[test]
-fn pitfall_46_every_setting_tells_connections_apart() {
+fn every_setting_tells_connections_apart() {
     let [(first, key), (second, _)] = [(); 2].map(|()| certificate());
     let list = |certificates: &[&X509]| certificates.iter().map(|one| (*one).clone()).collect::<Arc<[X509]>>();
     let own = |chain: &[&X509]| Some(CertKey::new(list(chain).to_vec(), key.clone()));
@@ -48,7 +48,7 @@ fn pitfall_46_every_setting_tells_connections_apart() {
 
 /// The name is part of it too: SNI is Pingora's to tell apart, an address that is verified is not.
 #[test]
-fn pitfall_46_peers_are_told_apart_by_the_name_that_is_verified() {
+fn peers_are_told_apart_by_the_name_that_is_verified() {
     let tls = |server_name: Option<&str>| Tls {
         trust: Trust::Named(Arc::default()),
         server_name: server_name.map(|name| name.parse().expect("a name")),
@@ -69,7 +69,7 @@ fn pitfall_46_peers_are_told_apart_by_the_name_that_is_verified() {
 
 /// A connection about which nothing is known is none to send a request over.
 #[test]
-fn pitfall_46_what_was_not_verified_is_not_admitted() {
+fn what_was_not_verified_is_not_admitted() {
     let name = ServerName::Dns("orders.internal".to_owned());
     let verifier = Arc::new(Verifier::new(&Trust::Anybody, &name, false, [1; 32]).expect("a verifier"));
     let mut peer = HttpPeer::new(("127.0.0.1", 443), true, "orders.internal".to_owned());

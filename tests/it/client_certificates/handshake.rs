@@ -46,7 +46,7 @@ fn cases(root: &Authority, between: &Authority) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn pitfall_45_who_is_let_in_and_who_is_not() {
+async fn who_is_let_in_and_who_is_not() {
     let (servers, root) = (Authority::new("Servers"), Authority::new("Clients"));
     let between = root.intermediate("Between");
     let (by_root, by_between) = (root.issue(Leaf::client("olga")), between.issue(Leaf::client("pete")));
@@ -120,7 +120,7 @@ async fn a_client_learns_by_the_alert_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn pitfall_45_where_every_ca_must_have_a_crl_one_without_lets_nobody_in() {
+async fn where_every_ca_must_have_a_crl_one_without_lets_nobody_in() {
     let (servers, root) = (Authority::new("Servers"), Authority::new("Clients"));
     let (listed, unlisted) = (root.intermediate("Listed"), root.intermediate("Unlisted"));
     let lines = "client_auth = \"required\"\nclient_ca = [\"clients.pem\", \"listed.pem\", \"unlisted.pem\"]\n\
@@ -159,7 +159,7 @@ async fn the_issuer_tells_a_foreign_authority_from_one_that_was_left_out() {
 }
 
 #[tokio::test]
-async fn pitfall_45_a_crl_that_expires_while_it_is_used_lets_nobody_in() {
+async fn a_crl_that_expires_while_it_is_used_lets_nobody_in() {
     let (servers, root) = (Authority::new("Servers"), Authority::new("Clients"));
     let pair = root.issue(Leaf::client("alice"));
     let lines = "client_auth = \"required\"\nclient_ca = \"clients.pem\"\nclient_crl = \"clients.crl\"";

@@ -137,7 +137,7 @@ fn nothing_forged(saw: &Recorded) {
 }
 
 #[tokio::test]
-async fn pitfall_14_the_upstream_learns_of_the_connections_certificate_and_of_no_other() {
+async fn the_upstream_learns_of_the_connections_certificate_and_of_no_other() {
     let site = Site::start().await;
     let alice = site.between.issue(Leaf::client("alice").uri("spiffe://example.org/billing/acme").dns("a.example.org"));
     for client in site.clients(Some(&alice)) {
@@ -173,7 +173,7 @@ async fn pitfall_14_the_upstream_learns_of_the_connections_certificate_and_of_no
 }
 
 #[tokio::test]
-async fn pitfall_14_without_a_certificate_headers_are_none() {
+async fn without_a_certificate_headers_are_none() {
     let site = Site::start().await;
     let plain = Client::http1(site.world.gateway.address(1));
     let [http1, http2] = site.clients(None);
@@ -241,7 +241,7 @@ async fn certificates_and_keys_stand_for_each_other_or_together() {
 }
 
 #[tokio::test]
-async fn pitfall_18_on_a_route_that_needs_a_certificate_the_host_is_the_servers_name() {
+async fn on_a_route_that_needs_a_certificate_the_host_is_the_servers_name() {
     let site = Site::start().await;
     let acme = site.world.clients.issue(Leaf::client("acme").uri("spiffe://example.org/billing/acme"));
     for client in site.clients(Some(&acme)) {
@@ -261,7 +261,7 @@ async fn pitfall_18_on_a_route_that_needs_a_certificate_the_host_is_the_servers_
 }
 
 #[tokio::test]
-async fn pitfall_45_revoked_by_a_reload_is_refused_on_the_next_request_of_a_live_connection() {
+async fn revoked_by_a_reload_is_refused_on_the_next_request_of_a_live_connection() {
     let site = Site::start().await;
     let (alice, bob) = (site.world.clients.issue(Leaf::client("alice")), site.world.clients.issue(Leaf::client("bob")));
     let (of_alice, of_bob) = (site.clients(Some(&alice)), site.clients(Some(&bob)));
@@ -289,7 +289,7 @@ async fn pitfall_45_revoked_by_a_reload_is_refused_on_the_next_request_of_a_live
 }
 
 #[tokio::test]
-async fn pitfall_45_a_crl_that_expires_ends_a_live_connections_certificate() {
+async fn a_crl_that_expires_ends_a_live_connections_certificate() {
     let site = Site::with_crl(|crl| crl.valid_seconds(-60, 10)).await;
     let alice = site.world.clients.issue(Leaf::client("alice"));
     let [client, _] = site.clients(Some(&alice));

@@ -80,7 +80,7 @@ const HOSTS: &[(&str, &str, bool)] = &[
 ];
 
 #[tokio::test]
-async fn pitfall_18_a_host_that_is_asked_differently_than_the_connections_name_is_421() {
+async fn a_host_that_is_asked_differently_than_the_connections_name_is_421() {
     let (world, _) = start().await;
     let own = world.clients.issue(Leaf::client("alice"));
     for (name, host, belongs) in HOSTS {
@@ -102,7 +102,7 @@ async fn pitfall_18_a_host_that_is_asked_differently_than_the_connections_name_i
 }
 
 #[tokio::test]
-async fn pitfall_18_hosts_that_are_put_on_one_connection_are_judged_each_by_itself() {
+async fn hosts_that_are_put_on_one_connection_are_judged_each_by_itself() {
     let (world, _) = start().await;
     for (tls, connections) in [(world.tls(OPEN).http1(), 3), (world.tls(OPEN).http2(), 1)] {
         let client = Client::by_tls(world.gateway.address(0), &tls);
@@ -115,7 +115,7 @@ async fn pitfall_18_hosts_that_are_put_on_one_connection_are_judged_each_by_itse
 }
 
 #[tokio::test]
-async fn pitfall_18_no_server_name_at_all_is_no_way_around() {
+async fn no_server_name_at_all_is_no_way_around() {
     let (world, _) = start().await;
     for tls in [Tls::trusting(&world.servers).http1(), Tls::trusting(&world.servers).http2()] {
         let client = Client::by_tls(world.gateway.address(0), &tls);
@@ -139,7 +139,7 @@ fn other_ways() -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn pitfall_18_no_other_way_of_naming_a_host_gets_there() {
+async fn no_other_way_of_naming_a_host_gets_there() {
     let (world, _) = start().await;
     for (what, request) in other_ways() {
         let tls = world.tls(OPEN).http1();

@@ -1,4 +1,4 @@
-//! Sessions that would carry a connection past the question for a certificate (pitfall 42), by `openssl s_client` with
+//! Sessions that would carry a connection past the question for a certificate, by `openssl s_client` with
 //! `-sess_out` and `-sess_in`, and by Python.
 
 use std::path::Path;
@@ -81,7 +81,7 @@ async fn a_session_is_resumed_on_the_name_it_began_on() {
 }
 
 #[tokio::test]
-async fn pitfall_42_a_session_of_a_name_that_does_not_ask_is_none_on_one_that_does() {
+async fn a_session_of_a_name_that_does_not_ask_is_none_on_one_that_does() {
     let (world, others) = start().await;
     let (own, foreign) = (world.clients.issue(Leaf::client("alice")), others.issue(Leaf::client("bob")));
     for version in VERSIONS {
@@ -104,7 +104,7 @@ async fn pitfall_42_a_session_of_a_name_that_does_not_ask_is_none_on_one_that_do
 }
 
 #[tokio::test]
-async fn pitfall_42_a_name_that_asks_gives_no_session_that_is_good_for_anything() {
+async fn a_name_that_asks_gives_no_session_that_is_good_for_anything() {
     let (world, others) = start().await;
     let (own, foreign) = (world.clients.issue(Leaf::client("alice")), others.issue(Leaf::client("bob")));
     for version in VERSIONS {
@@ -128,7 +128,7 @@ async fn pitfall_42_a_name_that_asks_gives_no_session_that_is_good_for_anything(
 }
 
 #[tokio::test]
-async fn pitfall_42_the_same_by_python() {
+async fn the_same_by_python() {
     let (mut world, _) = start().await;
     let own = world.clients.issue(Leaf::client("alice"));
     for version in ["1.2", "1.3"] {
@@ -152,7 +152,7 @@ async fn pitfall_42_the_same_by_python() {
 }
 
 #[tokio::test]
-async fn pitfall_42_a_session_of_another_listener_is_none() {
+async fn a_session_of_another_listener_is_none() {
     let more = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[listeners.tls]\n\
                 certificates = [{ cert = \"server.pem\", key = \"server.key\" }]\nclient_auth = \"required\"\n\
                 client_ca = \"clients.pem\"";
@@ -167,7 +167,7 @@ async fn pitfall_42_a_session_of_another_listener_is_none() {
 }
 
 #[tokio::test]
-async fn pitfall_42_a_session_from_before_a_name_began_to_ask_is_none() {
+async fn a_session_from_before_a_name_began_to_ask_is_none() {
     let world = World::start("client_auth = \"off\"").await;
     for version in VERSIONS {
         let client = Client::new(&world, version);

@@ -10,7 +10,7 @@ fn assert_refused(answer: &Response, what: &str) {
 }
 
 #[tokio::test]
-async fn pitfall_45_a_certificate_that_a_reload_revokes_stops_working_on_its_next_request() {
+async fn a_certificate_that_a_reload_revokes_stops_working_on_its_next_request() {
     let (servers, root) = (Authority::new("Servers"), Authority::new("Clients"));
     let builder = configured(&servers, &root, REQUIRED).set("MORE", "").file("clients.crl", Crl::of(&root).pem());
     let world = World::of(&servers, &root, builder).await;

@@ -95,7 +95,7 @@ async fn is_refused_whole(mistakes: &[Mistake]) {
 }
 
 #[tokio::test]
-async fn pitfall_01_a_plugin_that_is_unknown_misspelt_or_does_not_build_is_never_left_out() {
+async fn a_plugin_that_is_unknown_misspelt_or_does_not_build_is_never_left_out() {
     is_refused_whole(&[
         Mistake {
             good: "{ use = \"consumer-restriction\", deny",
@@ -117,7 +117,7 @@ async fn pitfall_01_a_plugin_that_is_unknown_misspelt_or_does_not_build_is_never
 }
 
 #[tokio::test]
-async fn pitfall_02_an_invalid_default_refuses_the_configuration() {
+async fn an_invalid_default_refuses_the_configuration() {
     is_refused_whole(&[
         Mistake {
             good: "plugins = [\"partners\"]",
@@ -134,7 +134,7 @@ async fn pitfall_02_an_invalid_default_refuses_the_configuration() {
 }
 
 #[tokio::test]
-async fn pitfall_03_the_same_default_twice_is_refused_and_names_both_places() {
+async fn the_same_default_twice_is_refused_and_names_both_places() {
     is_refused_whole(&[
         Mistake {
             good: "plugins = [\"partners\"]",
@@ -151,7 +151,7 @@ async fn pitfall_03_the_same_default_twice_is_refused_and_names_both_places() {
 }
 
 #[tokio::test]
-async fn pitfall_08_a_file_that_cannot_be_read_ends_a_start_and_no_process() {
+async fn a_file_that_cannot_be_read_ends_a_start_and_no_process() {
     is_refused_whole(&[
         Mistake { good: "[routes.orders]", bad: "[routes.orders", said: "unclosed table" },
         Mistake {

@@ -35,7 +35,7 @@ async fn keys_that_are_rotated_lose_no_request() {
 }
 
 #[tokio::test]
-async fn pitfall_24_unknown_keys_are_asked_for_once_and_not_again() {
+async fn unknown_keys_are_asked_for_once_and_not_again() {
     let mut world = World::start("issue_tokens.mjs", &["RS256"]).await;
     let mut stranger = Peer::start("issue_tokens.mjs");
     let claims = super::claims(&world.server.issuer(), json!({}));
@@ -52,7 +52,7 @@ async fn pitfall_24_unknown_keys_are_asked_for_once_and_not_again() {
 }
 
 #[tokio::test]
-async fn pitfall_09_a_server_that_is_down_serves_on_with_known_keys_and_without_any_it_is_503() {
+async fn a_server_that_is_down_serves_on_with_known_keys_and_without_any_it_is_503() {
     let mut world = World::start("issue_tokens.mjs", &["RS256"]).await;
     let token = world.token("RS256", json!({}));
     world.server.is(Mood::Broken(500));

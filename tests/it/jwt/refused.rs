@@ -70,7 +70,7 @@ async fn without_a_token_the_challenge_has_no_error() {
 }
 
 #[tokio::test]
-async fn pitfall_19_the_algorithm_is_not_the_tokens_to_choose() {
+async fn the_algorithm_is_not_the_tokens_to_choose() {
     let mut world = World::start("issue_tokens.mjs", &["RS256"]).await;
     let issuer = world.server.issuer();
     let answer = world.issuer.ask(&json!({}));
@@ -101,7 +101,7 @@ async fn pitfall_19_the_algorithm_is_not_the_tokens_to_choose() {
 }
 
 #[tokio::test]
-async fn pitfall_23_keys_that_a_token_brings_are_not_followed() {
+async fn keys_that_a_token_brings_are_not_followed() {
     let trap = Upstream::start();
     let mut world = World::start("issue_tokens.mjs", &["ES256"]).await;
     let claims = claims(&world.server.issuer(), json!({}));
@@ -121,7 +121,7 @@ async fn pitfall_23_keys_that_a_token_brings_are_not_followed() {
 }
 
 #[tokio::test]
-async fn pitfall_22_what_is_no_token_is_401_and_quick() {
+async fn what_is_no_token_is_401_and_quick() {
     let mut world = World::start("issue_tokens.mjs", &["RS256"]).await;
     let good = world.token("RS256", json!({}));
     let deep = BASE64.encode(format!("{}{}", "[".repeat(6000), "]".repeat(6000)));

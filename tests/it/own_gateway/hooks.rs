@@ -89,7 +89,7 @@ async fn edit_request_sets_headers_and_asks_for_another_path_made_canonical() {
 }
 
 #[tokio::test]
-async fn pitfall_05_a_hook_that_fails_refuses_with_503() {
+async fn a_hook_that_fails_refuses_with_503() {
     for (more, why) in [
         ("headers = { x-user-id = \"root\" }", "x-user-id"),
         ("headers = { X_Consumer = \"root\" }", "x_consumer"),
@@ -225,7 +225,7 @@ async fn background_work_of_a_configuration_that_is_refused_never_begins() {
 }
 
 #[tokio::test]
-async fn pitfall_06_only_an_absent_ticket_is_the_anonymous_consumer() {
+async fn only_an_absent_ticket_is_the_anonymous_consumer() {
     let (gateway, upstream) = start(&route("").replace("auth =", "anonymous = \"guest\"\nauth =")).await;
     let client = Client::http1(gateway.address(0));
     assert_eq!(client.get("/app/1").header("x-consumer", "acme").send().await.status, 200);
@@ -280,7 +280,7 @@ async fn all_of_takes_a_ticket_and_a_key_of_one_consumer() {
 }
 
 #[tokio::test]
-async fn pitfall_03_default_plugins_come_first_and_a_route_may_go_without() {
+async fn default_plugins_come_first_and_a_route_may_go_without() {
     let defaults = "[defaults]\nplugins = [\"first\"]\n";
     let more = "[routes.free]\npaths = [\"/free\"]\nupstream = \"app\"\npublic = true\nwithout = [\"first\"]\n";
     let (gateway, upstream) = start(&format!("{defaults}{}{more}", route("\"second\""))).await;

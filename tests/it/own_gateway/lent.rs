@@ -68,7 +68,7 @@ fn forged(asking: Asking<'_>) -> Asking<'_> {
 }
 
 #[tokio::test]
-async fn pitfall_13_headers_that_a_policy_fills_are_nobody_elses() {
+async fn headers_that_a_policy_fills_are_nobody_elses() {
     let (gateway, upstream) = start().await;
     let client = Client::http1(gateway.address(0));
     let all = |saw: &Recorded| -> Vec<(String, String)> {
@@ -146,7 +146,7 @@ async fn what_stands_at_the_parameters_of_the_path_is_shown() {
 }
 
 #[tokio::test]
-async fn pitfall_68_https_is_what_a_trusted_hop_says() {
+async fn https_is_what_a_trusted_hop_says() {
     let (gateway, upstream) = start().await;
     let said = |client: Client| {
         let upstream = &upstream;
@@ -162,7 +162,7 @@ async fn pitfall_68_https_is_what_a_trusted_hop_says() {
 }
 
 #[tokio::test]
-async fn pitfall_48_counters_and_the_store_outlive_a_reload() {
+async fn counters_and_the_store_outlive_a_reload() {
     let (gateway, upstream) = start().await;
     let client = Client::http1(gateway.address(0));
     let uses = async || saw(&upstream, badged(client.get("/app/a/b"))).await.header("x-client-id").map(str::to_owned);
@@ -229,7 +229,7 @@ async fn work_before_publishing_is_finished_when_the_first_request_comes_and_don
 }
 
 #[tokio::test]
-async fn pitfall_09_work_before_publishing_has_five_seconds() {
+async fn work_before_publishing_has_five_seconds() {
     let (gateway, upstream) = start().await;
     let endless =
         format!("{GATEWAY}{BADGES}{ROUTES}").replace("use = \"badge\"", "use = \"badge\"\nready_after_ms = 60000");
@@ -249,7 +249,7 @@ async fn pitfall_09_work_before_publishing_has_five_seconds() {
 }
 
 #[tokio::test]
-async fn pitfall_33_a_body_that_proves_the_head_wrong_is_401_and_nobodys() {
+async fn a_body_that_proves_the_head_wrong_is_401_and_nobodys() {
     let (gateway, upstream) = start().await;
     let client = Client::http1(gateway.address(0));
     let signed = |length: &str| badged(client.post("/app/a/b", "hello")).header("x-badge-length", length);

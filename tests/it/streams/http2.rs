@@ -51,7 +51,7 @@ async fn a_listener_that_was_not_asked_for_h2c_refuses_its_preface() {
 }
 
 #[tokio::test]
-async fn pitfall_66_a_request_shorter_than_the_preface_is_answered_on_an_h2c_listener() {
+async fn a_request_shorter_than_the_preface_is_answered_on_an_h2c_listener() {
     let (gateway, ..) = start().await;
     let answer = raw(gateway.address(1), "GET / HTTP/1.0\r\n\r\n").await;
     assert!(answer.starts_with(b"HTTP/1.") && answer.windows(5).any(|bytes| bytes == b" 404 "));
@@ -149,7 +149,7 @@ fn grpc_status(trailers: Option<&HeaderMap>) -> Option<&str> {
 /// An HTTP/2 body may end with an empty frame; written as a chunk of its own that would end an HTTP/1 body twice, and
 /// the next request on the connection would begin with the second end.
 #[tokio::test]
-async fn pitfall_69_a_streamed_body_ends_once_at_an_http1_upstream() {
+async fn a_streamed_body_ends_once_at_an_http1_upstream() {
     let upstream = RawUpstream::start("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let toml = "[[listeners]]\naddress = \"127.0.0.1:0\"\nh2c = true\n\n[upstreams.app]\ntargets = [\"@UPSTREAM@\"]\n\n\
                 [routes.app]\npaths = [\"/{*rest}\"]\nupstream = \"app\"\npublic = true\n";
@@ -212,7 +212,7 @@ pub(crate) async fn full() -> (TcpListener, Vec<TcpStream>) {
 }
 
 #[tokio::test]
-async fn pitfall_71_whoever_opens_streams_and_resets_them_has_no_more_in_flight_than_it_may() {
+async fn whoever_opens_streams_and_resets_them_has_no_more_in_flight_than_it_may() {
     let (listener, _queued) = full().await;
     let address = listener.local_addr().expect("a bound socket");
     let gateway = Gateway::builder(SLOW).set("UPSTREAM", &address).start().await;

@@ -100,7 +100,7 @@ async fn request_trailers_are_dropped() {
 }
 
 #[tokio::test]
-async fn pitfall_69_the_body_of_a_refused_request_is_not_the_next_one() {
+async fn the_body_of_a_refused_request_is_not_the_next_one() {
     let (gateway, upstream, _) = start().await;
     let smuggled = "GET /open/smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     let length = smuggled.len();
@@ -145,7 +145,7 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn pitfall_04_a_pipelined_request_behind_one_with_a_key_has_none() {
+async fn a_pipelined_request_behind_one_with_a_key_has_none() {
     let (gateway, upstream, key) = start().await;
     let first = format!("GET /app/1 HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\n\r\n");
     let answers = text(raw(gateway.address(0), format!("{first}GET /app/2 HTTP/1.1\r\nHost: a\r\n\r\n")).await);

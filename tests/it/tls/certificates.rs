@@ -119,7 +119,7 @@ async fn rsa_and_ecdsa_stand_side_by_side_each_with_its_chain() {
 }
 
 #[tokio::test]
-async fn pitfall_43_the_whole_chain_is_sent() {
+async fn the_whole_chain_is_sent() {
     let ca = Authority::new("Root");
     let pair = ca.intermediate("Upper").intermediate("Lower").issue(Leaf::server(NAME));
     let world = World::with(ca.clone(), with(configured(&ca, CERTIFICATE), "api", &pair)).await;

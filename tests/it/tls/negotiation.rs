@@ -135,7 +135,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("groups = [\"sect163k1\"]", "groups"),
     ("handshake_timeout = \"0s\"", "handshake_timeout"),
     ("http3 = true", "http3"),
-    // An option that is accepted is enforced (pitfall 7): without a question for certificates these mean nothing.
+    // An option that is accepted is enforced: without a question for certificates these mean nothing.
     ("client_ca = \"ca.pem\"", "client_ca"),
     ("crl = \"required\"", "crl"),
     ("max_chain_depth = 2", "max_chain_depth"),
@@ -145,7 +145,7 @@ const MISTAKES: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn pitfall_07_what_is_unsafe_or_means_nothing_is_refused_by_check() {
+async fn what_is_unsafe_or_means_nothing_is_refused_by_check() {
     let ca = Authority::new("Root");
     for (line, word) in MISTAKES {
         let output = configured(&ca, &format!("{CERTIFICATE}\n{line}")).set("UPSTREAM", "127.0.0.1:9").check().await;
@@ -157,7 +157,7 @@ async fn pitfall_07_what_is_unsafe_or_means_nothing_is_refused_by_check() {
 }
 
 #[tokio::test]
-async fn pitfall_44_a_question_without_a_ca_is_a_mistake() {
+async fn a_question_without_a_ca_is_a_mistake() {
     let ca = Authority::new("Root");
     for auth in ["optional", "required"] {
         let of_listener = format!("{CERTIFICATE}\nclient_auth = \"{auth}\"");

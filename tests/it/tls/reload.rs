@@ -104,7 +104,7 @@ async fn two_hundred_reloads_under_new_handshakes_fail_none_and_leak_nothing() {
 }
 
 #[tokio::test]
-async fn pitfall_43_a_bad_file_refuses_the_reload_and_the_old_one_serves() {
+async fn a_bad_file_refuses_the_reload_and_the_old_one_serves() {
     let ca = Authority::new("Root");
     let (pair, other) = (ca.issue(Leaf::server(NAME)), ca.issue(Leaf::server(NAME)));
     let foreign = Authority::new("Foreign");
@@ -168,7 +168,7 @@ async fn pitfall_43_a_bad_file_refuses_the_reload_and_the_old_one_serves() {
 }
 
 #[tokio::test]
-async fn pitfall_43_new_handshakes_see_the_new_certificate_and_live_connections_live_on() {
+async fn new_handshakes_see_the_new_certificate_and_live_connections_live_on() {
     let world = World::start("").await;
     let kept = [
         Client::by_tls(world.gateway.address(0), &world.tls().http1()),

@@ -117,7 +117,7 @@ async fn a_websocket_of_a_server_that_is_faster_than_the_gateway_lasts() {
 }
 
 #[tokio::test]
-async fn pitfall_46_websockets_go_to_servers_that_are_believed() {
+async fn websockets_go_to_servers_that_are_believed() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let (gateway, upstream) = served_by(&at_loopback(&theirs), &ours, BY_CA).await;
     let Err(answer) = WebSocket::open(gateway.address(0), "/ws", &[]).await else { panic!("it was let in") };

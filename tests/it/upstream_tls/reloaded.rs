@@ -9,7 +9,7 @@ fn write(gateway: &Gateway, file: &str, contents: &str) {
 
 /// Kept connections were opened to a server that is not believed any more: they end with who was believed.
 #[tokio::test]
-async fn pitfall_46_a_ca_that_changed_is_the_one_for_the_next_request() {
+async fn a_ca_that_changed_is_the_one_for_the_next_request() {
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
     for protocol in ["http1", "h2"] {
         let says = format!("protocol = \"{protocol}\"\n{BY_CA}");
@@ -75,7 +75,7 @@ async fn a_reload_that_changes_nothing_keeps_the_connections() {
 }
 
 #[tokio::test]
-async fn pitfall_08_a_bad_file_refuses_the_reload_and_the_old_one_serves() {
+async fn a_bad_file_refuses_the_reload_and_the_old_one_serves() {
     let authority = Authority::new("ours");
     let (gateway, upstream) = served_by(&at_loopback(&authority), &authority, BY_CA).await;
     let expired = Authority::valid("ours", -9, -1).pem();

@@ -10,7 +10,7 @@ use crate::harness::{Authority, Client, Gateway, KeyType, LIMIT, Leaf, Purpose, 
 const BY_NAME: &str = "tls = { ca = \"ca.pem\", server_name = \"orders.shop.internal\" }";
 
 #[tokio::test]
-async fn pitfall_46_a_server_that_proves_its_name_is_asked() {
+async fn a_server_that_proves_its_name_is_asked() {
     let authority = Authority::new("ours");
     let below = authority.intermediate("below ours");
     let good = [
@@ -31,7 +31,7 @@ async fn pitfall_46_a_server_that_proves_its_name_is_asked() {
 }
 
 #[tokio::test]
-async fn pitfall_46_any_other_certificate_is_refused_and_called_by_its_fault() {
+async fn any_other_certificate_is_refused_and_called_by_its_fault() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     // The same name and another key: it is told apart by its signature alone.
     let forged = Authority::new("ours");
@@ -75,7 +75,7 @@ async fn pitfall_46_any_other_certificate_is_refused_and_called_by_its_fault() {
 
 /// By Pingora's own measure the common name `127.0.0.1` would do, and the address would not.
 #[tokio::test]
-async fn pitfall_46_a_target_that_is_an_address_proves_that_address() {
+async fn a_target_that_is_an_address_proves_that_address() {
     let authority = Authority::new("ours");
     let (gateway, upstream) = served_by(&at_loopback(&authority), &authority, BY_CA).await;
     assert_eq!(get(&gateway).await.status, 200, "{}", gateway.output());
@@ -118,7 +118,7 @@ async fn a_server_name_that_is_an_address_is_verified_as_one() {
 
 /// `SSL_CERT_FILE` is what OpenSSL knows as the system's authorities.
 #[tokio::test]
-async fn pitfall_46_without_a_ca_the_system_decides() {
+async fn without_a_ca_the_system_decides() {
     let (system, ours) = (Authority::new("the system's"), Authority::new("ours"));
     for (signer, says, status) in
         [(&system, "tls = true", 200), (&ours, "tls = true", 502), (&system, BY_CA, 502), (&ours, BY_CA, 200)]
@@ -148,7 +148,7 @@ async fn an_authority_that_is_no_root_and_a_server_by_itself_can_be_named() {
 
 /// The warning is there at the start and at each reload; nothing else brings such a server in.
 #[tokio::test]
-async fn pitfall_46_unverified_is_accepted_in_words_and_loudly() {
+async fn unverified_is_accepted_in_words_and_loudly() {
     let says = "tls = { unverified = \"accepted\", server_name = \"orders.shop.internal\" }";
     let ours = Authority::new("ours");
     for pair in [
@@ -173,7 +173,7 @@ async fn pitfall_46_unverified_is_accepted_in_words_and_loudly() {
 
 /// HTTP/2 begins with a preface, which a client sends by itself.
 #[tokio::test]
-async fn pitfall_46_not_a_byte_goes_to_a_server_that_is_not_believed() {
+async fn not_a_byte_goes_to_a_server_that_is_not_believed() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     for protocol in ["http1", "h2"] {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -28,12 +28,12 @@ async fn the_same_arrives(routes: &str, sizes: &[usize]) {
 }
 
 #[tokio::test]
-async fn pitfall_33_a_body_that_was_read_arrives_whole() {
+async fn a_body_that_was_read_arrives_whole() {
     the_same_arrives(&route(&porter("p", "reads = 8388608")), &SIZES).await;
 }
 
 #[tokio::test]
-async fn pitfall_33_a_body_that_was_judged_last_arrives_whole() {
+async fn a_body_that_was_judged_last_arrives_whole() {
     the_same_arrives(&route(&porter("p", "reads = 8388608, holds = true")), &SIZES).await;
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn pitfall_33_a_body_that_is_refused_is_nobodys() {
+async fn a_body_that_is_refused_is_nobodys() {
     for (more, status, reason) in [("", 403, "word_missing"), ("holds = true", 401, "word_missing")] {
         let upstream = Nobody::listen();
         let gateway = builder(&upstream.address(), &reading(more)).start().await;
@@ -24,7 +24,7 @@ async fn pitfall_33_a_body_that_is_refused_is_nobodys() {
 }
 
 #[tokio::test]
-async fn pitfall_33_a_body_above_the_limit_is_413_and_nobodys() {
+async fn a_body_above_the_limit_is_413_and_nobodys() {
     for more in ["", ", holds = true"] {
         let upstream = Nobody::listen();
         let routes = route(&porter("p", &format!("reads = 100000{more}")));
