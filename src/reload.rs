@@ -350,7 +350,7 @@ fn retain(metrics: &Metrics, snapshot: &Snapshot) {
         Kind::Policy => snapshot.instances.contains_key(name),
         Kind::Upstream => upstreams.contains(name),
     });
-    metrics.retain_counters(snapshot.instances.values().flat_map(|instance| &instance.counters));
+    metrics.retain_plugin_metrics(snapshot.instances.values().flat_map(|instance| &instance.metrics));
 }
 
 #[cfg(test)]

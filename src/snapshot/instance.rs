@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use portcullis_plugin::{
-    AddressRules, Background, BuildCx, BuildEnv, BuildError, Counter, CredentialEntry, Ends, Hooks, JudgeAgain, Secret,
+    AddressRules, Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends, Hooks, JudgeAgain, Metric, Secret,
     SecretSource, Store, UnixTime,
 };
 use tokio::{runtime::Handle, task::AbortHandle};
@@ -20,7 +20,7 @@ use crate::{
     config::{Fingerprint, PolicyDraft, Problems, Secrets},
     files,
     services::Services,
-    telemetry::metrics::CounterKey,
+    telemetry::metrics::PluginMetricKey,
 };
 
 /// The largest file that a policy reads: a CRL of a large CA has some MB.
@@ -34,8 +34,8 @@ pub struct Instance {
     pub fingerprint: Fingerprint,
     /// What it is later told apart by.
     pub mark: Arc<Mark>,
-    /// Which counters it has among the metrics.
-    pub counters: Vec<CounterKey>,
+    /// Its metrics.
+    pub metrics: Vec<PluginMetricKey>,
     /// What it goes by and when that ends.
     pub ends: Vec<(Ends, UnixTime)>,
     /// What is probably a mistake in it, by field: told at each load, also where it is kept from the one before.
@@ -90,7 +90,7 @@ impl Instance {
             around,
             read: Vec::new(),
             work: Work::default(),
-            counters: Vec::new(),
+            metrics: Vec::new(),
             ends: Vec::new(),
             warnings: Vec::new(),
             wrong: Vec::new(),
@@ -101,7 +101,7 @@ impl Instance {
         let build = AssertUnwindSafe(|| (draft.kind.build)(config, &mut BuildCx::new(&mut env)));
         let built =
             catch_unwind(build).unwrap_or_else(|_| Err(BuildError::new("", "the plugin panicked: a bug in it")));
-        let Env { read, work, counters, ends, warnings, wrong, faults, .. } = env;
+        let Env { read, work, metrics, ends, warnings, wrong, faults, .. } = env;
         if !partly.is_whole() {
             // It was built for what more there is to say, and is thrown away. Of credentials nothing can be said: what
             // they have to be may stand in the part that is wrong.
@@ -120,7 +120,7 @@ impl Instance {
                     settings: Fingerprint::all([kind, draft.fingerprint]),
                     read: Fingerprint::all(read.iter().map(|(_, then)| *then)),
                 });
-                Self { hooks, fingerprint, mark, counters, ends, warnings, read, work: Mutex::new(work) }
+                Self { hooks, fingerprint, mark, metrics, ends, warnings, read, work: Mutex::new(work) }
             }),
             Err(error) => {
                 error.problems.into_iter().for_each(|(field, text)| draft.problem(problems, &field, text));
@@ -161,7 +161,7 @@ struct Env<'e> {
     around: &'e Surroundings<'e>,
     read: Vec<(Read, Fingerprint)>,
     work: Work,
-    counters: Vec<CounterKey>,
+    metrics: Vec<PluginMetricKey>,
     ends: Vec<(Ends, UnixTime)>,
     warnings: Vec<(String, String)>,
     wrong: Vec<(usize, String, String)>,
@@ -234,15 +234,21 @@ impl BuildEnv for Env<'_> {
         !self.around.secrets.is_absent_fine()
     }
 
-    fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-        match self.around.services.metrics.plugin_counter(name, help, labels) {
-            Ok((key, counter)) => {
-                self.counters.push(key);
-                counter
+    fn metric(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        new: Metric,
+    ) -> Metric {
+        match self.around.services.metrics.plugin_metric(name, help, labels, new.clone()) {
+            Ok((key, metric)) => {
+                self.metrics.push(key);
+                metric
             }
             Err(why) => {
                 self.faults.push(why);
-                Counter::default()
+                new
             }
         }
     }

@@ -28,11 +28,11 @@ mod plugins;
 mod render;
 mod series;
 
-use plugins::PluginCounters;
+use plugins::PluginMetrics;
 use series::Labelled;
 
 pub use counter::{Counter, Histogram, MAX_SHARDS, Observed, Sharded};
-pub use plugins::CounterKey;
+pub use plugins::PluginMetricKey;
 pub use series::{AuthOutcome, HandshakeMetrics, PolicyMetrics, RouteMetrics, UpstreamError, UpstreamMetrics};
 
 /// The `Content-Type` of [`Metrics::write`].
@@ -118,7 +118,7 @@ pub struct Metrics {
     listeners: Named<HandshakeMetrics>,
     certificates: Mutex<BTreeMap<String, i64>>,
     revocation_lists: Mutex<BTreeMap<String, i64>>,
-    plugins: PluginCounters,
+    plugins: PluginMetrics,
 }
 
 /// Counters by the name of what they are about. The lock is for building and exporting; requests hold the `Arc`s.
@@ -153,7 +153,7 @@ impl Metrics {
             listeners: Named::default(),
             certificates: Mutex::default(),
             revocation_lists: Mutex::default(),
-            plugins: PluginCounters::default(),
+            plugins: PluginMetrics::default(),
         }
     }
 
@@ -222,21 +222,22 @@ impl Metrics {
         self.open_streams.clone()
     }
 
-    /// A plugin's counter: the same name and labels give the same one.
+    /// A plugin's metric: the same name and labels give the same one, and the first time it is `new`.
     ///
     /// # Errors
     /// The name is not one of Prometheus, or means something else already.
-    pub fn plugin_counter(
+    pub fn plugin_metric(
         &self,
         name: &'static str,
         help: &'static str,
         labels: &[(&'static str, &str)],
-    ) -> Result<(CounterKey, portcullis_plugin::Counter), String> {
-        self.plugins.counter(name, help, labels)
+        new: portcullis_plugin::Metric,
+    ) -> Result<(PluginMetricKey, portcullis_plugin::Metric), String> {
+        self.plugins.metric(name, help, labels, new)
     }
 
-    /// Forgets the counters of plugins that are not among these.
-    pub fn retain_counters<'k>(&self, kept: impl Iterator<Item = &'k CounterKey>) {
+    /// Forgets the metrics of plugins that are not among these.
+    pub fn retain_plugin_metrics<'k>(&self, kept: impl Iterator<Item = &'k PluginMetricKey>) {
         self.plugins.retain(kept);
     }
 

@@ -1,12 +1,15 @@
 use std::{
     any::{Any, TypeId},
     future::Future,
+    hash::Hash,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
-    AddressRules, BoxFuture, Counter, Credential, JudgeAgain, Secret, SecretSource, Store, UnixTime,
+    AddressRules, BoxFuture, Cache, Counter, Credential, Gauge, Histogram, JudgeAgain, Metric, Secret, SecretSource,
+    Store, UnixTime,
     store::{Counters, Space},
 };
 
@@ -77,8 +80,14 @@ pub trait BuildEnv {
     fn address_rules(&self) -> AddressRules;
     /// Returns `true` if secrets are read, and not only checked to be named.
     fn has_secrets(&self) -> bool;
-    /// A counter among the gateway's metrics.
-    fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter;
+    /// The metric of this name and these labels; `new`, if there is none yet. It is of the same kind as `new`.
+    fn metric(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        new: Metric,
+    ) -> Metric;
     /// Reports something that the policy depends on and that ends.
     fn ends(&mut self, what: Ends, at: UnixTime);
     /// The most of one request's body that can be held.
@@ -142,6 +151,25 @@ impl<'b> BuildCx<'b> {
         any.downcast().expect("shared values are kept by their type")
     }
 
+    /// A cache that outlives reloads, for so many values. `key` says what it is about: whatever its answers depend on and
+    /// does not stand in the keys of the cache belongs into it, such as the address that is asked and as whom.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use portcullis_plugin::{BuildCx, Cache};
+    ///
+    /// fn answers(cx: &mut BuildCx<'_>, endpoint: &str, client_id: &str) -> Arc<Cache<[u8; 32], bool>> {
+    ///     cx.cache(&format!("introspection {endpoint} {client_id}"), 10_000)
+    /// }
+    /// ```
+    pub fn cache<K, V>(&mut self, key: &str, most: usize) -> Arc<Cache<K, V>>
+    where
+        K: Eq + Hash + Send + Sync + 'static,
+        V: Clone + Send + Sync + 'static,
+    {
+        self.shared(&format!("{key} most={most}"), || Cache::new(most))
+    }
+
     /// The store, for data that outlives a request: counters, nonces, revocations. There is one for the whole gateway,
     /// or the fleet.
     pub fn store(&self) -> Arc<dyn Store> {
@@ -180,7 +208,33 @@ impl<'b> BuildCx<'b> {
     /// A counter among the gateway's metrics, kept over reloads. Every combination of label values is a line of its own
     /// for ever: only what the configuration says may be one.
     pub fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-        self.env.counter(name, help, labels)
+        match self.env.metric(name, help, labels, Metric::Counter(Counter::default())) {
+            Metric::Counter(counter) => counter,
+            _ => Counter::default(),
+        }
+    }
+
+    /// A gauge among the gateway's metrics, as with [`BuildCx::counter`].
+    pub fn gauge(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        match self.env.metric(name, help, labels, Metric::Gauge(Gauge::default())) {
+            Metric::Gauge(gauge) => gauge,
+            _ => Gauge::default(),
+        }
+    }
+
+    /// A histogram among the gateway's metrics, with these upper bounds, such as [`Histogram::ANSWER_SECONDS`]; as with
+    /// [`BuildCx::counter`].
+    pub fn histogram(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        bounds: &'static [f64],
+    ) -> Histogram {
+        match self.env.metric(name, help, labels, Metric::Histogram(Histogram::new(bounds))) {
+            Metric::Histogram(histogram) => histogram,
+            _ => Histogram::new(bounds),
+        }
     }
 
     /// Reports something that the policy depends on and that ends at this moment: it is a gauge among the metrics.
@@ -198,6 +252,20 @@ impl<'b> BuildCx<'b> {
     /// configuration is published: the first fetch of a key set.
     pub fn before_publish(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         self.env.before_publish(Box::pin(work));
+    }
+
+    /// Hands over work that is done again and again after the configuration is published, with a pause of this length
+    /// before each time, and ends with the policy.
+    pub fn every<F>(&mut self, pause: Duration, mut work: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.background(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                work().await;
+            }
+        });
     }
 
     /// Hands over work that starts after the configuration is published and ends with the policy.

@@ -74,6 +74,14 @@
 //!   the policy's name, and never to the client. Locks of `std` that were held are poisoned by it, as everywhere.
 //! - A line of the log about a request has its id: `log::info!(request_id = cx.request_id(); "...")`.
 //!
+//! # Tools that a plugin is lent
+//! - Metrics: [`BuildCx::counter`], [`BuildCx::gauge`], [`BuildCx::histogram`].
+//! - Answers that are kept for a while, over reloads too: [`BuildCx::cache`]. Anything else that outlives a reload:
+//!   [`BuildCx::shared`].
+//! - Work that many requests wait for and that is done once: [`SingleFlight`].
+//! - Work in the background, once or again and again: [`BuildCx::background`], [`BuildCx::every`].
+//! - Other servers: the crate `portcullis-http`, whose client has deadlines and limits, and mistrusts its servers.
+//!
 //! # What a plugin may rely on
 //! - `build` may read files through [`BuildCx`]; it does not connect, bind or spawn.
 //! - A **refusal** is a value with a reason; a **failure** ([`PluginError`]) refuses the request with 503.
@@ -91,16 +99,20 @@ mod answer;
 mod attempts;
 mod authentication;
 mod build;
+mod cache;
 mod challenge;
 mod claimed;
 mod counter;
 mod credential;
 mod denial;
 mod fair_queue;
+mod gauge;
+mod histogram;
 mod hooks;
 mod identity;
 mod judge_again;
 mod mention;
+mod metric;
 mod open_stream;
 mod place_fields;
 mod places;
@@ -112,6 +124,7 @@ mod refusal;
 mod request;
 mod revocation;
 mod secret;
+mod single_flight;
 mod span;
 pub mod store;
 pub mod testing;
@@ -123,16 +136,20 @@ pub use answer::{Answer, BoxFuture};
 pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, FailedAttempt, KnownCallers};
 pub use authentication::{Attempt, Authentication};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends};
+pub use cache::Cache;
 pub use challenge::Challenge;
 pub use claimed::Claimed;
 pub use counter::Counter;
 pub use credential::{Consumer, Credential, CredentialLimits, Usage};
 pub use denial::{Denial, DenialStatus};
 pub use fair_queue::{Acquire, FairQueue, Permit, QueueFull};
+pub use gauge::{Gauge, OneMore};
+pub use histogram::Histogram;
 pub use hooks::{Admit, Authenticate, Body, BodyFilter, EditRequest, EditResponse, Guard, Hooks, Observe, Outcome};
 pub use identity::{CertificateNames, Claims, Identity, IdentityField, Rendered, encode_item};
 pub use judge_again::JudgeAgain;
 pub use mention::{Mention, Mentioned};
+pub use metric::Metric;
 pub use open_stream::OpenStream;
 pub use place_fields::{HeaderNames, PlaceFields};
 pub use places::{Found, Place, Places};
@@ -144,6 +161,7 @@ pub use refusal::{Refusal, RefusalStatus, Verdict};
 pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};
 pub use revocation::{Revocation, RevocationKeys, Revocations};
 pub use secret::{Secret, SecretSource};
+pub use single_flight::{FlightError, SingleFlight};
 pub use span::{Span, UnixTime};
 pub use store::{LocalStore, Store, StoreError};
 pub use verifications::{Cost, Verifications};

@@ -26,8 +26,9 @@ use http::{HeaderName, HeaderValue, Method, request::Parts};
 
 use crate::{
     AddressRules, Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert,
-    Consumer, Counter, Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Hooks, Identity, JudgeAgain,
-    LocalStore, OpenStream, Plugin, Reason, RequestCx, Secret, SecretSource, Store, UnixTime, Usage,
+    Consumer, Counter, Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Gauge, Histogram, Hooks,
+    Identity, JudgeAgain, LocalStore, Metric, OpenStream, Plugin, Reason, RequestCx, Secret, SecretSource, Store,
+    UnixTime, Usage,
 };
 
 pub mod store;
@@ -226,6 +227,10 @@ pub struct Build {
     pub judged_again: Arc<AtomicUsize>,
     /// Counters, by `name{label=value,...}`.
     pub counters: HashMap<String, Counter>,
+    /// Gauges, named likewise.
+    pub gauges: HashMap<String, Gauge>,
+    /// Histograms, named likewise.
+    pub histograms: HashMap<String, Histogram>,
     /// The things that the policy depends on and that end, with the time of their end.
     pub ends: Vec<(Ends, UnixTime)>,
     /// Addresses that must not be asked where a document names them.
@@ -327,9 +332,14 @@ impl BuildEnv for Build {
     fn has_secrets(&self) -> bool {
         true
     }
-    fn counter(&mut self, name: &'static str, _: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+    fn metric(&mut self, name: &'static str, _: &'static str, labels: &[(&'static str, &str)], new: Metric) -> Metric {
         let labels = labels.iter().map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>().join(",");
-        self.counters.entry(format!("{name}{{{labels}}}")).or_default().clone()
+        let name = format!("{name}{{{labels}}}");
+        match new {
+            Metric::Counter(new) => Metric::Counter(self.counters.entry(name).or_insert(new).clone()),
+            Metric::Gauge(new) => Metric::Gauge(self.gauges.entry(name).or_insert(new).clone()),
+            Metric::Histogram(new) => Metric::Histogram(self.histograms.entry(name).or_insert(new).clone()),
+        }
     }
     fn ends(&mut self, what: Ends, at: UnixTime) {
         self.ends.push((what, at));

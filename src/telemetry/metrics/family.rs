@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use prometheus::{
     TextEncoder,
-    proto::{Counter as CounterValue, LabelPair, Metric, MetricFamily, MetricType},
+    proto::{
+        Bucket, Counter as CounterValue, Gauge, Histogram as Buckets, LabelPair, Metric, MetricFamily, MetricType,
+    },
 };
 
 /// Writes one family.
@@ -42,7 +44,37 @@ pub(super) fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
     sample
 }
 
-pub(super) fn labelled(labels: &[(&str, &str)]) -> Metric {
+pub(super) fn gauge(labels: &[(&str, &str)], now: f64) -> Metric {
+    let mut value = Gauge::default();
+    value.set_value(now);
+    let mut sample = labelled(labels);
+    sample.set_gauge(value);
+    sample
+}
+
+/// A histogram, by how many values do not exceed which bound.
+pub(super) fn buckets(
+    labels: &[(&str, &str)],
+    buckets: impl IntoIterator<Item = (f64, u64)>,
+    count: u64,
+    sum: f64,
+) -> Metric {
+    let buckets = buckets.into_iter().map(|(bound, count)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(count);
+        bucket
+    });
+    let mut value = Buckets::default();
+    value.set_bucket(buckets.collect());
+    value.set_sample_count(count);
+    value.set_sample_sum(sum);
+    let mut sample = labelled(labels);
+    sample.set_histogram(value);
+    sample
+}
+
+fn labelled(labels: &[(&str, &str)]) -> Metric {
     let pairs = labels.iter().map(|(name, value)| {
         let mut pair = LabelPair::default();
         pair.set_name((*name).to_owned());

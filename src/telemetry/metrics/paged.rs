@@ -8,11 +8,12 @@ use std::{
     sync::Arc,
 };
 
+use portcullis_plugin::Metric as PluginMetric;
 use prometheus::proto::{Metric, MetricType};
 
 use super::{
     Metrics, Named, UpstreamError,
-    family::{FamilyWriter, counter, family, write_family},
+    family::{FamilyWriter, buckets, counter, family, gauge, write_family},
     series::STATUS_CLASSES,
 };
 
@@ -84,24 +85,41 @@ impl Metrics {
         writers
     }
 
-    /// A plugin may have counters for each policy, and a route a policy of its own.
+    /// A plugin may have metrics for each policy, and a route a policy of its own.
     fn paged_of_plugins(&self) -> Vec<(String, FamilyWriter<'_>)> {
         let families = self.plugins.0.lock();
         let writer = |(name, known): (&&'static str, &super::plugins::Family)| {
             let (name, help) = (*name, known.help);
+            let kind = known.series.first_key_value().map_or(MetricType::UNTYPED, |(_, first)| kind(first));
             let page = move |after: Option<&_>| {
                 let families = self.plugins.0.lock();
-                families.get(name).map_or_else(Vec::new, |family| page_of(&family.counters, after))
+                families.get(name).map_or_else(Vec::new, |family| page_of(&family.series, after))
             };
             let write: FamilyWriter<'_> = Box::new(move |out| {
-                write_pages(out, name, help, page, |labels: &super::plugins::Labels, count, samples| {
+                write_pages(out, (name, help, kind), page, |labels: &super::plugins::Labels, metric, samples| {
                     let labels: Vec<_> = labels.iter().map(|(label, value)| (*label, &**value)).collect();
-                    samples.push(counter(&labels, count.value()));
+                    samples.push(sample(&labels, metric));
                 })
             });
             (name.to_owned(), write)
         };
         families.iter().map(writer).collect()
+    }
+}
+
+fn kind(metric: &PluginMetric) -> MetricType {
+    match metric {
+        PluginMetric::Counter(_) => MetricType::COUNTER,
+        PluginMetric::Gauge(_) => MetricType::GAUGE,
+        PluginMetric::Histogram(_) => MetricType::HISTOGRAM,
+    }
+}
+
+fn sample(labels: &[(&str, &str)], metric: &PluginMetric) -> Metric {
+    match metric {
+        PluginMetric::Counter(count) => counter(labels, count.value()),
+        PluginMetric::Gauge(now) => gauge(labels, now.value() as f64),
+        PluginMetric::Histogram(of) => buckets(labels, of.cumulative(), of.count(), of.sum()),
     }
 }
 
@@ -114,7 +132,8 @@ fn by_name<'m, T: 'm>(
 ) -> (String, FamilyWriter<'m>) {
     let page = |after: Option<&String>| page_of(&named.lock(), after);
     let write: FamilyWriter<'m> = Box::new(move |out| {
-        write_pages(out, family, help, page, |name: &String, of: &Arc<T>, all| samples(name.as_str(), of, all))
+        let of = (family, help, MetricType::COUNTER);
+        write_pages(out, of, page, |name: &String, of: &Arc<T>, all| samples(name.as_str(), of, all))
     });
     (family.to_owned(), write)
 }
@@ -127,8 +146,7 @@ fn page_of<K: Ord + Clone, V: Clone>(all: &BTreeMap<K, V>, after: Option<&K>) ->
 
 fn write_pages<K: Clone, V>(
     out: &mut dyn Write,
-    name: &str,
-    help: &str,
+    (name, help, kind): (&str, &str, MetricType),
     page: impl Fn(Option<&K>) -> Vec<(K, V)>,
     samples: impl Fn(&K, &V, &mut Vec<Metric>),
 ) -> io::Result<()> {
@@ -140,7 +158,7 @@ fn write_pages<K: Clone, V>(
         page.iter().for_each(|(key, value)| samples(key, value, &mut all));
         after = Some(last.clone());
         if !all.is_empty() {
-            write_family(out, family(name, help, MetricType::COUNTER, all), is_first)?;
+            write_family(out, family(name, help, kind, all), is_first)?;
             is_first = false;
         }
     }

@@ -1,9 +1,9 @@
-//! Counters that plugins ask for while they are built.
+//! Metrics that plugins ask for while they are built.
 
 use std::collections::{BTreeMap, HashSet};
 
 use parking_lot::Mutex;
-use portcullis_plugin::Counter;
+use portcullis_plugin::Metric;
 
 /// The names that the engine has taken; a test holds them to what it exports.
 pub(super) const ENGINE_NAMES: &[&str] = &[
@@ -38,62 +38,64 @@ const HISTOGRAM_PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
 
 pub(super) type Labels = Box<[(&'static str, Box<str>)]>;
 
-/// One counter of a plugin: what [`Metrics::retain_counters`](super::Metrics::retain_counters) knows it by.
+/// One metric of a plugin: what [`Metrics::retain_plugin_metrics`](super::Metrics::retain_plugin_metrics) knows it by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CounterKey {
+pub struct PluginMetricKey {
     name: &'static str,
     labels: Labels,
 }
 
 /// By name.
 #[derive(Default)]
-pub(super) struct PluginCounters(pub(super) Mutex<BTreeMap<&'static str, Family>>);
+pub(super) struct PluginMetrics(pub(super) Mutex<BTreeMap<&'static str, Family>>);
 
-/// The counters of one name, by the values of their labels.
+/// The metrics of one name, by the values of their labels.
 pub(super) struct Family {
     pub(super) help: &'static str,
-    pub(super) counters: BTreeMap<Labels, Counter>,
+    pub(super) series: BTreeMap<Labels, Metric>,
 }
 
 impl Family {
-    /// Whether it has these labels: series of one name that differ in them cannot be added up.
-    fn has_labels(&self, labels: &Labels) -> bool {
-        let Some((first, _)) = self.counters.first_key_value() else { return true };
-        first.iter().map(|(label, _)| label).eq(labels.iter().map(|(label, _)| label))
+    /// Returns `true` if this may be one of its series: those of one name that differ in their labels, or in what they
+    /// are, cannot be added up.
+    fn takes(&self, labels: &Labels, new: &Metric) -> bool {
+        let Some((first, known)) = self.series.first_key_value() else { return true };
+        first.iter().map(|(label, _)| label).eq(labels.iter().map(|(label, _)| label)) && known.is_like(new)
     }
 }
 
-impl PluginCounters {
-    /// A plugin's counter: the same name and labels give the same one.
+impl PluginMetrics {
+    /// A plugin's metric: the same name and labels give the same one.
     ///
     /// # Errors
     /// The name is not one of Prometheus, or means something else already.
-    pub(super) fn counter(
+    pub(super) fn metric(
         &self,
         name: &'static str,
         help: &'static str,
         labels: &[(&'static str, &str)],
-    ) -> Result<(CounterKey, Counter), String> {
+        new: Metric,
+    ) -> Result<(PluginMetricKey, Metric), String> {
         let is_taken = ENGINE_NAMES.contains(&name) || HISTOGRAM_PARTS.iter().any(|part| name.ends_with(part));
         if !is_name(name) || is_taken || !labels.iter().all(|(label, _)| is_name(label)) {
-            return Err(format!("the plugin cannot have a counter `{name}`: a bug in it"));
+            return Err(format!("the plugin cannot have a metric `{name}`: a bug in it"));
         }
         let labels: Labels = labels.iter().map(|(label, value)| (*label, Box::from(*value))).collect();
         let mut families = self.0.lock();
-        let family = families.entry(name).or_insert_with(|| Family { help, counters: BTreeMap::new() });
-        if family.help != help || !family.has_labels(&labels) {
-            return Err(format!("another plugin has a counter `{name}` that means something else"));
+        let family = families.entry(name).or_insert_with(|| Family { help, series: BTreeMap::new() });
+        if family.help != help || !family.takes(&labels, &new) {
+            return Err(format!("another plugin has a metric `{name}` that means something else"));
         }
-        let counter = family.counters.entry(labels.clone()).or_default().clone();
-        Ok((CounterKey { name, labels }, counter))
+        let metric = family.series.entry(labels.clone()).or_insert(new).clone();
+        Ok((PluginMetricKey { name, labels }, metric))
     }
 
-    /// Forgets the counters of plugins that are not among these, as [`Metrics::retain`](super::Metrics::retain) does with names.
-    pub(super) fn retain<'k>(&self, kept: impl Iterator<Item = &'k CounterKey>) {
+    /// Forgets the metrics of plugins that are not among these, as [`Metrics::retain`](super::Metrics::retain) does with names.
+    pub(super) fn retain<'k>(&self, kept: impl Iterator<Item = &'k PluginMetricKey>) {
         let kept: HashSet<(&str, &Labels)> = kept.map(|key| (key.name, &key.labels)).collect();
         self.0.lock().retain(|name, family| {
-            family.counters.retain(|labels, _| kept.contains(&(*name, labels)));
-            !family.counters.is_empty()
+            family.series.retain(|labels, _| kept.contains(&(*name, labels)));
+            !family.series.is_empty()
         });
     }
 }

@@ -5,12 +5,12 @@ use std::{
     sync::atomic::Ordering::Relaxed,
 };
 
-use prometheus::proto::{Bucket, Gauge, Histogram as Buckets, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use super::{
     Metrics, Phase, TargetCounts,
     counter::Histogram,
-    family::{FamilyWriter, counter, family, labelled, write_family},
+    family::{FamilyWriter, buckets, counter, family, gauge, write_family},
 };
 
 impl Metrics {
@@ -198,27 +198,7 @@ impl Metrics {
     }
 }
 
-fn gauge(labels: &[(&str, &str)], now: f64) -> Metric {
-    let mut value = Gauge::default();
-    value.set_value(now);
-    let mut sample = labelled(labels);
-    sample.set_gauge(value);
-    sample
-}
-
 fn histogram(labels: &[(&str, &str)], histogram: &Histogram) -> Metric {
     let observed = histogram.observed();
-    let buckets = observed.buckets.into_iter().map(|(bound, count)| {
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(bound);
-        bucket.set_cumulative_count(count);
-        bucket
-    });
-    let mut value = Buckets::default();
-    value.set_bucket(buckets.collect());
-    value.set_sample_count(observed.count);
-    value.set_sample_sum(observed.sum);
-    let mut sample = labelled(labels);
-    sample.set_histogram(value);
-    sample
+    buckets(labels, observed.buckets, observed.count, observed.sum)
 }

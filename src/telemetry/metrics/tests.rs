@@ -1,6 +1,6 @@
 use std::thread;
 
-use portcullis_plugin::{Reason, UnixTime};
+use portcullis_plugin::{Counter, Gauge, Histogram as PluginHistogram, Metric, Reason, UnixTime};
 
 use super::*;
 
@@ -173,10 +173,52 @@ fn a_bound_belongs_to_its_bucket() {
     assert_eq!(observed.buckets, expected);
 }
 
+fn counter(
+    metrics: &Metrics,
+    name: &'static str,
+    help: &'static str,
+    labels: &[(&'static str, &str)],
+) -> Result<(PluginMetricKey, Metric), String> {
+    metrics.plugin_metric(name, help, labels, Metric::Counter(Counter::default()))
+}
+
+#[test]
+fn a_plugins_gauge_and_histogram_are_written_as_such() {
+    let metrics = metrics();
+    let ask = |name, new: &Metric| metrics.plugin_metric(name, "Help.", &[("policy", "a")], new.clone());
+    let (gauge, histogram) = (Gauge::default(), PluginHistogram::new(&[0.5, 1.0]));
+    ask("entries", &Metric::Gauge(gauge.clone())).expect("a name");
+    ask("answer_seconds", &Metric::Histogram(histogram.clone())).expect("a name");
+    gauge.set(7);
+    let one = gauge.one();
+    assert_eq!(samples(&metrics, "entries"), ["entries{policy=\"a\"} 8"]);
+    drop(one);
+    [0.25, 0.75, 9.0].iter().for_each(|value| histogram.observe(*value));
+    let text = metrics.render();
+    for line in [
+        "# TYPE entries gauge",
+        "entries{policy=\"a\"} 7",
+        "# TYPE answer_seconds histogram",
+        "answer_seconds_bucket{policy=\"a\",le=\"0.5\"} 1",
+        "answer_seconds_bucket{policy=\"a\",le=\"1\"} 2",
+        "answer_seconds_bucket{policy=\"a\",le=\"+Inf\"} 3",
+        "answer_seconds_sum{policy=\"a\"} 10",
+        "answer_seconds_count{policy=\"a\"} 3",
+    ] {
+        assert!(text.lines().any(|said| said == line), "{line}: {text}");
+    }
+    let others = [Metric::Counter(Counter::default()), Metric::Histogram(PluginHistogram::new(&[2.0]))];
+    assert!(others.iter().all(|other| ask("answer_seconds", other).is_err() && ask("entries", other).is_err()));
+}
+
 #[test]
 fn a_plugins_counter_is_one_by_its_name_and_labels() {
     let metrics = metrics();
-    let count = |policy| metrics.plugin_counter("fetches_total", "Fetches.", &[("policy", policy)]).expect("a name");
+    let count = |policy| {
+        let (key, metric) = counter(&metrics, "fetches_total", "Fetches.", &[("policy", policy)]).expect("a name");
+        let Metric::Counter(counter) = metric else { panic!("it is a counter") };
+        (key, counter)
+    };
     let (key, first) = count("a");
     first.increment();
     count("a").1.increment();
@@ -184,9 +226,9 @@ fn a_plugins_counter_is_one_by_its_name_and_labels() {
     let fetches = || samples(&metrics, "fetches_total");
     assert_eq!(fetches(), ["fetches_total{policy=\"a\"} 2", "fetches_total{policy=\"b\"} 1"]);
     assert!(metrics.render().contains("# HELP fetches_total Fetches.\n# TYPE fetches_total counter\n"));
-    metrics.retain_counters([&key].into_iter());
+    metrics.retain_plugin_metrics([&key].into_iter());
     assert_eq!(fetches(), ["fetches_total{policy=\"a\"} 2"], "what no policy holds is forgotten");
-    metrics.retain_counters(std::iter::empty());
+    metrics.retain_plugin_metrics(std::iter::empty());
     assert!(!metrics.render().contains("fetches_total"));
     assert_eq!(count("a").1.value(), 0);
 }
@@ -194,7 +236,7 @@ fn a_plugins_counter_is_one_by_its_name_and_labels() {
 #[test]
 fn a_plugins_counter_has_a_name_of_its_own() {
     let metrics = metrics();
-    let ask = |name, help, labels: &[(&'static str, &str)]| metrics.plugin_counter(name, help, labels).map(|_| ());
+    let ask = |name, help, labels: &[(&'static str, &str)]| counter(&metrics, name, help, labels).map(|_| ());
     for name in ["portcullis_requests_total", "", "1st", "Fetches", "a-b", "x_bucket", "x_sum", "x_count"] {
         assert!(ask(name, "Help.", &[]).is_err(), "{name}");
     }
