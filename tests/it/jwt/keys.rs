@@ -1,6 +1,9 @@
 //! Where keys come from: an identity server that is slow, dead, lying or rotating its keys under load.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -8,7 +11,7 @@ use super::{
     GATEWAY, World,
     identity_server::{IdentityServer, Mood},
 };
-use crate::harness::{Client, Gateway, Peer, Upstream, eventually};
+use crate::harness::{Client, Gateway, Peer, Reply, Upstream, eventually};
 
 #[tokio::test]
 async fn keys_that_are_rotated_lose_no_request() {
@@ -234,4 +237,32 @@ async fn an_unknown_key_is_503_while_the_set_cannot_be_fetched_and_401_once_it_c
     world.server.is(Mood::Keys(json!({ "keys": [old] })));
     eventually("the set is fetched again", async || world.status(&unknown).await == 401).await;
     assert_eq!(world.status(&good).await, 200);
+}
+
+#[tokio::test]
+async fn a_discovery_document_leads_nobody_to_the_gateway_itself() {
+    let leads = Arc::new(Mutex::new("https://nowhere.invalid/keys".to_owned()));
+    let current = leads.clone();
+    let server = Upstream::with(move |asked| {
+        let issuer = format!("http://{}", asked.header("host").expect("clients send it"));
+        let leads = current.lock().expect("no holder panics").clone();
+        Reply::new(200).body(json!({ "issuer": issuer, "jwks_uri": leads }).to_string())
+    });
+    let issuer = format!("http://{}", server.address());
+    let upstream = Upstream::start();
+    let toml = GATEWAY.replace("discovery = true", "discovery = true\nfetch = { cooldown = \"1s\" }");
+    let gateway = Gateway::builder(&toml).set("UPSTREAM", &upstream.address()).set("ISSUER", &issuer).start().await;
+    for own in [gateway.address(0), gateway.admin(), "169.254.169.254:80".parse().expect("an address")] {
+        // An address of a network has to be https, whoever names it.
+        let scheme = if own.ip().is_loopback() { "http" } else { "https" };
+        *leads.lock().expect("no holder panics") = format!("{scheme}://{own}/keys");
+        let words = format!("{} must not be asked", own.ip());
+        let before = gateway.output().matches(&words).count();
+        let limit = Instant::now() + Duration::from_secs(20);
+        while gateway.output().matches(&words).count() < before + 2 {
+            assert!(Instant::now() < limit, "{own}: {}", gateway.output());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert!(!gateway.output().contains("\"/keys\""), "nobody asked the gateway: {}", gateway.output());
 }
