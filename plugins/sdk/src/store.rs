@@ -7,6 +7,8 @@
 //! # Keys and spaces
 //! A [`Key`] is a name in a [`Space`], and a space has a room of its own: what fills one takes no place from another.
 //! Counters always belong to a policy ([`Counters`]), replay marks and revocations never do. Everything has an end.
+//! A space cannot be listed: a plugin that has to list its entries keeps their names in [sets](Store::insert), several where
+//! one would have too many members.
 //!
 //! ```
 //! use std::time::Duration;

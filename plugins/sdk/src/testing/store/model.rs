@@ -134,7 +134,7 @@ pub(super) async fn counting_agrees_with_a_model(test: &dyn StoreUnderTest) {
     let (store, counters, mut numbers) = (test.store(), counters(), Numbers(2));
     let mut models = rules.map(Model::new);
     let mut outcomes = [0_usize; 2];
-    for step in 0..20_000 {
+    for step in 0..8_000 {
         let pause = [0, 1, 999, 1_000, 5_000, 33_333, 100_000, 333_334][usize::try_from(numbers.below(8)).unwrap_or(0)];
         // Most charges come in bursts.
         if numbers.below(3) == 0 {
@@ -163,5 +163,5 @@ pub(super) async fn counting_agrees_with_a_model(test: &dyn StoreUnderTest) {
             models[*at].check(now, u128::from(*cost), budget, &format!("step {step}, {:?}", rules[*at]));
         }
     }
-    assert!(outcomes.iter().all(|times| *times > 2_000), "both outcomes are tested: {outcomes:?}");
+    assert!(outcomes.iter().all(|times| *times > 800), "both outcomes are tested: {outcomes:?}");
 }
