@@ -122,7 +122,7 @@ impl Admin {
             _ => return Err(Problem::RouteNotFound.into()),
         };
         if head.method != Method::GET && head.method != Method::HEAD {
-            let allow = Some(HeaderValue::from_static("GET, HEAD"));
+            let allow = Some(Box::new(HeaderValue::from_static("GET, HEAD")));
             return Err(Answer { allow, ..Problem::MethodNotAllowed.into() });
         }
         Ok(asked)

@@ -1,6 +1,7 @@
 //! Header names that have a role of their own in HTTP, and are not free for identities or credentials.
 
 use http::HeaderName;
+use portcullis_plugin::ManagedHeader;
 
 /// Headers that say what a message is: whoever wrote an identity into them would overwrite that.
 pub(crate) fn is_message_metadata(name: &HeaderName) -> bool {
@@ -20,17 +21,5 @@ pub(crate) fn is_about_client(name: &HeaderName) -> bool {
 
 /// Headers that frame a message or choose where it goes: nothing but the engine writes them.
 pub(crate) fn is_framing(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "host"
-            | "content-length"
-            | "transfer-encoding"
-            | "connection"
-            | "upgrade"
-            | "te"
-            | "trailer"
-            | "keep-alive"
-            | "proxy-connection"
-            | "expect"
-    )
+    ManagedHeader::is_framing(name)
 }

@@ -41,8 +41,8 @@
 //! 6. The path that is matched is the path that is authorised is the path that is forwarded: made canonical once.
 //! 7. Nothing in the request but the matched route chooses policy: no `Upgrade`, method override or cookie switches a
 //!    plugin off.
-//! 8. Every response that the gateway makes comes from one table. It never says which part of a credential was wrong;
-//!    the audit log does.
+//! 8. Every response that the gateway makes comes from one table, or was declared by a plugin. It never says which part of
+//!    a credential was wrong; the audit log does.
 //! 9. A secret is never logged, printed, put into a metric or an error, or compared in variable time.
 //! 10. Everything has a limit with a name: bodies, headers, caches, queues, waits, retries.
 

@@ -7,9 +7,11 @@
 pub mod audit;
 pub mod authenticate;
 mod body_filter;
+mod challenges;
 pub mod check;
 mod deferred_checks;
 pub mod edit;
+mod edit_response;
 mod end;
 pub mod exchange;
 pub mod failure;
@@ -22,6 +24,7 @@ pub mod recheck;
 pub mod refusal;
 pub mod request_id;
 mod respond;
+mod response_edits;
 mod response_head;
 pub mod retry;
 pub mod state;
@@ -49,11 +52,12 @@ use tokio::sync::watch;
 
 use self::{
     body_filter::Filter,
-    edit::ClientEdit,
+    edit_response::Unedited,
     exchange::SessionExchange,
     held_body::Held,
     hook::{Call, Client, Undecided},
     refusal::{Answer, Problem},
+    response_edits::Recipient,
     response_head::Asked,
     state::RequestState,
 };
@@ -146,13 +150,14 @@ impl Proxy {
 
     /// Sends an answer of the gateway's own.
     async fn refuse(&self, session: &mut Session, state: &mut RequestState, answer: &Answer) -> Result<()> {
-        let (head, body) = answer.response(state.id.as_str(), is_grpc(session));
+        let (mut head, body) = answer.response(state.id.as_str(), is_grpc(session));
+        self.edit_own(session, state, &mut head, answer.recipient());
         if matches!(answer.problem, Problem::BadRequest | Problem::BadPath | Problem::RequestTimeout) {
             session.set_keepalive(None);
         }
         self.answer(session, state, head, body).await?;
         // A gRPC refusal travels as 200: the log and the metrics have the status that it stands for.
-        state.answered(answer.problem.status().as_u16());
+        state.answered(answer.status().as_u16());
         Ok(())
     }
 
@@ -189,6 +194,7 @@ fn is_grpc(session: &Session) -> bool {
 /// `new_down`, because an error of any other source is swallowed on the way to an HTTP/2 upstream.
 fn refused(state: &mut RequestState, policy: Option<&str>, refusal: &Refusal) -> Box<Error> {
     state.reason = Some(refusal.reason);
+    state.edits.add(refusal.headers.clone());
     audit::refused_late(state, policy, refusal.reason, refusal.detail.as_deref());
     let problem = Problem::from(refusal.status);
     state.late_answer = Some(Box::new(Answer { retry_after: refusal.retry_after, ..problem.into() }));
@@ -288,6 +294,7 @@ impl ProxyHttp for Proxy {
             // A body filter may change the length, so it is not said beforehand. Made anew when a request is tried again.
             let filters = route.body.iter().filter_map(|step| {
                 let call = Call { state, policy: &step.policy, hook: "body" };
+                cx.enter(step.number);
                 let begun = call.run(|| Ok(step.hook.begin(cx))).transpose()?;
                 let filter = begun.map(|filter| Filter { policy: step.policy.clone(), filter });
                 Some(filter.map_err(|why| (&*step.policy, why)))
@@ -552,25 +559,32 @@ impl Proxy {
         session: &mut Session,
         state: &RequestState,
         route: &Route,
-        f: impl FnOnce(&RequestCx<'_>) -> T,
+        f: impl FnOnce(&mut RequestCx<'_>) -> T,
     ) -> T {
         let snapshot = self.current.load();
         let (mut held, client) = (Held::default(), Client::of(session));
         let mut exchange = SessionExchange::new(&client, state, route, &snapshot.settings, &mut held);
-        f(&RequestCx::new(&mut exchange))
+        f(&mut RequestCx::new(&mut exchange))
     }
 
+    /// Has the route's plugins edit the response of the upstream, or what the route says in its place.
     fn edit_response(&self, session: &mut Session, state: &mut RequestState, head: &mut ResponseHeader) -> Result<()> {
-        let Some(route) = state.route.clone().filter(|route| !route.edit_response.is_empty()) else {
-            return Ok(());
-        };
-        let edited = self.with_cx(session, state, &route, |cx| {
-            let mut edit = ClientEdit(head);
-            route.edit_response.iter().rev().try_for_each(|step| {
-                let call = Call { state, policy: &step.policy, hook: "edit_response" };
-                call.run(|| step.hook.edit_response(cx, &mut edit)).map_err(|why| (step.policy.clone(), why))
-            })
-        });
-        edited.map_err(|(policy, why)| undecided(state, &policy, &why))
+        if let Some(route) = state.route.clone().filter(|route| !route.edit_response.is_empty()) {
+            let edited = self.with_cx(session, state, &route, |cx| edit_response::edit(&route, state, cx, head));
+            if let Err(Unedited { step, policy, why }) = edited {
+                state.failed_edit = Some(step);
+                return Err(undecided(state, &policy, &why));
+            }
+        }
+        state.edits.apply(head, None);
+        Ok(())
+    }
+
+    /// The same for an answer of the gateway's own.
+    fn edit_own(&self, session: &mut Session, state: &RequestState, head: &mut ResponseHeader, to: Recipient) {
+        if let Some(route) = state.route.as_ref().filter(|route| !route.edit_response.is_empty()) {
+            self.with_cx(session, state, route, |cx| edit_response::edit_own(route, state, cx, head));
+        }
+        state.edits.apply(head, Some(to));
     }
 }

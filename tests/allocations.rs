@@ -170,7 +170,7 @@ fn request(snapshot: &Snapshot, services: &Arc<Services>) -> [(&'static str, usi
     state.identity = Some(identity);
     let (stripped, _) = allocations(|| forward::strip(&mut head, &gate.route.callers, Some(&auth.hidden)));
     assert!(!head.headers.contains_key("x-api-key"));
-    let (completed, _) = allocations(|| forward::complete(&mut head, &gate.route, &state, &seen.cx()));
+    let (completed, _) = allocations(|| forward::complete(&mut head, &gate.route, &state, &mut seen.cx()));
     assert_eq!(head.headers["x-consumer"], "acme");
     [
         ("match", matched),

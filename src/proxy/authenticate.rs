@@ -5,19 +5,25 @@
 //! greatest [`DenialStatus`] counts (403, 429, 413, 411, 401); else nothing was sent at all, and that is the route's
 //! `anonymous` consumer or 401.
 //!
+//! In place of a 401 for nothing sent there is the answer that an authenticator proposed, of several the first. What a
+//! part of an all-of proposes or attaches to an absence counts for nothing: whoever has one part must not learn from it
+//! about the other.
+//!
 //! Attempts that failed count when the request is refused: see [`pending`].
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_plugin::{
-    Attempt, Authentication, Denial, DenialStatus, FailedAttempt, Identity, Reason, RequestCx, UnixTime,
+    Absence, Attempt, Authentication, Challenge, Denial, DenialStatus, FailedAttempt, HeaderEdits, Identity, Reason,
+    RequestCx, Respond, UnixTime,
 };
 
 use super::{
     audit::{Attempted, Trail},
+    challenges,
     hook::{Call, Client, Undecided},
-    refusal::{Answer, Problem, challenge},
+    refusal::{Answer, Problem},
 };
 use crate::{
     snapshot::route::{Alternative, Auth, Authenticator},
@@ -53,7 +59,8 @@ pub struct Granted {
 /// What one authenticator, or all of an alternative, found.
 enum Found {
     Granted(Arc<Identity>),
-    Absent,
+    /// Nothing, and the answer that was proposed for it.
+    Absent(Option<Respond>),
     Denied(Denial),
     /// By the policy of this name.
     Failed(Arc<str>, Undecided),
@@ -69,6 +76,7 @@ pub async fn authenticate(
 ) -> Decision {
     let mut failure: Option<(Arc<str>, Undecided)> = None;
     let mut denied: Option<Denial> = None;
+    let mut proposal: Option<Box<(Arc<str>, Respond)>> = None;
     // Of all policies, in the order of the file.
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut pending = Pending::default();
@@ -81,6 +89,7 @@ pub async fn authenticate(
             holds.truncate(held_before);
         }
         let parts = &alternative.parts;
+        let edits_before = trail.state().edits.count();
         let found = match &**parts {
             [only] => one(only, cx, client, trail, &mut pending).await,
             _ => all(alternative, cx, client, trail, &mut pending).await,
@@ -90,6 +99,9 @@ pub async fn authenticate(
             Found::Denied(denial) if parts.len() == 1 => Attempt::Denied(denial.reason),
             _ => Attempt::Absent,
         };
+        if parts.len() > 1 && !matches!(found, Found::Granted(_)) {
+            trail.state().edits.truncate(edits_before);
+        }
         match found {
             Found::Granted(identity) => {
                 let (now, address) = (cx.now(), cx.address());
@@ -102,7 +114,10 @@ pub async fn authenticate(
             Found::Denied(denial) if denied.as_ref().is_none_or(|first| first.status < denial.status) => {
                 denied = Some(denial);
             }
-            Found::Absent | Found::Denied(_) => {}
+            Found::Absent(Some(answer)) if parts.len() == 1 && proposal.is_none() => {
+                proposal = Some(Box::new((parts[0].policy.clone(), answer)));
+            }
+            Found::Absent(_) | Found::Denied(_) => {}
             Found::Failed(policy, why) if why.is_about_the_client() => {
                 trail.refused();
                 trail.failed(format!("{policy}: {why}"));
@@ -118,6 +133,11 @@ pub async fn authenticate(
             holds.truncate(held_before);
             return Decision::Granted(Granted { identity: anonymous.clone(), ..Granted::default() });
         }
+        if let Some((policy, answer)) = proposal.map(|proposal| *proposal) {
+            trail.attempted(Attempted::denied(Some(&policy), answer.reason()));
+            trail.refused();
+            return proposed(auth, answer, &attempts, cx, realm, trail);
+        }
         trail.attempted(Attempted::denied(None, Reason::CredentialAbsent));
     }
     trail.refused();
@@ -128,14 +148,39 @@ pub async fn authenticate(
     let Denial { reason, status, .. } = denied.unwrap_or(Denial::unauthorized(Reason::CredentialAbsent));
     let answer = Answer::from(status);
     let challenges = match status {
-        DenialStatus::Unauthorized => challenges(auth, &attempts, realm, trail),
+        DenialStatus::Unauthorized => challenges(auth, &attempts, cx, realm, trail),
         _ => Vec::new(),
     };
     Decision::Refused(Answer { challenges, ..answer }, reason)
 }
 
+/// The answer that an authenticator proposed. One that is a 401 says as well which credentials are taken.
+fn proposed(
+    auth: &Auth,
+    answer: Respond,
+    attempts: &[Attempt],
+    cx: &mut RequestCx<'_>,
+    realm: &str,
+    trail: &Trail<'_>,
+) -> Decision {
+    let mut wanted = answer.challenges().to_vec();
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        wanted.extend(asked(auth, attempts, cx, trail));
+    }
+    let challenges = challenges::lines(wanted, realm, &trail.state().edits);
+    let reason = answer.reason();
+    Decision::Refused(Answer { challenges, declared: Some(answer), ..Problem::Unauthenticated.into() }, reason)
+}
+
 /// The answer to a request whose body proves wrong what its head proved, by the alternative that granted.
-pub fn disproved(auth: &Auth, by: Option<usize>, reason: Reason, realm: &str, trail: &mut Trail<'_>) -> Answer {
+pub fn disproved(
+    auth: &Auth,
+    by: Option<usize>,
+    reason: Reason,
+    cx: &mut RequestCx<'_>,
+    realm: &str,
+    trail: &mut Trail<'_>,
+) -> Answer {
     let granted = by.map(|by| &auth.alternatives[by].parts);
     for authenticator in granted.into_iter().flatten() {
         authenticator.metrics.decided(AuthOutcome::Denied, Some(reason));
@@ -147,22 +192,31 @@ pub fn disproved(auth: &Auth, by: Option<usize>, reason: Reason, realm: &str, tr
     });
     let attempts: Vec<_> = attempts.collect();
     trail.refused();
-    Answer { challenges: challenges(auth, &attempts, realm, trail), ..Problem::Unauthenticated.into() }
+    // What was granted was granted to somebody else.
+    trail.state().edits.truncate(0);
+    Answer { challenges: challenges(auth, &attempts, cx, realm, trail), ..Problem::Unauthenticated.into() }
 }
 
-/// One `WWW-Authenticate` for each way in; the same way twice is told once.
-fn challenges(auth: &Auth, attempts: &[Attempt], realm: &str, trail: &Trail<'_>) -> Vec<HeaderValue> {
-    let mut challenges: Vec<HeaderValue> = Vec::new();
-    for (authenticator, attempt) in auth.authenticators().zip(attempts) {
+/// The `WWW-Authenticate` lines for all ways in.
+fn challenges(
+    auth: &Auth,
+    attempts: &[Attempt],
+    cx: &mut RequestCx<'_>,
+    realm: &str,
+    trail: &Trail<'_>,
+) -> Vec<HeaderValue> {
+    challenges::lines(asked(auth, attempts, cx, trail), realm, &trail.state().edits)
+}
+
+/// The challenges of all authenticators.
+fn asked(auth: &Auth, attempts: &[Attempt], cx: &mut RequestCx<'_>, trail: &Trail<'_>) -> Vec<Challenge> {
+    let asked = auth.authenticators().zip(attempts).flat_map(|(authenticator, attempt)| {
         let call = Call { state: trail.state(), policy: &authenticator.policy, hook: "challenge" };
+        cx.enter(authenticator.number);
         // One that panics challenges nobody; the answer is the same without it.
-        let wanted = call.run(|| Ok(authenticator.hook.challenge(*attempt))).unwrap_or_default();
-        let value = wanted.and_then(|wanted| challenge(&wanted, realm));
-        if let Some(value) = value.filter(|value| !challenges.contains(value)) {
-            challenges.push(value);
-        }
-    }
-    challenges
+        call.run(|| Ok(authenticator.hook.challenges(cx, *attempt))).unwrap_or_default()
+    });
+    asked.collect()
 }
 
 /// Asks one authenticator, and checks what holds for credentials of every kind.
@@ -174,9 +228,14 @@ async fn one<'a>(
     pending: &mut Pending<'a>,
 ) -> Found {
     let call = Call { state: trail.state(), policy: &authenticator.policy, hook: "authenticate" };
+    cx.enter(authenticator.number);
     let answer = {
         let cx = &mut *cx;
         call.wait(client, authenticator.timeout, move || authenticator.hook.authenticate(cx)).await
+    };
+    let (answer, edits) = match answer {
+        Ok(Authentication::GrantedWith(identity, edits)) => (Ok(Authentication::Granted(identity)), edits),
+        answer => (answer, HeaderEdits::new()),
     };
     let policy = Some(&authenticator.policy);
     let count = |outcome, reason| authenticator.metrics.decided(outcome, reason);
@@ -187,14 +246,24 @@ async fn one<'a>(
         Found::Denied(denial)
     };
     match answer {
-        Ok(Authentication::Granted(identity)) => match objection(&identity, cx.now(), cx.route(), cx.address()) {
-            // Counted once the other parts of its alternative have granted too.
-            None => Found::Granted(identity),
-            Some(denial) => denied(denial, Some(identity), trail),
-        },
+        Ok(Authentication::Granted(identity) | Authentication::GrantedWith(identity, _)) => {
+            match objection(&identity, cx.now(), cx.route(), cx.address()) {
+                // Counted once the other parts of its alternative have granted too.
+                None => {
+                    trail.state().edits.add(edits);
+                    Found::Granted(identity)
+                }
+                Some(denial) => denied(denial, Some(identity), trail),
+            }
+        }
         Ok(Authentication::Absent) => {
             count(AuthOutcome::Absent, None);
-            Found::Absent
+            Found::Absent(None)
+        }
+        Ok(Authentication::AbsentWith(Absence { proposal, headers })) => {
+            count(AuthOutcome::Absent, None);
+            trail.state().edits.add(headers);
+            Found::Absent(proposal)
         }
         Ok(Authentication::Denied(mut denial)) => {
             pending.add(authenticator, std::mem::take(&mut denial.attempts));
@@ -232,7 +301,7 @@ async fn all<'a>(
     for authenticator in together.iter() {
         match one(authenticator, cx, client, trail, pending).await {
             Found::Granted(identity) => parts.push(identity),
-            Found::Absent => absent.push(&authenticator.policy),
+            Found::Absent(_) => absent.push(&authenticator.policy),
             // The least of them counts here. One that is no credential at all outweighs one that is known and not for
             // here: a caller who has half of what is asked for learns nothing about that half.
             Found::Denied(denial) if denied.as_ref().is_none_or(|first| denial.status < first.status) => {
@@ -247,7 +316,7 @@ async fn all<'a>(
         return Found::Failed(policy, why);
     }
     if absent.len() == together.len() {
-        return Found::Absent;
+        return Found::Absent(None);
     }
     absent.iter().for_each(|policy| trail.attempted(Attempted::denied(Some(policy), Reason::CredentialAbsent)));
     // One was sent and the other was not: something was tried, so it is not the anonymous consumer's request. What is

@@ -44,7 +44,7 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
             return Err(elsewhere.unwrap_or(Problem::RouteNotFound.into()));
         }
         Find::MethodNotAllowed { allow } => {
-            return Err(Answer { allow: Some(allow.clone()), ..Problem::MethodNotAllowed.into() });
+            return Err(Answer { allow: Some(Box::new(allow.clone())), ..Problem::MethodNotAllowed.into() });
         }
     };
     if has_encoded_slash && !gate.allows_encoded_slash {

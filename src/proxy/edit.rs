@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_http::{RequestHeader, ResponseHeader};
-use portcullis_plugin::{ManagedHeader, RequestHead, ResponseHead};
+use portcullis_plugin::{HeaderEdit, ManagedHeader, RequestHead, ResponseHead};
 
 use super::target::set_target;
 use crate::{canonical::canonical, header_names::is_framing, snapshot::identity_headers::IdentityHeaders};
@@ -55,34 +55,81 @@ impl RequestHead for UpstreamEdit<'_> {
 }
 
 /// The response on its way to the client.
-pub struct ClientEdit<'e>(pub &'e mut ResponseHeader);
+pub struct ClientEdit<'e> {
+    head: &'e mut ResponseHeader,
+    is_own: bool,
+}
+
+impl<'e> ClientEdit<'e> {
+    /// The upstream's, or what the route says in its place.
+    pub fn of_response(head: &'e mut ResponseHeader) -> Self {
+        Self { head, is_own: false }
+    }
+
+    /// One of the gateway's own.
+    pub fn of_own_answer(head: &'e mut ResponseHeader) -> Self {
+        Self { head, is_own: true }
+    }
+
+    /// Makes one change that came with a verdict. What it cannot change stays: a refusal is not stored, whatever was said
+    /// of the response.
+    pub fn change(&mut self, name: &HeaderName, edit: &HeaderEdit) {
+        let changed = match edit {
+            HeaderEdit::Set(value) => self.set(name.clone(), value.clone()),
+            HeaderEdit::Append(value) => self.append(name.clone(), value.clone()),
+            HeaderEdit::Remove => {
+                self.remove(name);
+                Ok(())
+            }
+        };
+        if let Err(managed) = changed {
+            log::debug!("a plugin's change to a response was left out: {managed}");
+        }
+    }
+
+    fn is_managed(&self, name: &HeaderName) -> bool {
+        is_framing(name) || self.is_own && ManagedHeader::is_of_own_answer(name)
+    }
+}
 
 impl ResponseHead for ClientEdit<'_> {
+    fn is_own(&self) -> bool {
+        self.is_own
+    }
+
     fn status(&self) -> StatusCode {
-        self.0.status
+        self.head.status
     }
 
     fn set_status(&mut self, status: StatusCode) {
         // 1xx and 101 are of the connection, not of the response.
-        if status.as_u16() >= 200 && self.0.status.as_u16() >= 200 && self.0.set_status(status).is_ok() {
-            self.0.set_reason_phrase(None).expect("no phrase is always a valid one");
+        let is_response = status.as_u16() >= 200 && self.head.status.as_u16() >= 200;
+        if !self.is_own && is_response && self.head.set_status(status).is_ok() {
+            self.head.set_reason_phrase(None).expect("no phrase is always a valid one");
         }
     }
 
     fn headers(&self) -> &HeaderMap {
-        &self.0.headers
+        &self.head.headers
     }
 
     fn set(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), ManagedHeader> {
-        if is_framing(&name) {
+        if self.is_managed(&name) {
             return Err(ManagedHeader(name));
         }
-        self.0.insert_header(&name, value).map_err(|_| ManagedHeader(name))
+        self.head.insert_header(&name, value).map_err(|_| ManagedHeader(name))
+    }
+
+    fn append(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), ManagedHeader> {
+        if self.is_managed(&name) {
+            return Err(ManagedHeader(name));
+        }
+        self.head.append_header(&name, value).map(drop).map_err(|_| ManagedHeader(name))
     }
 
     fn remove(&mut self, name: &HeaderName) {
-        if !is_framing(name) {
-            while self.0.remove_header(name).is_some() {}
+        if !self.is_managed(name) {
+            while self.head.remove_header(name).is_some() {}
         }
     }
 }

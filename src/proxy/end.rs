@@ -6,7 +6,11 @@ use http::{HeaderValue, Version};
 use pingora_proxy::Session;
 use portcullis_plugin::{Outcome, Reason};
 
-use super::{audit, hook::Call, state::RequestState};
+use super::{
+    audit,
+    hook::{Call, discard},
+    state::RequestState,
+};
 use crate::{
     front::StreamEnd,
     streams::Withdrawn,
@@ -80,6 +84,7 @@ impl RequestState {
         let (id, status, identity) = (self.id.as_str(), self.line.status, self.identity.as_ref());
         for step in &record.observe {
             let outcome = Outcome::new(id, &record.name, status, identity, self.reason, duration);
+            let outcome = outcome.with_data(&self.data, step.number);
             let call = Call { state: self, policy: &step.policy, hook: "observe" };
             // Whatever becomes of it is in the log, and the request is over.
             let _ = call.run(|| {
@@ -119,6 +124,7 @@ impl RequestState {
 impl Drop for RequestState {
     fn drop(&mut self) {
         self.end(None);
+        discard(self.data.take());
     }
 }
 

@@ -8,7 +8,9 @@ use std::{
 use bytes::Bytes;
 use http::{request::Parts, uri::PathAndQuery};
 use pingora_core::{ErrorType, protocols::raw_connect::ProxyDigest};
-use portcullis_plugin::{BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, Reason, UnixTime};
+use portcullis_plugin::{
+    BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, PolicyData, Reason, UnixTime,
+};
 
 use super::{
     held_body::Held,
@@ -112,5 +114,9 @@ impl Exchange for SessionExchange<'_, '_> {
 
     fn hold_body(&mut self, limit: usize, check: BodyCheck) {
         self.state.holds.add(limit, check);
+    }
+
+    fn data(&self) -> &PolicyData {
+        &self.state.data
     }
 }

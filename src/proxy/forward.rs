@@ -93,7 +93,7 @@ pub fn complete<'r>(
     head: &mut RequestHeader,
     route: &'r Route,
     state: &RequestState,
-    cx: &RequestCx<'_>,
+    cx: &mut RequestCx<'_>,
 ) -> Result<(), (&'r str, Undecided)> {
     if let Ending::Forward(upstream) = &route.ending
         && let Some(host) = &upstream.host
@@ -104,6 +104,7 @@ pub fn complete<'r>(
         let mut edit = UpstreamEdit::new(head, &route.callers.identity);
         for step in &route.edit_request {
             let call = Call { state, policy: &step.policy, hook: "edit_request" };
+            cx.enter(step.number);
             call.run(|| step.hook.edit_request(cx, &mut edit)).map_err(|why| (&*step.policy, why))?;
         }
     }

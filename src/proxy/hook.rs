@@ -124,7 +124,8 @@ impl<T> Drop for Waiting<'_, T> {
     }
 }
 
-fn discard<T>(value: T) {
+/// Drops what a plugin made, so that a panic of its destructor ends here.
+pub fn discard<T>(value: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         log::error!("a plugin panicked while it was ended: {}", message(&*payload));
         // Its own destructor may panic as well; it is not worth a third try.

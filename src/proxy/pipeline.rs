@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, header};
+use http::header;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use portcullis_plugin::{
-    Attempt, BodyCheck, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Verdict,
+    Attempt, BodyCheck, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Respond, Verdict,
 };
 
 use super::{
     audit::{Trail, refused_late},
     authenticate::{Decision, Granted, authenticate, disproved},
+    challenges,
     exchange::SessionExchange,
     held_body::{Failure, Held},
     hook::{Call, Client, Undecided},
-    refusal::{Answer, Problem, challenge},
+    refusal::{Answer, Problem},
     state::RequestState,
 };
 use crate::snapshot::{Gate, Route};
@@ -129,16 +130,23 @@ impl Outcome {
         verdict: Result<Verdict, Undecided>,
         policy: &str,
         gate: &Gate,
-        cx: &RequestCx<'_>,
+        cx: &mut RequestCx<'_>,
         trail: &mut Trail<'_>,
     ) -> bool {
         match verdict {
             Ok(Verdict::Allow) => return true,
+            Ok(Verdict::AllowWith(edits)) => {
+                trail.state().edits.add(edits);
+                return true;
+            }
+            Ok(Verdict::Respond(answer)) => self.answer(answer, policy, gate, cx, trail),
             Ok(Verdict::Refuse(refusal)) => {
                 let identity = cx.identity().map(Arc::as_ref);
                 trail.forbidden(Some(policy), refusal.reason, refusal.detail.as_deref(), identity);
-                let wanted = refusal.challenge.and_then(|wanted| self.challenge(gate, &wanted, trail));
-                let challenges = wanted.into_iter().collect();
+                trail.state().edits.add(refusal.headers);
+                let wanted = refusal.challenge.filter(|wanted| self.is_its_way(gate, wanted, cx, trail));
+                let wanted = wanted.map(Arc::unwrap_or_clone);
+                let challenges = challenges::lines(wanted, &gate.realm, &trail.state().edits);
                 let retry_after = refusal.retry_after;
                 let answer = Answer { retry_after, challenges, ..Problem::from(refusal.status).into() };
                 self.refuse(answer, refusal.reason);
@@ -152,15 +160,27 @@ impl Outcome {
         false
     }
 
-    /// A challenge to prove more, where the identity was proven in that way: who sent a key is not told about tokens.
-    fn challenge(&self, gate: &Gate, wanted: &Challenge, trail: &Trail<'_>) -> Option<HeaderValue> {
-        let granted = &gate.auth.as_ref()?.alternatives[self.by?].parts;
-        let is_its_way = granted.iter().any(|authenticator| {
+    /// Takes the answer that a plugin makes by itself. The audit log has it where it is an error, or is about somebody
+    /// who is known; what a guard answers to everybody, such as a preflight, is in the access log alone.
+    fn answer(&mut self, answer: Respond, policy: &str, gate: &Gate, cx: &RequestCx<'_>, trail: &mut Trail<'_>) {
+        let (reason, identity) = (answer.reason(), cx.identity().map(Arc::as_ref));
+        if identity.is_some() || answer.status().as_u16() >= 400 {
+            trail.forbidden(Some(policy), reason, None, identity);
+        }
+        let challenges = challenges::lines(answer.challenges().iter().cloned(), &gate.realm, &trail.state().edits);
+        self.refuse(Answer { challenges, declared: Some(answer), ..Problem::Forbidden.into() }, reason);
+    }
+
+    /// Returns whether the identity was proven in the way that a challenge asks for: who sent a key is not told about
+    /// tokens.
+    fn is_its_way(&self, gate: &Gate, wanted: &Challenge, cx: &mut RequestCx<'_>, trail: &Trail<'_>) -> bool {
+        let granted = gate.auth.as_ref().zip(self.by).map(|(auth, by)| &auth.alternatives[by].parts);
+        granted.into_iter().flatten().any(|authenticator| {
             let call = Call { state: trail.state(), policy: &authenticator.policy, hook: "challenge" };
-            let own = call.run(|| Ok(authenticator.hook.challenge(Attempt::Absent))).unwrap_or_default();
-            own.is_some_and(|own| own.scheme.eq_ignore_ascii_case(&wanted.scheme))
-        });
-        is_its_way.then(|| challenge(wanted, &gate.realm)).flatten()
+            cx.enter(authenticator.number);
+            let own = call.run(|| Ok(authenticator.hook.challenges(cx, Attempt::Absent))).unwrap_or_default();
+            own.iter().any(|own| own.is_scheme(&wanted.scheme))
+        })
     }
 
     /// A request whose trail could not be written is refused, where the configuration says so.
@@ -184,6 +204,7 @@ async fn guards(
 ) {
     for step in &gate.guard {
         let call = Call { state: trail.state(), policy: &step.policy, hook: "guard" };
+        cx.enter(step.number);
         let verdict = {
             let cx = &mut *cx;
             call.wait(client, step.timeout, move || step.hook.guard(cx)).await
@@ -204,6 +225,7 @@ async fn admits(
 ) {
     for step in &gate.admit {
         let call = Call { state: trail.state(), policy: &step.policy, hook: "admit" };
+        cx.enter(step.number);
         let verdict = {
             let cx = &mut *cx;
             call.wait(client, step.timeout, move || step.hook.admit(cx, identity)).await
@@ -235,8 +257,11 @@ async fn settle(
             (why.problem().into(), why.reason(), Settled::Otherwise)
         }
         Ok(Ok(Err(reason))) => {
+            let client = Client::of(session);
+            let mut exchange = SessionExchange::new(&client, state, &gate.route, &gate.settings, held);
+            let mut cx = RequestCx::new(&mut exchange);
             let auth = gate.auth.as_ref();
-            let answer = auth.map(|auth| disproved(auth, outcome.by, reason, &gate.realm, &mut trail));
+            let answer = auth.map(|auth| disproved(auth, outcome.by, reason, &mut cx, &gate.realm, &mut trail));
             (answer.unwrap_or(Problem::Unauthenticated.into()), reason, Settled::Disproved)
         }
         Err(BodyError::TooLarge) => (Problem::BodyTooLarge.into(), Reason::BodyTooLarge, Settled::Otherwise),
@@ -282,4 +307,20 @@ fn declared_too_large(route: &Route, session: &Session) -> Option<Answer> {
     let limit = route.max_body_bytes?;
     let length = session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
     (length > limit).then(|| Problem::BodyTooLarge.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pingora copies the future of a request a dozen times: what few requests need is boxed.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        fn size<F>(
+            _: impl Fn(&'static Gate, &'static mut Session, &'static mut RequestState, &'static mut Held) -> F,
+        ) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(run) <= 2000, "{}", size(run));
+    }
 }

@@ -212,12 +212,14 @@ impl Judge {
         let (has_same_settings, has_same_files) = self.likeness(policy, std::slice::from_ref(mark));
         let stream = OpenStream { has_same_settings, has_same_files, ..self.stream(basis, identity, &credentials) };
         match authenticator.hook.recheck(&stream).get().await {
-            Ok(Authentication::Granted(identity)) => match objection(&identity, self.now, route, basis.address) {
-                None => Ok(identity),
-                Some(denial) => Err(refused(denial.reason, None)),
-            },
+            Ok(Authentication::Granted(identity) | Authentication::GrantedWith(identity, _)) => {
+                match objection(&identity, self.now, route, basis.address) {
+                    None => Ok(identity),
+                    Some(denial) => Err(refused(denial.reason, None)),
+                }
+            }
             Ok(Authentication::Denied(denial)) => Err(refused(denial.reason, denial.detail.map(Arc::from))),
-            Ok(Authentication::Absent) => Err(refused(Reason::PolicyChanged, None)),
+            Ok(Authentication::Absent | Authentication::AbsentWith(_)) => Err(refused(Reason::PolicyChanged, None)),
             Err(error) => Err(Fault::Undecided(format!("{policy}: {error}"))),
         }
     }
@@ -242,10 +244,14 @@ impl Judge {
             let stream =
                 OpenStream { has_same_settings, has_same_files, ..self.stream(basis, then, &identity.credentials) };
             match step.hook.recheck(&stream, identity).get().await {
-                Ok(Verdict::Allow) => {}
+                Ok(Verdict::Allow | Verdict::AllowWith(_)) => {}
                 Ok(Verdict::Refuse(refusal)) => {
                     let policy = Some(step.policy.clone());
                     return Err(Fault::Over(Withdrawn { reason: refusal.reason, policy, detail: refusal.detail }));
+                }
+                Ok(Verdict::Respond(answer)) => {
+                    let policy = Some(step.policy.clone());
+                    return Err(Fault::Over(Withdrawn { policy, ..Withdrawn::by(answer.reason()) }));
                 }
                 Err(error) => return Err(Fault::Undecided(format!("{}: {error}", step.policy))),
             }

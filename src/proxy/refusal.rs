@@ -3,14 +3,17 @@
 //! An answer is problem JSON (RFC 9457) with a stable `code` and the request's id. It never says which part of a
 //! credential was wrong: all that fails to prove who is calling gets the same words, and the audit log has the reason.
 //! gRPC calls get the same in their own form: status 200, no body, `grpc-status` in the head ("trailers-only").
+//!
+//! In place of a row a plugin may give an answer of its own ([`Respond`]), which is made here as well.
 
 use std::{fmt::Write, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora_http::ResponseHeader;
-use portcullis_plugin::{Challenge, DenialStatus, RefusalStatus};
+use portcullis_plugin::{DenialStatus, RefusalStatus, Respond};
 
+use super::response_edits::Recipient;
 use crate::router::MethodSet;
 
 /// An answer of the gateway's own.
@@ -154,22 +157,38 @@ pub struct Answer {
     /// For `Retry-After`.
     pub retry_after: Option<Duration>,
     /// For `Allow`.
-    pub allow: Option<HeaderValue>,
+    pub allow: Option<Box<HeaderValue>>,
     /// For `Location`.
     pub location: Option<Box<HeaderValue>>,
+    /// The answer that a plugin gives in place of the row.
+    pub declared: Option<Respond>,
 }
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        Self { problem, challenges: Vec::new(), retry_after: None, allow: None, location: None }
+        Self { problem, challenges: Vec::new(), retry_after: None, allow: None, location: None, declared: None }
     }
 }
 
 impl Answer {
     /// The head and the body of the response.
     pub fn response(&self, request_id: &str, is_grpc: bool) -> (ResponseHeader, Bytes) {
+        let (mut head, body) = match &self.declared {
+            Some(respond) if !is_grpc => Self::declared(respond),
+            _ => self.of_the_table(request_id, is_grpc),
+        };
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            head.append_header("x-request-id", id).expect("few and short headers");
+        }
+        for challenge in &self.challenges {
+            head.append_header(header::WWW_AUTHENTICATE, challenge.clone()).expect("few and short headers");
+        }
+        (head, body)
+    }
+
+    fn of_the_table(&self, request_id: &str, is_grpc: bool) -> (ResponseHeader, Bytes) {
         let is_about_the_method = self.problem == Problem::MethodNotAllowed;
-        let (status, code, title, detail, grpc) = self.problem.row();
+        let (status, code, title, detail, grpc) = self.row();
         let status = if is_grpc { StatusCode::OK } else { StatusCode::from_u16(status).expect("a valid status") };
         let mut head = ResponseHeader::build(status, Some(8)).expect("a valid status");
         let mut set = |name: header::HeaderName, value: HeaderValue| {
@@ -193,15 +212,11 @@ impl Answer {
             Bytes::from(body)
         };
         set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(id) = HeaderValue::from_str(request_id) {
-            set(header::HeaderName::from_static("x-request-id"), id);
-        }
-        self.challenges.iter().for_each(|challenge| set(header::WWW_AUTHENTICATE, challenge.clone()));
         // It has to be there (RFC 9110 section 15.5.6). Where the method is refused before a route is looked for, that
         // is what routes take that say nothing of methods.
         let allow = self.allow.clone();
-        if let Some(allow) = allow.or_else(|| is_about_the_method.then(|| MethodSet::default().allow())) {
-            set(header::ALLOW, allow);
+        if let Some(allow) = allow.or_else(|| is_about_the_method.then(|| Box::new(MethodSet::default().allow()))) {
+            set(header::ALLOW, *allow);
         }
         if let Some(location) = &self.location {
             set(header::LOCATION, HeaderValue::clone(location));
@@ -212,6 +227,46 @@ impl Answer {
             set(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         (head, body)
+    }
+
+    /// The answer of a plugin, as its own row would be sent.
+    fn declared(respond: &Respond) -> (ResponseHeader, Bytes) {
+        let mut head = ResponseHeader::build(respond.status(), Some(8)).expect("a status");
+        let mut add = |name: &header::HeaderName, value: HeaderValue| {
+            head.append_header(name, value).expect("the headers of a plugin are few");
+        };
+        respond.headers().iter().for_each(|(name, value)| add(name, value.clone()));
+        let has_content = !matches!(respond.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if has_content {
+            add(&header::CONTENT_LENGTH, HeaderValue::from(respond.content().len()));
+        }
+        if !respond.headers().iter().any(|(name, _)| *name == header::CACHE_CONTROL) {
+            add(&header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        (head, if has_content { respond.content().clone() } else { Bytes::new() })
+    }
+
+    /// The row in whose place a plugin's answer is, for callers who cannot read it: the one of its status, if there is
+    /// one.
+    fn row(&self) -> Row {
+        let status = self.declared.as_ref().map(Respond::status);
+        let same = status.and_then(|status| Problem::ALL.into_iter().find(|problem| problem.status() == status));
+        same.unwrap_or(self.problem).row()
+    }
+
+    /// The status, as it stands in the log.
+    pub fn status(&self) -> StatusCode {
+        self.declared.as_ref().map_or_else(|| self.problem.status(), Respond::status)
+    }
+
+    /// Whom it is for.
+    pub fn recipient(&self) -> Recipient {
+        match (&self.declared, self.problem) {
+            (Some(_), Problem::Unauthenticated) => Recipient::Proposed,
+            (Some(respond), _) if respond.status() == StatusCode::UNAUTHORIZED => Recipient::Unauthenticated,
+            (None, Problem::Unauthenticated) => Recipient::Unauthenticated,
+            _ => Recipient::Known,
+        }
     }
 
     /// The whole response as HTTP/1.1 bytes, for a connection that Pingora has not seen; the connection closes. `hsts`:
@@ -231,15 +286,6 @@ impl Answer {
         bytes.extend_from_slice(&body);
         bytes.into()
     }
-}
-
-/// A challenge as `WWW-Authenticate` has it (RFC 9110 section 11.6.1).
-pub fn challenge(challenge: &Challenge, realm: &str) -> Option<HeaderValue> {
-    let mut text = format!("{} realm=\"{realm}\"", challenge.scheme);
-    for (name, value) in &challenge.parameters {
-        let _ = write!(text, ", {name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
-    }
-    HeaderValue::from_str(&text).ok()
 }
 
 #[cfg(test)]
@@ -272,7 +318,8 @@ mod tests {
         let allow = |answer: Answer| answer.response("r-1", false).0.headers.get(header::ALLOW).cloned();
         let usual = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
         assert_eq!(allow(Problem::MethodNotAllowed.into()).expect("a header"), usual);
-        let known = Answer { allow: Some(HeaderValue::from_static("GET")), ..Problem::MethodNotAllowed.into() };
+        let known =
+            Answer { allow: Some(Box::new(HeaderValue::from_static("GET"))), ..Problem::MethodNotAllowed.into() };
         assert_eq!(allow(known).expect("a header"), "GET");
         assert_eq!(allow(Problem::BadRequest.into()), None);
     }
@@ -305,12 +352,5 @@ mod tests {
         let answer = Answer { retry_after: Some(Duration::from_millis(1200)), ..Problem::TooManyRequests.into() };
         let (head, _) = answer.response("r-1", false);
         assert_eq!((head.status.as_u16(), &head.headers["retry-after"]), (429, &HeaderValue::from_static("2")));
-    }
-
-    #[test]
-    fn a_challenge_is_quoted() {
-        let value =
-            challenge(&Challenge { scheme: "ApiKey".into(), parameters: vec![("header", "a\"b".into())] }, "orders");
-        assert_eq!(value.expect("a header"), "ApiKey realm=\"orders\", header=\"a\\\"b\"");
     }
 }

@@ -10,10 +10,11 @@ use http::{HeaderValue, Method, Uri, Version, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use portcullis_plugin::{Identity, Reason, UnixTime};
+use portcullis_plugin::{Identity, PolicyData, Reason, UnixTime};
 
 use super::{
     body_filter::Filter, deferred_checks::DeferredChecks, held_body::Held, refusal::Answer, request_id::RequestId,
+    response_edits::ResponseEdits,
 };
 use crate::{
     front::{StreamLife, current_life},
@@ -71,6 +72,12 @@ pub struct RequestState {
     pub made_up_bytes: usize,
     /// Checks that wait for the whole body.
     pub holds: DeferredChecks,
+    /// The changes to the headers of the response that came with verdicts.
+    pub edits: ResponseEdits,
+    /// The place of a hook that could not edit the upstream's response.
+    pub failed_edit: Option<usize>,
+    /// The data that policies keep.
+    pub data: PolicyData,
     /// Request body bytes seen so far.
     pub body_bytes: u64,
     /// Connections tried so far.
@@ -138,6 +145,9 @@ impl RequestState {
             held: None,
             made_up_bytes: 0,
             holds: DeferredChecks::default(),
+            edits: ResponseEdits::default(),
+            failed_edit: None,
+            data: PolicyData::default(),
             body_bytes: 0,
             attempts: 0,
             tried: Vec::new(),

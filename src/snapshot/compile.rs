@@ -440,7 +440,7 @@ impl Built<'_, '_> {
                     false => plugin.location.problem(problems, "", text),
                 }
             }
-            pipeline.add(&policy.key.as_str().into(), hooks, self.timeout(policy));
+            pipeline.add((&policy.key.as_str().into(), plugin.policy), hooks, self.timeout(policy));
         }
         let ending = match &draft.ending {
             Ending::Forward(upstream) => route::Ending::Forward(self.upstreams.get(upstream)?.clone()),
@@ -525,11 +525,12 @@ impl Built<'_, '_> {
                 if hook.needs_certificate() {
                     needs_certificate = true;
                 }
-                pipeline.add(&name, &instance.hooks, self.timeout(policy));
+                pipeline.add((&name, plugin.policy), &instance.hooks, self.timeout(policy));
             }
             Some(Authenticator {
                 metrics: self.services.metrics.policy(&policy.key),
                 policy: name,
+                number: plugin.policy,
                 places: hook.places(),
                 fills: hook.headers().into(),
                 hook: hook.clone(),

@@ -19,6 +19,8 @@ pub struct Mark {
 pub struct Step<H: ?Sized> {
     /// The policy's name.
     pub policy: Arc<str>,
+    /// Its number in the configuration.
+    pub number: usize,
     /// What runs.
     pub hook: Arc<H>,
     /// How long it may wait, where it is one that may.

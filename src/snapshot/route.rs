@@ -60,6 +60,8 @@ impl Settings {
 pub struct Authenticator {
     /// The policy's name.
     pub policy: Arc<str>,
+    /// Its number in the configuration.
+    pub number: usize,
     /// What runs.
     pub hook: Arc<dyn Authenticate>,
     /// Where it looks for its credential.
@@ -128,12 +130,14 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Adds a policy's hooks, all but its authenticator. They may wait for at most `timeout`.
-    pub(super) fn add(&mut self, policy: &Arc<str>, hooks: &Hooks, timeout: Duration) {
-        fn push<H: ?Sized>(into: &mut Vec<Step<H>>, (policy, timeout): (&Arc<str>, Duration), hook: Option<&Arc<H>>) {
-            into.extend(hook.map(|hook| Step { policy: policy.clone(), hook: hook.clone(), timeout }));
+    /// Adds the hooks of the policy of this name and number, all but its authenticator. They may wait for at most
+    /// `timeout`.
+    pub(super) fn add(&mut self, policy: (&Arc<str>, usize), hooks: &Hooks, timeout: Duration) {
+        type Of<'p> = (&'p Arc<str>, usize, Duration);
+        fn push<H: ?Sized>(into: &mut Vec<Step<H>>, (policy, number, timeout): Of<'_>, hook: Option<&Arc<H>>) {
+            into.extend(hook.map(|hook| Step { policy: policy.clone(), number, hook: hook.clone(), timeout }));
         }
-        let of = (policy, timeout);
+        let of = (policy.0, policy.1, timeout);
         push(&mut self.guard, of, hooks.guard.as_ref());
         push(&mut self.admit, of, hooks.admit.as_ref());
         push(&mut self.edit_request, of, hooks.edit_request.as_ref());

@@ -1,6 +1,7 @@
 //! A gateway of one's own: the crate in `tests/own-gateway`, built by cargo as a user would, with an authenticator and a
 //! plugin that takes part in every other hook. What the hooks are promised is witnessed here from end to end.
 //!
+//! - `answers`: plugins that answer by themselves, or add to whatever response ends the request.
 //! - `commands`: every subcommand of it.
 //! - `deadlines`: hooks that take too long, whose client leaves, or that panic.
 //! - `held_bodies`: bodies that hooks read.
@@ -8,6 +9,7 @@
 //! - `lent`: what plugins are lent beside the request.
 //! - `revoke`: tokens that count no longer.
 
+mod answers;
 mod commands;
 mod deadlines;
 mod held_bodies;

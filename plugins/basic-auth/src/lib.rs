@@ -320,9 +320,9 @@ impl Authenticate for Passwords {
         Answer::Now(Ok(OpenStream::granted(user)))
     }
 
-    fn challenge(&self, _: Attempt) -> Option<Challenge> {
+    fn challenges(&self, _: &RequestCx<'_>, _: Attempt) -> Vec<Challenge> {
         // RFC 7617 section 2.1.
-        Some(Challenge { scheme: "Basic".into(), parameters: vec![("charset", "UTF-8".to_owned())] })
+        vec![Challenge::new("Basic").parameter("charset", "UTF-8")]
     }
 
     fn hidden(&self) -> Places {

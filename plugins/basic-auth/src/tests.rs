@@ -55,6 +55,7 @@ impl Policy {
         match self.asked(request).unwrap() {
             Authentication::Granted(identity) => identity.credentials[0].id.to_string(),
             Authentication::Absent => "absent".to_owned(),
+            other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_)) => panic!("{other:?}"),
             Authentication::Denied(denial) => denial.reason.to_string(),
         }
     }
@@ -413,9 +414,10 @@ fn a_flood_from_one_address_leaves_places_to_others() {
 #[test]
 fn the_challenge_says_utf_8_and_the_header_is_hidden_unless_the_policy_keeps_it() {
     let hook = policy("").hook;
-    let challenge = Challenge { scheme: "Basic".into(), parameters: vec![("charset", "UTF-8".to_owned())] };
-    assert_eq!(hook.challenge(Attempt::Absent), Some(challenge.clone()));
-    assert_eq!(hook.challenge(Attempt::Denied(Reason::PasswordWrong)), Some(challenge));
+    for attempt in [Attempt::Absent, Attempt::Denied(Reason::PasswordWrong)] {
+        let challenges = hook.challenges(&Request::get("/").cx(), attempt);
+        assert_eq!(challenges, [Challenge::new("Basic").parameter("charset", "UTF-8")]);
+    }
     assert_eq!(hook.hidden(), Places(vec![Place::header("authorization", Some("Basic")).unwrap()]));
     assert_eq!(policy("keep_credential = true").hook.hidden(), Places::default());
 }

@@ -23,6 +23,7 @@ fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> String {
     let identity = Arc::new(identity);
     match now(hook.admit(&mut Request::new(method, "/").cx(), &identity)).unwrap() {
         Verdict::Allow => ALLOWED.to_owned(),
+        other @ (Verdict::AllowWith(_) | Verdict::Respond(_)) => panic!("{other:?}"),
         Verdict::Refuse(refusal) => {
             let plain = Refusal { detail: None, ..refusal.clone() };
             assert_eq!(plain, Refusal::forbidden(refusal.reason), "a refusal is a plain 403");
@@ -255,8 +256,8 @@ fn the_log_is_told_which_entry() {
         deny = [{ tenants = ['x'] }, { tenants = ['y'], methods = ['GET'] }]",
     );
     let detail = |identity: Identity| match now(hook.admit(&mut Request::get("/").cx(), &Arc::new(identity))).unwrap() {
-        Verdict::Allow => panic!("it is allowed"),
         Verdict::Refuse(refusal) => refusal.detail.unwrap().to_string(),
+        other => panic!("{other:?}"),
     };
     let of = |group: &str, tenant: &str| Identity {
         consumer: Some(Arc::new(Consumer { groups: strings(&[group]), ..Consumer::default() })),

@@ -133,7 +133,7 @@ impl Scheme for Aws4 {
     }
 
     fn challenge(&self) -> Challenge {
-        Challenge { scheme: claimed::ALGORITHM.into(), parameters: Vec::new() }
+        Challenge::new(claimed::ALGORITHM)
     }
 }
 

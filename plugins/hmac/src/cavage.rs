@@ -115,7 +115,7 @@ impl Scheme for Cavage {
         let headers = self.signed_headers.iter().map(HeaderName::as_str);
         let headers = [target, "date"].into_iter().chain(headers.filter(|name| *name != "date")).collect::<Vec<_>>();
         // The draft's own words (section 3.1.1), whichever dialect it is.
-        Challenge { scheme: dialect.scheme().into(), parameters: vec![("headers", headers.join(" "))] }
+        Challenge::new(dialect.scheme()).parameter("headers", headers.join(" "))
     }
 }
 

@@ -274,12 +274,10 @@ impl Scheme for Portcullis {
         let mut parameters = vec!["created", "keyid"];
         parameters.extend(self.required.iter().map(|required| required.name()));
         let algorithms: Vec<_> = self.algorithms.iter().map(|algorithm| algorithm.name()).collect();
-        let parameters = vec![
-            ("components", self.minimum.names()),
-            ("parameters", parameters.join(" ")),
-            ("algorithms", algorithms.join(" ")),
-        ];
-        Challenge { scheme: "Signature".into(), parameters }
+        Challenge::new("Signature")
+            .parameter("components", self.minimum.names())
+            .parameter("parameters", parameters.join(" "))
+            .parameter("algorithms", algorithms.join(" "))
     }
 }
 

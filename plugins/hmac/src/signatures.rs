@@ -389,8 +389,8 @@ impl Authenticate for Signatures {
         }))
     }
 
-    fn challenge(&self, _: Attempt) -> Option<Challenge> {
-        Some(self.challenge.clone())
+    fn challenges(&self, _: &RequestCx<'_>, _: Attempt) -> Vec<Challenge> {
+        vec![self.challenge.clone()]
     }
 
     fn hidden(&self) -> Places {

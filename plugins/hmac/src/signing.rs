@@ -138,6 +138,7 @@ pub(crate) fn outcome(hook: &Arc<dyn Authenticate>, request: &mut Request) -> St
     match wait(hook.authenticate(&mut request.cx())) {
         Ok(Authentication::Granted(identity)) => identity.credentials[0].id.to_string(),
         Ok(Authentication::Absent) => "absent".to_owned(),
+        Ok(other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_))) => panic!("{other:?}"),
         Ok(Authentication::Denied(denial)) => denial.reason.to_string(),
         Err(_) => "failed".to_owned(),
     }

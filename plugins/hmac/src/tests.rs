@@ -430,7 +430,7 @@ fn the_signature_is_hidden_unless_the_policy_keeps_it() {
 #[test]
 fn the_challenge_says_what_to_sign() {
     let challenge = hook("portcullis = { require = [\"nonce\"], algorithms = [\"hmac-sha256\"] }");
-    let challenge = challenge.challenge(Attempt::Absent).unwrap();
+    let challenge = challenge.challenges(&Request::get("/").cx(), Attempt::Absent).remove(0);
     assert_eq!(challenge.scheme, "Signature");
     let parameters: Vec<_> = challenge.parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(

@@ -100,8 +100,7 @@ impl Scheme for Timestamp {
     }
 
     fn challenge(&self) -> Challenge {
-        let header = self.signature.name.to_string();
-        Challenge { scheme: "Signature".into(), parameters: vec![("header", header)] }
+        Challenge::new("Signature").parameter("header", self.signature.name.as_str())
     }
 }
 

@@ -14,11 +14,11 @@ impl Challenges {
     pub(crate) fn new(places: &Places) -> Self {
         let scheme = places.headers().find_map(|(_, scheme)| scheme);
         let absent = match (scheme, places.0.first()) {
-            (Some(scheme), _) => Challenge { scheme: scheme.to_owned().into(), parameters: Vec::new() },
-            (None, place) => Challenge { scheme: "Bearer".into(), parameters: place.map(named).unwrap_or_default() },
+            (Some(scheme), _) => Challenge::new(scheme.to_owned()),
+            (None, place) => place.map_or_else(|| Challenge::new("Bearer"), naming),
         };
         let mut denied = absent.clone();
-        if denied.scheme.eq_ignore_ascii_case("bearer") {
+        if denied.is_scheme("Bearer") {
             // An error code where a token was sent, none where there was none (RFC 6750 section 3.1).
             denied.parameters.push(("error", "invalid_token".to_owned()));
         }
@@ -33,10 +33,11 @@ impl Challenges {
     }
 }
 
-fn named(place: &Place) -> Vec<(&'static str, String)> {
+fn naming(place: &Place) -> Challenge {
+    let challenge = Challenge::new("Bearer");
     match place {
-        Place::Header { name, .. } => vec![("header", name.to_string())],
-        Place::Query(name) => vec![("in", "query".to_owned()), ("name", name.clone())],
-        Place::Cookie(name) => vec![("in", "cookie".to_owned()), ("name", name.clone())],
+        Place::Header { name, .. } => challenge.parameter("header", name.as_str()),
+        Place::Query(name) => challenge.parameter("in", "query").parameter("name", name),
+        Place::Cookie(name) => challenge.parameter("in", "cookie").parameter("name", name),
     }
 }

@@ -106,8 +106,8 @@ impl Authenticate for Policy {
         Answer::later(self.rejudge(stream))
     }
 
-    fn challenge(&self, attempt: Attempt) -> Option<Challenge> {
-        Some(self.challenges.of(attempt))
+    fn challenges(&self, _: &RequestCx<'_>, attempt: Attempt) -> Vec<Challenge> {
+        vec![self.challenges.of(attempt)]
     }
 
     fn hidden(&self) -> Places {

@@ -167,6 +167,7 @@ impl Scene {
         match self.answer(request) {
             Ok(Authentication::Granted(identity)) => identity.subject.clone().unwrap_or_else(|| "nobody".to_owned()),
             Ok(Authentication::Absent) => "absent".to_owned(),
+            Ok(other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_))) => panic!("{other:?}"),
             Ok(Authentication::Denied(denial)) if denial.is_forbidden() => format!("403 {}", denial.reason),
             Ok(Authentication::Denied(denial)) => denial.reason.to_string(),
             Err(error) => format!("failed: {error}"),

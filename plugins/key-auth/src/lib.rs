@@ -295,11 +295,11 @@ impl Authenticate for Keys {
         Answer::Now(Ok(OpenStream::granted(client)))
     }
 
-    fn challenge(&self, attempt: Attempt) -> Option<Challenge> {
-        Some(match attempt {
+    fn challenges(&self, _: &RequestCx<'_>, attempt: Attempt) -> Vec<Challenge> {
+        vec![match attempt {
             Attempt::Absent => self.challenges.absent.clone(),
             Attempt::Denied(_) => self.challenges.denied.clone(),
-        })
+        }]
     }
 
     fn hidden(&self) -> Places {
@@ -323,15 +323,13 @@ impl Challenges {
         let is_header = |place: &&Place| matches!(place, Place::Header { .. });
         let place = places.0.iter().find(is_header).or(places.0.first()).expect("a policy without places is not built");
         let absent = match place {
-            Place::Header { scheme: Some(scheme), .. } => {
-                Challenge { scheme: scheme.clone().into(), parameters: Vec::new() }
-            }
-            Place::Header { name, .. } => api_key(vec![("header", name.to_string())]),
-            Place::Query(name) => api_key(vec![("in", "query".to_owned()), ("name", name.clone())]),
-            Place::Cookie(name) => api_key(vec![("in", "cookie".to_owned()), ("name", name.clone())]),
+            Place::Header { scheme: Some(scheme), .. } => Challenge::new(scheme.clone()),
+            Place::Header { name, .. } => api_key().parameter("header", name.as_str()),
+            Place::Query(name) => api_key().parameter("in", "query").parameter("name", name),
+            Place::Cookie(name) => api_key().parameter("in", "cookie").parameter("name", name),
         };
         let mut denied = absent.clone();
-        if denied.scheme.eq_ignore_ascii_case("bearer") {
+        if denied.is_scheme("Bearer") {
             // An error code where a token was sent, none where there was none (RFC 6750 section 3.1).
             denied.parameters.push(("error", "invalid_token".to_owned()));
         }
@@ -339,8 +337,8 @@ impl Challenges {
     }
 }
 
-fn api_key(parameters: Vec<(&'static str, String)>) -> Challenge {
-    Challenge { scheme: "ApiKey".into(), parameters }
+fn api_key() -> Challenge {
+    Challenge::new("ApiKey")
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ fn outcome(hook: &dyn Authenticate, mut request: Request) -> String {
     match now(hook.authenticate(&mut request.cx())).unwrap() {
         Authentication::Granted(identity) => identity.credentials[0].id.to_string(),
         Authentication::Absent => "absent".to_owned(),
+        other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_)) => panic!("{other:?}"),
         Authentication::Denied(denial) => {
             assert!(!denial.is_forbidden(), "a wrong key is 401");
             denial.reason.to_string()
@@ -119,7 +120,7 @@ fn a_key_without_a_configured_prefix_is_unknown() {
 fn the_challenge_names_the_first_header_or_the_first_place() {
     let denied = Attempt::Denied(Reason::KeyUnknown);
     let challenge = |toml: &str, attempt| {
-        let challenge = hook(toml).challenge(attempt).unwrap();
+        let challenge = hook(toml).challenges(&Request::get("/").cx(), attempt).remove(0);
         let parameters = challenge.parameters.iter().map(|(name, value)| format!(" {name}={value}"));
         format!("{}{}", challenge.scheme, parameters.collect::<String>())
     };

@@ -346,8 +346,8 @@ impl Authenticate for Policy {
         }
     }
 
-    fn challenge(&self, _: Attempt) -> Option<Challenge> {
-        Some(Challenge { scheme: "TLS-Client-Certificate".into(), parameters: Vec::new() })
+    fn challenges(&self, _: &RequestCx<'_>, _: Attempt) -> Vec<Challenge> {
+        vec![Challenge::new("TLS-Client-Certificate")]
     }
 
     fn headers(&self) -> Vec<HeaderName> {

@@ -81,6 +81,7 @@ impl Scene {
         match self.answer(request) {
             Authentication::Granted(identity) => identity.client.clone().unwrap_or_else(|| "nobody".to_owned()),
             Authentication::Absent => "absent".to_owned(),
+            other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_)) => panic!("{other:?}"),
             Authentication::Denied(denial) if denial.is_forbidden() => format!("403 {}", denial.reason),
             Authentication::Denied(denial) => denial.reason.to_string(),
         }
@@ -200,7 +201,7 @@ fn an_identity_has_what_the_certificate_says() {
 fn it_challenges_for_a_certificate() {
     let scene = Scene::new("");
     for attempt in [Attempt::Absent, Attempt::Denied(Reason::CertificateExpired)] {
-        let challenge = scene.0.challenge(attempt).unwrap();
+        let challenge = scene.0.challenges(&Request::get("/").cx(), attempt).remove(0);
         assert_eq!((challenge.scheme.as_ref(), challenge.parameters.len()), ("TLS-Client-Certificate", 0));
     }
     assert!(scene.0.needs_certificate());

@@ -27,6 +27,7 @@ pub fn verdict(hook: &dyn Admit, method: &str, identity: Identity) -> Verdict {
 pub fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> &'static str {
     match verdict(hook, method, identity) {
         Verdict::Allow => ALLOWED,
+        other @ (Verdict::AllowWith(_) | Verdict::Respond(_)) => panic!("{other:?}"),
         Verdict::Refuse(refusal) => {
             assert_eq!(refusal.status, Refusal::forbidden(refusal.reason).status, "a refusal is a 403");
             refusal.reason.code()

@@ -87,6 +87,7 @@ fn request() -> Request {
 fn outcome(hook: &dyn Admit, mut request: Request, identity: Identity) -> &'static str {
     match now(hook.admit(&mut request.cx(), &Arc::new(identity))).unwrap() {
         Verdict::Allow => ALLOWED,
+        other @ (Verdict::AllowWith(_) | Verdict::Respond(_)) => panic!("{other:?}"),
         Verdict::Refuse(refusal) => {
             let plain = Refusal { detail: None, ..refusal.clone() };
             assert_eq!(plain, Refusal::forbidden(refusal.reason), "a refusal is a plain 403");
@@ -465,8 +466,8 @@ fn the_log_is_told_which_rule() {
         "require = ['size(request.method) > 0', 'size(request.method) > 9']\ndeny = [\"request.method == 'POST'\"]",
     );
     let detail = |method| match now(hook.admit(&mut Request::new(method, "/").cx(), &Arc::default())).unwrap() {
-        Verdict::Allow => panic!("it is allowed"),
         Verdict::Refuse(refusal) => refusal.detail.unwrap(),
+        other => panic!("{other:?}"),
     };
     assert_eq!((detail("GET"), detail("POST")), ("require[1]".into(), "deny[0]".into()));
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use crate::{
-    Answer, Attempt, Authentication, Challenge, Identity, Mention, OpenStream, Places, PluginError, Reason, Refusal,
-    RequestCx, RequestHead, ResponseHead, Revocation, Verdict,
+    Answer, Attempt, Authentication, Challenge, Identity, Mention, OpenStream, Places, PluginError, PolicyData, Reason,
+    Refusal, RequestCx, RequestHead, ResponseHead, Revocation, Verdict,
 };
 
 /// Runs before authentication. It may wait: see [Deadlines and departure](crate#deadlines-and-departure).
@@ -36,8 +36,9 @@ pub trait Authenticate: Send + Sync {
         Answer::Now(Ok(stream.unless_changed()))
     }
 
-    /// Returns the challenge for a client that failed.
-    fn challenge(&self, attempt: Attempt) -> Option<Challenge>;
+    /// Returns the challenges for a client that failed, with the headers that go with them. The engine sends those of all
+    /// authenticators, each once, with `Bearer` before all others: some clients read the first line alone.
+    fn challenges(&self, cx: &RequestCx<'_>, attempt: Attempt) -> Vec<Challenge>;
 
     /// The places whose content must not reach the upstream. Empty where the configuration says to keep it.
     fn hidden(&self) -> Places {
@@ -119,8 +120,15 @@ pub trait EditRequest: Send + Sync {
 
 /// Changes the response before the client gets it. The last plugin of a route comes first.
 pub trait EditResponse: Send + Sync {
-    /// Changes the head that goes to the client.
+    /// Changes the head that goes to the client. If it fails, or panics, the client gets 503 or 500 in place of the
+    /// upstream's response; an answer of the gateway's own is sent all the same.
     fn edit_response(&self, cx: &RequestCx<'_>, head: &mut dyn ResponseHead) -> Result<(), PluginError>;
+
+    /// Returns `true` if it is called for the gateway's own answers as well: refusals, errors, and what plugins answer on
+    /// a route that was matched. They say so by [`ResponseHead::is_own`].
+    fn wants_own_answers(&self) -> bool {
+        true
+    }
 }
 
 /// Looks at bodies as they pass.
@@ -166,6 +174,7 @@ pub struct Outcome<'a> {
     pub reason: Option<Reason>,
     /// From the first byte of the request to the last of the response.
     pub duration: Duration,
+    data: Option<(&'a PolicyData, usize)>,
 }
 
 impl<'a> Outcome<'a> {
@@ -178,7 +187,18 @@ impl<'a> Outcome<'a> {
         reason: Option<Reason>,
         duration: Duration,
     ) -> Self {
-        Self { request_id, route, status, identity, reason, duration }
+        Self { request_id, route, status, identity, reason, duration, data: None }
+    }
+
+    /// Adds the data that the policy of this number has kept.
+    #[must_use]
+    pub fn with_data(self, data: &'a PolicyData, policy: usize) -> Self {
+        Self { data: Some((data, policy)), ..self }
+    }
+
+    /// Returns the value of this type that an earlier hook of the same policy has kept: see [`RequestCx::set_data`].
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.data.and_then(|(data, policy)| data.get(policy))
     }
 }
 

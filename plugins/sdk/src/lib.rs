@@ -41,6 +41,58 @@
 //! request is edited and forwarded, the response edited on its way back (last plugin first), and `observe` sees how it
 //! ended. Inside a phase the order is the order in the file.
 //!
+//! # Answers
+//! - **A refusal** ([`Refusal`], [`Denial`]) has a reason and a status; the engine makes the answer, from one table.
+//! - **A guard or a restriction may answer by itself** ([`Verdict::Respond`]): a redirect, a page, JSON. The engine sends a
+//!   [`Respond`] as it sends its own answers, and logs it with the plugin's reason.
+//!
+//!   ```
+//!   use portcullis_plugin::{http::StatusCode, *};
+//!
+//!   /// Shows a page while the doors are closed.
+//!   struct Closed;
+//!
+//!   impl Guard for Closed {
+//!       fn guard<'a>(&'a self, _: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>> {
+//!           let page = "<!doctype html><title>Closed</title><p>We open at eight.";
+//!           let answer = Respond::page(StatusCode::SERVICE_UNAVAILABLE, Reason::Plugin("closed"), page);
+//!           Answer::Now(Ok(Verdict::Respond(answer)))
+//!       }
+//!   }
+//!
+//!   let mut request = testing::Request::get("/");
+//!   let Ok(Verdict::Respond(answer)) = testing::now(Closed.guard(&mut request.cx())) else { panic!("it answers") };
+//!   assert_eq!(answer.reason().code(), "closed");
+//!   ```
+//! - **An authenticator proposes an answer** together with an absence ([`Absence`]): it is used in place of 401 where no
+//!   credential was sent at all. Other alternatives are tried first; one that grants, fails or is denied counts more.
+//! - **Headers that any answer has to have** are attached to what a hook says ([`HeaderEdits`]): to a grant
+//!   ([`Authentication::GrantedWith`]), an absence, an approval ([`Verdict::AllowWith`]) or a refusal
+//!   ([`Refusal::with`]). They reach whatever response ends the request: the upstream's, 101 and 304 too, and the gateway's
+//!   own refusals, unless their [`Reach`] is narrower. Those of a grant count if its whole alternative grants, and if no
+//!   body proves it wrong.
+//! - **`edit_response` sees the gateway's own answers too**, and can add and remove headers of them:
+//!
+//!   ```
+//!   use portcullis_plugin::{http::{HeaderValue, header}, *};
+//!
+//!   /// Lets scripts of another origin read what they were refused for.
+//!   struct Cors;
+//!
+//!   impl EditResponse for Cors {
+//!       fn edit_response(&self, _: &RequestCx<'_>, head: &mut dyn ResponseHead) -> Result<(), PluginError> {
+//!           let origin = HeaderValue::from_static("https://app.example");
+//!           head.set(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)?;
+//!           Ok(head.append(header::VARY, HeaderValue::from_static("Origin"))?)
+//!       }
+//!   }
+//!
+//!   let mut refused = testing::Response { is_own: true, ..testing::Response::new(401) };
+//!   Cors.edit_response(&testing::Request::get("/").cx(), &mut refused).unwrap();
+//!   assert_eq!(refused.headers["vary"], "Origin");
+//!   ```
+//! - **What one hook finds out another of the same policy may need**: see [`RequestCx::set_data`].
+//!
 //! # Deadlines and departure
 //! - `guard`, `authenticate` and `admit` may wait: for a server, a store, a lock, a hash that is computed elsewhere. All
 //!   other hooks answer at once, and so do these where they can ([`Answer::Now`]).
@@ -107,10 +159,12 @@ mod credential;
 mod denial;
 mod fair_queue;
 mod gauge;
+mod header_edits;
 mod histogram;
 mod hooks;
 mod identity;
 mod judge_again;
+mod managed_header;
 mod mention;
 mod metric;
 mod open_stream;
@@ -118,10 +172,12 @@ mod place_fields;
 mod places;
 mod plugin;
 mod plugin_error;
+mod policy_data;
 mod proof;
 mod reason;
 mod refusal;
 mod request;
+mod respond;
 mod revocation;
 mod secret;
 mod single_flight;
@@ -134,7 +190,7 @@ pub use address_block::AddressBlock;
 pub use address_rules::AddressRules;
 pub use answer::{Answer, BoxFuture};
 pub use attempts::{AttemptLimits, AttemptTable, Attempts, Begun, Checked, FailedAttempt, KnownCallers};
-pub use authentication::{Attempt, Authentication};
+pub use authentication::{Absence, Attempt, Authentication};
 pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends};
 pub use cache::Cache;
 pub use challenge::Challenge;
@@ -144,10 +200,12 @@ pub use credential::{Consumer, Credential, CredentialLimits, Usage};
 pub use denial::{Denial, DenialStatus};
 pub use fair_queue::{Acquire, FairQueue, Permit, QueueFull};
 pub use gauge::{Gauge, OneMore};
+pub use header_edits::{HeaderEdit, HeaderEdits, Reach};
 pub use histogram::Histogram;
 pub use hooks::{Admit, Authenticate, Body, BodyFilter, EditRequest, EditResponse, Guard, Hooks, Observe, Outcome};
 pub use identity::{CertificateNames, Claims, Identity, IdentityField, Rendered, encode_item};
 pub use judge_again::JudgeAgain;
+pub use managed_header::ManagedHeader;
 pub use mention::{Mention, Mentioned};
 pub use metric::Metric;
 pub use open_stream::OpenStream;
@@ -155,10 +213,12 @@ pub use place_fields::{HeaderNames, PlaceFields};
 pub use places::{Found, Place, Places};
 pub use plugin::{NoCredential, Plugin};
 pub use plugin_error::PluginError;
+pub use policy_data::PolicyData;
 pub use proof::Proof;
 pub use reason::Reason;
 pub use refusal::{Refusal, RefusalStatus, Verdict};
-pub use request::{BodyCheck, BodyError, ClientCert, Exchange, ManagedHeader, RequestCx, RequestHead, ResponseHead};
+pub use request::{BodyCheck, BodyError, ClientCert, Exchange, RequestCx, RequestHead, ResponseHead};
+pub use respond::Respond;
 pub use revocation::{Revocation, RevocationKeys, Revocations};
 pub use secret::{Secret, SecretSource};
 pub use single_flight::{FlightError, SingleFlight};

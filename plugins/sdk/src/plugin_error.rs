@@ -1,4 +1,4 @@
-use crate::StoreError;
+use crate::{ManagedHeader, StoreError};
 
 /// A hook could not decide: a server did not answer, a file is gone. The request is refused with 503.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,12 @@ impl PluginError {
 
 impl From<StoreError> for PluginError {
     fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<ManagedHeader> for PluginError {
+    fn from(error: ManagedHeader) -> Self {
         Self(error.to_string())
     }
 }

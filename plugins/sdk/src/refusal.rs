@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use crate::{Challenge, Reason};
+use crate::{Challenge, HeaderEdits, Reason, Respond};
 
 /// The answer to a request that a hook refuses. The engine makes the response, from one table for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Refusal {
     /// For the audit log alone: what was missing, in the words of the configuration. Never anything of the request,
     /// which may be personal, or secret.
     pub detail: Option<Arc<str>>,
+    /// Changes to the headers of this answer, such as the state of a limit.
+    pub headers: HeaderEdits,
 }
 
 /// The answer that a refused client gets.
@@ -62,13 +64,19 @@ impl Refusal {
     }
 
     fn new(status: RefusalStatus, reason: Reason) -> Self {
-        Self { status, reason, retry_after: None, challenge: None, detail: None }
+        Self { status, reason, retry_after: None, challenge: None, detail: None, headers: HeaderEdits::new() }
     }
 
     /// Adds what was missing, for the audit log: see [`Refusal::detail`].
     #[must_use]
     pub fn detailed(self, detail: impl Into<Arc<str>>) -> Self {
         Self { detail: Some(detail.into()), ..self }
+    }
+
+    /// Adds changes to the headers of this answer.
+    #[must_use]
+    pub fn with(self, headers: HeaderEdits) -> Self {
+        Self { headers, ..self }
     }
 }
 
@@ -77,6 +85,10 @@ impl Refusal {
 pub enum Verdict {
     /// Go on.
     Allow,
-    /// End here.
+    /// Go on, with changes to the headers of whatever response ends the request.
+    AllowWith(HeaderEdits),
+    /// End here, with an answer from the engine's table.
     Refuse(Refusal),
+    /// End here, with this answer.
+    Respond(Respond),
 }

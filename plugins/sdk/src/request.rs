@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request::Parts};
 use sha2::{Digest, Sha256};
 
-use crate::{BoxFuture, Identity, Reason, UnixTime};
+use crate::{BoxFuture, Identity, ManagedHeader, PolicyData, Reason, UnixTime};
 
 /// A client certificate, as the TLS layer saw it at the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub trait Exchange: Send + Sync {
     fn vouch(&mut self);
     /// Has the body held back until it is whole and `check` has accepted it.
     fn hold_body(&mut self, limit: usize, check: BodyCheck);
+    /// The data that policies keep with the request.
+    fn data(&self) -> &PolicyData;
 }
 
 /// Judges a whole body: the reason for which it is refused (401), if it is.
@@ -80,12 +82,40 @@ pub type BodyCheck = Box<dyn FnOnce(&[u8]) -> Result<(), Reason> + Send + Sync>;
 /// One request, as a hook sees it.
 pub struct RequestCx<'r> {
     exchange: &'r mut dyn Exchange,
+    policy: usize,
 }
 
 impl<'r> RequestCx<'r> {
     /// Borrows the exchange for one hook.
     pub fn new(exchange: &'r mut dyn Exchange) -> Self {
-        Self { exchange }
+        Self { exchange, policy: 0 }
+    }
+
+    /// Says whose hook is called next: the policy's number in its configuration. Only the engine calls it.
+    pub fn enter(&mut self, policy: usize) {
+        self.policy = policy;
+    }
+
+    /// Keeps a value for later hooks of the same policy, in place of its last of this type; every hook that is called
+    /// with the request can ask for it, [`Observe`](crate::Observe) too. It lasts as long as the request, and is dropped
+    /// however that ends: with its response, at a deadline, when the client leaves, after a panic.
+    ///
+    /// ```
+    /// use portcullis_plugin::testing;
+    ///
+    /// struct Attempt(u32);
+    ///
+    /// let mut request = testing::Request::get("/");
+    /// request.cx().set_data(Attempt(3));
+    /// assert_eq!(request.cx().data::<Attempt>().map(|attempt| attempt.0), Some(3));
+    /// ```
+    pub fn set_data<T: Send + Sync + 'static>(&self, value: T) {
+        self.exchange.data().set(self.policy, value);
+    }
+
+    /// Returns the value of this type that an earlier hook of the same policy has kept.
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.exchange.data().get(self.policy)
     }
 
     /// The request head; its path is the canonical one.
@@ -193,11 +223,6 @@ impl<'r> RequestCx<'r> {
     }
 }
 
-/// A header that belongs to the engine: an identity header, a framing header, or one that names the client.
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` is set by the gateway alone")]
-pub struct ManagedHeader(pub HeaderName);
-
 /// The request as it will go to the upstream, while plugins may still change it.
 pub trait RequestHead: Send {
     /// Its headers.
@@ -219,18 +244,29 @@ pub trait RequestHead: Send {
 }
 
 /// The response on its way to the client.
+///
+/// Of the gateway's own answers ([`is_own`](Self::is_own)) a plugin may add and remove headers, but for those that make
+/// them what they are: the status does not change, nor do challenges, `Cache-Control`, `Location` and the like.
 pub trait ResponseHead: Send {
+    /// Returns `true` for a refusal, an error, or an answer that a plugin has made; `false` for the upstream's, and for
+    /// what the route says by `respond` or `echo`.
+    fn is_own(&self) -> bool;
     /// Its status.
     fn status(&self) -> StatusCode;
-    /// Changes its status.
+    /// Changes its status, unless it is the gateway's own answer.
     fn set_status(&mut self, status: StatusCode);
     /// Its headers.
     fn headers(&self) -> &HeaderMap;
     /// Sets a header in place of all of that name.
     ///
     /// # Errors
-    /// [`ManagedHeader`] for headers that frame the message.
+    /// [`ManagedHeader`] for headers that frame the message, and for those that the gateway's own answer has to have.
     fn set(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), ManagedHeader>;
-    /// Removes all headers of that name, but for those that frame the message.
+    /// Adds a header beside those of that name: another `Set-Cookie`, another `Vary`.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    fn append(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), ManagedHeader>;
+    /// Removes all headers of that name, but for those that cannot be set.
     fn remove(&mut self, name: &HeaderName);
 }

@@ -22,13 +22,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request::Parts};
 
 use crate::{
     AddressRules, Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert,
-    Consumer, Counter, Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Gauge, Histogram, Hooks,
-    Identity, JudgeAgain, LocalStore, Metric, OpenStream, Plugin, Reason, RequestCx, Secret, SecretSource, Store,
-    UnixTime, Usage,
+    Consumer, Counter, Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Gauge, HeaderEdit, HeaderEdits,
+    Histogram, Hooks, Identity, JudgeAgain, LocalStore, ManagedHeader, Metric, OpenStream, Plugin, PolicyData, Reason,
+    RequestCx, ResponseHead, Secret, SecretSource, Store, UnixTime, Usage,
 };
 
 pub mod store;
@@ -65,6 +65,8 @@ pub struct Request {
     pub path_parameters: Vec<(String, String)>,
     /// The time.
     pub now: UnixTime,
+    /// What hooks have kept by [`RequestCx::set_data`].
+    pub data: PolicyData,
 }
 
 impl Request {
@@ -87,6 +89,7 @@ impl Request {
             peer: None,
             path_parameters: Vec::new(),
             now: UnixTime(1_800_000_000),
+            data: PolicyData::default(),
         }
     }
 
@@ -167,6 +170,93 @@ impl Exchange for Request {
     }
     fn hold_body(&mut self, limit: usize, check: BodyCheck) {
         self.held = Some((limit, check));
+    }
+    fn data(&self) -> &PolicyData {
+        &self.data
+    }
+}
+
+/// A response made by hand, for `edit_response`.
+///
+/// ```
+/// use portcullis_plugin::{ResponseHead, http::{HeaderValue, header}, testing};
+///
+/// let mut response = testing::Response::new(200).header("set-cookie", "upstream=1");
+/// response.append(header::SET_COOKIE, HeaderValue::from_static("ours=1")).unwrap();
+/// assert_eq!(response.headers.get_all("set-cookie").iter().count(), 2);
+/// ```
+#[derive(Debug)]
+pub struct Response {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// It is an answer of the gateway's own.
+    pub is_own: bool,
+}
+
+impl Response {
+    /// A response of the upstream.
+    pub fn new(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).expect("a status");
+        Self { status, headers: HeaderMap::new(), is_own: false }
+    }
+
+    /// Adds a header line.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
+        self
+    }
+
+    /// Makes the changes that came with a verdict, as the engine does when the response is sent.
+    pub fn apply(&mut self, edits: &HeaderEdits) {
+        for (name, edit) in edits.iter() {
+            match edit {
+                HeaderEdit::Set(value) => _ = self.headers.insert(name, value.clone()),
+                HeaderEdit::Append(value) => _ = self.headers.append(name, value.clone()),
+                HeaderEdit::Remove => _ = self.headers.remove(name),
+            }
+        }
+    }
+
+    fn check(&self, name: &HeaderName) -> Result<(), ManagedHeader> {
+        match ManagedHeader::is_framing(name) || self.is_own && ManagedHeader::is_of_own_answer(name) {
+            true => Err(ManagedHeader(name.clone())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl ResponseHead for Response {
+    fn is_own(&self) -> bool {
+        self.is_own
+    }
+    fn status(&self) -> StatusCode {
+        self.status
+    }
+    fn set_status(&mut self, status: StatusCode) {
+        if !self.is_own {
+            self.status = status;
+        }
+    }
+    fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+    fn set(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), ManagedHeader> {
+        self.check(&name)?;
+        self.headers.insert(name, value);
+        Ok(())
+    }
+    fn append(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), ManagedHeader> {
+        self.check(&name)?;
+        self.headers.append(name, value);
+        Ok(())
+    }
+    fn remove(&mut self, name: &HeaderName) {
+        if self.check(name).is_ok() {
+            self.headers.remove(name);
+        }
     }
 }
 

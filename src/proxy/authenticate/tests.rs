@@ -1,5 +1,6 @@
 //! What alternatives come to together, as a table: each authenticator is a value that says one thing.
 
+mod answers;
 mod attempts;
 
 use std::{net::IpAddr, time::Duration};
@@ -24,7 +25,10 @@ const TIMEOUT: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 enum Says {
     Granted(Arc<Identity>),
+    GrantedWith(Arc<Identity>, HeaderEdits),
     Absent,
+    AbsentWith(Absence),
+    Challenges(Vec<Challenge>),
     Denied(Reason),
     Forbidden(Reason),
     Status(Denial),
@@ -41,7 +45,9 @@ impl Authenticate for Says {
     fn authenticate<'a>(&'a self, _: &'a mut RequestCx<'_>) -> HookAnswer<'a, Result<Authentication, PluginError>> {
         HookAnswer::Now(match self {
             Self::Granted(identity) => Ok(Authentication::Granted(identity.clone())),
-            Self::Absent => Ok(Authentication::Absent),
+            Self::GrantedWith(identity, edits) => Ok(Authentication::GrantedWith(identity.clone(), edits.clone())),
+            Self::Absent | Self::Challenges(_) => Ok(Authentication::Absent),
+            Self::AbsentWith(absence) => Ok(absence.clone().into()),
             Self::Denied(reason) => Ok(Authentication::Denied(Denial::unauthorized(*reason))),
             Self::Forbidden(reason) => Ok(Authentication::Denied(Denial::forbidden(*reason))),
             Self::Status(denial) => Ok(Authentication::Denied(denial.clone())),
@@ -56,9 +62,12 @@ impl Authenticate for Says {
         })
     }
 
-    fn challenge(&self, attempt: Attempt) -> Option<Challenge> {
+    fn challenges(&self, _: &RequestCx<'_>, attempt: Attempt) -> Vec<Challenge> {
+        if let Self::Challenges(challenges) = self {
+            return challenges.clone();
+        }
         let was_sent = matches!(attempt, Attempt::Denied(_));
-        Some(Challenge { scheme: "Test".into(), parameters: vec![("sent", was_sent.to_string())] })
+        vec![Challenge::new("Test").parameter("sent", was_sent.to_string())]
     }
 
     fn places(&self) -> Places {
@@ -119,6 +128,10 @@ struct Outcome {
     status: u16,
     reason: Option<Reason>,
     challenges: Vec<String>,
+    /// The answer that was proposed.
+    proposed: Option<Respond>,
+    /// How many verdicts brought changes to the response's headers.
+    edits: usize,
     retry_after: Option<Duration>,
     /// How many checks wait for the body.
     checks: usize,
@@ -146,6 +159,7 @@ fn outcome_of(guards: usize, alternatives: &[&[Says]], speaker: Option<usize>, a
     let services = Arc::new(Services::new(Arc::new(metrics), output));
     let authenticator = |says: &Says| Authenticator {
         policy: "policy".into(),
+        number: 0,
         hook: Arc::new(says.clone()),
         places: says.places(),
         fills: says.headers().into(),
@@ -178,6 +192,8 @@ fn outcome_of(guards: usize, alternatives: &[&[Says]], speaker: Option<usize>, a
                 status: 200,
                 reason: None,
                 challenges: vec![],
+                proposed: None,
+                edits: state.edits.count(),
                 retry_after: None,
                 checks: state.holds.count(),
                 counted,
@@ -186,9 +202,11 @@ fn outcome_of(guards: usize, alternatives: &[&[Says]], speaker: Option<usize>, a
         Decision::Ended(why) => panic!("there is no client that could leave: {why}"),
         Decision::Refused(answer, reason) => Outcome {
             granted: None,
-            status: answer.problem.status().as_u16(),
+            status: answer.status().as_u16(),
             reason: Some(reason),
             retry_after: answer.retry_after,
+            proposed: answer.declared.clone(),
+            edits: state.edits.count(),
             checks: state.holds.count(),
             counted,
             challenges: answer.challenges.iter().map(|one| one.to_str().expect("text").to_owned()).collect(),

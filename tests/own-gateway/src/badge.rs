@@ -141,9 +141,9 @@ impl Authenticate for Desk {
         Answer::Now(Ok(Authentication::Denied(denial)))
     }
 
-    fn challenge(&self, attempt: Attempt) -> Option<Challenge> {
+    fn challenges(&self, _: &RequestCx<'_>, attempt: Attempt) -> Vec<Challenge> {
         let was_shown = matches!(attempt, Attempt::Denied(_));
-        Some(Challenge { scheme: "Badge".into(), parameters: vec![("shown", was_shown.to_string())] })
+        vec![Challenge::new("Badge").parameter("shown", was_shown.to_string())]
     }
 
     fn headers(&self) -> Vec<HeaderName> {

@@ -103,8 +103,8 @@ impl Authenticate for Faulty {
         self.go(Authentication::Granted(Arc::new(Identity { method: "faulty".into(), ..Identity::default() })))
     }
 
-    fn challenge(&self, _: Attempt) -> Option<Challenge> {
-        None
+    fn challenges(&self, _: &RequestCx<'_>, _: Attempt) -> Vec<Challenge> {
+        Vec::new()
     }
 
     fn heeds(&self, _: &Revocation) -> bool {

@@ -1,7 +1,9 @@
-//! A gateway of one's own: all that `portcullis` is, and four plugins more.
+//! A gateway of one's own: all that `portcullis` is, and six plugins more.
 
+mod answerer;
 mod badge;
 mod faulty;
+mod login;
 mod porter;
 mod ticket;
 
@@ -9,5 +11,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let gateway = portcullis::Gateway::new().plugin::<ticket::Ticket>().plugin::<porter::Porter>();
-    gateway.plugin::<badge::Badge>().plugin::<faulty::Faulty>().main()
+    let gateway = gateway.plugin::<badge::Badge>().plugin::<faulty::Faulty>();
+    gateway.plugin::<login::Login>().plugin::<answerer::Answerer>().main()
 }

@@ -102,8 +102,7 @@ impl Plugin for Porter {
             holds: config.holds,
             lets_pass: config.lets_pass,
             wants: config.wants.map(|scheme| {
-                let parameters = vec![("error", "insufficient_scope".to_owned())];
-                Arc::new(Challenge { scheme: scheme.into(), parameters })
+                Arc::new(Challenge::new(scheme).parameter("error", "insufficient_scope"))
             }),
             path: config.path,
             sign: config.sign,

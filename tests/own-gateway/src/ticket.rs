@@ -70,8 +70,8 @@ impl Authenticate for Tickets {
         }))
     }
 
-    fn challenge(&self, _: Attempt) -> Option<Challenge> {
-        Some(Challenge { scheme: "Ticket".into(), parameters: vec![("header", self.header.clone())] })
+    fn challenges(&self, _: &RequestCx<'_>, _: Attempt) -> Vec<Challenge> {
+        vec![Challenge::new("Ticket").parameter("header", &self.header)]
     }
 
     /// The upstream gets to know who calls, and never by which secret.

@@ -66,7 +66,7 @@ impl Scheme for Plain {
     }
 
     fn challenge(&self) -> Challenge {
-        Challenge { scheme: "Test".into(), parameters: Vec::new() }
+        Challenge::new("Test")
     }
 }
 
@@ -224,6 +224,6 @@ impl Scheme for Every {
         Places::default()
     }
     fn challenge(&self) -> Challenge {
-        Challenge { scheme: "Test".into(), parameters: Vec::new() }
+        Challenge::new("Test")
     }
 }

@@ -20,6 +20,7 @@ fn again(hook: &Arc<dyn Authenticate>, change: impl FnOnce(&mut OpenStream<'_>))
     match wait(hook.recheck(&stream)).unwrap() {
         Authentication::Granted(identity) => identity.consumer.as_ref().unwrap().name.clone(),
         Authentication::Absent => "absent".to_owned(),
+        other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_)) => panic!("{other:?}"),
         Authentication::Denied(denial) => denial.reason.to_string(),
     }
 }

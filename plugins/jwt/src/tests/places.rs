@@ -68,7 +68,7 @@ fn the_token_is_hidden_unless_the_policy_keeps_it() {
 #[test]
 fn the_challenge_has_an_error_where_a_token_was_sent() {
     let challenge = |toml: &str, attempt| {
-        let challenge = Scene::simple(toml).hook.challenge(attempt).unwrap();
+        let challenge = Scene::simple(toml).hook.challenges(&Request::get("/").cx(), attempt).remove(0);
         let parameters = challenge.parameters.iter().map(|(name, value)| format!(" {name}={value}"));
         format!("{}{}", challenge.scheme, parameters.collect::<String>())
     };

@@ -93,6 +93,7 @@ async fn sent(hook: &Arc<dyn Authenticate>, token: &str) -> String {
         Ok(Authentication::Granted(identity)) => identity.subject.clone().unwrap(),
         Ok(Authentication::Denied(denial)) => denial.reason.to_string(),
         Ok(Authentication::Absent) => "absent".to_owned(),
+        Ok(other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_))) => panic!("{other:?}"),
         Err(_) => "failed".to_owned(),
     }
 }

@@ -128,6 +128,7 @@ impl Scene {
         match answer {
             Authentication::Granted(identity) => identity.client.clone().unwrap(),
             Authentication::Absent => "absent".to_owned(),
+            other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_)) => panic!("{other:?}"),
             Authentication::Denied(denial) => {
                 let claimed = denial.claimed.expect("what can be asked about can be read");
                 assert!(claimed.fields().any(|(name, of)| name == "subject" && of.starts_with("CN=")), "{claimed:?}");

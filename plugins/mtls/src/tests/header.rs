@@ -81,6 +81,7 @@ fn again(scene: &Scene, identity: &Arc<Identity>, peer: &str, at: UnixTime) -> S
     match now(scene.0.recheck(&stream)).unwrap() {
         Authentication::Granted(identity) => identity.client.clone().unwrap(),
         Authentication::Absent => "absent".to_owned(),
+        other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_)) => panic!("{other:?}"),
         Authentication::Denied(denial) => denial.reason.to_string(),
     }
 }
@@ -124,6 +125,7 @@ fn a_stream_whose_connection_has_another_certificate_is_not_its_own() {
         match now(scene.0.recheck(&stream)).unwrap() {
             Authentication::Granted(_) => "granted".to_owned(),
             Authentication::Absent => "absent".to_owned(),
+            other @ (Authentication::GrantedWith(..) | Authentication::AbsentWith(_)) => panic!("{other:?}"),
             Authentication::Denied(denial) => denial.reason.to_string(),
         }
     };

@@ -1,0 +1,68 @@
+//! Changes to the head of a response that plugins attached to their verdicts before there was a response.
+
+use parking_lot::Mutex;
+use pingora_http::ResponseHeader;
+use portcullis_plugin::{HeaderEdits, Reach};
+
+use super::edit::ClientEdit;
+
+/// The edits that came with verdicts so far.
+///
+/// Behind a lock because hooks and the trail of one request share its state; nobody ever waits for it.
+#[derive(Default)]
+pub struct ResponseEdits(Mutex<Vec<HeaderEdits>>);
+
+/// Whom a response is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// A caller whose request was let through, or was refused for another reason than those below.
+    Known,
+    /// A caller who gets 401.
+    Unauthenticated,
+    /// A caller who gets what an authenticator proposed in place of 401.
+    Proposed,
+}
+
+impl ResponseEdits {
+    /// Adds those of one verdict.
+    pub fn add(&self, edits: HeaderEdits) {
+        if !edits.is_empty() {
+            self.0.lock().push(edits);
+        }
+    }
+
+    /// How many verdicts had some.
+    pub fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Forgets all but the first so many: those of an alternative that did not grant in the end.
+    pub fn truncate(&self, count: usize) {
+        self.0.lock().truncate(count);
+    }
+
+    /// Makes them, in the upstream's response or, where there is a recipient, in an answer of the gateway's own: those
+    /// that reach it. It is done after every hook, so that none of them loses a cookie.
+    pub fn apply(&self, head: &mut ResponseHeader, own: Option<Recipient>) {
+        let all = self.0.lock();
+        if all.is_empty() {
+            return;
+        }
+        let mut edit = if own.is_some() { ClientEdit::of_own_answer(head) } else { ClientEdit::of_response(head) };
+        let recipient = own.unwrap_or(Recipient::Known);
+        for (name, change) in all.iter().filter(|edits| reaches(edits.reach(), recipient)).flat_map(HeaderEdits::iter) {
+            edit.change(name, change);
+        }
+    }
+}
+
+fn reaches(reach: Reach, recipient: Recipient) -> bool {
+    match reach {
+        Reach::Every => true,
+        Reach::NoProposal => recipient != Recipient::Proposed,
+        Reach::Authenticated => recipient == Recipient::Known,
+    }
+}
+
+#[cfg(test)]
+mod tests;
