@@ -77,7 +77,7 @@ use self::{
 };
 
 pub use self::{
-    acceptor::{Acceptor, Entered, HandshakeListener, Rejected},
+    acceptor::{Acceptor, Entered, HandshakeListener, RejectionListener},
     admission::Rejection,
     body_rate::MinBodyRate,
     fault::{Fault, Refuse},
@@ -93,10 +93,10 @@ pub(crate) use self::{
     head::{http2::fits as http2_head_fits, is_authority},
 };
 
-/// How long an HTTP/2 client may take to leave when its connection is closed for another one.
+/// The time that an HTTP/2 client has to leave when its connection is closed for another one.
 const GOAWAY_TIME: Duration = Duration::from_secs(1);
 
-/// What a listening service runs: see the module.
+/// The application that a listening service runs: see the module.
 pub struct Front<A> {
     app: Arc<App<A>>,
     limits: Limits,
@@ -128,7 +128,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         Self { app, limits, refuse, acceptor }
     }
 
-    /// A new connection: who is let in, and what its first bytes can be.
+    /// Admits a new connection, and determines the protocol that it may begin with.
     async fn enter(
         &self,
         stream: Stream,
@@ -149,7 +149,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         Some((stream, expected))
     }
 
-    /// One connection, to its end.
+    /// Serves one connection, to its end.
     async fn connection(
         &self,
         stream: Stream,
@@ -201,7 +201,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         }
     }
 
-    /// An HTTP/1 session whose head has been read. Pingora's pipelining stays off: it sees no byte behind the request.
+    /// Returns an HTTP/1 session whose head has been read. Pingora's pipelining stays off: it sees no byte behind the
+    /// request.
     fn session(
         &self,
         mut stream: Box<RequestStream>,
@@ -225,7 +226,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         session
     }
 
-    /// An HTTP/2 connection; each of its streams comes back through [`App::process_new_http`].
+    /// Serves an HTTP/2 connection; each of its streams comes back through [`App::process_new_http`].
     async fn http2(&self, read: BytesMut, stream: Stream, place: &Arc<Place>, closing: &ShutdownWatch) {
         let app = Arc::new(self.app.for_connection(place));
         let stream = Replayed::new(read, stream, app.open.clone(), app.backlog.clone());
@@ -237,14 +238,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
             () = connection::closed(closing) => false,
             () = place.displaced() => true,
         };
-        // The client gets GOAWAY (RFC 9113 section 6.8). One that does not leave keeps its place from nobody.
+        // The client gets GOAWAY (RFC 9113 section 6.8). Even if it does not leave, its place has been freed.
         let _ = close.send(true);
         let limit = if is_displaced { GOAWAY_TIME } else { Duration::MAX };
         let _ = tokio::time::timeout(limit, served).await;
     }
 }
 
-/// Ends a connection on which the last request has been served. An answer that was cut off ends as it is.
+/// Ends a connection on which the last request has been served. A response that was cut off ends as it is.
 async fn close(returned: Option<Returned>) {
     let Some(Returned { mut stream, is_shut: true, is_unread }) = returned else { return };
     if is_unread || linger::has_unread(&mut stream).await {
@@ -255,7 +256,7 @@ async fn close(returned: Option<Returned>) {
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, closing: &ShutdownWatch) -> Option<Stream> {
-        // Over the limit the connection is closed without an answer: writing one could be made to wait.
+        // Over the limit the connection is closed without an answer: a client could make us wait to write one.
         let max = self.limits.max_connections;
         let connection = self.app.open.connection(max, || self.acceptor.reject(Rejection::Displaced, None));
         let mut connection = match connection {
@@ -276,7 +277,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
     }
 }
 
-/// The wrapped application, each of whose requests is counted and has an end.
+/// The wrapped application. Counts each request and limits its lifetime.
 struct App<A> {
     inner: Arc<A>,
     options: HttpServerOptions,
@@ -284,16 +285,17 @@ struct App<A> {
     max_age: Duration,
     body_timeout: Duration,
     write_timeout: Duration,
-    /// Of one HTTP/2 connection; over HTTP/1 requests come one after the other.
+    /// The streams of one HTTP/2 connection; unused over HTTP/1, where requests come one after the other.
     streams: Arc<Streams>,
-    /// The same connection's; over HTTP/1 whoever reads its heads keeps it.
+    /// The place of the HTTP/2 connection; over HTTP/1 the reader of its heads keeps it.
     place: Option<Arc<Place>>,
-    /// What waits to be sent on it.
+    /// The data that waits to be sent on it.
     backlog: Arc<ConnectionBacklog>,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
-    /// The same for the streams of one connection, which Pingora hands over without saying whose they are.
+    /// Returns the same application for the streams of one connection, because Pingora hands them over without saying
+    /// which connection they belong to.
     fn for_connection(&self, place: &Arc<Place>) -> Self {
         Self {
             place: Some(place.clone()),
@@ -306,13 +308,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
         }
     }
 
-    /// What waits to be sent on a new connection: nothing.
+    /// Returns the empty backlog of a new connection.
     fn connection_backlog(&self) -> Arc<ConnectionBacklog> {
         Arc::new(ConnectionBacklog::new(self.open.unsent().clone(), self.write_timeout))
     }
 
-    /// One request. When its life is over it is dropped where it stands: an HTTP/1 connection closes, an HTTP/2 stream
-    /// is reset. Whoever must see the end of it (the log line) does so in `Drop`.
+    /// Serves one request. At the end of its lifetime it is dropped where it stands: an HTTP/1 connection closes, an
+    /// HTTP/2 stream is reset. Code that must run at its end (the log line) does so in `Drop`.
     fn serve<'a>(
         &'a self,
         session: ServerSession,
@@ -321,7 +323,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
         pulse: &'a mut Timer,
     ) -> impl Future<Output = Option<ReusedHttpStream>> {
         let is_http2 = matches!(session, ServerSession::H2(_));
-        // Made here and not in the future: a session is three kilobytes, and would be copied once more.
+        // Made here and not in the future: a session has three kilobytes, and would be copied once more.
         let served = self.inner.process_new_http(session, closing);
         async move {
             let _request = self.open.request();
@@ -357,7 +359,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for App<A> {
             life.occupy(busy);
         }
         let served = self.serve(session, closing, &life, &mut Timer::default()).await;
-        // Whoever else keeps the life of a request keeps no connection with it.
+        // The life may be kept beyond the request, and must not keep the connection in use.
         life.vacate();
         served
     }

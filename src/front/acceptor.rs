@@ -1,8 +1,8 @@
-//! What a connection passes before its first request: the load balancer's word and the TLS handshake.
+//! Accepts a connection before its first request: the PROXY protocol header of a load balancer, then the TLS handshake.
 //!
-//! Both go by the configuration that serves when the connection comes. What was found out goes with the connection, in
-//! the place that Pingora keeps for what a proxy in between has to tell, where requests of every version of HTTP find
-//! it again.
+//! Both follow the configuration that serves when the connection comes. The result is stored with the connection, in
+//! the field where Pingora keeps the answer of a proxy in between, because requests of every version of HTTP find it
+//! there.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -30,41 +30,42 @@ use crate::{
     tls::{self, Failure, Handshake, Secured},
 };
 
-/// HandshakeListener how each TLS handshake went; the address is the client's.
+/// A callback for the result of each TLS handshake; the address is the client's.
 pub type HandshakeListener = Box<dyn Fn(usize, &Handshake, SocketAddr) + Send + Sync>;
 
-/// HandshakeListener of each connection that was closed before it came to anything; the address is that of its peer, where it is known.
-pub type Rejected = Box<dyn Fn(usize, Rejection, Option<IpAddr>) + Send + Sync>;
+/// A callback for each connection that was closed before its first request; the address is that of its peer, if known.
+pub type RejectionListener = Box<dyn Fn(usize, Rejection, Option<IpAddr>) + Send + Sync>;
 
-/// The door of one listener.
+/// Accepts the connections of one listener.
 pub struct Acceptor {
     number: usize,
     listener: Box<dyn Fn() -> Arc<Listener> + Send + Sync>,
     is_exempt: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-    told: HandshakeListener,
-    rejected: Rejected,
+    on_handshake: HandshakeListener,
+    on_rejection: RejectionListener,
 }
 
-/// What is known of a connection that came in.
+/// The facts known about an accepted connection.
 pub struct Entered {
     /// The number of its listener, as in the file.
     pub listener: usize,
-    /// What the handshake found out, where it speaks TLS.
+    /// The result of the handshake, if it speaks TLS.
     pub secured: Option<Secured>,
 }
 
 impl Entered {
-    /// Of the connection that this tells of.
+    /// Returns the facts about the connection of this digest.
     pub fn of(digest: Option<&Digest>) -> Option<&Self> {
         Self::in_digest(digest?.proxy_digest.as_ref()?)
     }
 
-    /// As it is kept with a connection.
+    /// Returns the facts that are stored in a proxy digest.
     pub fn in_digest(digest: &ProxyDigest) -> Option<&Self> {
         digest.user_data.as_ref()?.downcast_ref()
     }
 
-    /// Onto the connection under TLS, if there is TLS: Pingora looks there for it, and lets nobody put it on TLS itself.
+    /// Stores it on the TCP connection, below TLS if there is TLS: Pingora looks for it there, and offers no way to
+    /// store it on the TLS stream.
     fn onto(self, stream: &mut L4Stream) {
         let answer = ResponseHeader::build(200, Some(0)).expect("a status without headers");
         stream.set_proxy_digest(ProxyDigest::new(Box::new(answer), Some(Box::new(self))));
@@ -72,35 +73,35 @@ impl Entered {
 }
 
 impl Acceptor {
-    /// Of the listener with this number; `listener` is what the configuration says of it now, and `is_exempt` whether an
-    /// address may have any number of connections.
+    /// Returns the acceptor of the listener with this number. `listener` returns its current configuration, and
+    /// `is_exempt` whether an address may have any number of connections.
     pub fn new(
         number: usize,
         listener: impl Fn() -> Arc<Listener> + Send + Sync + 'static,
         is_exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
-        told: HandshakeListener,
-        rejected: Rejected,
+        on_handshake: HandshakeListener,
+        on_rejection: RejectionListener,
     ) -> Self {
-        Self { number, listener: Box::new(listener), is_exempt: Box::new(is_exempt), told, rejected }
+        Self { number, listener: Box::new(listener), is_exempt: Box::new(is_exempt), on_handshake, on_rejection }
     }
 
-    /// An open door: neither TLS nor anything else.
+    /// Returns an acceptor without TLS and without limits per address.
     pub fn plain(h2c: bool) -> Self {
         let listener = Arc::new(Listener { h2c, ..Listener::default() });
         Self::new(0, move || listener.clone(), |_| true, Box::new(|_, _, _| {}), Box::new(|_, _, _| {}))
     }
 
-    /// What the configuration says of the listener now.
+    /// Returns the listener's current configuration.
     pub(super) fn listener(&self) -> Arc<Listener> {
         (self.listener)()
     }
 
-    /// Tells of a connection that is closed.
+    /// Reports a connection that is closed.
     pub(super) fn reject(&self, rejection: Rejection, address: Option<IpAddr>) {
-        (self.rejected)(self.number, rejection, address);
+        (self.on_rejection)(self.number, rejection, address);
     }
 
-    /// Lets a connection in, or ends it. A load balancer may take the time of a head to say whom it speaks for.
+    /// Admits a connection, or closes it. A load balancer has `head_timeout` to send its PROXY protocol header.
     pub(super) async fn enter(
         &self,
         listener: &Listener,
@@ -115,7 +116,7 @@ impl Acceptor {
             let heard = pingora_timeout::timeout(limits.head_timeout, proxy_protocol::read(&mut plain)).await;
             match heard.unwrap_or(Err("the load balancer took too long to say whom it speaks for")) {
                 Ok(None) => return None,
-                // It is as well known as a peer that is trusted.
+                // The load balancer's own health check counts as the trusted peer that it is.
                 Ok(Some(ProxiedPeer::Itself)) => None,
                 Ok(Some(ProxiedPeer::Client(client))) => {
                     be_peer(&mut plain, client);
@@ -138,7 +139,7 @@ impl Acceptor {
         self.secure(listener, plain, refuse).await
     }
 
-    /// Shakes hands, where the listener speaks TLS.
+    /// Performs the handshake, if the listener speaks TLS.
     async fn secure(&self, listener: &Listener, mut plain: L4Stream, refuse: &Refuse) -> Option<Stream> {
         let Some(tls) = &listener.tls else {
             Entered { listener: self.number, secured: None }.onto(&mut plain);
@@ -152,26 +153,26 @@ impl Acceptor {
         {
             result.handshake.outcome = Err(Failure::UnexpectedProxyProtocol);
         }
-        (self.told)(self.number, &result.handshake, peer);
+        (self.on_handshake)(self.number, &result.handshake, peer);
         let mut stream = result.stream?;
         if let Some(secured) = result.secured {
             Entered { listener: self.number, secured: Some(secured) }.onto(stream.get_mut());
             return Some(Box::new(stream));
         }
-        // The connection under TLS: what is said from here on is said in plain, or not at all.
+        // The connection below TLS: from here on the client can only be answered in plain text, or not at all.
         let plain = stream.get_mut();
         if result.handshake.outcome == Err(Failure::PlainHttp) {
             let answer = refuse(Fault::BadRequest("plain HTTP where TLS is spoken"), peer, None);
             linger::refuse(plain, &answer).await;
         } else {
-            // A reset, for what was not read, would overtake the alert that says why.
+            // A reset, because of unread data, would overtake the alert that gives the reason.
             linger::linger(plain).await;
         }
         None
     }
 }
 
-/// Makes this client the peer of a connection that a load balancer brought.
+/// Makes this client the peer of a connection from a load balancer.
 fn be_peer(plain: &mut L4Stream, client: SocketAddr) {
     let digest = SocketDigest::from_raw_fd(plain.as_raw_fd());
     let _ = digest.peer_addr.set(Some(client.into()));

@@ -1,12 +1,12 @@
-//! Who may have a connection: how many one address may hold, and which one closes when nearly all are taken.
+//! Admits connections: limits how many one address may hold, and chooses which one closes when nearly all are taken.
 //!
-//! A connection costs a client nothing, and a silent one says nothing about itself. With a limit for all of them together
-//! alone, one client that opens that many and says nothing keeps everybody else out. So one address may hold a part of
-//! them, and where many addresses do the same, connections that wait for a request close for new ones, the oldest first:
-//! whoever has something to ask is served, however many have not.
+//! A connection costs a client nothing, and a silent one reveals nothing about itself. With a total limit alone, one
+//! client that opens that many and stays silent keeps everybody else out. So one address may hold a part of them, and
+//! if many addresses do the same, connections that wait for a request are closed for new ones, the oldest first: a
+//! client that sends requests is served, however many idle connections there are.
 //!
-//! Nothing here is shared by requests: a connection is put down when it comes and crossed out when it goes, and in
-//! between a request changes its own [`Place`] alone.
+//! Requests share nothing here: a connection is registered when it comes and removed when it goes, and in between a
+//! request changes only its own [`Place`].
 
 use std::{
     collections::HashMap,
@@ -22,17 +22,18 @@ use parking_lot::Mutex;
 use portcullis_plugin::AddressBlock;
 use tokio::sync::Notify;
 
-/// Locks are spread over so many shards, so that workers do not wait for one another.
+/// The number of shards of the lock, so that workers do not wait for one another.
 const SHARDS: usize = 16;
-/// How many idle connections are looked for at once. A search goes through all connections, and is good for so many.
+/// The number of idle connections found by one search. A search goes through all connections, and serves this many
+/// displacements.
 const CANDIDATES: usize = 256;
-/// After a search that found none, how long to wait with the next.
+/// The pause after a search that found none.
 const SEARCH_EVERY: Duration = Duration::from_millis(100);
 
-/// Why a connection was closed that had not asked for anything, or was not waiting for an answer.
+/// The reason why a connection was closed before or between requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// There are `max_connections`, and each of them is in use.
+    /// `max_connections` is reached, and each of them is in use.
     #[error("`max_connections` are in use")]
     TooMany,
     /// Its address has `max_connections_per_address`.
@@ -41,13 +42,13 @@ pub enum Rejection {
     /// It waited for a request longer than any other, and nearly all connections are taken.
     #[error("it was idle longest, and nearly `max_connections` are open")]
     Displaced,
-    /// It came from a load balancer, which did not say whom it speaks for as it has to; the words say in what way.
+    /// It came from a load balancer without a valid PROXY protocol header; the text says what is wrong with it.
     #[error("invalid PROXY protocol header: {0}")]
     ProxyProtocol(&'static str),
 }
 
 impl Rejection {
-    /// Its code, for log and metric.
+    /// Returns its code, for log and metric.
     pub fn code(self) -> &'static str {
         match self {
             Self::TooMany => "max_connections",
@@ -58,10 +59,10 @@ impl Rejection {
     }
 }
 
-/// Open connections by address and by what they do.
+/// Open connections, by address and by state.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
-    /// How many each block of addresses has; blocks without any are not here.
+    /// The number of connections of each block of addresses; blocks without any are not here.
     addresses: [Mutex<HashMap<AddressBlock, usize>>; SHARDS],
     places: [Mutex<HashMap<u64, Arc<Place>>>; SHARDS],
     next: AtomicU64,
@@ -76,7 +77,7 @@ struct Candidates {
 }
 
 impl Admission {
-    /// A connection that waits for its first request.
+    /// Registers a connection that waits for its first request.
     pub(super) fn enter(&self) -> Arc<Place> {
         let number = self.next.fetch_add(1, Relaxed);
         let place = Arc::new(Place { number, state: Mutex::default(), displaced: Notify::new() });
@@ -88,7 +89,7 @@ impl Admission {
         self.shard(place.number).lock().remove(&place.number);
     }
 
-    /// One connection more for this address, unless it has `max` already. The block is given back by
+    /// Counts one more connection of this address, unless it has `max` already. The block is given back by
     /// [`give_back`](Self::give_back).
     pub(super) fn take(&self, address: IpAddr, max: usize) -> Option<AddressBlock> {
         let block = AddressBlock::of(address);
@@ -111,7 +112,7 @@ impl Admission {
         }
     }
 
-    /// Closes the connection that has waited for a request longest; `false`: none waits.
+    /// Closes the connection that has waited for a request longest; returns `false` if none waits.
     pub(super) fn displace_oldest(&self) -> bool {
         let mut candidates = self.candidates.lock();
         if displace_one(&mut candidates.oldest_last) {
@@ -126,7 +127,7 @@ impl Admission {
         found
     }
 
-    /// Idle connections, the oldest last.
+    /// Returns idle connections, the oldest last.
     fn oldest_idle(&self) -> Vec<(Instant, Arc<Place>)> {
         let mut idle: Vec<(Instant, Arc<Place>)> = Vec::new();
         for shard in &self.places {
@@ -157,7 +158,7 @@ impl Admission {
     }
 }
 
-/// Those that have served a request since they were found are not the oldest any more.
+/// Closes the oldest. Those that have served a request since they were found are skipped.
 fn displace_one(oldest_last: &mut Vec<(Instant, Arc<Place>)>) -> bool {
     while let Some((since, place)) = oldest_last.pop() {
         if place.displace(since) {
@@ -167,7 +168,7 @@ fn displace_one(oldest_last: &mut Vec<(Instant, Arc<Place>)>) -> bool {
     false
 }
 
-/// One connection: whether it waits for a request, and since when.
+/// The state of one connection: idle and since when, or serving a request.
 #[derive(Debug)]
 pub(super) struct Place {
     number: u64,
@@ -189,7 +190,8 @@ impl Default for State {
 }
 
 impl Place {
-    /// A request begins, and lasts until the guard is dropped. `None`: the connection is being closed for another one.
+    /// Begins a request, which lasts until the guard is dropped. `None`: the connection is being closed for another
+    /// one.
     pub(super) fn request(self: &Arc<Self>) -> Option<Busy> {
         let mut state = self.state.lock();
         if state.is_displaced {
@@ -199,9 +201,9 @@ impl Place {
         Some(Busy(self.clone()))
     }
 
-    /// Ends when the connection has to close for another one.
+    /// Waits until the connection has to close for another one.
     pub(super) async fn displaced(&self) {
-        // A permit is kept for whoever waits later.
+        // A permit is kept for a later wait.
         self.displaced.notified().await;
     }
 
@@ -221,7 +223,7 @@ impl Place {
     }
 }
 
-/// A request of a connection.
+/// A guard for a request of a connection.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Place>);
 

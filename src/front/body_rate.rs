@@ -1,26 +1,25 @@
-//! How slowly a request's body may come that is forwarded as it comes.
+//! The minimum rate of a request body that is streamed to the upstream.
 //!
-//! Each piece has to come within `body_timeout`, which a client keeps with a byte now and then: for an hour it holds a
-//! connection here, one to the upstream, and whatever the upstream has for a request. So a body has a least rate as well.
-//!
-//! Only the time is counted for which the client is waited for, and only until the response begins: from then on both
-//! sides talk, and when they do is their affair.
+//! Each piece has to come within `body_timeout`, which a client can satisfy with one byte now and then: for an hour it
+//! holds a connection here, one to the upstream, and whatever the upstream has reserved for a request. So a body also
+//! has a minimum rate. Only the time spent waiting for the client counts, and only until the response begins: from then
+//! on both sides talk, and their timing is up to them.
 
 use std::time::{Duration, Instant};
 
-/// The least rate of a body.
+/// The minimum rate of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct MinBodyRate {
-    /// None: any rate will do.
+    /// The rate; zero for no minimum.
     pub bytes_per_second: u32,
-    /// How long it may lag behind, on the whole.
+    /// The time by which it may lag behind in total.
     pub patience: Duration,
 }
 
 impl MinBodyRate {
-    /// Returns whether a body is too slow of which so much came in this time.
+    /// Returns whether a body is too slow of which this many bytes came in this time.
     pub fn is_missed(&self, bytes: u64, waited: Duration) -> bool {
-        // Most pieces come before there is anything to reckon.
+        // Most pieces come before there is anything to compute.
         waited > self.patience
             && Duration::from_secs(bytes)
                 .checked_div(self.bytes_per_second)
@@ -28,7 +27,7 @@ impl MinBodyRate {
     }
 }
 
-/// What has come of one body, and how long it was waited for.
+/// Measures how much of one body has come, and how long it was waited for.
 #[derive(Debug)]
 pub(super) struct Throughput {
     rate: MinBodyRate,
@@ -42,18 +41,18 @@ impl Throughput {
         Self { rate, bytes: 0, waited: Duration::ZERO, waits_since: None }
     }
 
-    /// A body begins.
+    /// Resets the measurement for the next body.
     pub(super) fn begin(&mut self) {
         (self.bytes, self.waited, self.waits_since) = (0, Duration::ZERO, None);
     }
 
-    /// There is nothing of it now.
-    pub(super) fn waits(&mut self) {
+    /// Notes that the wait for the next piece has begun.
+    pub(super) fn waiting(&mut self) {
         self.waits_since.get_or_insert_with(Instant::now);
     }
 
-    /// So much of it came. Returns whether that was too slow.
-    pub(super) fn came(&mut self, bytes: usize) -> bool {
+    /// Counts a piece. Returns whether the body is too slow.
+    pub(super) fn received(&mut self, bytes: usize) -> bool {
         self.bytes += bytes as u64;
         if let Some(since) = self.waits_since.take() {
             self.waited += since.elapsed();
@@ -87,11 +86,11 @@ mod tests {
     async fn only_the_time_that_it_was_waited_for_counts() {
         let mut throughput = Throughput::new(MinBodyRate { bytes_per_second: 1, patience: Duration::ZERO });
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(!throughput.came(0));
-        throughput.waits();
+        assert!(!throughput.received(0));
+        throughput.waiting();
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(throughput.came(0));
+        assert!(throughput.received(0));
         throughput.begin();
-        assert!(!throughput.came(0));
+        assert!(!throughput.received(0));
     }
 }

@@ -1,4 +1,4 @@
-//! The first bytes of a request, and all that can end the wait for them: the peer, time, size, shutdown.
+//! Reads the first bytes of a request, until the peer leaves or a limit of time or size or a shutdown ends the wait.
 
 use std::{
     future::Future,
@@ -23,11 +23,11 @@ use super::{
     limits::Limits,
 };
 
-/// What every HTTP/2 connection begins with (RFC 9113 section 3.4).
+/// The preface of every HTTP/2 connection (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The first read of a head. Nearly all heads fit; it is what Pingora would take.
+/// The size of the first read of a head. Nearly all heads fit; Pingora would use the same.
 const FIRST_READ_BYTES: usize = 4096;
-/// What the first bytes of a connection can be.
+/// The protocols that a connection may begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Http1,
@@ -35,19 +35,19 @@ pub(super) enum Expected {
     Either,
 }
 
-/// What they turned out to be.
+/// The protocol that it begins with.
 pub(super) enum Opening {
-    /// A checked HTTP/1 head, and what came with it.
+    /// A checked HTTP/1 head, with the bytes that came along with it.
     Head(Request),
-    /// The HTTP/2 preface, and what came with it.
+    /// The HTTP/2 preface, with the bytes that came along with it.
     Preface(BytesMut),
 }
 
-/// How it ended instead.
+/// The end of a connection instead.
 pub(super) enum End {
-    /// There is nobody to answer, or nothing.
+    /// Close without an answer.
     Quiet,
-    /// The client is told.
+    /// Answer with this fault, and close.
     Refuse(Fault),
 }
 
@@ -57,14 +57,14 @@ impl From<Fault> for End {
     }
 }
 
-/// What a connection waits for beside its peer: made once, polled again for each request.
+/// The events that end a connection's wait for its peer: made once, polled again for each request.
 pub(super) struct Waits {
     over: Pin<Box<dyn Future<Output = ()> + Send>>,
     idle: Timer,
 }
 
 impl Waits {
-    /// Of a connection in this place.
+    /// Returns those of a connection in this place.
     pub(super) fn new(closing: &ShutdownWatch, place: Arc<Place>) -> Self {
         let closed = closed(closing);
         let over = async move {
@@ -76,16 +76,17 @@ impl Waits {
         Self { over: Box::pin(over), idle: Timer::default() }
     }
 
-    /// Ends when the gateway stops, or when the connection has to close for another one. Not to be used again then.
+    /// Waits until the gateway stops, or the connection has to close for another one. Must not be called again then.
     pub(super) async fn over(&mut self) {
         (&mut self.over).await;
     }
 }
 
-/// Reads and checks what a request begins with: before the first byte under the idle time, from then on under the
-/// head's. Both end when the gateway stops or the connection is displaced. After an [`End`] the waits must not be used again.
+/// Reads and checks the beginning of a request: under the idle timeout before the first byte, from then on under that
+/// of the head. Both end when the gateway stops or the connection is displaced. After an [`End`] the waits must not be
+/// used again.
 ///
-/// `read` is what came behind the request before.
+/// `read` holds the bytes that came after the previous request.
 pub(super) async fn read_head(
     stream: &mut Stream,
     read: BytesMut,
@@ -95,7 +96,8 @@ pub(super) async fn read_head(
 ) -> Result<Opening, End> {
     let mut buf = read;
     let idle_end = Instant::now() + limits.idle_timeout;
-    // Some clients end a body with an empty line that is no part of it (RFC 9112 section 2.2): nothing has begun by it.
+    // Some clients end a body with an empty line that is not part of it (RFC 9112 section 2.2): no request has begun by
+    // it.
     while b"\r\n".starts_with(&buf) {
         buf.reserve(FIRST_READ_BYTES);
         let read = tokio::select! {
@@ -124,7 +126,7 @@ pub(super) async fn read_head(
 /// A head that comes in pieces.
 struct Reading<'a> {
     buf: BytesMut,
-    /// How much of the buffer cannot hold the end of the head; zero before the first check.
+    /// The length of the buffer's prefix that cannot contain the end of the head; zero before the first check.
     looked_at: usize,
     limits: &'a Limits,
     expected: Expected,
@@ -144,11 +146,12 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether the opening is whole.
+    /// Returns the opening, if it is complete.
     fn look(&mut self) -> Result<Option<Opening>, End> {
         if self.expected != Expected::Http1 {
             let common = self.buf.len().min(PREFACE.len());
-            // At the first byte that differs it is HTTP/1, and does not wait for the other 23.
+            // At the first byte that differs it is HTTP/1, and must not wait for the other 23: a short request would
+            // hang.
             if self.buf[..common] == PREFACE[..common] {
                 let is_whole = common == PREFACE.len();
                 return Ok(is_whole.then(|| Opening::Preface(std::mem::take(&mut self.buf))));
@@ -158,8 +161,8 @@ impl Reading<'_> {
             }
             self.expected = Expected::Http1;
         }
-        // Checked from the start when first seen and when its end is there, so that a head that comes byte by byte is
-        // not checked once for each.
+        // Checked from the start when first seen and once its end is there, so that a head that comes byte by byte is
+        // not checked once for each byte.
         if self.looked_at == 0 || head::has_end(&self.buf, self.looked_at) {
             if let Some(head) = head::check(&self.buf, self.limits.head_bytes, self.limits.head_lines)? {
                 let request = head.hand_over(std::mem::take(&mut self.buf)).map_err(Fault::BadRequest)?;
@@ -173,19 +176,19 @@ impl Reading<'_> {
     }
 }
 
-/// The peer's address, for the log.
+/// Returns the peer's address, for the log.
 pub(super) fn peer(stream: &(impl GetSocketDigest + ?Sized)) -> SocketAddr {
     let digest = stream.get_socket_digest();
     let inet = digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet().copied());
     inet.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
 }
 
-/// Ends when the gateway stops. It takes a copy: the caller's must not take note of the change, or Pingora's HTTP/2
-/// loop would miss it.
+/// Waits until the gateway stops. Works on a copy: if the caller's watch noted the change, Pingora's HTTP/2 loop would
+/// miss it.
 pub(super) fn closed(closing: &ShutdownWatch) -> impl Future<Output = ()> + Send + use<> {
     let mut closing = closing.clone();
     async move {
-        // An error means that whoever could say it is gone, which is as good as said.
+        // An error means that the sender is gone, which is as good as the signal.
         let _ = closing.wait_for(|closing| *closing).await;
     }
 }

@@ -1,9 +1,9 @@
-//! What Pingora asks of every stream beside reading and writing, asked of the stream inside.
+//! Pingora's stream traits beside reading and writing, delegated to the inner stream.
 //!
-//! `Peek` stays at its default, "cannot peek": Pingora asks it of no stream but one that may be either version of HTTP,
-//! and those that it is handed from here are known.
+//! `Peek` stays at its default, "cannot peek": Pingora uses it only for streams that may be either version of HTTP, and
+//! the version of those handed over here is known.
 
-/// Answers for a stream that has another one in it, by its `inner` and `inner_mut`.
+/// Implements the traits for a stream that wraps another one, by its `inner` and `inner_mut`.
 macro_rules! delegated {
     ($outer:ty) => {
         impl pingora_core::protocols::UniqueID for $outer {

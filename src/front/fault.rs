@@ -3,21 +3,21 @@ use std::{net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use http::HeaderValue;
 
-/// Why a request ended before Pingora saw it.
+/// The reason why a request ended before Pingora saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Malformed or ambiguous; the words say in what way, for the log only.
+    /// Malformed or ambiguous; the text says how, for the log only.
     BadRequest(&'static str),
     /// TRACE or CONNECT, which no route can allow.
     MethodNotAllowed,
-    /// More bytes or lines than [`Limits`](super::Limits) allow; the words say which.
+    /// More bytes or lines than [`Limits`](super::Limits) allow; the text says which.
     HeadTooLarge(&'static str),
     /// The head was not complete in time.
     HeadTimeout,
 }
 
 impl Fault {
-    /// The status of the answer (RFC 9110 section 15.5, RFC 6585 section 5).
+    /// Returns the status of the answer (RFC 9110 section 15.5, RFC 6585 section 5).
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
@@ -27,7 +27,7 @@ impl Fault {
         }
     }
 
-    /// What was wrong, for the log. The answer does not say it.
+    /// Returns the details for the log. They are not part of the answer.
     pub fn why(self) -> &'static str {
         match self {
             Self::BadRequest(why) | Self::HeadTooLarge(why) => why,
@@ -37,7 +37,8 @@ impl Fault {
     }
 }
 
-/// Makes the whole HTTP/1 response to a request that ends here: status line, headers, body. The engine's one table
-/// makes it, and logs and counts it as well. A peer without an internet address (a Unix socket) is `0.0.0.0:0`. Over TLS
-/// the response has the listener's `Strict-Transport-Security` (RFC 6797 section 7.1), if it has any.
+/// A callback that makes the whole HTTP/1 response to a request that ends here: status line, headers, body. It is made,
+/// logged and counted like every other response of the engine. A peer without an internet address (a Unix socket) is
+/// `0.0.0.0:0`. Over TLS the response has the listener's `Strict-Transport-Security` (RFC 6797 section 7.1), if it has
+/// any.
 pub type Refuse = Arc<dyn Fn(Fault, SocketAddr, Option<&HeaderValue>) -> Bytes + Send + Sync>;

@@ -13,27 +13,28 @@
 
 use std::time::Instant;
 
-/// How many control frames a second a connection may send in the long run, beside those that it has earned.
+/// The number of control frames a second that a connection may send in the long run, beside those that it has earned.
 pub(super) const CONTROL_FRAMES_PER_SECOND: u32 = 1_000;
-/// How many it may send at once.
+/// The number that it may send at once.
 pub(super) const CONTROL_FRAMES_BURST: u32 = 10_000;
-/// How many a request, or a DATA frame that we send, earns (as in Envoy).
+/// The number that is earned by each request, and by each DATA frame that we send (as in Envoy).
 const EARNED: u32 = 10;
 
-/// The head of a frame (RFC 9113 section 4.1).
+/// The length of a frame's head (RFC 9113 section 4.1).
 const HEAD_BYTES: usize = 9;
-/// The connection preface stands before the first frame (RFC 9113 section 3.4).
+/// The length of the connection preface before the first frame (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 
-/// How many CONTINUATION frames [`CALM_DOWN`] has: more than `h2` takes at our limit of a header list.
+/// The number of CONTINUATION frames in [`CALM_DOWN`]: more than `h2` accepts at our limit of a header list.
 const CONTINUATIONS: usize = 16;
 
-/// Frames that make `h2` end a connection by GOAWAY with ENHANCE_YOUR_CALM, in the way it would say it of its own: the
-/// headers of a request that never end. Behind the last frame of a flood they take the place of whatever came next.
+/// Frames that make `h2` end a connection with GOAWAY and ENHANCE_YOUR_CALM, just as it does for floods that it detects
+/// itself: a request whose headers never end. They are fed to it after the last frame of a flood, instead of the bytes
+/// that follow.
 pub(super) const CALM_DOWN: [u8; HEAD_BYTES * (1 + CONTINUATIONS)] = {
     let mut frames = [0; HEAD_BYTES * (1 + CONTINUATIONS)];
     let mut index = 0;
@@ -61,7 +62,7 @@ pub(super) struct FrameWatch {
 }
 
 impl FrameWatch {
-    /// The connection begins with the preface.
+    /// Returns the state of a new connection, which begins with the preface.
     pub(super) fn new() -> Self {
         Self {
             received: Cursor { payload_left: PREFACE_BYTES, ..Cursor::default() },
@@ -72,7 +73,7 @@ impl FrameWatch {
         }
     }
 
-    /// Looks at what was received. `Some`: it is a flood, and so many of the bytes end with its last frame.
+    /// Inspects received bytes. `Some`: it is a flood, and its last frame ends after this many of the bytes.
     pub(super) fn received(&mut self, mut bytes: &[u8]) -> Option<usize> {
         let all = bytes.len();
         loop {
@@ -88,7 +89,7 @@ impl FrameWatch {
         }
     }
 
-    /// Looks at what was sent.
+    /// Inspects sent bytes.
     pub(super) fn sent(&mut self, mut bytes: &[u8]) {
         loop {
             self.sent.skip_payload(&mut bytes);
@@ -103,7 +104,7 @@ impl FrameWatch {
         self.left = (self.left + EARNED).min(CONTROL_FRAMES_BURST);
     }
 
-    /// Takes one frame off what is left. The clock is looked at only when nothing is.
+    /// Takes one frame off the allowance. The clock is read only when none is left.
     fn spend(&mut self) -> bool {
         if self.left == 0 {
             let now = Instant::now();
@@ -125,7 +126,7 @@ struct Head {
     payload_bytes: usize,
 }
 
-/// A place in a sequence of frames that comes in pieces.
+/// A position in a sequence of frames that comes in pieces.
 #[derive(Debug, Default)]
 struct Cursor {
     head: [u8; HEAD_BYTES],
@@ -138,14 +139,14 @@ impl Cursor {
         self.head_bytes == 0 && self.payload_left == 0
     }
 
-    /// Takes what belongs to the frame whose head was seen last.
+    /// Skips the payload of the frame whose head was seen last.
     fn skip_payload(&mut self, bytes: &mut &[u8]) {
         let skipped = self.payload_left.min(bytes.len());
         *bytes = &bytes[skipped..];
         self.payload_left -= skipped;
     }
 
-    /// Takes bytes up to the end of the next head; `None`: they ended before.
+    /// Consumes bytes up to the end of the next head; `None` if they ended before.
     fn next_head(&mut self, bytes: &mut &[u8]) -> Option<Head> {
         let taken = (HEAD_BYTES - self.head_bytes).min(bytes.len());
         self.head[self.head_bytes..self.head_bytes + taken].copy_from_slice(&bytes[..taken]);

@@ -1,28 +1,28 @@
-//! Where a request's body ends, found out beside Pingora and more strictly.
+//! Finds the end of a request's body independently of Pingora, and more strictly.
 //!
-//! Pingora parses chunks itself, and forgives what servers in front of a gateway may read in another way: a bare line
-//! feed or a NUL in an extension, white space behind a size, trailers that are no header lines. nginx ends the line of a
-//! chunk at a line feed; a balancer that does the same sees another body than this gateway, and the difference is a
-//! request of its own. So the bytes are looked at before Pingora gets them, and one
-//! that RFC 9112 section 7.1 has no place for ends the request.
+//! Pingora parses chunks itself, and accepts what other servers may read differently: a bare line feed or a NUL in an
+//! extension, white space after a size, trailers that are not header lines. nginx ends the line of a chunk at a line
+//! feed; a load balancer that does the same sees another body than this gateway, and the difference is a smuggled
+//! request. So the bytes are checked before Pingora gets them, and one that RFC 9112 section 7.1 does not allow ends
+//! the request.
 //!
-//! A body with a length costs a subtraction for each read, and the data of chunks is skipped, not looked at.
+//! A body with a length costs a subtraction for each read, and the data of chunks is skipped without looking at it.
 
 use super::grammar::{is_token, is_value_byte};
 
-/// What of a request's body is still to come.
+/// The part of a request's body that is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// So many bytes.
+    /// This many bytes.
     Length(u64),
-    /// Chunks, of which so much has been read.
+    /// Chunks, read up to a position.
     Chunked(Chunks),
-    /// Everything that comes: no request of HTTP/1 any more.
+    /// Everything that comes: the connection has been upgraded and carries no HTTP/1 requests any more.
     Endless,
 }
 
 impl Framing {
-    /// Returns whether nothing is.
+    /// Returns whether nothing is left.
     pub(super) fn is_done(&self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked(Chunks { next: Next::Nothing, .. }))
     }
@@ -30,7 +30,7 @@ impl Framing {
     /// Returns how many of these bytes belong to the request, the first of them being the next to come.
     ///
     /// # Errors
-    /// One of them has no place where it is.
+    /// A byte is not allowed where it is.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         match self {
             Self::Length(left) => {
@@ -48,19 +48,19 @@ impl Framing {
 const MAX_SIZE_LINE_BYTES: u32 = 256;
 /// The most hexadecimal digits of a chunk's size: no reader of a size this short overflows, and larger ones do not exist.
 const MAX_SIZE_DIGITS: u8 = 15;
-/// How much more than its data the chunks of one body may take. One that is nothing but one-byte chunks with long
-/// extensions makes work that no limit of the body's size sees (CVE-2023-39326).
+/// The most bytes that the chunks of one body may take beside its data. A body of nothing but one-byte chunks with long
+/// extensions makes work that no limit of the body's size detects (CVE-2023-39326).
 const MAX_OVERHEAD_BYTES: u32 = 16 << 10;
-/// The overhead of a chunk that is not counted: its size, two line ends, and some zeros.
+/// The overhead of a chunk that does not count: its size, two line ends, and some zeros.
 const FREE_OVERHEAD_BYTES: u32 = 16;
-/// The most bytes of a trailer section. Nobody gets to see it.
+/// The most bytes of a trailer section, which is discarded.
 const MAX_TRAILER_BYTES: u32 = 8 << 10;
 
-/// The place in a chunked body.
+/// A position in a chunked body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunks {
     next: Next,
-    /// The size of the chunk that has begun, and how much of its data is still to come.
+    /// The size of the current chunk, and the number of bytes of its data still to come.
     size: u64,
     left: u64,
     digits: u8,
@@ -73,7 +73,7 @@ pub(super) struct Chunks {
 enum Next {
     #[default]
     Size,
-    /// White space before an extension (`BWS`, which a recipient has to take).
+    /// White space before an extension (`BWS`, which a recipient must accept).
     BeforeExtension,
     Extension,
     SizeLineFeed,
@@ -108,7 +108,7 @@ impl Chunks {
         Ok(at)
     }
 
-    /// Takes a byte that is no data.
+    /// Processes a byte that is not data.
     fn step(&mut self, byte: u8) -> Result<Next, &'static str> {
         match (self.next, byte) {
             (Next::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte),
@@ -153,9 +153,10 @@ impl Chunks {
         if self.line_bytes > MAX_SIZE_LINE_BYTES { Err("chunk extension too long") } else { Ok(next) }
     }
 
-    /// The line of a size is whole: data of that size comes, or the end.
+    /// Ends the line of a size: data of that size comes, or the end.
     fn begin_data(&mut self) -> Result<Next, &'static str> {
-        // Two bytes for each byte of data are free as well: who sends one byte at a time in plain chunks is no attacker.
+        // Two bytes for each byte of data are free as well: a client that sends one byte at a time in plain chunks is
+        // no attacker.
         let free = u64::from(FREE_OVERHEAD_BYTES).saturating_add(self.size.saturating_mul(2));
         let free = u32::try_from(free).unwrap_or(u32::MAX);
         self.overhead_bytes = self.overhead_bytes.saturating_add(self.line_bytes.saturating_sub(free));

@@ -1,20 +1,20 @@
-//! The bytes that parts of a head are made of.
+//! The bytes that are allowed in each part of a head.
 
-/// Text, white space, and bytes that RFC 9110 section 5.5 leaves opaque. Written so that the compiler makes it a
-/// comparison of 16 bytes at once.
+/// Returns whether a header value may contain this byte: text, white space, and bytes that RFC 9110 section 5.5 leaves
+/// opaque. Written so that the compiler makes it a comparison of 16 bytes at once.
 pub(super) const fn is_value_byte(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) | (byte == b'\t')
 }
 
-/// Returns whether a header name holds this character (RFC 9110 section 5.6.2).
+/// Returns whether a header name may contain this byte (RFC 9110 section 5.6.2).
 pub(super) const fn is_token(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
 /// Characters of a header name (RFC 9110 section 5.6.2).
 pub(super) const TOKEN: [bool; 256] = with_letters_and_digits(b"abcdefghijklmnopqrstuvwxyz!#$%&'*+-.^_`|~");
-/// Characters of a method. It is case-sensitive, every registered one is upper case, and servers that fold `get` into
-/// `GET` are how a rule for `GET` is passed by.
+/// Characters of a method. Methods are case-sensitive, every registered one is upper case, and a server that folds
+/// `get` into `GET` lets a client evade a rule for `GET`.
 pub(super) const METHOD: [bool; 256] = with_letters_and_digits(b"-");
 /// Characters of a host name.
 pub(super) const HOST: [bool; 256] = with_letters_and_digits(b"abcdefghijklmnopqrstuvwxyz-._");
@@ -34,12 +34,12 @@ const fn with_letters_and_digits(more: &[u8]) -> [bool; 256] {
     table
 }
 
-/// Returns whether a request target holds these bytes, in every version of HTTP.
+/// Returns whether a request target may contain these bytes, in every version of HTTP.
 ///
-/// Controls, spaces and bytes that are not ASCII have no place there (RFC 9112 section 3.2: a space is refused, and is
-/// how a second version in the request line would pass). Behind `#` no server sees anything. Four more characters are in
-/// no URI, and browsers escape them: the `http` crate cannot hold them in either path or query, and Pingora would answer
-/// by itself.
+/// Controls, spaces and bytes that are not ASCII are not allowed (RFC 9112 section 3.2; with a space a second version
+/// could stand in the request line). What follows `#` is never sent to a server. Four more characters are in no URI,
+/// and browsers escape them: the `http` crate does not accept them in either path or query, and Pingora would answer by
+/// itself.
 pub(crate) fn is_target(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |ok, byte| ok & TARGET[usize::from(*byte)])
 }

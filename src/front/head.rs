@@ -1,9 +1,9 @@
 //! The strict check of an HTTP/1 head, pure: bytes in, verdict out.
 //!
-//! Pingora's parser forwards or mends in silence much that another server reads differently: two lengths, a missing
-//! Host, bare line feeds, a target that is no path. Each of these has been a way past a gateway. What passes here has
-//! one reading only (RFC 9112), and what comes out of [`Head::hand_over`] has its target in origin form, so that
-//! Pingora's own mending never runs.
+//! Pingora's parser silently forwards or repairs much that another server reads differently: two lengths, a missing
+//! Host, bare line feeds, a target that is not a path. Each of these has been a way past a gateway. A head that passes
+//! here has only one reading (RFC 9112), and the result of [`Head::hand_over`] has its target in origin form, so that
+//! Pingora's own repairs never run.
 //!
 //! One pass with tables: 245 bytes with eight header lines take about 160 ns.
 
@@ -20,33 +20,33 @@ use super::{
 
 pub(super) mod http2;
 
-/// The longest head of a request, request line and all.
+/// The longest head of a request, including the request line.
 pub const MAX_HEAD_BYTES: usize = 32 << 10;
 /// The most header lines of a request.
 pub const MAX_HEAD_LINES: usize = 100;
 
-/// Why a head of too many bytes is refused.
+/// The error text for a head of too many bytes.
 pub(super) const TOO_MANY_BYTES: &str = "head of too many bytes";
 const TOO_MANY_LINES: &str = "head of too many lines";
-/// Below the largest `u64` and `i64` by an order: no reader of a length this short overflows.
+/// An order of magnitude below the largest `u64` and `i64`: no reader of a length this short overflows.
 const CONTENT_LENGTH_DIGITS: usize = 18;
 
-/// A head that passed: where its parts are.
+/// A head that passed, with the positions of its parts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Behind a leading empty line, if there was one.
+    /// The position after a leading empty line, if there was one.
     start: usize,
     method: Range<usize>,
     target: Range<usize>,
-    /// Where in the target the path begins: later than the target in absolute form.
+    /// The position of the path: after the start of the target if that is in absolute form.
     path: usize,
-    /// Behind the empty line.
+    /// The position after the empty line.
     end: usize,
-    /// Where the request ends behind its head.
+    /// The end of the request's body.
     framing: Framing,
 }
 
-/// Checks the head that `buf` begins with. `None`: so far nothing is wrong, but its end is missing.
+/// Checks the head that `buf` begins with. `None`: no error so far, but the head is incomplete.
 pub(super) fn check(buf: &[u8], max_bytes: usize, max_lines: usize) -> Result<Option<Head>, Fault> {
     let start = leading_empty_line(buf);
     let mut lines = Lines { buf, at: start };
@@ -71,7 +71,8 @@ pub(super) fn check(buf: &[u8], max_bytes: usize, max_lines: usize) -> Result<Op
     Ok(Some(Head { start, method, target, path, end: lines.at, framing: fields.framing() }))
 }
 
-/// Whether a head ends in `buf`, in the strict spelling or a lax one, not looking again at what was `seen` to have none.
+/// Returns whether a head ends in `buf`, in the strict spelling or a lax one. The first `seen` bytes are known to
+/// contain no end.
 pub(super) fn has_end(buf: &[u8], seen: usize) -> bool {
     // The last three bytes may be the beginning of an end.
     let from = seen.saturating_sub(3);
@@ -79,9 +80,9 @@ pub(super) fn has_end(buf: &[u8], seen: usize) -> bool {
 }
 
 impl Head {
-    /// The bytes for Pingora, and what is behind them: as much of the request's body as has come is part of the first,
-    /// and whatever comes after it is not. The bytes are the same, except that absolute form becomes origin form; its
-    /// authority is the Host's already.
+    /// Returns the bytes for Pingora, which include as much of the request's body as has come, and separately those
+    /// after the request. The bytes are unchanged, except that absolute form becomes origin form; its authority equals
+    /// the Host.
     ///
     /// # Errors
     /// The body's chunks are malformed.
@@ -105,18 +106,19 @@ impl Head {
     }
 }
 
-/// A request whose head has been checked, as far as it has come.
+/// A request whose head has been checked, with what has come of its body.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// Its head, and what there is of its body.
+    /// Its head and the beginning of its body.
     pub(super) bytes: BytesMut,
-    /// What came behind it.
+    /// The bytes after the request.
     pub(super) behind: BytesMut,
-    /// What of the body is still to come.
+    /// The part of the body that is still to come.
     pub(super) framing: Framing,
 }
 
-/// One empty line before the request line is skipped: old clients send it after a body (RFC 9112 section 2.2).
+/// Returns the length of one empty line before the request line, which is skipped: old clients send it after a body
+/// (RFC 9112 section 2.2).
 fn leading_empty_line(buf: &[u8]) -> usize {
     if buf.starts_with(b"\r\n") { 2 } else { 0 }
 }
@@ -135,7 +137,7 @@ impl<'a> Lines<'a> {
     fn next(&mut self) -> Result<Option<&'a [u8]>, Fault> {
         let rest = &self.buf[self.at..];
         let Some(length) = memchr(b'\n', rest) else { return Ok(None) };
-        // A bare LF ends the line for some servers and not for others (RFC 9112 section 2.2).
+        // Some servers end the line at a bare LF, and others do not (RFC 9112 section 2.2).
         let line = rest[..length].strip_suffix(b"\r").ok_or(Fault::BadRequest("bare line feed"))?;
         self.at += length + 1;
         Ok(Some(line))
@@ -151,7 +153,7 @@ struct RequestLine {
 }
 
 impl RequestLine {
-    /// One space ends the method and one begins the version: what lies between is the target, which has none.
+    /// Parses the line. One space ends the method and one begins the version; the target between them contains none.
     fn parse(line: &[u8], at: usize) -> Result<Self, Fault> {
         let (rest, is_http_11) = match line {
             [rest @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'] => (rest, true),
@@ -173,8 +175,8 @@ impl RequestLine {
         Ok(Self { method: at..at + length, target: target_at..target_at + target.len(), path: target_at, is_http_11 })
     }
 
-    /// Origin form, or absolute form with the authority that Host names (RFC 9112 section 3.2). Anything else has a
-    /// path for one server and none for the next.
+    /// Accepts origin form, or absolute form with the same authority as Host (RFC 9112 section 3.2). Servers disagree
+    /// about the path of anything else.
     fn settle_target(&mut self, buf: &[u8], host: Option<&[u8]>) -> Result<(), &'static str> {
         let target = &buf[self.target.clone()];
         if target.first() == Some(&b'/') {
@@ -189,7 +191,7 @@ impl RequestLine {
         if !host.is_some_and(|host| host.eq_ignore_ascii_case(&rest[..length])) {
             return Err("target's authority is not the Host");
         }
-        // Without a path it would be `OPTIONS *` (RFC 9112 section 3.2.4), which is about a server and about no route.
+        // Without a path it would be `OPTIONS *` (RFC 9112 section 3.2.4), which concerns a server and not a route.
         if length == rest.len() && &buf[self.method.clone()] == b"OPTIONS" {
             return Err("OPTIONS without a path");
         }
@@ -198,7 +200,7 @@ impl RequestLine {
     }
 }
 
-/// What the header lines say about the head itself.
+/// The header lines that matter to the head itself.
 #[derive(Default)]
 struct Fields<'a> {
     is_http_11: bool,
@@ -254,7 +256,7 @@ impl<'a> Fields<'a> {
         if value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err("Transfer-Encoding other than chunked") }
     }
 
-    /// Where the request ends (RFC 9112 section 6.3). Without either line it has no body.
+    /// Returns the end of the request (RFC 9112 section 6.3). Without either line it has no body.
     fn framing(&self) -> Framing {
         if self.is_chunked { Framing::Chunked(Chunks::default()) } else { Framing::Length(self.length.unwrap_or(0)) }
     }
@@ -274,13 +276,14 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Notes that a header line was there, unless it was there already.
+/// Notes a header line that may appear only once.
 fn once(has: &mut bool, twice: &'static str) -> Result<(), &'static str> {
     if std::mem::replace(has, true) { Err(twice) } else { Ok(()) }
 }
 
-/// A host name or address with or without a port. RFC 3986 section 3.2.2 allows more in a name (escapes, commas,
-/// brackets elsewhere); nothing that is ever called so has it, and each of them is read in two ways by someone.
+/// Returns whether this is a host name or address, with or without a port. RFC 3986 section 3.2.2 allows more in a name
+/// (escapes, commas, brackets elsewhere), but no real name contains these, and some servers read each of them
+/// differently.
 pub(crate) fn is_authority(value: &[u8]) -> bool {
     if let Some(rest) = value.strip_prefix(b"[") {
         let Some(length) = memchr(b']', rest) else { return false };
@@ -292,7 +295,7 @@ pub(crate) fn is_authority(value: &[u8]) -> bool {
     !name.is_empty() && !name.starts_with(b".") && !name.windows(2).any(|two| two == b"..") && is_port(port)
 }
 
-/// Nothing, or a colon and a port.
+/// Returns whether this is empty, or a colon and a port.
 fn is_port(rest: &[u8]) -> bool {
     let [b':', digits @ ..] = rest else { return rest.is_empty() };
     (1..=5).contains(&digits.len())

@@ -1,9 +1,9 @@
-//! How long a request may last: no longer than the limit, nor than what it proved its identity with.
+//! Limits the lifetime of a request: to `max_stream_age`, and to that of the credential it was authenticated with.
 //!
 //! Authentication happens once, at the beginning of a request. A download, a WebSocket or a stream of events goes on
-//! for hours after it, and would go on past the end of a token or the day a key is revoked. The engine tells the
-//! [`StreamLife`] of a request what it rests on; one that lasts is judged again by [`crate::streams`], and ends within
-//! about a second of losing what it rests on.
+//! for hours after it, and would outlast the end of a token or the revocation of a key. The engine tells the
+//! [`StreamLife`] of a request what its permission is based on; a long request is judged again by [`crate::streams`],
+//! and ends within about a second of losing that basis.
 
 use std::{
     future::Future,
@@ -25,14 +25,15 @@ use super::{
 };
 use crate::streams::{self, Basis, NEVER, OpenStreams, Withdrawn};
 
-/// How often a request that lasts is looked at. Short ones are over before the first time.
+/// The interval at which a long request is checked. Short ones are over before the first time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     static LIFE: Arc<StreamLife>;
 }
 
-/// The life of the request that the current task serves: for `ProxyHttp::new_ctx`, which is given nothing to find it by.
+/// Returns the life of the request that the current task serves: for `ProxyHttp::new_ctx`, which has no argument to
+/// find it by.
 pub fn current_life() -> Option<Arc<StreamLife>> {
     LIFE.try_with(Arc::clone).ok()
 }
@@ -42,10 +43,10 @@ pub(super) fn within<F: Future>(life: &Arc<StreamLife>, request: F) -> impl Futu
     LIFE.scope(life.clone(), request)
 }
 
-/// What a request rests on.
+/// The deadlines and the state of one request.
 pub struct StreamLife {
     deadline: AtomicI64,
-    /// When the last piece of the body came, where one is still to come; in milliseconds of [`now_ms`], never zero.
+    /// The time of the last piece of the body while more is to come; in milliseconds of [`now_ms`], never zero.
     body_moved: AtomicU64,
     is_answered: AtomicBool,
     is_upgraded: AtomicBool,
@@ -55,10 +56,10 @@ pub struct StreamLife {
 
 #[derive(Default)]
 struct State {
-    /// Until the request has lasted long enough to be judged again.
+    /// The basis of the request's permission, until the request has lasted long enough to be judged again.
     basis: Option<Basis>,
     ended: Option<StreamEnd>,
-    /// Over HTTP/2; over HTTP/1 whoever reads the connection's heads keeps it.
+    /// Set over HTTP/2; over HTTP/1 the reader of the connection's heads keeps it.
     busy: Option<Busy>,
 }
 
@@ -68,7 +69,7 @@ impl Default for StreamLife {
     }
 }
 
-/// Why a request was ended.
+/// The reason why a request was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamEnd {
     /// It lasted longer than `max_stream_age`.
@@ -77,14 +78,14 @@ pub enum StreamEnd {
     Expired,
     /// It would be refused if it came now.
     Withdrawn(Withdrawn),
-    /// The request's body stood still for longer than `body_timeout`.
+    /// The request's body made no progress for longer than `body_timeout`.
     BodyStalled,
     /// The client took nothing of the response for `write_timeout`.
     ClientStalled,
 }
 
 impl StreamLife {
-    /// Of a request, or of one after the other, on this connection.
+    /// Returns the life of a request, or of consecutive requests, on this connection.
     pub(super) fn new(connection: Arc<ConnectionBacklog>) -> Self {
         Self {
             deadline: AtomicI64::new(NEVER),
@@ -96,32 +97,33 @@ impl StreamLife {
         }
     }
 
-    /// What of the response waits for the client.
+    /// Returns the response data that waits for the client.
     pub fn backlog(&self) -> &Arc<Backlog> {
         &self.backlog
     }
 
-    /// The request ends at this moment. Of several deadlines the first counts.
+    /// Ends the request at this moment. The earliest of several deadlines counts.
     pub fn set_deadline(&self, deadline: UnixTime) {
         self.deadline.fetch_min(deadline.0, Relaxed);
     }
 
-    /// The request is judged again by this, and ends when it would be refused.
+    /// Sets the basis by which the request is judged again; it ends when it would be refused.
     pub fn rest_on(&self, basis: Basis) {
         self.state.lock().basis = Some(basis);
     }
 
-    /// More of the body is to come, and has just come. For HTTP/2 alone: over HTTP/1 Pingora keeps this time itself.
+    /// Notes that a piece of the body has come and more is expected. For HTTP/2 only: over HTTP/1 Pingora watches the
+    /// time itself.
     pub fn body_moves(&self) {
         self.body_moved.store(now_ms(), Relaxed);
     }
 
-    /// Nothing more of the body is waited for.
+    /// Notes that nothing more of the body is waited for.
     pub fn body_ended(&self) {
         self.body_moved.store(0, Relaxed);
     }
 
-    /// The response has begun: nothing more of the body is waited for, and what comes of it comes when it comes.
+    /// Notes that the response has begun: from here on the rest of the body may come at any pace.
     pub fn answered(&self) {
         self.body_ended();
         self.is_answered.store(true, Relaxed);
@@ -131,7 +133,7 @@ impl StreamLife {
         self.is_answered.load(Relaxed)
     }
 
-    /// The upstream has agreed to the upgrade that the request asked for: from here on the client's bytes are no request.
+    /// Notes that the upstream has accepted the upgrade: from here on the client's bytes are not a request.
     pub fn upgraded(&self) {
         self.is_upgraded.store(true, Relaxed);
     }
@@ -140,22 +142,24 @@ impl StreamLife {
         self.is_upgraded.load(Relaxed)
     }
 
-    /// The connection is in use until the request ends, or [`vacate`](Self::vacate) is called.
+    /// Marks the connection as in use until the request ends, or [`vacate`](Self::vacate) is called.
     pub(super) fn occupy(&self, busy: Busy) {
         self.state.lock().busy = Some(busy);
     }
 
-    /// The request has been refused, and waits for its client alone: the connection may be closed for another one.
+    /// Notes that the request has been refused and only waits for its client: the connection may be closed for another
+    /// one.
     pub fn vacate(&self) {
         self.state.lock().busy = None;
     }
 
-    /// Why the request was ended, if it was ended from here: for the log line, which is written while it is dropped.
+    /// Returns why the request was ended, if it was ended by this: for the log line, which is written while it is
+    /// dropped.
     pub fn ended(&self) -> Option<StreamEnd> {
         self.state.lock().ended.clone()
     }
 
-    /// Fit for the next request on a connection.
+    /// Resets the state for the next request on this connection.
     pub(super) fn reset(&self) {
         self.deadline.store(NEVER, Relaxed);
         self.body_moved.store(0, Relaxed);
@@ -165,7 +169,7 @@ impl StreamLife {
         *self.state.lock() = State::default();
     }
 
-    /// Ends when the request has to.
+    /// Waits until the request has to end, and returns the reason.
     pub(super) async fn over(&self, max_age: Duration, body_timeout: Duration, pulse: &mut Timer) {
         let started = Instant::now();
         let (mut now, mut left) = (started, max_age);
@@ -206,17 +210,17 @@ impl StreamLife {
 
 /// A timer that is made when it is first waited for and kept from one wait to the next.
 ///
-/// A wait that is given up leaves the timer running; it goes off too early for a later wait, which then makes a new one
-/// for what is left. So a busy connection makes one timer per period and not one per request, which cost 9 % of a
-/// request. It holds as long as later waits of one timer do not end earlier than the one that made it.
+/// A wait that is abandoned leaves the timer running; it goes off too early for a later wait, which then makes a new
+/// one for the rest. So a busy connection makes one timer per period and not one per request, which cost 9 % of a
+/// request. This requires that later waits of one timer do not end earlier than the one that made it.
 #[derive(Default)]
 pub(super) struct Timer(Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>);
 
 impl Timer {
-    /// Ends at this moment. Giving it up loses nothing.
+    /// Waits until this moment. Abandoning the wait loses nothing.
     pub(super) async fn wait_until(&mut self, moment: Instant) {
         loop {
-            // The time is looked at only when the timer has gone off: a look costs as much as a poll.
+            // The clock is read only once the timer has gone off: reading it costs as much as a poll.
             if let Some(timer) = &mut self.0 {
                 timer.await;
                 self.0 = None;

@@ -1,7 +1,8 @@
-//! Writes in HTTP/1 that the client does not take.
+//! Detects HTTP/1 writes that the client does not take.
 //!
-//! Over HTTP/1 the task that reads from the upstream is the one that writes to the client, so it cannot tell a socket
-//! that is writable again from an upstream that has more. Writes are woken apart here: see [`super::unsent`].
+//! Over HTTP/1 one task reads from the upstream and writes to the client, so it cannot tell whether it was woken
+//! because the socket is writable again or because the upstream has more. Here writes have a waker of their own: see
+//! [`super::unsent`].
 
 use std::{
     io::Result,
@@ -14,7 +15,7 @@ use pingora_core::protocols::Stream;
 
 use super::unsent::{Backlog, READ_AHEAD_BYTES};
 
-/// Counts what is to be written to a stream while its socket does not take it.
+/// Counts the bytes to be written to a stream while its socket does not take them.
 pub(super) struct Meter {
     backlog: Arc<Backlog>,
     writable: Waker,
@@ -40,8 +41,8 @@ impl Meter {
         Self { backlog, writable, waiting_bytes: 0 }
     }
 
-    /// Writes so many bytes. What the socket does not take waits, and counts for more than may be read ahead, so that
-    /// nothing is.
+    /// Writes bytes. Those that the socket does not take count as more than the read-ahead limit, so that nothing more
+    /// is read.
     pub(super) fn write<T>(
         &mut self,
         stream: &mut Stream,

@@ -1,8 +1,8 @@
-//! What is open: connections, for the limit and for the end of the process, and requests in flight.
+//! Counts open connections, for the limit and for the end of the process, and requests in flight.
 //!
-//! Connections are what a drain waits for, because HTTP/2 frames are still being written when a request's context is
-//! gone. An idle HTTP/2 peer may keep its connection long after GOAWAY, so a drain also ends when no request has been
-//! in flight for a while.
+//! A drain waits for connections, because HTTP/2 frames are still being written when a request's context is gone. An
+//! idle HTTP/2 peer may keep its connection long after GOAWAY, so a drain also ends when no request has been in flight
+//! for a while.
 
 use std::{
     net::IpAddr,
@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 use super::admission::{Admission, Place, Rejection};
 use crate::unsent_budget::UnsentBudget;
 
-/// How often a drain looks at requests in flight.
+/// The interval at which a drain checks the requests in flight.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Counters of requests are spread over this many cache lines, so that cores do not fight for one.
+/// The number of cache lines that the counters of requests are spread over, so that cores do not contend for one.
 const SHARDS: usize = 16;
 
 /// Counts open connections and requests in flight. Listeners that share a limit share one of these.
@@ -37,8 +37,8 @@ pub struct Open {
     requests: [Shard; SHARDS],
 }
 
-/// Requests begun and ended on some of the threads. A request that moved to another thread ends in another shard: only
-/// the sums mean something.
+/// The requests begun and ended on some of the threads. A request that moved to another thread ends in another shard:
+/// only the sums mean something.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
@@ -47,39 +47,41 @@ struct Shard {
 }
 
 impl Open {
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.connections.load(SeqCst)
     }
 
-    /// How many connections were closed at once because there were too many, of all or of their address.
+    /// Returns the number of connections that were closed at once because there were too many, in total or of their
+    /// address.
     pub fn turned_away(&self) -> u64 {
         self.turned_away.load(SeqCst)
     }
 
-    /// How many HTTP/2 streams were refused because their connection had too many requests in flight.
+    /// Returns the number of HTTP/2 streams that were refused because their connection had too many requests in flight.
     pub fn streams_refused(&self) -> u64 {
         self.streams_refused.load(SeqCst)
     }
 
-    /// The budget of what waits to be sent on all of them.
+    /// Returns the budget of the data that waits to be sent on all connections.
     pub fn unsent(&self) -> &Arc<UnsentBudget> {
         &self.unsent
     }
 
-    /// How many HTTP/2 connections were ended because of a flood of control frames.
+    /// Returns the number of HTTP/2 connections that were ended because of a flood of control frames.
     pub fn floods(&self) -> u64 {
         self.floods.load(SeqCst)
     }
 
-    /// How many requests and HTTP/2 streams are being served.
+    /// Returns the number of requests and HTTP/2 streams being served.
     pub fn in_flight(&self) -> u64 {
-        // Those ended are read first: a request that ends in between counts as in flight rather than as a negative one.
+        // The ended ones are read first, so that a request that ends in between counts as in flight rather than as
+        // negative.
         let ended = self.sum(|shard| &shard.ended);
         self.sum(|shard| &shard.begun).saturating_sub(ended)
     }
 
-    /// Ends when no connection is open and no request in flight.
+    /// Waits until no connection is open and no request is in flight.
     pub async fn drained(&self) {
         loop {
             let notified = self.none_left.notified();
@@ -88,13 +90,13 @@ impl Open {
             }
             notified.await;
         }
-        // HTTP/2 streams are tasks of their own and may outlive their connection by their last words.
+        // HTTP/2 streams are tasks of their own and may outlive their connection for a moment.
         while self.in_flight() > 0 {
             pingora_timeout::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Ends when no request was in flight for `span`: what is still open then are idle peers.
+    /// Waits until no request was in flight for `span`: the connections that are still open then are idle.
     pub async fn idle_for(&self, span: Duration) {
         let (mut since, mut begun) = (Instant::now(), None);
         while since.elapsed() < span || begun.is_none() {
@@ -106,16 +108,16 @@ impl Open {
         }
     }
 
-    /// One connection more. It counts until the guard is dropped. Where nine tenths of `max` are open already, the one
-    /// that has waited for a request longest closes for it; `displaced` is told so.
+    /// Counts a connection until the guard is dropped. If nine tenths of `max` are open already, the one that has
+    /// waited for a request longest is closed for it, and `displaced` is called.
     ///
     /// # Errors
-    /// There are `max`, and none of them waits.
+    /// There are `max`, and none of them waits for a request.
     pub(super) fn connection(self: &Arc<Self>, max: usize, displaced: impl FnOnce()) -> Result<Connection, Rejection> {
         let before = self.connections.fetch_add(1, SeqCst);
         let is_nearly_full = before >= max - max / 10;
         let makes_room = is_nearly_full && self.admission.displace_oldest();
-        // Entered only now: it is not to close for itself.
+        // Registered only now, so that it is not displaced for itself.
         let connection = Connection { place: self.admission.enter(), open: self.clone(), block: None };
         if makes_room {
             displaced();
@@ -126,17 +128,17 @@ impl Open {
         Ok(connection)
     }
 
-    /// One HTTP/2 stream was refused.
+    /// Counts a refused HTTP/2 stream.
     pub(super) fn refuse_stream(&self) {
         self.streams_refused.fetch_add(1, SeqCst);
     }
 
-    /// One HTTP/2 connection ended because of a flood.
+    /// Counts an HTTP/2 connection that was ended because of a flood.
     pub(super) fn end_flood(&self) {
         self.floods.fetch_add(1, SeqCst);
     }
 
-    /// One request more, until the guard is dropped.
+    /// Counts a request until the guard is dropped.
     pub(super) fn request(&self) -> Request<'_> {
         self.shard().begun.fetch_add(1, SeqCst);
         Request(self)
@@ -158,7 +160,7 @@ impl Open {
     }
 }
 
-/// A connection that is open.
+/// A guard for an open connection.
 pub(super) struct Connection {
     open: Arc<Open>,
     place: Arc<Place>,
@@ -169,7 +171,7 @@ impl Connection {
     /// Counts it as one of this address.
     ///
     /// # Errors
-    /// There are `max` of it.
+    /// The address has `max` already.
     pub(super) fn count_for(&mut self, address: IpAddr, max: usize) -> Result<(), Rejection> {
         self.block = self.open.admission.take(address, max);
         if self.block.is_none() {
@@ -179,7 +181,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Where it is noted whether it waits for a request.
+    /// Returns its place, which notes whether it waits for a request.
     pub(super) fn place(&self) -> &Arc<Place> {
         &self.place
     }
@@ -195,7 +197,7 @@ impl Drop for Connection {
     }
 }
 
-/// A request in flight.
+/// A guard for a request in flight.
 pub(super) struct Request<'a>(&'a Open);
 
 impl Drop for Request<'_> {

@@ -1,37 +1,38 @@
-//! What a load balancer says in front of a connection: whom it speaks for (the PROXY protocol, versions 1 and 2).
+//! Reads the header of the PROXY protocol (versions 1 and 2), by which a load balancer names the client of a
+//! connection.
 //!
-//! The danger: whoever may say it may be anybody. It is read from peers in the listener's networks and from nobody
-//! else, and one of those that does not say it is turned away: it would be a way to be taken for the load balancer.
+//! The danger: anybody can send such a header. It is read only from peers in the listener's networks, and a connection
+//! from one of those without a valid header is closed: otherwise a client could pass for the load balancer.
 
 use std::net::SocketAddr;
 
 use ppp::{v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What version 2 begins with.
+/// The signature that version 2 begins with.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest line of version 1.
 const MAX_LINE_BYTES: usize = 107;
-/// The most that may follow the fixed part of version 2: addresses, and what extensions add. Load balancers send less
-/// than 200 bytes; a certificate's subject may be among them.
+/// The most that may follow the fixed part of version 2: addresses and extensions. Load balancers send less than 200
+/// bytes; a certificate's subject may be among them.
 const MAX_REST_BYTES: usize = 4096;
 const FIXED_BYTES: usize = 16;
 
-/// Who is spoken for.
+/// The peer that a header names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProxiedPeer {
     /// This client.
     Client(SocketAddr),
-    /// Nobody: the load balancer itself, which looks whether we are well.
+    /// The load balancer itself, for a health check of its own.
     Itself,
 }
 
-/// Reads it from the first bytes of a connection, and not one byte more: TLS begins right after.
+/// Reads the header from the first bytes of a connection, and not one byte more: TLS begins right after.
 ///
-/// `None`: the peer left without a byte. Load balancers look in this way whether somebody is there.
+/// Returns `None` if the peer left without a byte: load balancers check in this way whether a port is open.
 ///
 /// # Errors
-/// What is wrong with it; also where the peer left in the middle.
+/// Returns what is wrong with it; also if the peer left in the middle.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<ProxiedPeer>, &'static str> {
     let mut start = [0; FIXED_BYTES];
     // The shortest line of version 1 is `PROXY UNKNOWN` and its end, 15 bytes.
@@ -54,12 +55,12 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option
     of_version_2(&whole).map(Some)
 }
 
-/// What may follow the five bytes that OpenSSL reads and takes for no TLS, where somebody says it who is not asked: of
-/// version 1 without `PROXY`, of version 2 within its signature.
+/// The bytes that follow the five that OpenSSL has consumed, if a PROXY protocol header comes where none is expected:
+/// those of version 1 after `PROXY`, those of version 2 within its signature.
 const UNEXPECTED: [&[u8]; 4] = [b" TCP4 ", b" TCP6 ", b" UNKNOWN", b"\r\nQUIT\n"];
 
-/// Whether the first bytes of a connection, of which OpenSSL took some for TLS, were of this protocol. It goes by what
-/// is there, and waits for nothing.
+/// Returns whether a failed handshake began with a header of this protocol, of which OpenSSL has consumed the first
+/// bytes. Looks at what has come, and does not wait.
 pub(super) async fn is_unexpected(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut next = [0; 8];
     let read = tokio::select! {
@@ -87,10 +88,10 @@ async fn line(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<Pro
     of_version_1(&line)
 }
 
-/// A whole line.
+/// Parses a whole line.
 fn of_version_1(line: &[u8]) -> Result<ProxiedPeer, &'static str> {
     let malformed = "the line of the PROXY protocol is malformed";
-    // The crate takes a port with a sign.
+    // The crate accepts a port with a sign.
     if line.contains(&b'+') {
         return Err(malformed);
     }
@@ -102,7 +103,7 @@ fn of_version_1(line: &[u8]) -> Result<ProxiedPeer, &'static str> {
     }
 }
 
-/// A whole header.
+/// Parses a whole header.
 fn of_version_2(header: &[u8]) -> Result<ProxiedPeer, &'static str> {
     let header = v2::Header::try_from(header).map_err(|_| "the header of the PROXY protocol is malformed")?;
     if header.command == v2::Command::Local {

@@ -1,9 +1,10 @@
-//! A stream with bytes put back in front: what was read to tell HTTP/2 from HTTP/1 is read again by Pingora.
+//! A stream with bytes put back in front: the bytes that were read to tell HTTP/2 from HTTP/1 are read again by
+//! Pingora.
 //!
-//! Pingora's own TCP stream can put bytes back, its TLS stream cannot, and both are asked for the preface under our time
+//! Pingora's own TCP stream can put bytes back, its TLS stream cannot, and the preface is read from both under our time
 //! limits.
 //!
-//! What goes through is watched, and a flood of control frames ends here: see [`super::frames`].
+//! The data that passes is watched, and a flood of control frames ends here: see [`super::frames`].
 
 use std::{
     io::{IoSlice, Result},
@@ -32,7 +33,7 @@ pub(super) struct Replayed {
     read: BytesMut,
     stream: Stream,
     watch: FrameWatch,
-    /// What is left to be read once a flood has ended the connection.
+    /// The rest to be read once a flood has ended the connection.
     end: Option<&'static [u8]>,
     open: Arc<Open>,
     backlog: Arc<ConnectionBacklog>,
@@ -59,7 +60,7 @@ impl Replayed {
         into.put_slice(&self.read[..fits]);
         self.read.advance(fits);
         if self.read.is_empty() {
-            // The memory goes now rather than at the end of a connection that may last for hours.
+            // Frees the memory now rather than at the end of a connection that may last for hours.
             self.read = BytesMut::new();
         }
         Poll::Ready(Ok(()))
@@ -73,7 +74,7 @@ impl Replayed {
         self.end = Some(&CALM_DOWN);
     }
 
-    /// Throws away what has come behind the flood: a socket that is closed with bytes unread is reset, and the reset may
+    /// Discards the bytes after the flood: a socket that is closed with unread bytes is reset, and the reset may
     /// overtake the GOAWAY.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut scratch = [MaybeUninit::uninit(); 4096];
@@ -87,7 +88,7 @@ impl Replayed {
     }
 }
 
-/// How often something is read behind a flood, so that its end is heard.
+/// The most reads after a flood, so that the client receives the GOAWAY.
 const DRAINED_READS: usize = 256;
 
 impl AsyncRead for Replayed {

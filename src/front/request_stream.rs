@@ -1,12 +1,12 @@
-//! The client's stream as Pingora gets it: one request, and not a byte of what comes behind it.
+//! The client's stream as Pingora gets it: one request, and not a byte of what follows it.
 //!
-//! Pingora reads from a connection as much as comes, also while an answer is on its way, and takes any byte behind the
-//! request for a fault: the answer became 400 after the upstream had done what was asked. Here the request's end is known
-//! from its head, and what comes behind it is kept for the next one (RFC 9112 section 9.3.2). So it is also Pingora's
-//! reading of a body that cannot differ from ours: there is nothing more for it to read.
+//! Pingora reads from a connection as much as comes, also while a response is on its way, and takes any byte after the
+//! request for a fault: the response became 400 after the upstream had done what was asked. Here the request's end is
+//! known from its head, and the bytes after it are kept for the next one (RFC 9112 section 9.3.2). For the same reason
+//! Pingora cannot read a longer body than we do: there is nothing more for it to read.
 //!
-//! The stream is lent. When Pingora lets it go it comes back to [`Front`](super::Front) by a [`Home`], because closing a
-//! connection is more than dropping it: see [`super::linger`].
+//! The stream is lent. When Pingora lets it go it comes back to [`Front`](super::Front) by a [`Home`], because closing
+//! a connection is more than dropping it: see [`super::linger`].
 
 use std::{
     io::{Error, ErrorKind, IoSlice, Result},
@@ -30,13 +30,13 @@ use super::{
     metered::Meter,
 };
 
-/// The most that is kept of what comes behind a request while it is served. The rest waits in the client's kernel.
+/// The most bytes after a request that are kept while it is served. The rest waits in the client's kernel.
 const MAX_BEHIND_BYTES: usize = 4 << 10;
 
-/// Why a request's body is not read to its end: the cause of the error that Pingora has of it.
+/// The reason why a request's body is not read to its end: the cause of the error that Pingora gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
-    /// Its chunks are malformed; the words say in what way, for the log only.
+    /// Its chunks are malformed; the text says how, for the log only.
     #[error("{0}")]
     Malformed(&'static str),
     /// It came more slowly than [`MinBodyRate`] allows.
@@ -45,13 +45,13 @@ pub enum BodyFault {
 }
 
 impl BodyFault {
-    /// The one that this error comes from, if it does.
+    /// Returns the fault that caused this error, if one did.
     pub fn of(error: &pingora_core::Error) -> Option<Self> {
         error.root_cause().downcast_ref::<Error>()?.get_ref()?.downcast_ref().copied()
     }
 }
 
-/// Where a stream comes back to that Pingora let go, and in what state.
+/// The slot where a stream that Pingora let go comes back, with its state.
 pub(super) type Home = Arc<Mutex<Option<Returned>>>;
 
 /// A stream that Pingora will not use again.
@@ -59,16 +59,16 @@ pub(super) struct Returned {
     pub(super) stream: Stream,
     /// The response was sent whole, and the write side is closed.
     pub(super) is_shut: bool,
-    /// There is more of the request, or another one behind it.
+    /// There is more of the request, or another one after it.
     pub(super) is_unread: bool,
 }
 
-/// See the module.
+/// The stream of one request: see the module.
 pub(super) struct RequestStream {
     /// `None` only while it is dropped.
     stream: Option<Stream>,
     framing: Framing,
-    /// What came behind the request.
+    /// The bytes after the request.
     behind: BytesMut,
     throughput: Throughput,
     meter: Meter,
@@ -78,32 +78,32 @@ pub(super) struct RequestStream {
 }
 
 impl RequestStream {
-    /// A stream of which nothing has been read. `life` tells when a request has become an upgraded connection.
+    /// Wraps a stream of which nothing has been read. `life` tells when a request has become an upgraded connection.
     pub(super) fn new(stream: Stream, life: Arc<StreamLife>, rate: MinBodyRate, home: Home) -> Box<Self> {
         let (framing, behind, throughput) = (Framing::Length(0), BytesMut::new(), Throughput::new(rate));
         let meter = Meter::new(life.backlog().clone());
         Box::new(Self { stream: Some(stream), framing, behind, throughput, meter, life, is_shut: false, home })
     }
 
-    /// The same that Pingora was given, which has it back for the next request.
+    /// Returns the stream that Pingora was given, when it has it back for the next request.
     pub(super) fn back(stream: Stream) -> Option<Box<Self>> {
         stream.into_any().downcast().ok()
     }
 
-    /// The stream itself, and what has been read of it for the next request: whoever takes that goes on with
+    /// Returns the inner stream, and the bytes of the next request that have been read; after taking those, call
     /// [`begin`](Self::begin).
     pub(super) fn parts(&mut self) -> (&mut Stream, BytesMut) {
         let behind = std::mem::take(&mut self.behind);
         (self.inner_mut(), behind)
     }
 
-    /// A request begins, of which so much is still to come.
+    /// Begins a request of which `framing` is still to come.
     pub(super) fn begin(&mut self, framing: Framing, behind: BytesMut) {
         (self.framing, self.behind) = (framing, behind);
         self.throughput.begin();
     }
 
-    /// The stream alone: it carries HTTP/2.
+    /// Returns the inner stream alone, for HTTP/2.
     pub(super) fn into_stream(mut self) -> Stream {
         self.stream.take().expect("it is there until it is dropped")
     }
@@ -138,7 +138,7 @@ impl RequestStream {
         into.put_slice(&self.behind[..fits]);
         self.behind.advance(fits);
         if self.behind.is_empty() {
-            // The memory goes now rather than at the end of a connection that may last for hours.
+            // Frees the memory now rather than at the end of a connection that may last for hours.
             self.behind = BytesMut::new();
         }
         Poll::Ready(Ok(()))
@@ -147,12 +147,12 @@ impl RequestStream {
     fn poll_request(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = into.filled().len();
         let Poll::Ready(outcome) = Pin::new(self.inner_mut()).poll_read(cx, into) else {
-            self.throughput.waits();
+            self.throughput.waiting();
             return Poll::Pending;
         };
         outcome?;
         let read = &into.filled()[before..];
-        if self.throughput.came(read.len()) && !self.life.is_answered() {
+        if self.throughput.received(read.len()) && !self.life.is_answered() {
             return Poll::Ready(Err(Error::new(ErrorKind::TimedOut, BodyFault::TooSlow)));
         }
         match self.framing.advance(read) {
@@ -168,8 +168,8 @@ impl RequestStream {
         }
     }
 
-    /// Ends when the client leaves. What it sends meanwhile is for the next request. If that becomes too much nobody is
-    /// woken any more: it is read when the response has been sent.
+    /// Waits until the client leaves. Bytes that it sends meanwhile belong to the next request. Once they are too many,
+    /// the task is no longer woken: they are read when the response has been sent.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         while self.behind.len() < MAX_BEHIND_BYTES {
             let mut piece = [MaybeUninit::uninit(); 512];
@@ -246,7 +246,7 @@ impl Shutdown for RequestStream {
 }
 
 impl std::fmt::Debug for RequestStream {
-    /// Without what was read: Pingora prints streams.
+    /// Omits the data that was read: Pingora logs streams.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RequestStream").field("stream", &self.stream).finish_non_exhaustive()
     }

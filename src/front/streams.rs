@@ -1,8 +1,8 @@
-//! How many requests of one HTTP/2 connection are in flight at once, and how many small frames wait on it.
+//! Limits the requests of one HTTP/2 connection in flight, and the small frames that wait on it.
 //!
-//! The limit on open streams does not limit them. A client that opens streams and resets them has none open, while the
+//! The limit on open streams is not enough. A client that opens streams and resets them has none open, while the
 //! requests it began may still wait: for an upstream, a key set, a password's hash. That is the "rapid reset" of 2023
-//! (CVE-2023-44487) in its slow form. So what is in flight is counted here, and a stream beyond the limit is refused
+//! (CVE-2023-44487) in its slow form. So requests in flight are counted here, and a stream beyond the limit is refused
 //! before anything is done for it (REFUSED_STREAM, RFC 9113 section 8.7: the client may safely try again).
 
 use std::sync::{
@@ -13,17 +13,18 @@ use std::sync::{
 use pingora_core::protocols::http::ServerSession;
 
 /// The most requests of one HTTP/2 connection that are in flight. Twice the 100 streams that it may have open: a client
-/// that gives up on some requests and makes others in their place is no attacker.
+/// that cancels some requests and makes others instead is no attacker.
 pub const CONNECTION_REQUESTS_MAX: usize = 200;
 
-/// The smallest message of gRPC, and so the smallest DATA frame that an honest peer sends by the thousand.
+/// The smallest gRPC message, and so the smallest DATA frame that an honest peer sends by the thousand.
 const SMALLEST_MESSAGE_BYTES: usize = 5;
-/// What h2 counts for a DATA frame that is smaller, so that many of them do not take memory beyond every window.
+/// The size that h2 counts for a smaller DATA frame, so that many of them do not take memory beyond every window.
 const SMALL_FRAME_BYTES: usize = 256;
 
-/// The budget of h2 for small DATA frames that were received and not read yet, which a gRPC peer cannot exhaust within
-/// a window of so many bytes. A peer that exhausts it loses the whole connection, with every other stream on it
-/// (ENHANCE_YOUR_CALM, `too_many_data_frames`; hyperium/h2#939), and by its own default h2 allows 130 such frames.
+/// Returns the budget of h2 for small DATA frames that were received and not read yet, such that a gRPC peer cannot
+/// exhaust it within a window of this many bytes. A peer that exhausts it loses the whole connection, with every other
+/// stream on it (ENHANCE_YOUR_CALM, `too_many_data_frames`; hyperium/h2#939), and by its own default h2 allows 130 such
+/// frames.
 pub const fn small_frames_budget(window_bytes: usize) -> usize {
     window_bytes / SMALLEST_MESSAGE_BYTES * (SMALL_FRAME_BYTES - SMALLEST_MESSAGE_BYTES)
 }
@@ -33,14 +34,14 @@ pub const fn small_frames_budget(window_bytes: usize) -> usize {
 pub(super) struct Streams(AtomicUsize);
 
 impl Streams {
-    /// One request more, unless there are too many. It counts until the guard is dropped.
+    /// Counts a request until the guard is dropped, unless there are too many.
     pub(super) fn begin(self: &Arc<Self>) -> Option<Stream> {
         let stream = Stream(self.clone());
         (self.0.fetch_add(1, SeqCst) < CONNECTION_REQUESTS_MAX).then_some(stream)
     }
 }
 
-/// A request in flight.
+/// A guard for a request in flight.
 pub(super) struct Stream(Arc<Streams>);
 
 impl Drop for Stream {
@@ -49,7 +50,7 @@ impl Drop for Stream {
     }
 }
 
-/// Ends a stream for which nothing was done.
+/// Refuses a stream for which nothing was done.
 pub(super) fn refuse(mut session: ServerSession) {
     if let ServerSession::H2(stream) = &mut session {
         stream.shutdown_with_reason(h2::Reason::REFUSED_STREAM);

@@ -1,23 +1,24 @@
 //! Bytes that were read from one side and that the other side has not taken yet: counted, bounded, and kept few.
 //!
 //! Pingora reads ahead of a client: pieces of up to 64 KiB wait in a pipe of four between the upstream and the client,
-//! as many behind the pipe, and more in HTTP/2's buffers, about a megabyte for each response that nobody reads. Its
-//! interface has no setting for that. What a request cannot do is to read on while nobody polls it, so [`paced`] stands
-//! between the runtime and each request:
+//! as many behind the pipe, and more in HTTP/2's buffers, about a megabyte for each response that nobody reads. It has
+//! no setting for that. But a request cannot read on while it is not polled, so [`paced`] stands between the runtime
+//! and each request:
 //!
-//! - A response of which more than [`READ_AHEAD_BYTES`] wait to be sent goes on when its client has taken something, and
+//! - A response of which more than [`READ_AHEAD_BYTES`] wait to be sent goes on when its client has taken something,
+//! and
 //!   for no other reason.
 //! - A response of which nothing waits begins to be read only while its connection has a share left of the
 //!   [`UnsentBudget`]. The share is a part of what is free, so that a few connections never take all of it and a
 //!   newcomer always finds some. While the connection's socket takes nothing there is no share.
 //!
 //! Nothing is copied to be counted. Over HTTP/2 a piece counts until its last byte is written to the connection and its
-//! memory freed; over HTTP/1 what counts is the write that the socket did not take.
+//! memory freed; over HTTP/1 the write that the socket did not take counts.
 //!
 //! # The danger
-//! A request that nobody polls any more is a request that hangs. So it is polled whenever it may have something to do
-//! for its client: [`Backlog::moves`] is called by all that can change that, and [`StreamLife`](super::StreamLife) ends
-//! a response whose client has not moved for `write_timeout`.
+//! A request that is no longer polled hangs. So it is polled whenever it may have something to do for its client:
+//! [`Backlog::moves`] is called by everything that can change that, and [`StreamLife`](super::StreamLife) ends a
+//! response whose client has made no progress for `write_timeout`.
 
 use std::{
     cell::Cell,
@@ -41,16 +42,16 @@ use tokio::sync::Notify;
 use super::clock::now_ms;
 use crate::unsent_budget::UnsentBudget;
 
-/// How much of a response may wait to be sent while more of it is read.
+/// The size of a response that may wait to be sent while more of it is read.
 pub(super) const READ_AHEAD_BYTES: usize = 32 << 10;
-/// What a piece of a body takes beside its bytes.
+/// The memory of a piece of a body beside its bytes.
 const PIECE_OVERHEAD_BYTES: usize = 256;
-/// How long a client may take nothing of what waits for it while memory is tight.
+/// The time that a client may take nothing of what waits for it while memory is tight.
 const TIGHT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often an upload that waits for memory looks again.
+/// The interval at which an upload that waits for memory checks again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What the responses of one connection hold.
+/// The unsent responses of one connection.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionBacklog {
     bytes: AtomicUsize,
@@ -62,12 +63,12 @@ pub(super) struct ConnectionBacklog {
 }
 
 impl ConnectionBacklog {
-    /// Of a connection whose client may take nothing for `write_timeout`.
+    /// Returns the backlog of a connection whose client may take nothing for `write_timeout`.
     pub(super) fn new(budget: Arc<UnsentBudget>, write_timeout: Duration) -> Self {
         Self { budget, write_timeout, ..Self::default() }
     }
 
-    /// Notes whether the connection's socket takes anything. If it does not, no response can be sent.
+    /// Notes whether the connection's socket accepts data. If it does not, no response can be sent.
     pub(super) fn set_blocked(&self, is_blocked: bool) {
         if self.is_blocked.swap(is_blocked, SeqCst) && !is_blocked {
             self.wake_waiting();
@@ -78,8 +79,8 @@ impl ConnectionBacklog {
         !self.is_blocked.load(SeqCst) && self.bytes.load(SeqCst) < self.budget.share()
     }
 
-    /// Whether another response may be read. If not, the task is woken once it may; at the latest when its life is
-    /// looked at, for what others free is not watched.
+    /// Returns whether another response may be read. If not, the task is woken once it may, or at the latest when its
+    /// lifetime is checked: memory that other connections free is not watched.
     fn has_room_for(&self, task: &Waker) -> bool {
         if self.has_room() {
             return true;
@@ -90,7 +91,7 @@ impl ConnectionBacklog {
         }
         self.has_waiting.store(true, SeqCst);
         drop(waiting);
-        // What was freed in between woke nobody.
+        // Memory that was freed in between woke nobody.
         self.has_room()
     }
 
@@ -114,13 +115,13 @@ impl ConnectionBacklog {
     }
 }
 
-/// What of one response waits to be sent; and of the request's body, which only counts.
+/// The unsent data of one response, and of the request's body, which only counts.
 #[derive(Debug, Default)]
 pub struct Backlog {
     bytes: AtomicUsize,
     moved_ms: AtomicU64,
     has_moved: AtomicBool,
-    /// The request was let through: from here on it reads what its client has to take.
+    /// Set once the request was let through: from here on it reads data that its client has to take.
     is_forwarded: AtomicBool,
     task: Mutex<Option<Waker>>,
     upload_bytes: AtomicUsize,
@@ -133,8 +134,9 @@ impl Backlog {
         Self { connection, ..Self::default() }
     }
 
-    /// The request was let through, and waits until its response may be read. One that is refused waits for nothing: a
-    /// client that takes nothing would have it kept, head and all. `false`: it waited for `write_timeout`.
+    /// Waits until the response of a request that was let through may be read. A refused request waits for nothing: a
+    /// client that takes nothing could otherwise keep it in memory, head and all. Returns `false` after
+    /// `write_timeout`.
     pub async fn forward(&self) -> bool {
         let has_room = poll_fn(|cx| match self.connection.has_room_for(cx.waker()) {
             true => Poll::Ready(()),
@@ -148,19 +150,19 @@ impl Backlog {
         has_room
     }
 
-    /// Another request begins on the same connection.
+    /// Resets the state for the next request on the same connection.
     pub(super) fn reset(&self) {
         self.is_forwarded.store(false, Relaxed);
     }
 
-    /// Counts a piece of an HTTP/2 response until nobody needs it any more.
+    /// Counts a piece of an HTTP/2 response until its memory is freed.
     pub fn response(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         self.add(bytes.len() + PIECE_OVERHEAD_BYTES);
         Bytes::from_owner(Piece { bytes, backlog: self.clone(), is_upload: false })
     }
 
-    /// Counts a piece of a request's body until nobody needs it any more. Where memory is tight it waits until the ones
-    /// before it are sent; `None`: none of them was for `write_timeout`.
+    /// Counts a piece of a request's body until its memory is freed. While memory is tight it waits until earlier
+    /// pieces are sent; `None` if none of them was for `write_timeout`.
     pub async fn upload(self: &Arc<Self>, bytes: Bytes) -> Option<Bytes> {
         let mut since = Instant::now();
         loop {
@@ -168,7 +170,7 @@ impl Backlog {
             if !self.connection.budget.is_tight() || self.upload_bytes.load(SeqCst) == 0 {
                 break;
             }
-            // What others free is not watched.
+            // Memory that others free is not watched.
             if pingora_timeout::timeout(LOOK_EVERY, sent).await.is_ok() {
                 since = Instant::now();
             } else if since.elapsed() >= self.connection.write_timeout {
@@ -181,7 +183,7 @@ impl Backlog {
         Some(Bytes::from_owner(Piece { bytes, backlog: self.clone(), is_upload: true }))
     }
 
-    /// Whether the client has taken nothing of what waits for it for too long.
+    /// Returns whether the client has for too long taken nothing of what waits for it.
     pub(super) fn is_stalled(&self) -> bool {
         let limit = self.connection.write_timeout;
         let limit = if self.connection.budget.is_tight() { limit.min(TIGHT_TIMEOUT) } else { limit };
@@ -202,7 +204,7 @@ impl Backlog {
         self.moves();
     }
 
-    /// The client has taken something, or there is something else to do for it.
+    /// Notes that the client has taken something, or that there is something else to do for it.
     pub(super) fn moves(&self) {
         self.moved_ms.store(now_ms(), Relaxed);
         self.has_moved.store(true, SeqCst);
@@ -211,7 +213,7 @@ impl Backlog {
         }
     }
 
-    /// Polls a request, if there is something that it may do.
+    /// Polls a request, if it may do something.
     fn poll<F: Future>(
         self: &Arc<Self>,
         request: Pin<&mut F>,
@@ -226,7 +228,7 @@ impl Backlog {
         }
         let has_moved = self.has_moved.swap(false, SeqCst);
         let may_go_on = match self.bytes.load(SeqCst) {
-            // An upload has to go on: the task that sends it to an HTTP/1 upstream is this one.
+            // An upload has to go on: this is also the task that sends it to an HTTP/1 upstream.
             0 => {
                 !self.is_forwarded.load(Relaxed)
                     || self.upload_bytes.load(SeqCst) > 0
@@ -251,7 +253,7 @@ impl Backlog {
 }
 
 /// Wakes an HTTP/2 request. A wake-up from within its connection is about the client. One from another request of the
-/// connection may be: the window of the connection that was assigned to a request goes to others when that one ends.
+/// connection may be: when a request ends, the part of the connection's window that was assigned to it goes to others.
 impl Wake for Backlog {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -301,14 +303,14 @@ impl Drop for Piece {
 
 /// Serves a request so that it reads no more than its client takes.
 pub(super) async fn paced<F: Future>(backlog: &Arc<Backlog>, is_http2: bool, request: F) -> F::Output {
-    // Dropped last to first: where the request is dropped before its end, it acts once more.
+    // Locals are dropped last to first: if the request is dropped before its end, this runs once more.
     let _other = OnDrop(|| ACTING.set(Acting::Other));
     let mut request = pin!(request);
     let _request = OnDrop(|| ACTING.set(if is_http2 { Acting::Request(backlog.identity()) } else { Acting::Other }));
     poll_fn(|cx| backlog.poll(request.as_mut(), cx, is_http2)).await
 }
 
-/// Drives an HTTP/2 connection so that requests know when it is the connection that wakes them.
+/// Drives an HTTP/2 connection so that requests can tell when the connection wakes them.
 pub(super) async fn driven<F: Future>(connection: F) -> F::Output {
     let mut connection = pin!(connection);
     poll_fn(|cx| {
@@ -330,7 +332,7 @@ enum Acting {
     Other,
 }
 
-/// A request and its connection, only to tell them from others.
+/// The identity of a request and its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     connection: *const ConnectionBacklog,

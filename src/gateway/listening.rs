@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use crate::{
     config::file,
     front::{
-        Acceptor, Fault, Limits, MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_HEADER_LIST_BYTES, MinBodyRate, Refuse, Rejected,
-        small_frames_budget,
+        Acceptor, Fault, Limits, MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_HEADER_LIST_BYTES, MinBodyRate, Refuse,
+        RejectionListener, small_frames_budget,
     },
     proxy::{
         Proxy,
@@ -117,7 +117,7 @@ pub(super) fn proxy(
 pub(super) fn acceptor(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snapshot>>) -> Acceptor {
     let output = services.output.clone();
     let metrics = services.metrics.listener(number);
-    let told = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
+    let on_handshake = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
         metrics.shaken(handshake.outcome.map_err(Failure::code));
         // Who connects and leaves looks whether somebody is there: every load balancer does, once a second.
         if let Err(failure) = handshake.outcome
@@ -138,14 +138,14 @@ pub(super) fn acceptor(number: usize, services: &Arc<Services>, current: &Arc<Ar
         number,
         move || of_listener.load().settings.listeners[number].clone(),
         move |address| of_clients.load().settings.callers.client_address.trusts(address),
-        Box::new(told),
+        Box::new(on_handshake),
         rejected(services),
     )
 }
 
 /// Counts and tells of connections that are closed as they come. Each reason has a line a second at most, with how many
 /// there were since the one before: whoever floods a gateway with connections shall not flood its log as well.
-fn rejected(services: &Arc<Services>) -> Rejected {
+fn rejected(services: &Arc<Services>) -> RejectionListener {
     let (services, lines) = (services.clone(), Mutex::new(HashMap::<&str, Sampled>::new()));
     Box::new(move |listener, rejection, address| {
         let code = rejection.code();
@@ -161,19 +161,19 @@ fn rejected(services: &Arc<Services>) -> Rejected {
 /// How often something happened since it was told last.
 #[derive(Default)]
 struct Sampled {
-    told: Option<Instant>,
+    last: Option<Instant>,
     since: u64,
 }
 
 impl Sampled {
     /// Counts one more; with how many to tell of, if it is time to.
     fn take(&mut self, now: Instant) -> Option<u64> {
-        const TELL_EVERY: Duration = Duration::from_secs(1);
+        const REPORT_EVERY: Duration = Duration::from_secs(1);
         self.since += 1;
-        if self.told.is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY) {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) < REPORT_EVERY) {
             return None;
         }
-        self.told = Some(now);
+        self.last = Some(now);
         Some(std::mem::take(&mut self.since))
     }
 }

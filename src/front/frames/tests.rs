@@ -19,7 +19,7 @@ fn frame(kind: u8, payload_bytes: u8) -> Vec<u8> {
     frame
 }
 
-/// One for which no time passes.
+/// Returns a watch for which no time passes.
 fn new() -> FrameWatch {
     FrameWatch { refilled: Instant::now() + Duration::from_secs(3600), ..FrameWatch::new() }
 }

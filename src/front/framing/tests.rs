@@ -1,6 +1,6 @@
 use super::*;
 
-/// Reads `bytes` in pieces of this size; how many belong to the body, and whether that is all of it.
+/// Reads `bytes` in pieces of this size. Returns how many belong to the body, and whether it is complete.
 fn read(bytes: &[u8], piece_bytes: usize) -> Result<(usize, bool), &'static str> {
     let mut framing = Framing::Chunked(Chunks::default());
     let mut ours = 0;
@@ -107,7 +107,8 @@ fn what_is_no_data_has_limits() {
     assert_eq!(whole(trailers.as_bytes()), Err("trailers too long"));
 }
 
-/// Pingora reads chunk sizes with `httparse`. What passes here it reads alike, so that both see the same body.
+/// Pingora parses chunk sizes with `httparse`. It reads what passes here in the same way, so that both see the same
+/// body.
 #[test]
 fn pingora_reads_the_same_chunks() {
     bolero::check!().with_type::<Vec<(u8, u8)>>().for_each(|pieces| {
@@ -122,7 +123,8 @@ fn pingora_reads_the_same_chunks() {
     });
 }
 
-/// The length of a body by the rules of Pingora: sizes as `httparse` reads them, trailers until the first empty line.
+/// Returns the length of a body by Pingora's rules: sizes as `httparse` reads them, trailers until the first empty
+/// line.
 fn as_pingora(body: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

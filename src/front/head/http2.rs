@@ -1,29 +1,29 @@
 //! The size of an HTTP/2 head, counted as if it had come in HTTP/1.
 //!
-//! HPACK makes a field of one byte on the wire, so that what `h2` limits (RFC 9113 section 6.5.2) is no count of lines:
-//! a thousand empty fields pass there, each of which takes a hundred bytes of memory.
+//! HPACK encodes a repeated field in one byte, and the limit of `h2` (RFC 9113 section 6.5.2) does not count lines: a
+//! thousand empty fields pass it, each of which takes a hundred bytes of memory.
 
 use http::header;
 use pingora_http::RequestHeader;
 
 use super::{MAX_HEAD_BYTES, MAX_HEAD_LINES, TOO_MANY_BYTES, TOO_MANY_LINES};
 
-/// What RFC 9113 section 6.5.2 adds to each field.
+/// The overhead that RFC 9113 section 6.5.2 adds to each field.
 const FIELD_OVERHEAD_BYTES: usize = 32;
 /// `:method`, `:scheme`, `:authority`, `:path`.
 const PSEUDO_FIELDS: usize = 4;
 
-/// The most of a head that `h2` takes: whatever HTTP/1's limits allow passes. What is larger it answers with 431 by
-/// itself, without a body, and what is four times as large ends the connection.
+/// The largest head that `h2` accepts: large enough for whatever HTTP/1's limits allow. It answers larger ones with 431
+/// by itself, without a body, and ends the connection at four times as much.
 pub const MAX_HEADER_LIST_BYTES: usize = MAX_HEAD_BYTES + FIELD_OVERHEAD_BYTES * (MAX_HEAD_LINES + PSEUDO_FIELDS);
 
-/// What HTTP/1 puts around the method and the target, and behind the last line.
+/// The bytes that HTTP/1 adds to the method and the target, and after the last line.
 const REQUEST_LINE_BYTES: usize = b"  HTTP/1.1\r\n\r\n".len();
-/// What it puts around a name and a value.
+/// The bytes that HTTP/1 adds to a name and a value.
 const LINE_BYTES: usize = b": \r\n".len();
 
-/// Checks that a head is within the limits of HTTP/1 heads. `:authority` is the Host line, and crumbs of cookies are the
-/// one line that they become.
+/// Checks that a head is within the limits of HTTP/1 heads. `:authority` counts as the Host line, and split cookies as
+/// the one line that they become.
 pub(crate) fn fits(head: &RequestHeader) -> Result<(), &'static str> {
     let mut bytes = REQUEST_LINE_BYTES + head.method.as_str().len() + head.raw_path().len();
     let mut lines = 0;
@@ -61,7 +61,7 @@ mod tests {
         head
     }
 
-    /// What the same would be in HTTP/1.
+    /// The same head in HTTP/1.
     const BARE: usize = b"POST /path?query HTTP/1.1\r\nhost: a.example\r\n\r\n".len();
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn whatever_is_within_the_limits_passes_h2() {
-        // By its count a field is 28 bytes larger, and the names of pseudo-header fields count as well.
+        // By h2's count a field is 28 bytes larger, and the names of pseudo-header fields count as well.
         const { assert!(MAX_HEADER_LIST_BYTES >= MAX_HEAD_BYTES + (32 - LINE_BYTES) * MAX_HEAD_LINES + 4 * (32 + 10)) };
     }
 }

@@ -7,19 +7,19 @@ fn checked(head: &[u8]) -> Result<Option<Head>, Fault> {
     check(head, MAX_BYTES, MAX_LINES)
 }
 
-/// What Pingora is given for a head that passes.
+/// Returns the bytes that Pingora is given for a head that passes.
 fn handed_over(head: &[u8]) -> Result<String, Fault> {
     let checked = checked(head)?.expect("a whole head");
     let request = checked.hand_over(BytesMut::from(head)).map_err(Fault::BadRequest)?;
     Ok(String::from_utf8_lossy(&request.bytes).into_owned())
 }
 
-/// A GET with these header lines beside Host.
+/// Returns a GET with these header lines beside Host.
 fn with(lines: &str) -> Vec<u8> {
     format!("GET /orders HTTP/1.1\r\nHost: api.example.com\r\n{lines}\r\n").into_bytes()
 }
 
-/// A whole head with this request line.
+/// Returns a whole head with this request line.
 fn line(line: &str) -> Vec<u8> {
     format!("{line}\r\nHost: api.example.com\r\n\r\n").into_bytes()
 }
@@ -252,7 +252,7 @@ fn absolute_form_becomes_origin_form() {
     }
 }
 
-/// RFC 9112 section 3.2: one that is mended lets two servers read two targets, or two versions.
+/// RFC 9112 section 3.2: if it is repaired, two servers may read two targets, or two versions.
 #[test]
 fn a_request_line_has_two_spaces() {
     for rest in [
@@ -273,7 +273,7 @@ fn a_request_line_has_two_spaces() {
     assert_refused(&line("GET\t/a HTTP/1.1"), "method");
 }
 
-/// What belongs to the request goes to Pingora, what comes behind it does not.
+/// The request's own body goes to Pingora, the bytes after it do not.
 #[test]
 fn a_head_is_handed_over_with_its_own_body_only() {
     for (lines, body, behind, is_whole) in [
@@ -342,7 +342,7 @@ fn pingora_takes_every_byte_that_passes_in_a_target() {
     }
 }
 
-/// What passes is read in the same way by the parser that Pingora uses, and Pingora makes a request of it.
+/// The parser that Pingora uses reads a head that passes in the same way, and Pingora makes a request of it.
 #[test]
 fn whatever_passes_other_parsers_read_alike() {
     // Pieces of heads, with `~` between them.

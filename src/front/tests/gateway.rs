@@ -31,7 +31,7 @@ use crate::{
 pub(super) const GET: &str = "GET /hello HTTP/1.1\r\nHost: a.example\r\n\r\n";
 pub(super) const SOON: Duration = Duration::from_secs(10);
 
-/// Says which target it was asked for; `/stuck` never answers, `/body` reads the body first.
+/// Answers with the target it was asked for; `/stuck` never answers, `/body` reads the body first.
 #[derive(Default)]
 pub(super) struct Echo {
     pub(super) lives: Mutex<Vec<Arc<StreamLife>>>,
@@ -139,7 +139,7 @@ impl Gateway {
         Self { address, app, open, close }
     }
 
-    /// Has every request judged that lasts, and none of them taken.
+    /// Makes every long request be judged again, and refused.
     pub(super) fn withdraw(&self) {
         let streams = &self.app.streams;
         streams.judge_again();
@@ -150,7 +150,7 @@ impl Gateway {
         Client(TcpStream::connect(self.address).await.expect("connects"))
     }
 
-    /// Everything that a fresh connection answers to these bytes until it is closed.
+    /// Returns everything that a fresh connection answers to these bytes until it is closed.
     pub(super) async fn ask(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut client = self.connect().await;
         client.send(bytes).await;
@@ -175,7 +175,7 @@ impl Client {
         self.0.write_all(bytes.as_ref()).await.expect("sends");
     }
 
-    /// What comes until this does.
+    /// Returns what comes, up to and including `end`.
     pub(super) async fn until(&mut self, end: &str) -> String {
         let mut answer = Vec::new();
         let read = async {
@@ -187,7 +187,7 @@ impl Client {
         String::from_utf8(answer).expect("text")
     }
 
-    /// What comes until the connection is closed. A reset would be an error: it may destroy the answer.
+    /// Returns what comes until the connection is closed. A reset is an error: it may destroy the response.
     pub(super) async fn rest(&mut self) -> String {
         let mut answer = String::new();
         timeout(SOON, self.0.read_to_string(&mut answer)).await.expect("closed").expect("no reset");

@@ -12,7 +12,7 @@ fn backlog(max_bytes: usize) -> (Arc<Backlog>, Arc<ConnectionBacklog>, Arc<Unsen
     (Arc::new(Backlog::new(connection.clone())), connection, budget)
 }
 
-/// Whether a request is polled.
+/// Returns whether a request is polled.
 fn is_polled(backlog: &Arc<Backlog>) -> bool {
     backlog.is_forwarded.store(true, SeqCst);
     poll(backlog)
@@ -66,7 +66,7 @@ fn a_response_goes_on_only_when_its_client_has_moved() {
     assert!(is_polled(&backlog) && is_polled(&backlog));
 }
 
-/// `h2` hands the window that a request had reserved to the others when it ends, and wakes them from there.
+/// When a request of `h2` ends, the window that it had reserved goes to the others, and wakes them from there.
 #[test]
 fn a_response_goes_on_when_another_one_leaves_it_the_window() {
     let (first, connection, _) = backlog(MAX);
