@@ -1,13 +1,14 @@
-//! What the gateway tells about itself: lines on standard output, and metrics.
+//! Logs and metrics: lines on standard output, and counters for Prometheus.
 //!
-//! - [`output`]: a bounded queue of JSON lines in front of a writer thread. A request never waits for whoever reads the
-//!   log.
-//! - [`events`]: what is worth a line: a request (`access`), a decision (`authentication`, `authorization`), and what
-//!   happens to the process itself.
-//! - [`logger`]: everything that libraries say through the `log` crate, on the same output.
-//! - [`journal`]: the priority that a line has where the journal reads it.
-//! - [`metrics`]: counters by core, resolved by name when a configuration is built, and their text for Prometheus.
-//! - [`json`] and [`clock`]: how a line is put together without allocating.
+//! - [`output`]: a bounded queue of JSON lines in front of a writer thread. A request never waits for the reader of the
+//! log.
+//! - [`events`]: the lines: of a request (`access`), of a decision (`authentication`, `authorization`), and of events
+//! of
+//!   the process itself.
+//! - [`logger`]: messages of libraries through the `log` crate, on the same output.
+//! - [`journal`]: the priority of a line for systemd's journal.
+//! - [`metrics`]: counters per core, resolved by name when a configuration is built, and their text for Prometheus.
+//! - [`json`] and [`clock`]: build a line without allocating.
 //!
 //! # The danger
 //! A log is read by more people than a secret is meant for, and a line or a label that a client can shape is a way in.

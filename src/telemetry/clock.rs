@@ -6,7 +6,7 @@
 //! assert_eq!(line.len(), "2026-07-01T12:34:56.789Z".len());
 //! ```
 //!
-//! Everything up to the second is worked out once a second on each thread. What remains is reading the clock.
+//! Everything up to the second is computed once a second on each thread. What remains is reading the clock.
 
 use std::{
     cell::Cell,
@@ -23,19 +23,19 @@ thread_local! {
     static WRITTEN: Cell<(u64, [u8; SECOND_BYTES])> = const { Cell::new((u64::MAX, [0; SECOND_BYTES])) };
 }
 
-/// A moment, as lines spell it, but for its milliseconds.
+/// Returns a moment as in lines, but without milliseconds.
 pub fn rfc3339(time: UnixTime) -> String {
     jiff::Timestamp::from_second(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
 }
 
-/// Appends the time it is.
+/// Appends the current time.
 #[inline]
 pub fn now(into: &mut Vec<u8>) {
-    // A clock set before 1970 is a broken clock; a log line is no place to fail for it.
+    // A clock set before 1970 is a broken clock; that must not make a log line fail.
     append(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), into);
 }
 
-/// Appends a time, given since the beginning of 1970.
+/// Appends a time, given as the duration since the beginning of 1970.
 #[inline]
 pub fn append(since_epoch: Duration, into: &mut Vec<u8>) {
     let second = since_epoch.as_secs();
@@ -52,7 +52,7 @@ pub fn append(since_epoch: Duration, into: &mut Vec<u8>) {
 
 #[cold]
 fn spell(second: u64) -> [u8; SECOND_BYTES] {
-    // Past the year 9999 there is no such text (RFC 3339 section 1); the clock is broken, the line goes out.
+    // There is no such text for years after 9999 (RFC 3339 section 1); the clock is broken, but the line is written.
     let time = i64::try_from(second).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
     let civil = jiff::tz::Offset::UTC.to_datetime(time.unwrap_or(jiff::Timestamp::MAX));
     let mut text = *b"0000-00-00T00:00:00.";

@@ -1,18 +1,20 @@
-//! What is worth a line, and what stands in it.
+//! The events that are logged, and the fields of their lines.
 //!
 //! | event | when | fields beside `time` and `event` |
 //! |---|---|---|
-//! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route, upstream, target and its address, consumer, reason, error, unreached targets, user agent |
-//! | `authentication`, `authorization` | a policy decided | result, reason, detail, request id, route, policy, consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
+//! | `access` | a request ended | request id, address, method, host, path, protocol, status, bytes, duration, route,
+//! upstream, target and its address, consumer, reason, error, unreached targets, user agent |
+//! | `authentication`, `authorization` | a policy decided | result, reason, detail, request id, route, policy,
+//! consumer, subject, tenant, issuer, credential id, claimed, address, method, path |
 //! | `handshake` | a TLS handshake failed | result, reason, listener, server name, subject, issuer, address |
-//! | `reload`, `listening`, ... | something happened to the process | level, message, and what belongs to it |
+//! | `reload`, `listening`, ... | something happened to the process | level, message, and fields of its own |
 //!
-//! What is absent is left out. Sizes are in bytes, durations in microseconds.
+//! Absent fields are left out. Sizes are in bytes, durations in microseconds.
 //!
 //! # The danger
-//! Query strings and header values hold tokens. A path ends at its `?`, whatever the caller gave; of the
-//! headers only the `User-Agent` is ever shown, and whom a denied attempt claims to be; both are cut. Every text has a
-//! limit, so that a line has one.
+//! Query strings and header values hold tokens. A path is cut at its `?`, whatever the caller gave; of the headers only
+//! the `User-Agent` is ever shown, and the identity that a denied attempt claims; both are cut. Every text has a limit,
+//! so that a line has one.
 
 use std::{
     io::Write,
@@ -39,7 +41,7 @@ pub const MAX_TEXT_BYTES: usize = 1024;
 /// The most bytes of a `User-Agent`.
 pub const MAX_USER_AGENT_BYTES: usize = 200;
 
-/// The most bytes of a message: a list of what is wrong with a configuration is long.
+/// The most bytes of a message: a report of a configuration's errors is long.
 pub const MAX_MESSAGE_BYTES: usize = 8192;
 
 /// The most credentials that an audit event names.
@@ -48,15 +50,15 @@ pub const MAX_CREDENTIALS: usize = 8;
 /// A request that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
-    /// The id that the upstream and the answer have too.
+    /// The id that the upstream request and the response have too.
     pub request_id: &'a str,
-    /// Where it came from: the client's address, after trusted proxies.
+    /// The client's address, after trusted proxies.
     pub address: IpAddr,
     /// The method.
     pub method: &'a str,
-    /// The host that was asked for, as it was written.
+    /// The requested host, as it was written.
     pub host: Option<&'a str>,
-    /// The canonical path. A query is cut off, should there be one.
+    /// The canonical path. A query is cut off, if there is one.
     pub path: &'a str,
     /// The version of HTTP between client and gateway, such as `HTTP/2`.
     pub protocol: &'a str,
@@ -66,7 +68,7 @@ pub struct Access<'a> {
     pub bytes_sent: u64,
     /// Bytes of the request body.
     pub bytes_received: u64,
-    /// From the request's head to the last byte of the response.
+    /// The time from the request's head to the last byte of the response.
     pub duration: Duration,
     /// The route that matched.
     pub route: Option<&'a str>,
@@ -74,15 +76,15 @@ pub struct Access<'a> {
     pub upstream: Option<&'a str>,
     /// The server of that upstream that was tried last.
     pub target: Option<&'a str>,
-    /// Where that is, if its name was looked up.
+    /// The address of that server, if its name was resolved.
     pub target_address: Option<SocketAddr>,
-    /// Its servers that could not be connected to.
+    /// The servers of the upstream that could not be connected to.
     pub unreached: &'a [Arc<str>],
-    /// Who called.
+    /// The consumer that called.
     pub consumer: Option<&'a str>,
-    /// Why it was refused.
+    /// The reason for which it was refused.
     pub reason: Option<&'a str>,
-    /// What went wrong. Never a text that Pingora made of a request.
+    /// The error, if one occurred. Never a text that Pingora made from a request.
     pub error: Option<&'a str>,
     /// The `User-Agent` as received.
     pub user_agent: Option<&'a [u8]>,
@@ -107,7 +109,7 @@ impl Access<'_> {
             .opt_str("upstream", self.upstream.map(text))
             .opt_str("target", self.target.map(text));
         if let Some(address) = self.target_address {
-            // A `Vec` takes every write.
+            // Writing to a `Vec` never fails.
             object = object.plain("target_address", |line| _ = write!(line, "{address}"));
         }
         object = object
@@ -124,19 +126,19 @@ impl Access<'_> {
     }
 }
 
-/// What was decided about.
+/// The subject of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditEvent {
-    /// Who is calling.
+    /// The caller's identity.
     Authentication,
-    /// Whether they may.
+    /// The caller's permission.
     Authorization,
-    /// A request that had been let in ended, because it would be refused now.
+    /// An admitted request was ended, because it would be refused now.
     StreamEnded,
 }
 
 impl AuditEvent {
-    /// The field `event`.
+    /// Returns the value of the field `event`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Authentication => "authentication",
@@ -146,19 +148,19 @@ impl AuditEvent {
     }
 }
 
-/// How it was decided.
+/// The result of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditResult {
-    /// Yes.
+    /// It was granted.
     Granted,
-    /// No.
+    /// It was denied.
     Denied,
     /// It could not be decided, and so the request was refused.
     Failed,
 }
 
 impl AuditResult {
-    /// The field `result`.
+    /// Returns the value of the field `result`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
@@ -168,16 +170,16 @@ impl AuditResult {
     }
 }
 
-/// A decision, for whoever has to answer later for who was let in.
+/// A decision, for those who must later account for access.
 #[derive(Clone, Copy, Debug)]
 pub struct Audit<'a> {
-    /// What was decided about.
+    /// The subject of the decision.
     pub event: AuditEvent,
-    /// How.
+    /// Its result.
     pub result: AuditResult,
-    /// The code of the reason, where it was not granted.
+    /// The code of the reason, unless it was granted.
     pub reason: Option<&'a str>,
-    /// What exactly was missing or wrong, where a plugin says it: a text of the configuration or of the program, and
+    /// The exact requirement that was not met, if a plugin gives it: a text of the configuration or of the program, and
     /// never of the request.
     pub detail: Option<&'a str>,
     /// The id that the access line has too.
@@ -186,26 +188,26 @@ pub struct Audit<'a> {
     pub route: Option<&'a str>,
     /// The policy that decided.
     pub policy: Option<&'a str>,
-    /// The consumer, where one is known.
+    /// The consumer, if one is known.
     pub consumer: Option<&'a str>,
-    /// The user or service that a token speaks of.
+    /// The user or service that a token is about.
     pub subject: Option<&'a str>,
     /// The tenant.
     pub tenant: Option<&'a str>,
-    /// Who vouches for the subject.
+    /// The issuer that vouches for the subject.
     pub issuer: Option<&'a str>,
     /// The certificate that took part: an object of its own, because a token may have another subject and issuer.
     pub certificate: Option<&'a CertificateNames>,
-    /// Who an attempt that was denied said it was: an object of its own, so that nobody takes it for who it was. Of
+    /// The identity that a denied attempt claimed: an object of its own, so that nobody takes it for a proven one. Of
     /// several keys the first is its `key_id`, and all are its `key_ids`.
     pub claimed: Option<&'a Claimed>,
-    /// The credentials that took part. The first is `credential_id`; where there are more, all are `credential_ids`.
+    /// The credentials that took part. The first is `credential_id`; if there are more, all are `credential_ids`.
     pub credentials: &'a [Arc<Credential>],
-    /// Where the request came from.
+    /// The client's address.
     pub address: IpAddr,
     /// The method.
     pub method: &'a str,
-    /// The canonical path. A query is cut off, should there be one.
+    /// The canonical path. A query is cut off, if there is one.
     pub path: &'a str,
 }
 
@@ -250,20 +252,20 @@ impl Audit<'_> {
     }
 }
 
-/// A TLS handshake that failed: nobody was let in, and there is no request to tell of it.
+/// A TLS handshake that failed, and so has no request to be logged with.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusedHandshake<'a> {
     /// The code of the reason.
     pub reason: &'a str,
     /// The number of the listener in the file.
     pub listener: usize,
-    /// Where it came from.
+    /// The client's address.
     pub address: IpAddr,
-    /// The name that was asked for.
+    /// The requested name.
     pub server_name: Option<&'a str>,
-    /// The subject of a certificate that was not taken: what it says of itself, and nobody vouches for.
+    /// The subject of a certificate that was not accepted: its own claim, which nobody vouches for.
     pub subject: Option<&'a str>,
-    /// Who made it, by its own word.
+    /// Its issuer, by its own claim.
     pub issuer: Option<&'a str>,
 }
 
@@ -283,16 +285,16 @@ impl RefusedHandshake<'_> {
     }
 }
 
-/// Something that happened to the process.
+/// An event of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Note<'a> {
-    /// How much it matters.
+    /// Its severity.
     pub level: Level,
-    /// What: `started`, `listening`, `reload`, `stopping`, ...
+    /// Its name: `started`, `listening`, `reload`, `stopping`, ...
     pub event: &'static str,
-    /// The same for people, in a sentence.
+    /// A sentence for people.
     pub message: &'a str,
-    /// What belongs to it. Keys are constants, and none of the four above.
+    /// Its own fields. Keys are constants, and none of the four above.
     pub fields: &'a [(&'static str, Value<'a>)],
 }
 
@@ -321,27 +323,27 @@ impl Note<'_> {
 }
 
 impl Output {
-    /// Queues an access line. Without room it is dropped and counted.
+    /// Queues an access line. If there is no room it is dropped and counted.
     pub fn access(&self, access: &Access<'_>) {
         if self.try_line(Urgency::Low, |line| access.append(line)).is_err() {
             self.count_dropped();
         }
     }
 
-    /// Queues an audit event, if there is room. Who gives up on one after [`AUDIT_WAIT`](super::output::AUDIT_WAIT) and
-    /// lets the request go on says so with [`Output::count_dropped`].
+    /// Queues an audit event, if there is room. A caller that gives up after [`AUDIT_WAIT`](super::output::AUDIT_WAIT)
+    /// and lets the request go on must call [`Output::count_dropped`].
     pub fn try_audit(&self, audit: &Audit<'_>) -> Result<(), Full> {
         self.try_line(Urgency::High, |line| audit.append(line))
     }
 
-    /// Queues what is to be said of a handshake. Without room it is dropped and counted.
+    /// Queues the line of a failed handshake. If there is no room it is dropped and counted.
     pub fn handshake(&self, refused: &RefusedHandshake<'_>) {
         if self.try_line(Urgency::High, |line| refused.append(line)).is_err() {
             self.count_dropped();
         }
     }
 
-    /// Queues a note. Without room it is dropped and counted.
+    /// Queues a note. If there is no room it is dropped and counted.
     pub fn note(&self, note: &Note<'_>) {
         let priority = self.priority(note.level);
         let line = |line: &mut Vec<u8>| {
@@ -354,7 +356,7 @@ impl Output {
     }
 }
 
-/// A level as lines spell it.
+/// Returns the name of a level in lines.
 pub(super) fn level_name(level: Level) -> &'static str {
     match level {
         Level::Error => "error",
@@ -376,16 +378,17 @@ fn path(value: &str) -> &str {
     cut(&value[..end], MAX_PATH_BYTES)
 }
 
-/// Appends an address as it is written.
+/// Appends an address as text.
 pub fn append_address(address: IpAddr, line: &mut Vec<u8>) {
     match address.to_canonical() {
         IpAddr::V4(v4) => append_v4(v4, line),
-        // Into a vector, which takes every write.
+        // Writing to a vector never fails.
         IpAddr::V6(v6) => drop(write!(line, "{v6}")),
     }
 }
 
-/// The standard library's way, over `Formatter`, takes four times as long; and most addresses are of this kind.
+/// Faster than the standard library's way, over `Formatter`, which takes four times as long; and most addresses are of
+/// this kind.
 fn append_v4(address: Ipv4Addr, line: &mut Vec<u8>) {
     for (at, octet) in address.octets().into_iter().enumerate() {
         if at > 0 {

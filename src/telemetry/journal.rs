@@ -1,5 +1,5 @@
-//! The priority of lines that the journal reads: it stands before them (sd-daemon(3)), and nowhere else does anybody see
-//! it. Without it a refused reload is as unimportant to `journalctl -p err` as an access line.
+//! The priority of lines for systemd's journal: a prefix of each line (sd-daemon(3)), written only if the journal reads
+//! the output. Without it a refused reload is as unimportant to `journalctl -p err` as an access line.
 
 use std::{
     fs::File,
@@ -9,8 +9,8 @@ use std::{
 
 use log::Level;
 
-/// Whether the journal reads what is written there. systemd says in `JOURNAL_STREAM` which device and inode it connected
-/// (systemd.exec(5)), so that output which was redirected since is not taken for it.
+/// Returns whether the journal reads this output. systemd sets `JOURNAL_STREAM` to the device and inode it connected
+/// (systemd.exec(5)), so that output which was redirected since is not mistaken for it.
 pub fn is_journal(output: impl AsFd) -> bool {
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_stream(&stream, output))
 }
@@ -21,7 +21,8 @@ fn is_stream(stream: &str, output: impl AsFd) -> bool {
     like.is_ok_and(|like| device.parse() == Ok(like.dev()) && inode.parse() == Ok(like.ino()))
 }
 
-/// The prefix of a line of this level. Lines without one have the priority that the unit says, `info` as a rule.
+/// Returns the prefix of a line of this level. Lines without one have the priority that the unit sets, `info` by
+/// default.
 pub fn priority(level: Level) -> &'static str {
     match level {
         Level::Error => "<3>",
@@ -30,7 +31,7 @@ pub fn priority(level: Level) -> &'static str {
     }
 }
 
-/// Puts lines on standard error, each with its priority where the journal reads them.
+/// Writes lines to standard error, each with its priority if the journal reads them.
 pub fn stderr(level: Level, text: &str) {
     let priority = if is_journal(io::stderr()) { priority(level) } else { "" };
     text.lines().for_each(|line| eprintln!("{priority}{line}"));

@@ -29,7 +29,7 @@ impl<'a> Object<'a> {
         Self { buffer, is_empty: true }
     }
 
-    /// A text.
+    /// Adds a text.
     #[inline]
     pub fn str(mut self, key: &'static str, value: &str) -> Self {
         self.key(key);
@@ -37,7 +37,7 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// A text, left out where there is none.
+    /// Adds a text, if there is one.
     #[inline]
     pub fn opt_str(self, key: &'static str, value: Option<&str>) -> Self {
         match value {
@@ -46,7 +46,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Bytes that should be text but need not be. What is not UTF-8 becomes `\ufffd`, one for each broken sequence.
+    /// Adds bytes that should be text but need not be. Each sequence that is not UTF-8 becomes `\ufffd`.
     pub fn bytes(mut self, key: &'static str, value: &[u8]) -> Self {
         self.key(key);
         self.buffer.push(b'"');
@@ -60,7 +60,7 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// A whole number.
+    /// Adds a whole number.
     #[inline]
     pub fn num(mut self, key: &'static str, value: impl Into<u64>) -> Self {
         self.key(key);
@@ -68,7 +68,7 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// A list of texts.
+    /// Adds a list of texts.
     pub fn strs<'t>(mut self, key: &'static str, values: impl IntoIterator<Item = &'t str>) -> Self {
         self.key(key);
         self.buffer.push(b'[');
@@ -82,14 +82,14 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// An object inside of this one, with the fields that `fill` adds.
+    /// Adds an object inside of this one, with the fields that `fill` adds.
     pub fn object(mut self, key: &'static str, fill: impl FnOnce(Object<'_>) -> Object<'_>) -> Self {
         self.key(key);
         fill(Object::begin(self.buffer)).end();
         self
     }
 
-    /// A text that `write` appends and that needs no escaping: a time, an address.
+    /// Adds a text that `write` appends and that needs no escaping: a time, an address.
     #[inline]
     pub fn plain(mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         self.key(key);
@@ -104,7 +104,7 @@ impl<'a> Object<'a> {
         self.buffer.push(b'}');
     }
 
-    /// The comma, where one is due, and `"key":`. Inlined, so that what is constant is copied as constants.
+    /// Appends the comma, if one is due, and `"key":`. Inlined, so that constants are copied as constants.
     #[inline(always)]
     fn key(&mut self, key: &'static str) {
         debug_assert!(key.bytes().all(is_plain), "a key is a plain constant");
@@ -116,7 +116,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// At most the first `max_bytes` of a text, whole characters only.
+/// Returns at most the first `max_bytes` of a text, in whole characters.
 pub fn cut(text: &str, max_bytes: usize) -> &str {
     if text.len() <= max_bytes {
         return text;
@@ -132,11 +132,11 @@ fn quote(text: &str, into: &mut Vec<u8>) {
     into.push(b'"');
 }
 
-/// Appends a text as it stands between the quotes of a JSON string.
+/// Appends a text, escaped for the quotes of a JSON string.
 #[inline]
 pub fn escape(mut text: &str, into: &mut Vec<u8>) {
     loop {
-        // Plain bytes are ASCII: what follows them begins a character.
+        // Plain bytes are ASCII: the next byte begins a character.
         let (plain, rest) = text.split_at(plain_prefix(text.as_bytes()));
         into.extend_from_slice(plain.as_bytes());
         let Some(character) = rest.chars().next() else { return };
@@ -163,8 +163,8 @@ fn escape_character(character: char, into: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes from the start need no escaping and are ASCII. Nearly all texts are plain from end to end, so that is
-/// asked first, eight bytes at a time.
+/// Returns the length of the prefix that is ASCII and needs no escaping. Nearly all texts are plain from end to end, so
+/// that is checked first, eight bytes at a time.
 #[inline]
 fn plain_prefix(bytes: &[u8]) -> usize {
     // The last eight may overlap those before them.
@@ -176,8 +176,8 @@ fn plain_prefix(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|&&byte| is_plain(byte)).count()
 }
 
-/// [`is_plain`] of eight bytes at once. Each term leaves the highest bit of a byte set that is not plain; a borrow from
-/// the byte below can only add one, and only where that byte is not plain either.
+/// Applies [`is_plain`] to eight bytes at once. Each term sets the highest bit of a byte that is not plain; a borrow
+/// from the byte below can only set one more, and only if that byte is not plain either.
 #[inline]
 fn are_plain(eight: [u8; 8]) -> bool {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);

@@ -1,9 +1,9 @@
-//! What libraries say through the `log` crate, as lines of the same output.
+//! Writes messages of libraries through the `log` crate as lines of the same output.
 //!
 //! # The danger
-//! Pingora writes whole request heads at debug and trace, and so does `h2`: whatever level is asked for, those targets
-//! never go below info. At warn and error Pingora writes lines that a client causes, one for each
-//! connection that it breaks: of each target so many a second are shown, and then how many were not.
+//! Pingora writes whole request heads at debug and trace, and so does `h2`: whatever the level, those targets never go
+//! below info. At warn and error Pingora writes lines that a client causes, one for each connection that it breaks:
+//! only so many a second are shown per target, and then the number of suppressed ones.
 
 use std::{
     fmt,
@@ -23,15 +23,15 @@ use super::{
 /// The most lines of one Pingora target that are shown in a second, at warn and error.
 pub const MAX_LINES_PER_SECOND: u32 = 10;
 
-/// How long [`Log::flush`] waits.
+/// The longest wait of [`Log::flush`].
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Targets are counted in so many places; two that fall on the same one share its lines.
+/// The number of counters for targets; two that fall on the same one share its lines.
 const PLACES: usize = 64;
 
-/// What a record may bring as a field of its own, so that a line can be found by it:
-/// `log::info!(request_id = cx.request_id(); "...")`. A written list, and texts alone: what else libraries hang onto
-/// their records is not known.
+/// The fields of a record that become fields of its line, so that a line can be found by them: `log::info!(request_id =
+/// cx.request_id(); "...")`. A fixed list, and texts alone: other fields that libraries add to their records may
+/// contain anything.
 pub const FIELDS: [&str; 6] = ["request_id", "policy", "route", "listener", "address", "reason"];
 
 /// The most bytes of such a field.
@@ -45,21 +45,21 @@ pub struct Logger {
     places: [Place; PLACES],
 }
 
-/// What one target, or those that share its place, said in a second.
+/// Counts the lines of one target, or of those that share its place, in a second.
 #[derive(Default)]
 struct Place {
-    /// The second in the upper half, how many lines it had in the lower one.
+    /// The second in the upper half, the number of its lines in the lower one.
     shown: AtomicU64,
     suppressed: AtomicU64,
 }
 
 impl Logger {
-    /// A logger of lines at `level` and above.
+    /// Returns a logger of lines at `level` and above.
     pub fn new(output: Output, level: LevelFilter) -> Self {
         Self { output, level, started: Instant::now(), places: std::array::from_fn(|_| Place::default()) }
     }
 
-    /// Makes it the logger of the process. That works once.
+    /// Makes it the logger of the process. Works only once.
     pub fn install(self) -> Result<(), SetLoggerError> {
         let level = self.level;
         log::set_boxed_logger(Box::new(self))?;
@@ -130,7 +130,7 @@ impl fmt::Debug for Logger {
 }
 
 impl Place {
-    /// Whether one more line may be shown in this second, and if so how many were suppressed since the last.
+    /// Counts a line, and returns the number suppressed since the last one if it may be shown in this second.
     fn admit(&self, second: u64) -> Option<u64> {
         let count = |shown: u64| {
             let so_far = if shown >> 32 == second { shown & u64::from(u32::MAX) } else { 0 };
@@ -144,18 +144,18 @@ impl Place {
     }
 }
 
-/// A field that the record brings, if it is a text. Copied before the line is queued, as the message is.
+/// Returns a field of the record, if it is a text. Copied before the line is queued, like the message.
 fn field(record: &Record<'_>, name: &str) -> Option<String> {
     let value = record.key_values().get(Key::from(name))?;
     value.to_borrowed_str().map(|text| cut(text, MAX_FIELD_BYTES).to_owned())
 }
 
-/// Targets that write request heads below info.
+/// Returns whether a target writes request heads below info.
 fn shows_heads(target: &str) -> bool {
     target.starts_with("pingora") || target == "h2" || target.starts_with("h2::")
 }
 
-/// FNV-1a: targets are a few constants of the code, nobody outside chooses them.
+/// Hashes by FNV-1a: targets are a few constants of the code that nobody outside chooses.
 fn place_of(target: &str) -> usize {
     let hash = target
         .bytes()

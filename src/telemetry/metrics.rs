@@ -1,13 +1,13 @@
-//! Metrics, under names that are fixed from the start, in the text format of Prometheus.
+//! Metrics with fixed names, in the text format of Prometheus.
 //!
-//! Who counts resolves its counters once, when a configuration is built, and keeps the [`Arc`]: a request looks nothing
-//! up. The same name gives the same counters, also over a reload; [`Metrics::retain`] forgets what no configuration
-//! names any more.
+//! Counters are resolved once, when a configuration is built, and kept as [`Arc`]s: a request looks nothing up. The
+//! same name gives the same counters, also over a reload; [`Metrics::retain`] forgets those that no configuration names
+//! any more.
 //!
 //! # The danger
-//! A label that a client can choose is a way to fill the memory of the gateway and of everything that scrapes it
-//!. Labels come from the configuration or from constants of the code. There is no label for a path, a
-//! consumer, an address or a user agent.
+//! A label that a client can choose can fill the memory of the gateway and of everything that scrapes it. Labels come
+//! from the configuration or from constants of the code. There is no label for a path, a consumer, an address or a user
+//! agent.
 
 use std::{
     collections::BTreeMap,
@@ -38,15 +38,15 @@ pub use series::{AuthOutcome, HandshakeMetrics, PolicyMetrics, RouteMetrics, Ups
 /// The `Content-Type` of [`Metrics::write`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// The label `route` of a request that no route matched. No configuration forgets it.
+/// The label `route` of a request that matched no route. No configuration forgets it.
 pub const NO_ROUTE: &str = "(none)";
 
 /// A part of a request that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Everything that policies and plugins did before the request went on.
+    /// Everything that policies and plugins did before the request was forwarded.
     Policy,
-    /// From the choice of an upstream to the head of its answer.
+    /// From the choice of an upstream to the head of its response.
     Upstream,
     /// From the head to the last byte.
     Total,
@@ -55,7 +55,7 @@ pub enum Phase {
 impl Phase {
     const ALL: [Self; 3] = [Self::Policy, Self::Upstream, Self::Total];
 
-    /// The label `phase`.
+    /// Returns the label `phase`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Policy => "policy",
@@ -65,7 +65,7 @@ impl Phase {
     }
 }
 
-/// What a name in the configuration names.
+/// The kind of a name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `[routes.NAME]`
@@ -76,23 +76,23 @@ pub enum Kind {
     Upstream,
 }
 
-/// A number that somebody else keeps; it is asked for when the metrics are.
+/// Returns a number that is kept elsewhere, when the metrics are exported.
 pub type Source = Box<dyn Fn() -> u64 + Send + Sync>;
 
-/// The targets of an upstream, counted.
+/// The numbers of targets and addresses of an upstream.
 pub struct TargetCounts {
-    /// Whose they are.
+    /// The name of the upstream.
     pub upstream: Arc<str>,
     /// Addresses that requests can go to.
     pub addresses: usize,
-    /// Targets whose name could not be looked up the last time.
+    /// Targets whose last look-up failed.
     pub unresolved: usize,
 }
 
-/// Counts the targets of all upstreams, when the metrics are asked for.
+/// Counts the targets of all upstreams, when the metrics are exported.
 pub type Targets = Box<dyn Fn() -> Vec<TargetCounts> + Send + Sync>;
 
-/// Everything that is counted.
+/// All metrics.
 pub struct Metrics {
     version: String,
     connections: Source,
@@ -110,7 +110,7 @@ pub struct Metrics {
     streams_ended: Labelled<1>,
     unsent_bytes: Arc<AtomicUsize>,
     routes: Named<RouteMetrics>,
-    /// Of requests that matched none; it is one of them.
+    /// The counters of requests that matched no route; also contained in `routes`.
     unrouted: Arc<RouteMetrics>,
     policies: Named<PolicyMetrics>,
     upstreams: Named<UpstreamMetrics>,
@@ -121,12 +121,12 @@ pub struct Metrics {
     plugins: PluginMetrics,
 }
 
-/// Counters by the name of what they are about. The lock is for building and exporting; requests hold the `Arc`s.
+/// Counters by the name that they are about. The lock is for building and exporting; requests hold the `Arc`s.
 type Named<T> = Mutex<BTreeMap<String, Arc<T>>>;
 
 impl Metrics {
-    /// Nothing counted yet. `version` is that of the gateway, `connections` the number that are open, and
-    /// `log_lines_dropped` what [`Output::dropped`](super::Output::dropped) says.
+    /// Returns metrics with nothing counted yet. `version` is that of the gateway, `connections` the number of open
+    /// ones, and `log_lines_dropped` the value of [`Output::dropped`](super::Output::dropped).
     pub fn new(version: impl Into<String>, connections: Source, log_lines_dropped: Source) -> Self {
         let unrouted: Arc<RouteMetrics> = Arc::default();
         Self {
@@ -157,67 +157,68 @@ impl Metrics {
         }
     }
 
-    /// The same with the place where it is kept how much waits to be sent.
+    /// Sets the gauge of bytes that wait to be sent.
     #[must_use]
     pub fn unsent(self, unsent_bytes: Arc<AtomicUsize>) -> Self {
         Self { unsent_bytes, ..self }
     }
 
-    /// The counters of requests that matched no route.
+    /// Returns the counters of requests that matched no route.
     pub fn unrouted(&self) -> &RouteMetrics {
         &self.unrouted
     }
 
-    /// The counters of a route. The same name gives the same counters.
+    /// Returns the counters of a route. The same name gives the same counters.
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
         resolve(&self.routes, name)
     }
 
-    /// The counters of a policy.
+    /// Returns the counters of a policy.
     pub fn policy(&self, name: &str) -> Arc<PolicyMetrics> {
         resolve(&self.policies, name)
     }
 
-    /// The counters of an upstream.
+    /// Returns the counters of an upstream.
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         resolve(&self.upstreams, name)
     }
 
-    /// The counters of a listener that speaks TLS, by its number in the file. A process has those that it began with.
+    /// Returns the counters of a TLS listener, by its number in the file. Listeners are fixed at the start of the
+    /// process.
     pub fn listener(&self, number: usize) -> Arc<HandshakeMetrics> {
         resolve(&self.listeners, &number.to_string())
     }
 
-    /// Takes these as the upstreams there are.
+    /// Sets the function that counts the targets of all upstreams.
     pub fn targets(&self, targets: Targets) {
         *self.targets.lock() = targets;
     }
 
-    /// Takes these as the names that certificates are there for, each with the moment until which it is served.
+    /// Sets the names that certificates are served for, each with its end.
     pub fn certificates<'n>(&self, expiries: impl Iterator<Item = (&'n str, UnixTime)>) {
         *self.certificates.lock() = first_ends(expiries);
     }
 
-    /// Takes these as the lists of revoked certificates, by who made them, each with the moment until which it holds.
+    /// Sets the lists of revoked certificates, by issuer, each with its end.
     pub fn revocation_lists<'n>(&self, ends: impl Iterator<Item = (&'n str, UnixTime)>) {
         *self.revocation_lists.lock() = first_ends(ends);
     }
 
-    /// Forgets the names for which `is_named` says no. To be called after each reload, also after one that failed:
-    /// building may have resolved names that the configuration which goes on serving does not have. Requests that are
-    /// still under way on a forgotten name count on, unseen.
+    /// Forgets the names for which `is_named` returns false. To be called after each reload, also after a failed one:
+    /// building may have resolved names that the configuration which goes on serving does not have. Requests still in
+    /// flight on a forgotten name go on counting, unseen.
     pub fn retain(&self, is_named: impl Fn(Kind, &str) -> bool) {
         self.routes.lock().retain(|name, _| name == NO_ROUTE || is_named(Kind::Route, name));
         self.policies.lock().retain(|name, _| is_named(Kind::Policy, name));
         self.upstreams.lock().retain(|name, _| is_named(Kind::Upstream, name));
     }
 
-    /// Where it is kept how much of requests' bodies is held.
+    /// Returns the gauge of buffered bytes of request bodies.
     pub fn held_body_bytes(&self) -> Arc<AtomicUsize> {
         self.held_body_bytes.clone()
     }
 
-    /// Where it is kept how many requests last longer than a second.
+    /// Returns the gauge of requests that have lasted longer than a second.
     pub fn open_streams(&self) -> Arc<AtomicUsize> {
         self.open_streams.clone()
     }
@@ -241,19 +242,19 @@ impl Metrics {
         self.plugins.retain(kept);
     }
 
-    /// Counts a request that was ended before its time, by the code of the reason.
+    /// Counts a request that was ended early, by the code of the reason.
     pub fn stream_ended(&self, reason: &'static str) {
         self.streams_ended.add([reason]);
     }
 
-    /// How long a phase of a request took.
+    /// Counts the duration of a phase of a request.
     #[inline]
     pub fn observe(&self, phase: Phase, took: Duration) {
         self.durations[phase as usize].observe(took);
     }
 
     /// Counts a request that was refused before it was matched: its head is malformed, too long or too late. `code` is
-    /// the one of the answer.
+    /// that of the answer.
     pub fn refused_before_routing(&self, code: &'static str) {
         self.refused.add([code]);
     }
@@ -263,7 +264,7 @@ impl Metrics {
         self.rejected.add([reason]);
     }
 
-    /// Counts a reload after which `generation` serves.
+    /// Counts a successful reload, after which `generation` serves.
     pub fn reload_succeeded(&self, generation: u64, at: SystemTime) {
         let millis = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         self.last_reload_millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
@@ -271,7 +272,7 @@ impl Metrics {
         self.reloads_good.add(1);
     }
 
-    /// Counts a configuration as one that is in memory, until the guard is dropped.
+    /// Counts a configuration as being in memory, until the guard is dropped.
     pub fn live_generation(&self) -> LiveGeneration {
         self.live_generations.fetch_add(1, Relaxed);
         LiveGeneration(self.live_generations.clone())
@@ -289,7 +290,7 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// A configuration that is in memory: see [`Metrics::live_generation`].
+/// A guard for a configuration that is in memory: see [`Metrics::live_generation`].
 pub struct LiveGeneration(Arc<AtomicUsize>);
 
 impl Drop for LiveGeneration {

@@ -1,24 +1,24 @@
 //! Lines on their way to standard output: a bounded queue and one writer thread.
 //!
 //! A line is written straight into a buffer of the thread it comes from, under a lock that only the writer ever
-//! contends for, and only for the time of exchanging two buffers. The writer gathers for [`GATHER`] and writes
-//! each buffer in one call. While there is nothing to write it sleeps until the first line wakes it. So under load a
-//! line costs no call of the system, and an idle gateway does not wake up.
+//! contends for, and only for the time of exchanging two buffers. The writer gathers for [`GATHER`] and writes each
+//! buffer in one call. While there is nothing to write it sleeps until the first line wakes it. So under load a line
+//! costs no system call, and an idle gateway does not wake up.
 //!
 //! Lines are whole and never mixed. Those of one thread are in order; between threads a line may be late by [`GATHER`].
 //!
 //! # The danger
-//! Whoever reads the log may stop reading. Then each thread keeps [`MAX_QUEUED_BYTES`], the writer as much again, and
-//! what comes after is dropped and counted: a request never waits here, and memory does not grow. Access lines stop
-//! [`AUDIT_ROOM_BYTES`] earlier than all others, so that a flood of them does not push an audit event out.
+//! The reader of the log may stop reading. Then each thread keeps [`MAX_QUEUED_BYTES`], the writer as much again, and
+//! further lines are dropped and counted: a request never waits here, and memory does not grow. Access lines stop
+//! [`AUDIT_ROOM_BYTES`] earlier than all others, so that a flood of them does not displace an audit event.
 //!
-//! A sink that fails (`EPIPE` of a reader that is gone, `ENOSPC` of a full disk) costs the lines that are written to it,
-//! and nothing else: they are counted, and memory does not grow here either. The queue is empty then and has room all the
-//! same. So whoever lets somebody in only with an audit event asks [`Output::is_failing`] as well. The writer finds out
-//! when it writes: the events of the last [`GATHER`] before that are lost, and their requests have been let in; of a sink
-//! that hangs before it fails, those of [`STUCK_AFTER`] too. Every [`REPORT_EVERY`] it tries again with a line of its
-//! own, because nobody may be let in to write one. Standard error has a line when writing begins to fail, and when that
-//! is over; of a sink that only hangs it is not told.
+//! A sink that fails (`EPIPE` of a reader that is gone, `ENOSPC` of a full disk) costs the lines that are written to
+//! it, and nothing else: they are counted, and memory does not grow here either. The queue is then empty and has room
+//! all the same. So a caller that admits requests only with an audit event must also check [`Output::is_failing`]. The
+//! writer notices when it writes: the events of the last [`GATHER`] before that are lost, although their requests were
+//! admitted; with a sink that hangs before it fails, those of [`STUCK_AFTER`] too. Every [`REPORT_EVERY`] it tries
+//! again with a line of its own, because no request may be admitted to cause one. A line on standard error reports that
+//! writing has begun to fail, and that it works again; a sink that only hangs is not reported.
 
 use std::{
     fs::File,
@@ -49,23 +49,24 @@ pub use self::queue::{Full, GATHER, MAX_QUEUED_BYTES, REPORT_EVERY, STUCK_AFTER}
 /// The part of [`MAX_QUEUED_BYTES`] that access lines leave to others.
 pub const AUDIT_ROOM_BYTES: usize = MAX_QUEUED_BYTES / 4;
 
-/// How long an audit event waits for room, by [`AUDIT_RETRY`], before it is dropped or its request refused. Whoever
-/// calls [`Output::try_audit`] waits: the queue itself never does.
+/// The time that an audit event may wait for room, in steps of [`AUDIT_RETRY`], before it is dropped or its request
+/// refused. The caller of [`Output::try_audit`] waits: the queue itself never does.
 pub const AUDIT_WAIT: Duration = Duration::from_millis(50);
 
 /// The pause between two attempts to queue an audit event.
 pub const AUDIT_RETRY: Duration = Duration::from_millis(5);
 
-/// How much of the queue a line may use.
+/// The share of the queue that a line may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// Access lines: the first to go.
+    /// Access lines: the first to be dropped.
     Low,
     /// Everything else.
     High,
 }
 
-/// Where lines go. Clones are the same output; when the last one is dropped the writer writes what is queued and ends.
+/// The destination of lines. Clones are the same output; when the last one is dropped the writer writes the queued
+/// lines and ends.
 #[derive(Clone)]
 pub struct Output {
     owner: Arc<Owner>,
@@ -82,15 +83,15 @@ impl Drop for Owner {
 }
 
 impl Output {
-    /// An output to the standard output of the process, past the buffer and the lock of [`io::stdout`]: a writer that
-    /// is stuck must hold up neither a `println!` nor the end of the process.
+    /// Returns an output to the standard output of the process, past the buffer and the lock of [`io::stdout`]: a
+    /// writer that is stuck must hold up neither a `println!` nor the end of the process.
     pub fn stdout() -> io::Result<Self> {
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let is_journal = journal::is_journal(&stdout);
         Self::start_with(stdout, is_journal)
     }
 
-    /// An output to `sink`, with its writer thread. The sink may block.
+    /// Returns an output to `sink`, with its writer thread. The sink may block.
     pub fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
         Self::start_with(sink, false)
     }
@@ -117,7 +118,8 @@ impl Output {
         Ok(Self { owner: Arc::new(Owner(queue)) })
     }
 
-    /// Queues what `line` appends, and a line end. Without room for it nothing is queued, and nothing counted.
+    /// Queues the text that `line` appends, and a line end. If there is no room for it nothing is queued, and nothing
+    /// counted.
     ///
     /// `line` runs under the lock of this thread's buffer: it must not log.
     #[inline]
@@ -128,7 +130,7 @@ impl Output {
             Urgency::High => MAX_QUEUED_BYTES,
         };
         let half_full = queue.shard().append(limit, line)?;
-        // Read first: on a line that every thread reads, only the one that wakes the writer writes.
+        // Read first: all threads share this cache line, and only the one that wakes the writer may write to it.
         let asleep = queue.idle.load(Relaxed) && queue.idle.swap(false, AcqRel);
         if asleep || half_full {
             queue.wake();
@@ -136,30 +138,30 @@ impl Output {
         Ok(())
     }
 
-    /// What a line of this level begins with.
+    /// Returns the prefix of a line of this level.
     pub fn priority(&self, level: Level) -> &'static str {
         self.owner.0.priority(level)
     }
 
-    /// Counts a line that was given up.
+    /// Counts a line that the caller gave up on.
     pub fn count_dropped(&self) {
         self.owner.0.dropped.add(1);
     }
 
-    /// How many lines were dropped so far: those without room, and those that the sink did not take.
+    /// Returns the number of dropped lines so far: those without room, and those that the sink did not take.
     pub fn dropped(&self) -> u64 {
         self.owner.0.dropped.sum()
     }
 
-    /// Whether what is queued now is likely to be lost: the sink did not take the lines before, or has not taken them for
-    /// [`STUCK_AFTER`]. Who knows whether it ever will.
+    /// Returns whether lines that are queued now are likely to be lost: the sink did not take the lines before, or has
+    /// been busy with them for [`STUCK_AFTER`] and may never take them.
     pub fn is_failing(&self) -> bool {
         let queue = &self.owner.0;
         queue.is_failing.load(Acquire) || queue.is_stuck()
     }
 
-    /// Waits until everything that was queued before has been handed to the sink, at most for `timeout`; says whether
-    /// it was.
+    /// Waits until everything that was queued before has been handed to the sink, at most for `timeout`; returns
+    /// whether it was.
     pub fn flush(&self, timeout: Duration) -> bool {
         let queue = &*self.owner.0;
         let deadline = Instant::now() + timeout;

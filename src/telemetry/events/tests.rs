@@ -64,7 +64,7 @@ fn credential(id: &str) -> Arc<Credential> {
     })
 }
 
-/// The line as text without its time, and as JSON.
+/// Returns the line as text without its time, and as JSON.
 fn line(append: impl FnOnce(&mut Vec<u8>)) -> (String, serde_json::Value) {
     let mut line = Vec::new();
     append(&mut line);

@@ -2,7 +2,8 @@
 //!
 //! A counter that all workers add to moves its cache line from core to core with each request: some 100 ns under load
 //! at 32 cores, against 2 ns for a line that stays. So each counter is an array of cells, one for each core, two cache
-//! lines wide (processors fetch lines in pairs), and a thread adds to the cell of its number. Reading sums up the cells.
+//! lines wide (processors fetch lines in pairs), and a thread adds to the cell of its number. Reading adds up the
+//! cells.
 
 use std::{
     cell::Cell,
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// The most cells a counter has. With more threads than this, some share.
+/// The most cells of a counter. With more threads than this, some share.
 pub const MAX_SHARDS: usize = 32;
 
 /// `N` counters that are counted together: one allocation, on the first use.
@@ -35,13 +36,13 @@ impl<const N: usize> Sharded<N> {
         self.here()[which].fetch_add(amount, Relaxed);
     }
 
-    /// One of the counters, over all threads. Additions that happen meanwhile are in it or not.
+    /// Returns one of the counters, over all threads. Concurrent additions may or may not be included.
     pub fn sum(&self, which: usize) -> u64 {
         let cells = self.cells.get().map_or(&[][..], |cells| cells);
         cells.iter().fold(0, |sum, cell| sum.wrapping_add(cell.0[which].load(Relaxed)))
     }
 
-    /// Whether anything was ever counted.
+    /// Returns whether anything was ever counted.
     pub fn is_used(&self) -> bool {
         self.cells.get().is_some()
     }
@@ -67,7 +68,7 @@ impl Counter {
         self.0.add(0, amount);
     }
 
-    /// What was added so far.
+    /// Returns its value.
     pub fn sum(&self) -> u64 {
         self.0.sum(0)
     }
@@ -91,33 +92,33 @@ const BOUNDS_NANOS: [u64; 14] = [
     10_000_000_000,
 ];
 
-/// The sum is kept in units of 100 ns: in nanoseconds 100,000 streams that are open at once would overflow it in two
-/// days, in microseconds a policy that takes 0.9 of one would cost nothing.
+/// The unit of the sum. In nanoseconds 100,000 streams that are open at once would overflow it in two days; in
+/// microseconds a policy that takes 0.9 of one would count as nothing.
 const TICK_NANOS: u64 = 100;
 const TICKS_PER_SECOND: f64 = 1e7;
 
-/// The counter behind the buckets: the sum.
+/// The index of the sum, after the buckets.
 const SUM: usize = BOUNDS_NANOS.len() + 1;
 
-/// How long something took, in buckets. A shard's buckets and their sum fill one cell exactly.
+/// Durations, counted in buckets. A shard's buckets and their sum fill one cell exactly.
 #[derive(Debug, Default)]
 pub struct Histogram {
     cells: Sharded<{ SUM + 1 }>,
 }
 
-/// What a histogram holds at one moment.
+/// The content of a histogram at one moment.
 #[derive(Debug, PartialEq)]
 pub struct Observed {
-    /// Upper bound in seconds, and how many took no longer than that.
+    /// The upper bound in seconds, and the number of durations up to it.
     pub buckets: Vec<(f64, u64)>,
-    /// How many there were.
+    /// The number of durations.
     pub count: u64,
-    /// How long they took together, in seconds.
+    /// Their sum, in seconds.
     pub sum: f64,
 }
 
 impl Histogram {
-    /// Counts one.
+    /// Counts a duration.
     #[inline]
     pub fn observe(&self, took: Duration) {
         let nanos = took.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(took.subsec_nanos()));
@@ -127,7 +128,7 @@ impl Histogram {
         here[SUM].fetch_add(nanos / TICK_NANOS, Relaxed);
     }
 
-    /// Sums it up.
+    /// Adds up the shards.
     pub fn observed(&self) -> Observed {
         let mut count = 0;
         let buckets = BOUNDS_NANOS.iter().enumerate().map(|(bucket, &bound)| {
@@ -140,9 +141,9 @@ impl Histogram {
     }
 }
 
-/// How many cells a counter has: the cores, rounded up to a power of two.
+/// Returns the number of cells of a counter: the cores, rounded up to a power of two.
 fn shards() -> usize {
-    // Asking the system reads files of the control group: once.
+    // Finding out reads files of the control group: only once.
     static SHARDS: OnceLock<usize> = OnceLock::new();
     *SHARDS.get_or_init(|| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -150,7 +151,7 @@ fn shards() -> usize {
     })
 }
 
-/// The number of this thread, in the order in which threads first counted something.
+/// Returns the number of this thread, in the order in which threads first counted something.
 #[inline]
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! One family of series, made and written.
+//! Builds and writes one family of series.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use prometheus::{
 /// Writes one family.
 pub(super) type FamilyWriter<'m> = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'm>;
 
-/// Writes a family, or more of one that was begun: what it is about is said once.
+/// Writes a family, or more of one that was begun: its help text and type are written once.
 pub(super) fn write_family(out: &mut dyn Write, family: MetricFamily, is_first: bool) -> io::Result<()> {
     let text = TextEncoder::new().encode_to_string(&[family]).map_err(io::Error::other)?;
     let head: usize = match is_first {

@@ -17,11 +17,11 @@ use super::{
     series::STATUS_CLASSES,
 };
 
-/// How many names are written at once.
+/// The number of names that are written at once.
 const PAGE_NAMES: usize = 256;
 
 impl Metrics {
-    /// The writers of these families, each with the name that it has.
+    /// Returns the writers of these families, each with the family's name.
     pub(super) fn paged(&self) -> Vec<(String, FamilyWriter<'_>)> {
         let mut writers = self.paged_of_plugins();
         writers.push(by_name(
@@ -29,7 +29,7 @@ impl Metrics {
             "Requests, by route and class of status.",
             &self.routes,
             |route, metrics, samples| {
-                // One that no request has matched yet is left out, and so its five series come together.
+                // A route is left out until its first request, and then its five series appear together.
                 let classes = STATUS_CLASSES.iter().enumerate().filter(|_| metrics.classes.is_used());
                 samples.extend(
                     classes.map(|(at, class)| {
@@ -138,7 +138,7 @@ fn by_name<'m, T: 'm>(
     (family.to_owned(), write)
 }
 
-/// The entries after this one.
+/// Returns the entries after this one.
 fn page_of<K: Ord + Clone, V: Clone>(all: &BTreeMap<K, V>, after: Option<&K>) -> Vec<(K, V)> {
     let from = after.map_or(Unbounded, Excluded);
     all.range((from, Unbounded)).take(PAGE_NAMES).map(|(key, value)| (key.clone(), value.clone())).collect()

@@ -1,11 +1,11 @@
-//! Metrics that plugins ask for while they are built.
+//! Counters that plugins request while they are built.
 
 use std::collections::{BTreeMap, HashSet};
 
 use parking_lot::Mutex;
 use portcullis_plugin::Metric;
 
-/// The names that the engine has taken; a test holds them to what it exports.
+/// The names of the engine's own metrics; a test compares them to what it exports.
 pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_authentications_total",
     "portcullis_build_info",
@@ -33,19 +33,19 @@ pub(super) const ENGINE_NAMES: &[&str] = &[
     "portcullis_upstream_unresolved_targets",
 ];
 
-/// What a histogram appends to its name: such a name would be read as a part of it.
+/// The suffixes of a histogram's series: a name with one would be read as a part of the histogram.
 const HISTOGRAM_PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
 
 pub(super) type Labels = Box<[(&'static str, Box<str>)]>;
 
-/// One metric of a plugin: what [`Metrics::retain_plugin_metrics`](super::Metrics::retain_plugin_metrics) knows it by.
+/// The key of a plugin's counter in [`Metrics::retain_counters`](super::Metrics::retain_counters).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PluginMetricKey {
     name: &'static str,
     labels: Labels,
 }
 
-/// By name.
+/// The plugins' counters by name.
 #[derive(Default)]
 pub(super) struct PluginMetrics(pub(super) Mutex<BTreeMap<&'static str, Family>>);
 
@@ -100,7 +100,7 @@ impl PluginMetrics {
     }
 }
 
-/// `snake_case`, which both names of metrics and names of labels may be.
+/// Returns whether this is `snake_case`, which is valid for names of metrics and of labels.
 fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')

@@ -1,4 +1,4 @@
-//! The exporter: counters summed up, given their names, and written by the `prometheus` crate.
+//! The exporter: adds up counters, names them, and writes them with the `prometheus` crate.
 
 use std::{
     io::{self, Write},
@@ -16,11 +16,11 @@ use super::{
 impl Metrics {
     /// Writes everything, in the text format of Prometheus.
     ///
-    /// A route that no request has matched yet is left out, and so its five series come together: a configuration may
-    /// have a hundred thousand routes.
+    /// A route is left out until its first request, and then its five series appear together: a configuration may have
+    /// a hundred thousand routes.
     ///
     /// # Errors
-    /// Whoever asked takes no more of it.
+    /// The receiver takes no more data.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut writers = self.paged();
         let families = [self.of_requests(), self.of_targets(), self.of_tls(), self.of_the_process()];
@@ -34,7 +34,7 @@ impl Metrics {
         writers.into_iter().try_for_each(|(_, write)| write(out))
     }
 
-    /// The same as a text.
+    /// Returns the same as a text.
     #[cfg(test)]
     pub(crate) fn render(&self) -> String {
         let mut text = Vec::new();

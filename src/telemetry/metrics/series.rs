@@ -1,4 +1,4 @@
-//! What is counted for a route, a policy or an upstream, under the labels that the exporter gives it.
+//! The counters of a route, a policy or an upstream, with the labels that the exporter gives them.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,7 @@ use portcullis_plugin::Reason;
 
 use super::counter::{Counter, Sharded};
 
-/// The classes of HTTP status codes (RFC 9110 section 15), as the label `status_class` has them.
+/// The classes of HTTP status codes (RFC 9110 section 15), as values of the label `status_class`.
 pub(super) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The requests of one route, by class of status.
@@ -16,7 +16,7 @@ pub struct RouteMetrics {
 }
 
 impl RouteMetrics {
-    /// Counts a request that was answered with `status`. What is no status at all counts as a fault of ours: 5xx.
+    /// Counts a request that was answered with `status`. An invalid status counts as our own fault: 5xx.
     #[inline]
     pub fn answered(&self, status: u16) {
         let class = usize::from(status / 100).wrapping_sub(1);
@@ -24,21 +24,21 @@ impl RouteMetrics {
     }
 }
 
-/// How one policy decided, once.
+/// One decision of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthOutcome {
-    /// It knows who is calling.
+    /// The caller is known.
     Granted,
     /// There was no credential of its kind.
     Absent,
-    /// There was a wrong one.
+    /// The credential was wrong.
     Denied,
-    /// It could not find out.
+    /// It could not be decided.
     Failed,
 }
 
 impl AuthOutcome {
-    /// The label `result`.
+    /// Returns the label `result`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
@@ -49,7 +49,7 @@ impl AuthOutcome {
     }
 }
 
-/// The decisions of one policy, by result and reason, and how often its hooks decided nothing.
+/// The decisions of one policy by result and reason, and its hooks that did not decide.
 #[derive(Debug, Default)]
 pub struct PolicyMetrics {
     pub(super) decisions: Labelled<2>,
@@ -76,7 +76,8 @@ pub struct HandshakeMetrics {
 }
 
 impl HandshakeMetrics {
-    /// Counts a handshake: whether a session was resumed, or the code of the reason for which it failed.
+    /// Counts a handshake: `Ok` says whether a session was resumed, `Err` is the code of the reason for which it
+    /// failed.
     pub fn shaken(&self, outcome: Result<bool, &'static str>) {
         self.outcomes.add(match outcome {
             Ok(false) => ["full", "none"],
@@ -86,30 +87,30 @@ impl HandshakeMetrics {
     }
 }
 
-/// Why an upstream did not give an answer.
+/// The kind of an upstream's failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamError {
-    /// No address: the names of its targets lead nowhere.
+    /// No address: no name of its targets resolves.
     Unresolved,
-    /// No connection: refused, unreachable, or not within the time for connecting.
+    /// No connection: refused, unreachable, or not within `connect_timeout`.
     Connect,
-    /// The connection stands, TLS does not: the handshake failed, or what it agreed on is not enough.
+    /// TCP connected, but TLS did not: the handshake failed, or its result is not sufficient.
     Tls,
-    /// The certificate's time is over.
+    /// The certificate has expired.
     CertificateExpired,
-    /// The certificate's time has not come.
+    /// The certificate is not valid yet.
     CertificateNotYetValid,
-    /// The certificate comes from nobody who is believed.
+    /// The certificate's CA is not trusted.
     CertificateUnknownCa,
-    /// The certificate is somebody else's.
+    /// The certificate is for another name.
     CertificateNameMismatch,
-    /// The certificate cannot be taken for another reason: its purpose, its key, its form.
+    /// The certificate is invalid for another reason: its purpose, its key, its form.
     CertificateInvalid,
-    /// No answer within the time for it.
+    /// No response in time.
     Timeout,
-    /// The connection ended before the answer was whole.
+    /// The connection ended before the response was complete.
     Closed,
-    /// The answer is not HTTP.
+    /// The response is not HTTP.
     Protocol,
 }
 
@@ -128,7 +129,7 @@ impl UpstreamError {
         Self::Protocol,
     ];
 
-    /// The label `kind`.
+    /// Returns the label `kind`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unresolved => "unresolved",
@@ -146,7 +147,7 @@ impl UpstreamError {
     }
 }
 
-/// The errors of one upstream, by kind, and its requests that were sent again.
+/// The errors of one upstream by kind, and its retried requests.
 #[derive(Debug, Default)]
 pub struct UpstreamMetrics {
     pub(super) errors: Sharded<{ UpstreamError::ALL.len() }>,
@@ -160,19 +161,19 @@ impl UpstreamMetrics {
         self.errors.add(error as usize, 1);
     }
 
-    /// Counts a request that is sent again, or one that would be if there were not too many of them already.
+    /// Counts a retry, or one that was not allowed because there were too many of them already.
     pub fn retried(&self, is_allowed: bool) {
         if is_allowed { self.retries.add(1) } else { self.retries_refused.add(1) }
     }
 }
 
-/// The most series that one [`Labelled`] holds; what comes after counts with the last label `other`.
+/// The most series of one [`Labelled`]; further ones count with the last label `other`.
 const MAX_SERIES: usize = 128;
 
-/// Counters under labels that are constants of the code, made when they are first seen.
+/// Counters under labels that are constants of the code, made when they are first used.
 ///
-/// A list that only ever grows at its end: walking it takes no lock, and adding to it takes one only until the entry
-/// stands. The labels seen first are those seen most, so that a look-up ends after a step or two.
+/// A list that only grows at its end: reading it takes no lock, and adding takes one only until the entry is in place.
+/// The most frequent labels tend to come first, so that a look-up ends after a step or two.
 #[derive(Debug, Default)]
 pub(super) struct Labelled<const L: usize> {
     first: OnceLock<Box<Series<L>>>,

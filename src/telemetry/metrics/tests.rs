@@ -8,7 +8,7 @@ fn metrics() -> Metrics {
     Metrics::new("1.2.3", Box::new(|| 17), Box::new(|| 4))
 }
 
-/// The samples whose line begins so.
+/// Returns the samples whose lines begin like this.
 fn samples(metrics: &Metrics, start: &str) -> Vec<String> {
     metrics.render().lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
 }

@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::telemetry::{journal, metrics::Counter};
 
-/// How long the writer gathers lines before it writes them.
+/// The time that the writer gathers lines before it writes them.
 pub const GATHER: Duration = Duration::from_millis(20);
 
 /// The most bytes that wait for the writer, for each thread that logs. Reserved when a thread logs for the first time:
@@ -26,20 +26,21 @@ pub const GATHER: Duration = Duration::from_millis(20);
 /// are 400 KB.
 pub const MAX_QUEUED_BYTES: usize = 1 << 20;
 
-/// The shortest time between two lines that say how many are missing, and the pause between two attempts at a sink that
-/// fails while there is nothing else to write.
+/// The shortest time between two lines that report the number of missing ones, and the pause between two attempts at a
+/// sink that fails while there is nothing else to write.
 pub const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the sink may take for one write before it counts as failing.
+/// The time that the sink may take for one write before it counts as failing.
 pub const STUCK_AFTER: Duration = Duration::from_secs(1);
 
-/// A buffer that is filled so far wakes the writer before its time.
+/// The fill level of a buffer at which the writer is woken early.
 pub(super) const EARLY_WAKE_BYTES: usize = MAX_QUEUED_BYTES / 2;
 
-/// A buffer can hold one more line than is allowed to stay in it: only then does the line turn out to be too long.
+/// The capacity of a buffer: it can hold one more line than is allowed to stay in it, because a line's length is known
+/// only after it was appended.
 pub(super) const BUFFER_BYTES: usize = MAX_QUEUED_BYTES + (64 << 10);
 
-/// The queue has no room for the line.
+/// The error that the queue has no room for the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -51,28 +52,28 @@ impl std::fmt::Display for Full {
 
 impl std::error::Error for Full {}
 
-/// What the threads that log and the writer share.
+/// The state that the logging threads and the writer share.
 pub(super) struct Queue {
     pub(super) id: u64,
-    /// One for each thread that logs. The lock is for a thread's first line and for the writer, which never holds it
-    /// while it writes.
+    /// One for each thread that logs. The lock is taken for a thread's first line and by the writer, which never holds
+    /// it while it writes.
     pub(super) shards: Mutex<Vec<Arc<Shard>>>,
-    /// The writer sleeps, and the next line has to wake it. The writer says so before it looks into the shards a last
-    /// time: a line that it does not see there was queued after that look, under the same lock, and sees this.
+    /// Set while the writer sleeps and the next line has to wake it. The writer sets it before it looks into the shards
+    /// a last time: a line that it does not see there was queued after that look, under the same lock, and sees this.
     pub(super) idle: AtomicBool,
     pub(super) closed: AtomicBool,
     pub(super) writer: OnceLock<Thread>,
     pub(super) flushes: Mutex<Flushes>,
     pub(super) flushed: Condvar,
     pub(super) dropped: Counter,
-    /// The journal reads what is written.
+    /// Set if the journal reads the output.
     pub(super) is_journal: bool,
-    /// The sink did not take what was written to it last.
+    /// Set if the sink did not take the last data written to it.
     pub(super) is_failing: AtomicBool,
-    /// Since when the sink is busy with one write, in milliseconds of `begun`, plus one; zero while it is not.
+    /// The time since when the sink is busy with one write, in milliseconds of `begun`, plus one; zero while it is not.
     pub(super) busy_since: AtomicU64,
     pub(super) begun: Instant,
-    /// Somebody is telling standard error, which may take long.
+    /// Set while a thread writes to standard error, which may take long.
     pub(super) is_telling: Arc<AtomicBool>,
 }
 
@@ -98,7 +99,7 @@ impl Queue {
         if self.is_journal { journal::priority(level) } else { "" }
     }
 
-    /// This thread's shard, which is made on the thread's first line.
+    /// Returns this thread's shard, which is made on the thread's first line.
     #[inline]
     pub(super) fn shard(&self) -> Arc<Shard> {
         let known = SHARDS
@@ -109,21 +110,21 @@ impl Queue {
     #[cold]
     pub(super) fn first_line(&self) -> Arc<Shard> {
         let shard = self.adopt_or_add();
-        // In a destructor this thread's list may be gone already; then the shard is let go after the line.
+        // In a destructor this thread's list may be gone already; then the shard is released after the line.
         let _ = SHARDS.try_with(|shards| {
             let mut shards = shards.borrow_mut();
-            // Of an output that is gone this thread is the last to hold a shard.
+            // If an output is gone, this thread is the last to hold its shard.
             shards.retain(|(_, shard)| Arc::strong_count(shard) > 1);
             shards.push((self.id, shard.clone()));
         });
         shard
     }
 
-    /// A shard whose thread has ended, with what still waits in it, or else a new one. So there are never more shards
-    /// than there were threads at one time, even while the writer is stuck.
+    /// Returns a shard whose thread has ended, with the lines that still wait in it, or else a new one. So there are
+    /// never more shards than there were threads at one time, even while the writer is stuck.
     pub(super) fn adopt_or_add(&self) -> Arc<Shard> {
         let mut shards = self.shards.lock();
-        // Whoever adds to the count holds this lock or a shard already: a count of one stays one.
+        // A thread that adds to the count holds this lock or a shard already: a count of one stays one.
         if let Some(left) = shards.iter().find(|shard| Arc::strong_count(shard) == 1) {
             return left.clone();
         }
@@ -133,13 +134,13 @@ impl Queue {
     }
 
     pub(super) fn wake(&self) {
-        // A writer that has not begun yet looks at everything before it sleeps.
+        // A writer that has not started yet looks at everything before it sleeps.
         if let Some(writer) = self.writer.get() {
             writer.unpark();
         }
     }
 
-    /// Somebody waits for the writer.
+    /// Returns whether a caller waits for the writer.
     pub(super) fn is_urgent(&self) -> bool {
         let flushes = self.flushes.lock();
         flushes.done < flushes.asked || self.closed.load(Acquire)
@@ -150,7 +151,7 @@ impl Queue {
         since > 0 && u128::from(since) + STUCK_AFTER.as_millis() < self.begun.elapsed().as_millis()
     }
 
-    /// The sink is given something, or is done with it.
+    /// Notes that the sink is given data, or is done with it.
     pub(super) fn set_busy(&self, is_busy: bool) {
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         self.busy_since.store(if is_busy { now } else { 0 }, Relaxed);
@@ -162,7 +163,7 @@ impl Queue {
 }
 
 impl Shard {
-    /// Appends a line, unless it would end beyond `limit`. Says whether the buffer has just become half full.
+    /// Appends a line, unless it would end beyond `limit`. Returns whether the buffer has just become half full.
     #[inline]
     pub(super) fn append(&self, limit: usize, line: impl FnOnce(&mut Vec<u8>)) -> Result<bool, Full> {
         let mut bytes = self.bytes.lock();

@@ -18,7 +18,7 @@ use crate::telemetry::Note;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// A sink that remembers what it got, and can be closed for a while.
+/// A sink that remembers what it was given, and can be closed for a while.
 #[derive(Clone, Default)]
 struct Sink {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -78,7 +78,7 @@ fn queued_bytes(output: &Output) -> usize {
     output.owner.0.shards.lock().iter().map(|shard| shard.bytes.lock().len()).sum()
 }
 
-/// A sink that answers as a script says.
+/// A sink that answers according to a script.
 struct Scripted<F>(F);
 
 impl<F: FnMut(&[u8]) -> io::Result<usize>> Write for Scripted<F> {
@@ -138,7 +138,7 @@ fn a_pipe_that_nobody_reads_holds_up_nobody_and_does_not_grow() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert!(began.elapsed() < LONG, "the threads waited for the reader");
-    // What waits in the queue, as much again with the writer, and what the pipe holds.
+    // The queue, as much again in the writer, and the content of the pipe.
     let bound = 2 * THREADS * MAX_QUEUED_BYTES + (1 << 20);
     assert!(queued < THREADS * LINES && queued * 100 < bound, "{queued}");
     assert!(queued_bytes(&output) <= THREADS * MAX_QUEUED_BYTES);
@@ -224,7 +224,7 @@ fn a_reader_that_is_gone_costs_its_lines_and_nothing_else() {
     assert_eq!(output.dropped(), 5);
 }
 
-/// A sink that takes nothing while `broken`; what it takes, and how often it was asked.
+/// Returns an output whose sink takes nothing while `broken`, and counts the attempts.
 fn breakable() -> (Output, Arc<AtomicBool>, Sink) {
     let (broken, sink) = (Arc::new(AtomicBool::new(false)), Sink::default());
     let (is_broken, mut behind) = (broken.clone(), sink.clone());
@@ -266,7 +266,7 @@ fn a_sink_that_failed_is_found_to_take_lines_again_though_nobody_has_any() {
     until(|| sink.entered.load(SeqCst) >= tried + 2);
     assert!(output.is_failing());
     assert_eq!(output.dropped(), 2, "the attempts are no lines that anybody misses");
-    // Of an event that was not queued at all.
+    // An event that was not queued at all.
     output.count_dropped();
     broken.store(false, SeqCst);
     until(|| !output.is_failing());
@@ -408,7 +408,7 @@ fn a_buffer_asks_for_the_writer_once_it_is_half_full() {
     let asked: Vec<_> = (0..8).map(|_| shard.append(MAX_QUEUED_BYTES, line)).collect();
     assert_eq!(asked, [Ok(false), Ok(false), Ok(false), Ok(true), Ok(false), Ok(false), Ok(false), Err(Full)]);
 
-    // Asleep, the writer wakes up by the same line that makes the buffer half full.
+    // An idle writer is woken by the same line that makes the buffer half full.
     let sink = Sink::default();
     let output = Output::start(sink.clone()).unwrap();
     until(|| output.owner.0.idle.load(SeqCst));

@@ -1,4 +1,4 @@
-//! The thread that empties the queue.
+//! The thread that writes the queued lines.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -15,7 +15,7 @@ use log::Level;
 use super::queue::{BUFFER_BYTES, GATHER, Queue, REPORT_EVERY};
 use crate::telemetry::{clock, journal, json::Object};
 
-/// The pause before another attempt at a sink that does not block and takes nothing now.
+/// The pause before another attempt at a non-blocking sink that takes nothing now.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Writes lines until the queue is closed and empty.
@@ -41,7 +41,8 @@ pub(super) fn run(queue: &Queue, sink: impl Write) {
     }
 }
 
-/// While the sink fails there may never be another line, and it has to be tried all the same: then once is enough.
+/// Sleeps until there is a line. While the sink fails there may never be one, and it has to be tried all the same: then
+/// only for a limited time.
 fn sleep_until_line(queue: &Queue) {
     queue.idle.store(true, SeqCst);
     if queue.is_empty() {
@@ -59,17 +60,17 @@ fn sleep_until_line(queue: &Queue) {
 struct Writer<'a, W> {
     queue: &'a Queue,
     sink: W,
-    /// What is written now, and after that the empty buffers of the next exchange.
+    /// The buffers being written, which become the empty ones of the next exchange.
     buffers: Vec<Vec<u8>>,
-    /// The sink failed in the middle of a line.
+    /// Set if the sink failed in the middle of a line.
     torn: bool,
-    /// How many dropped lines the log has been told of.
+    /// The number of dropped lines that the log has reported.
     reported: u64,
     reported_at: Option<Instant>,
 }
 
 impl<W: Write> Writer<'_, W> {
-    /// Writes everything that is queued now. Says whether there was anything.
+    /// Writes everything that is queued now. Returns whether there was anything.
     fn write_queued(&mut self) -> bool {
         let taken = self.take();
         let Some(last) = taken.checked_sub(1) else { return false };
@@ -83,14 +84,14 @@ impl<W: Write> Writer<'_, W> {
             bytes.clear();
             self.buffers[number] = bytes;
         }
-        // What a failure loses was counted when writing; most sinks have nothing to flush.
+        // Losses were counted when writing; most sinks have nothing to flush.
         let _ = self.sink.flush();
         self.ended(failure);
         true
     }
 
-    /// Finds out whether a sink that failed takes lines again, where there is no other line to find it out by. Says
-    /// whether it was tried.
+    /// Tries whether a sink that failed takes lines again, if there is no other line to try it with. Returns whether it
+    /// was tried.
     fn probe(&mut self) -> bool {
         if !self.queue.is_failing.load(Acquire) {
             return false;
@@ -101,8 +102,8 @@ impl<W: Write> Writer<'_, W> {
         true
     }
 
-    /// Writes lines, of which the last may be a report, and counts those that are lost. A report is not among them:
-    /// what it told is told again.
+    /// Writes lines, of which the last may be a report, and counts those that are lost. A lost report is not counted:
+    /// its content is reported again.
     fn write(&mut self, bytes: &[u8], report: Option<&Report>) -> Option<io::Error> {
         match write(&mut self.sink, bytes, &mut self.torn, self.queue) {
             Ok(()) => {
@@ -116,7 +117,7 @@ impl<W: Write> Writer<'_, W> {
         }
     }
 
-    /// Remembers whether the sink took everything this time, and says so on standard error when that is different now.
+    /// Notes whether the sink took everything this time, and reports a change on standard error.
     fn ended(&self, failure: Option<io::Error>) {
         let was_failing = self.queue.is_failing.swap(failure.is_some(), AcqRel);
         let missing = self.queue.dropped.sum();
@@ -132,14 +133,14 @@ impl<W: Write> Writer<'_, W> {
         }
     }
 
-    /// Puts a line on standard error, from a thread that may wait for whoever reads it: this one may not. While one waits
-    /// there is no other.
+    /// Writes a line to standard error, from a thread of its own that may block: this one may not. There is only one
+    /// such thread at a time.
     fn tell(&self, level: Level, line: String) {
         let is_telling = self.queue.is_telling.clone();
         if is_telling.swap(true, AcqRel) {
             return;
         }
-        // Without a thread, or with nobody at the other end, there is nobody left to tell.
+        // Without a thread, or with a closed standard error, nothing more can be done.
         let told = thread::Builder::new().name("log-notice".into()).spawn(move || {
             let priority = if journal::is_journal(io::stderr()) { journal::priority(level) } else { "" };
             let _ = writeln!(io::stderr(), "{priority}{line}");
@@ -150,8 +151,8 @@ impl<W: Write> Writer<'_, W> {
         }
     }
 
-    /// Exchanges the buffers of all shards against empty ones, and lets go of the shards of threads that have ended.
-    /// Says how many of [`Self::buffers`] are filled now.
+    /// Exchanges the buffers of all shards for empty ones, and releases the shards of threads that have ended. Returns
+    /// how many of [`Self::buffers`] are filled now.
     fn take(&mut self) -> usize {
         let mut taken = 0;
         let mut shards = self.queue.shards.lock();
@@ -171,7 +172,7 @@ impl<W: Write> Writer<'_, W> {
         taken
     }
 
-    /// What says in the log itself that lines are missing from it, where they are missing; if it is due.
+    /// Returns the log line that reports missing lines, if there are any and a report is due.
     fn report_dropped(&mut self) -> Option<Report> {
         let up_to = self.queue.dropped.sum();
         if up_to == self.reported || self.reported_at.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
@@ -191,16 +192,16 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-/// A line that says how many are missing.
+/// A line that reports the number of missing lines.
 struct Report {
     line: Vec<u8>,
-    /// How many there were then, with those that were told before.
+    /// The number up to then, including those reported before.
     up_to: u64,
 }
 
-/// What a sink did not take.
+/// A failed write.
 struct Failed {
-    /// How many lines.
+    /// The number of lines lost.
     lost: u64,
     why: io::Error,
 }
@@ -224,13 +225,13 @@ fn write_all(sink: &mut impl Write, bytes: &[u8], torn: &mut bool, queue: &Queue
             Ok(1) if *torn => *torn = false,
             Ok(count) if count > 0 => {
                 rest = &rest[count..];
-                // It moves: its time begins anew.
+                // It makes progress: its time begins anew.
                 queue.set_busy(true);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Standard output that shares its descriptor with a program which made it non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock && !queue.closed.load(Acquire) => thread::sleep(RETRY),
-            // Gone, or (`Ok(0)`) unwilling for good.
+            // Gone, or (`Ok(0)`) permanently unwilling.
             refused => {
                 let written = bytes.len() - rest.len();
                 *torn = *torn || bytes[..written].last().is_some_and(|&byte| byte != b'\n');
