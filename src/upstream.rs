@@ -1,11 +1,11 @@
 //! Named sets of servers that requests are forwarded to.
 //!
-//! - `place`: where a target is, as the file has it.
-//! - `names`: names of targets, looked up in the background.
-//! - `addresses`: where requests to a target can go, and take turns.
-//! - `budget`: how often requests may be sent again.
-//! - `http2`: what a target has shown of its HTTP/2.
-//! - `tls`: who a target has to prove to be.
+//! - `place`: the address of a target as the file has it.
+//! - `names`: names of targets, resolved in the background.
+//! - `addresses`: the addresses of a target, which take turns.
+//! - `budget`: the limit of retries.
+//! - `http2`: a target's support of HTTP/2, as far as known.
+//! - `tls`: the verification of a target's certificate.
 
 mod addresses;
 mod budget;
@@ -51,18 +51,18 @@ use crate::{
 pub use budget::{RetryBudget, RetryBudgets};
 pub use names::{Name, Names};
 
-/// What upstreams share, and what outlives a reload of them.
+/// State that upstreams share, and that outlives a reload of them.
 pub struct SharedByUpstreams<'s> {
     /// Where they are counted.
     pub metrics: &'s Metrics,
-    /// The names of targets, and where they lead.
+    /// The names of targets, with their addresses.
     pub names: &'s Names,
-    /// How often requests may be sent again.
+    /// The retry budgets.
     pub retries: &'s RetryBudgets,
 }
 
 impl SharedByUpstreams<'_> {
-    /// Forgets what belongs to upstreams that no configuration has any more.
+    /// Forgets the state of upstreams that no configuration has any more.
     pub fn forget_unused(&self) {
         self.names.forget_unused();
         self.retries.forget_unused();
@@ -74,64 +74,64 @@ impl SharedByUpstreams<'_> {
 pub struct Upstream {
     /// Its name in the file.
     pub name: Arc<str>,
-    /// The `Host` that is sent in place of the client's.
+    /// The `Host` header that is sent instead of the client's.
     pub host: Option<HeaderValue>,
-    /// How long it may stay silent: an upgraded connection is held to it as well.
+    /// The time that it may stay silent; also applied to an upgraded connection.
     pub read_timeout: Duration,
-    /// Where its errors are counted.
+    /// The counters of its errors.
     pub metrics: Arc<UpstreamMetrics>,
-    /// How often its requests may be sent again.
+    /// The budget of its retries.
     pub retries: Arc<RetryBudget>,
-    /// Of the certificates and keys that it names; of an upstream without TLS nothing is said.
+    /// The fingerprint of the certificates and keys that it names; empty for an upstream without TLS.
     pub files: Fingerprint,
-    /// The gateway's own certificate that it is shown: its subject and its end.
+    /// The subject and the end of the client certificate that it is shown.
     pub own_certificate: Option<(String, UnixTime)>,
-    /// Whether anybody can pass for it, which its author has accepted.
+    /// Set if its certificate is not verified, which its author has accepted.
     pub is_unverified: bool,
     targets: Box<[Arc<Target>]>,
     /// Indexes into the targets: each as often as its weight, spread evenly.
     turns: Box<[u16]>,
     turn: AtomicUsize,
-    /// How long a request waits for a name that nobody has looked up yet.
+    /// The time that a request waits for a name that has not been resolved yet.
     patience: Duration,
 }
 
 /// One server, or several behind one name.
 pub struct Target {
-    /// As the file has it.
+    /// Its address as the file has it.
     pub address: Arc<str>,
     addresses: Known,
-    /// Whose turn among the addresses it is.
+    /// The index of the next address.
     turn: AtomicUsize,
     peer: HttpPeer,
-    /// Of one that is spoken to over TLS.
+    /// The verifier of a target with TLS.
     verifier: Option<Arc<Verifier>>,
-    /// Of one whose server chooses the protocol.
+    /// The HTTP/2 support of a target whose server chooses the protocol.
     http2: Option<Arc<Http2>>,
 }
 
-/// How the addresses of a target are known.
+/// The addresses of a target, and how they are known.
 enum Known {
-    /// The file says them.
+    /// Written in the file.
     Written(Addresses),
-    /// They are looked up.
+    /// Resolved from a name.
     Named(Arc<Name>),
 }
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Clone)]
 pub struct Choice {
     /// The target.
     pub target: Arc<Target>,
-    /// Which of its addresses.
+    /// The chosen address.
     pub at: SocketAddr,
 }
 
 impl Upstream {
-    /// Reads its certificates and prepares the peers of its targets. Nothing is looked up.
+    /// Reads its certificates and prepares the peers of its targets. No name is resolved.
     ///
     /// # Errors
-    /// What is wrong, each with the field it is about.
+    /// Returns what is wrong, each with its field.
     pub fn compile(
         name: &str,
         file: &file::Upstream,
@@ -176,8 +176,8 @@ impl Upstream {
         })
     }
 
-    /// The next address that this request has not tried, by the targets' weights: one that can be connected to, as far
-    /// as that is known. Where all were tried, the next one again. `None`: no name of a target leads anywhere.
+    /// Returns the next address that this request has not tried, by the targets' weights: one that can be connected to,
+    /// as far as that is known. If all were tried, returns the next one again. `None`: no name of a target resolves.
     pub fn choose(&self, tried: &[SocketAddr]) -> Option<Choice> {
         let turn = self.turn.fetch_add(1, Relaxed);
         let order = |wanted: Wanted| {
@@ -187,7 +187,7 @@ impl Upstream {
         [Wanted::Rested, Wanted::Untried, Wanted::Any].into_iter().find_map(order)
     }
 
-    /// The same for a request that has come before the names were looked up: it waits for them, as it waits for a
+    /// Does the same for a request that comes before the names were resolved: it waits for them, as it waits for a
     /// connection.
     pub async fn choose_once_resolved(&self, tried: &[SocketAddr]) -> Option<Choice> {
         let settled = async {
@@ -198,12 +198,12 @@ impl Upstream {
                 }
             }
         };
-        // One limit for all of them: they are looked up side by side.
+        // One limit for all of them: they are resolved concurrently.
         let _ = tokio::time::timeout(self.patience, settled).await;
         self.choose(tried)
     }
 
-    /// The names of its targets, each with the number of its target.
+    /// Returns the names of its targets, each with the number of its target.
     pub fn names(&self) -> impl Iterator<Item = (usize, &Arc<Name>)> {
         self.targets.iter().enumerate().filter_map(|(number, target)| match &target.addresses {
             Known::Named(name) => Some((number, name)),
@@ -211,22 +211,22 @@ impl Upstream {
         })
     }
 
-    /// Where its targets are, as far as that is known.
+    /// Returns the addresses of its targets, as far as they are known.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.targets.iter().flat_map(|target| target.addresses().list()).map(plain)
     }
 
-    /// How many different addresses there are to try.
+    /// Returns the number of different addresses to try.
     pub fn len(&self) -> usize {
         self.targets.iter().map(|target| target.addresses().len()).sum()
     }
 
-    /// Whether there are none, for want of a name that leads anywhere.
+    /// Returns whether there are none, because no name resolves.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The names that could not be looked up, each with why, for the log.
+    /// Returns the names that could not be resolved, each with the reason, for the log.
     pub fn unresolved_names(&self) -> String {
         let why = |(_, name): (usize, &Arc<Name>)| {
             let last = name.last();
@@ -235,17 +235,17 @@ impl Upstream {
         self.names().map(why).collect::<Vec<_>>().join("; ")
     }
 
-    /// How many of its targets have a name that could not be looked up the last time.
+    /// Returns the number of its targets whose last look-up failed.
     fn unresolved(&self) -> usize {
         self.names().filter(|(_, name)| name.last().failure.is_some()).count()
     }
 
-    /// Its targets, counted.
+    /// Returns the numbers of its targets and addresses.
     pub fn counts(&self) -> TargetCounts {
         TargetCounts { upstream: self.name.clone(), addresses: self.len(), unresolved: self.unresolved() }
     }
 
-    /// Its targets, for the operator.
+    /// Returns a description of its targets for the operator.
     pub fn status(&self) -> Value {
         let targets = self.targets.iter().map(|target| {
             let addresses: Vec<_> = target.addresses().list().iter().map(ToString::to_string).collect();
@@ -269,7 +269,7 @@ impl Upstream {
 impl Target {
     fn prepare(address: &str, file: &file::Upstream, tls: Option<&Tls>, names: &Names) -> Result<Self, String> {
         let place = Place::parse(address)?;
-        // A name is put in its place for each request.
+        // A name is replaced by an address for each request.
         let at = match &place {
             Place::Address(at) => *at,
             Place::Name(name) => SocketAddr::from(([0, 0, 0, 0], name.port)),
@@ -305,7 +305,7 @@ impl Target {
         Some(Choice { target: self.clone(), at })
     }
 
-    /// Whether its addresses are looked up.
+    /// Returns whether its addresses are resolved from a name.
     pub fn is_name(&self) -> bool {
         matches!(self.addresses, Known::Named(_))
     }
@@ -319,7 +319,7 @@ impl Target {
 }
 
 impl Choice {
-    /// The peer to connect to, for one request, and what came of its handshake.
+    /// Returns the peer to connect to for one request, and an observer of its handshake.
     pub fn peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
         let mut peer = self.own_peer();
         if let Some(http2) = &self.target.http2 {
@@ -329,10 +329,10 @@ impl Choice {
         self.watched(peer, http2)
     }
 
-    /// The same for a request that asks for an upgrade.
+    /// Does the same for a request that asks for an upgrade.
     pub fn upgradable_peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
         let mut peer = self.own_peer();
-        // HTTP/2 knows no upgrade: there it is a request like any other (RFC 9113 section 8.6).
+        // HTTP/2 has no upgrade: there it is a request like any other (RFC 9113 section 8.6).
         if peer.options.alpn != ALPN::H2 {
             peer.options.alpn = ALPN::H1;
             upgrade::prepare(&mut peer);
@@ -340,7 +340,7 @@ impl Choice {
         self.watched(peer, None)
     }
 
-    /// What is kept of TLS, SNI and the name in the certificate, is the target's: it does not change with the address.
+    /// Returns a copy of the target's peer. Its TLS settings, SNI and the name to verify do not depend on the address.
     fn own_peer(&self) -> HttpPeer {
         let mut peer = self.target.peer.clone();
         peer._address = socket::SocketAddr::Inet(self.at);
@@ -353,28 +353,29 @@ impl Choice {
         (Box::new(peer), handshake)
     }
 
-    /// A handshake failed that offered this. Returns whether another one may do, which offers HTTP/1.1 as well.
+    /// Handles a failed handshake that offered this. Returns whether another one may succeed, which offers HTTP/1.1 as
+    /// well.
     pub fn may_speak_http1_now(&self, offered: &ALPN) -> bool {
         self.target.http2.as_ref().is_some_and(|http2| http2.may_have_gone(offered))
     }
 
-    /// An answer by HTTP/2 to a peer that offered this was not understood.
+    /// Handles an invalid HTTP/2 response from a peer that offered this.
     pub fn broke_http2(&self, offered: &ALPN) {
         self.target.http2.iter().for_each(|http2| http2.failed(offered));
     }
 
-    /// The server requires HTTP/1.1. Returns whether that is new; `None`: the file allows no other protocol.
+    /// Notes that the server requires HTTP/1.1. Returns whether that is new; `None`: the file allows no other protocol.
     pub fn requires_http1(&self) -> Option<bool> {
         self.target.http2.as_ref().map(|http2| http2.requires_http1())
     }
 
-    /// Notes that the address can be connected to, or that it cannot.
+    /// Notes whether the address can be connected to.
     pub fn set_reached(&self, is_reached: bool) {
         self.target.addresses().set_rest(self.at, !is_reached);
     }
 }
 
-/// `h2` and `h2c` are two words for HTTP/2, with TLS and without: the wrong one is a mistake about the other.
+/// Returns an error if `h2` and `h2c`, which mean HTTP/2 with TLS and without, contradict the TLS settings.
 fn protocol_without_tls(file: &file::Upstream) -> Option<String> {
     match (file.protocol, &file.tls) {
         (Some(file::Protocol::H2c), Some(_)) => Some("`h2c` is HTTP/2 without TLS: over TLS it is `h2`".to_owned()),
@@ -383,7 +384,7 @@ fn protocol_without_tls(file: &file::Upstream) -> Option<String> {
     }
 }
 
-/// A window is set for an upstream that never speaks HTTP/2.
+/// Returns an error if a window is set for an upstream that never speaks HTTP/2.
 fn window_without_http2(file: &file::Upstream) -> Option<String> {
     let is_http2 = match file.protocol {
         Some(protocol) => protocol != file::Protocol::Http1,
@@ -393,7 +394,7 @@ fn window_without_http2(file: &file::Upstream) -> Option<String> {
     (file.http2_window_bytes.is_some() && !is_http2).then(|| text.to_owned())
 }
 
-/// The limits of the file.
+/// Applies the limits of the file.
 fn hold_to(peer: &mut HttpPeer, file: &file::Upstream) {
     peer.options.connection_timeout = Some(file.connect_timeout.0);
     peer.options.total_connection_timeout = Some(file.connect_timeout.0);
@@ -403,13 +404,13 @@ fn hold_to(peer: &mut HttpPeer, file: &file::Upstream) {
     if peer.options.alpn.get_max_http_version() == 2 {
         let window = file.http2_window_bytes.unwrap_or(windows::DEFAULT_STREAM_BYTES);
         Windows::of(window).set(&mut peer.options);
-        // Connections with other windows are others. The lowest bit and the highest have meanings of their own.
+        // Connections with other windows must not be shared. The lowest bit and the highest have meanings of their own.
         peer.group_key ^= u64::from(window - windows::DEFAULT_STREAM_BYTES) << 32;
     }
 }
 
-/// Smooth weighted round robin (as in nginx), worked out once: at each turn every target gains its weight, the richest
-/// one is taken and pays the sum.
+/// Computes a smooth weighted round robin (as in nginx) in advance: at each turn every target gains its weight, and the
+/// richest one is chosen and pays the sum.
 fn turns(weights: &[u32]) -> Box<[u16]> {
     let sum: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
     let mut wealth = vec![0i64; weights.len()];

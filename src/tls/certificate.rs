@@ -1,4 +1,4 @@
-//! A chain of certificates and its key, read and checked: what is wrong is said by `check`, not by the first client.
+//! A certificate chain and its key, read and checked, so that `check` reports an error and not the first client.
 
 use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
@@ -16,18 +16,18 @@ use crate::{
     config::{Location, Problems, Secrets, file},
 };
 
-/// What a server shows, with what proves it.
+/// A server certificate with its key.
 pub(super) struct Certified {
-    /// The certificate itself first.
+    /// The certificate itself first, then its intermediates.
     pub(super) chain: Vec<X509>,
     pub(super) key: PKey<Private>,
-    /// What is stapled.
+    /// The stapled OCSP response.
     pub(super) ocsp: Option<Staple>,
     /// The names it is for, in lower case.
     pub(super) names: Vec<String>,
     pub(super) until: UnixTime,
     pub(super) sha256: [u8; 32],
-    /// Where its file is named.
+    /// The location of its file's name.
     pub(super) span: Range<usize>,
     pub(super) index: usize,
 }
@@ -88,13 +88,14 @@ impl Certified {
         Some(Self { chain, key, ocsp, names, until, sha256, span: file.cert.span(), index })
     }
 
-    /// The type of its key: of each type a context has one certificate.
+    /// Returns the type of its key: a context has one certificate of each type.
     pub(super) fn key_type(&self) -> Id {
         self.key.id()
     }
 }
 
-/// Whether clients take it: a key that is too short or of another kind would be accepted here, and nowhere else.
+/// Checks that clients accept the key: one that is too short or of another kind would be accepted here, and nowhere
+/// else.
 fn check_key(key: &PKeyRef<Private>) -> Result<(), String> {
     const RSA_MIN_BITS: u32 = 2048;
     const CURVES: [Nid; 3] = [Nid::X9_62_PRIME256V1, Nid::SECP384R1, Nid::SECP521R1];
@@ -111,7 +112,7 @@ fn check_key(key: &PKeyRef<Private>) -> Result<(), String> {
     }
 }
 
-/// Of a name and a type of key there is one certificate: which of two would it be?
+/// Refuses two certificates for the same name and type of key, because it is not clear which to use.
 pub(super) fn refuse_twins(certificates: &[std::sync::Arc<Certified>], at: &Location, problems: &mut Problems) {
     let mut seen: BTreeMap<(&str, i32), usize> = BTreeMap::new();
     for certificate in certificates {
@@ -126,7 +127,7 @@ pub(super) fn refuse_twins(certificates: &[std::sync::Arc<Certified>], at: &Loca
     }
 }
 
-/// Until when each name is served.
+/// Returns the end of each name's certificate.
 pub(super) fn expiries(certificates: &[std::sync::Arc<Certified>]) -> Vec<(String, UnixTime)> {
     let mut of_names: BTreeMap<&str, UnixTime> = BTreeMap::new();
     for certificate in certificates {

@@ -1,4 +1,4 @@
-//! Who is asked for a certificate, and by whose word it is believed.
+//! Client certificates: who is asked for one, and the CAs that are trusted for it.
 
 use std::fmt::Display;
 
@@ -12,16 +12,16 @@ use crate::{
     files,
 };
 
-/// How many certificates may stand between a client's and its CA's, unless the file says otherwise.
+/// The most intermediate certificates of a client's chain, unless the file sets another limit.
 const MAX_CHAIN_DEPTH: u32 = 4;
 
-/// What holds for the clients of a server name.
+/// The client certificate settings of a server name.
 pub(super) struct Clients {
-    /// Whether they are asked.
+    /// The policy on asking.
     pub(super) auth: file::ClientAuth,
-    /// Who vouches for them, where they are asked.
+    /// The trusted CAs, if clients are asked.
     pub(super) trust: Option<Trust>,
-    /// Of all of this: names with the same one treat clients alike.
+    /// The fingerprint of all of this: names with the same one treat clients alike.
     pub(super) fingerprint: [u8; 32],
 }
 
@@ -55,7 +55,7 @@ impl Clients {
         }
     }
 
-    /// Whether a connection under these rules may go on under those of `other`.
+    /// Returns whether a connection under these settings may go on under those of `other`.
     pub(super) fn are_like(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
     }
@@ -65,7 +65,7 @@ fn fingerprint(auth: file::ClientAuth, trust: &Trust) -> [u8; 32] {
     Sha256::new().chain_update([auth as u8 + 1]).chain_update(trust.fingerprint()).finalize().into()
 }
 
-/// What stands in all of these files.
+/// Reads the objects in all of these files.
 fn read<T, E: Display>(
     files: &file::Files,
     secrets: &Secrets,

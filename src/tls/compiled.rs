@@ -1,4 +1,4 @@
-//! The TLS of one listener in one snapshot, read and put together.
+//! The TLS of one listener in one snapshot, compiled.
 
 use std::{
     path::PathBuf,
@@ -22,32 +22,32 @@ use crate::{
     telemetry::clock::rfc3339,
 };
 
-/// What one listener speaks.
+/// The TLS of one listener.
 pub struct Tls {
     pub(super) file: file::Tls,
-    /// What connections begin with, and the number of the key that seals their sessions.
+    /// The context that connections begin with, and the number of the key that seals their sessions.
     pub(super) entry: ArcSwap<(u64, SslContext)>,
     pub(super) tickets: Arc<TicketKeys>,
     pub(super) names: Arc<Names>,
-    /// How long a handshake may take.
+    /// The time that a handshake may take.
     pub handshake_timeout: Duration,
-    /// How often its files are looked at, if they are.
+    /// The interval at which its files are checked for changes, if they are.
     pub watch: Option<Duration>,
     /// The files that it was read from.
     pub files: Vec<PathBuf>,
-    /// Until when each name has a valid certificate: the first end of those that have it. The CAs of clients are among
-    /// them, by their subjects.
+    /// The end of each name's certificates: the earliest of several. The CAs of clients are among them, by their
+    /// subjects.
     pub expiries: Vec<(String, UnixTime)>,
-    /// Until when each list of revoked certificates holds, by the subject of its CA.
+    /// The end of each list of revoked certificates, by the subject of its CA.
     pub lists: Vec<(String, UnixTime)>,
 }
 
-/// A certificate with less time than this is warned of: whoever renews them by themselves does so earlier.
+/// The remaining time below which a certificate is warned of: automatic renewal happens earlier.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 impl Tls {
-    /// Reads the files and puts it together; what is wrong is added to `problems`. `listener` is its number, to which
-    /// sessions are bound.
+    /// Reads the files and builds it; errors are added to `problems`. `listener` is its number, to which sessions are
+    /// bound.
     pub fn build(
         draft: &TlsDraft<'_>,
         listener: usize,
@@ -104,13 +104,13 @@ impl Tls {
         }
     }
 
-    /// What a connection that comes now begins with. Where the key of sessions was replaced it is made anew.
+    /// Returns the context that a new connection begins with. It is rebuilt after the key of sessions was replaced.
     pub(super) fn entry(&self) -> Arc<(u64, SslContext)> {
         let entry = self.entry.load_full();
         if entry.0 == self.tickets.number(Instant::now()) {
             return entry;
         }
-        // OpenSSL took all of it before: what can go wrong is memory, and then the old key is better than no connection.
+        // OpenSSL accepted all of it before: only memory can fail, and then the old key is better than no connection.
         let Ok(anew) = entry::entry(&self.file, &self.names, &self.tickets) else { return entry };
         let anew = Arc::new(anew);
         self.entry.store(anew.clone());
@@ -118,8 +118,7 @@ impl Tls {
     }
 }
 
-/// Says where what the file says of a name is about a name that no certificate has: it is hardly the one that was meant,
-/// and the one that was meant goes without.
+/// Warns of settings for a name that no certificate has: probably another name was meant, which goes without them.
 fn warn_of_strangers(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], problems: &mut Problems) {
     for (name, _) in &draft.names {
         let known = certificates.iter().flat_map(|certificate| certificate.names.iter().map(String::as_str));
@@ -130,7 +129,7 @@ fn warn_of_strangers(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], prob
     }
 }
 
-/// Says which certificates end soon, to whoever checks or reloads.
+/// Warns of certificates that end soon, at a check and at a reload.
 fn warn_of_ends(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], problems: &mut Problems) {
     let soon = UnixTime::now().after(ENDS_SOON);
     for certificate in certificates.iter().filter(|certificate| certificate.until < soon) {
@@ -140,7 +139,7 @@ fn warn_of_ends(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], problems:
     }
 }
 
-/// All files that a listener's TLS is read from.
+/// Returns all files that a listener's TLS is read from.
 fn files(draft: &TlsDraft<'_>, secrets: &Secrets) -> Vec<PathBuf> {
     let of_clients = |clients: &file::Clients| {
         let named = [&clients.client_ca, &clients.client_crl];

@@ -1,4 +1,4 @@
-//! What OpenSSL has to be told of a name: its context.
+//! The OpenSSL context of a name.
 
 use openssl::{
     error::ErrorStack,
@@ -14,7 +14,7 @@ use openssl::{
 use super::{certificate::Certified, clients::Clients, ffi, staple::Staple};
 use crate::config::file;
 
-/// What is shown to those who ask for a name, and whom it asks.
+/// Returns the context for clients that ask for a name: its certificates and its client certificate settings.
 pub(super) fn of_name(
     file: &file::Tls,
     listener: usize,
@@ -42,10 +42,11 @@ pub(super) fn of_name(
     Ok(context.build())
 }
 
-/// What both have in common.
+/// Returns a context with the settings that entry and names have in common.
 pub(super) fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
     let mut context = SslContextBuilder::new(SslMethod::tls_server())?;
-    // Said, as it depends on who built OpenSSL. It is what a chain is judged by in a handshake, whatever its store says.
+    // Set explicitly, as the default depends on the build of OpenSSL. It is the level that a handshake judges a chain
+    // by, whatever its store says.
     context.set_security_level(portcullis_x509::SECURITY_LEVEL);
     context.set_options(
         SslOptions::NO_COMPRESSION
@@ -58,8 +59,8 @@ pub(super) fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
             | SslMode::ENABLE_PARTIAL_WRITE
             | SslMode::ACCEPT_MOVING_WRITE_BUFFER
             | SslMode::RELEASE_BUFFERS
-            // A certificate without a chain is sent alone. OpenSSL would look for one among the CAs of clients, in every
-            // handshake.
+            // A certificate without a chain is sent alone. OpenSSL would look for one among the CAs of clients, in
+            // every handshake.
             | SslMode::NO_AUTO_CHAIN,
     );
     context.set_min_proto_version(Some(match file.min_version {
@@ -73,12 +74,12 @@ pub(super) fn base(file: &file::Tls) -> Result<SslContextBuilder, ErrorStack> {
     context.set_ciphersuites(&listed(suites, file::Ciphersuite::ALL))?;
     let groups = file.groups.as_ref().map(|list| list.0.iter().map(|group| group.0.0).collect());
     context.set_groups_list(&listed(groups, file::Group::ALL))?;
-    // Tickets keep what a session needs with the client: nothing is kept here, and nothing can be filled up.
+    // Tickets keep a session's state with the client: nothing is kept here, and nothing can be filled up.
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
-    // One for each connection, which makes the next one short: it brings a new one.
+    // One for each connection, enough to make the next one short, which gets a new one.
     context.set_num_tickets(1)?;
     let offered: &'static [u8] = if file.http2 { b"\x02h2\x08http/1.1" } else { b"\x08http/1.1" };
-    // A client that names protocols and none of ours meant another server (RFC 7301 section 3.2).
+    // A client that offers protocols but none of ours meant another server (RFC 7301 section 3.2).
     context.set_alpn_select_callback(move |_, wanted| select_next_proto(offered, wanted).ok_or(AlpnError::ALERT_FATAL));
     Ok(context)
 }
@@ -99,7 +100,8 @@ fn staple(context: &mut SslContextBuilder, certificates: &[&Certified]) -> Resul
     })
 }
 
-/// Binds sessions to what they were made for: another listener, certificate or rule for clients takes none of them.
+/// Returns an id that binds sessions to their settings: another listener, certificate or client certificate setting
+/// does not accept them.
 fn session_id_context(listener: usize, certificates: &[&Certified], clients: &Clients) -> Result<[u8; 32], ErrorStack> {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new().chain_update(listener.to_le_bytes()).chain_update(clients.fingerprint);

@@ -1,4 +1,4 @@
-//! What a connection begins with, and how it becomes one of the name that it asks for.
+//! The context that a connection begins with, and the switch to that of the requested name.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{config::file, router::host_key};
 
-/// What a connection begins with. The name in the client's first message chooses the context of the name, before
-/// OpenSSL looks for a session to resume.
+/// Returns the context that a connection begins with. The name in the client's first message chooses the context of the
+/// name, before OpenSSL looks for a session to resume.
 ///
-/// Sessions are sealed and opened with the key of this context, also after the other one was taken. It comes with the
-/// number of that key.
+/// Sessions are sealed and opened with the key of this context, also after the switch. It comes with the number of that
+/// key.
 pub(super) fn entry(
     file: &file::Tls,
     names: &Arc<Names>,
@@ -40,7 +40,7 @@ pub(super) fn entry(
     Ok((key, context.build()))
 }
 
-/// Looks at a client's first message and takes the context of the name it asks for.
+/// Reads a client's first message and switches to the context of the requested name.
 fn choose(names: &Names, ssl: &mut SslRef) -> Result<(), SslAlert> {
     let observer = observer(ssl).cloned().ok_or(SslAlert::INTERNAL_ERROR)?;
     let asked = match ffi::server_name_extension(ssl) {
@@ -53,8 +53,8 @@ fn choose(names: &Names, ssl: &mut SslRef) -> Result<(), SslAlert> {
     take(&name, ssl, observer).map_err(|_| SslAlert::INTERNAL_ERROR)
 }
 
-/// The one host name of the extension (RFC 6066 section 3), in lower case. An address should not stand there; it is looked
-/// up like a name.
+/// Returns the one host name of the extension (RFC 6066 section 3), in lower case. An address should not be there; it
+/// is looked up like a name.
 pub(super) fn server_name(extension: &[u8]) -> Option<Box<str>> {
     let (length, list) = extension.split_first_chunk::<2>()?;
     let (kind, rest) = list.split_first()?;
@@ -66,8 +66,8 @@ pub(super) fn server_name(extension: &[u8]) -> Option<Box<str>> {
     Some(name.into())
 }
 
-/// Makes a connection one of this name. OpenSSL takes certificates, CAs and the binding of sessions from the new
-/// context, and leaves on the connection as they were: the question for a certificate and the options.
+/// Switches a connection to this name. OpenSSL takes certificates, CAs and the session id from the new context, and
+/// leaves two things on the connection as they were: the request for a certificate and the options.
 fn take(name: &Arc<Name>, ssl: &mut SslRef, observer: Arc<HandshakeObserver>) -> Result<(), ErrorStack> {
     ssl.set_ssl_context(&name.context)?;
     if name.clients.trust.is_none() {

@@ -1,4 +1,4 @@
-//! What OpenSSL can do and its Rust crate does not show: five calls, each behind a safe function.
+//! Functions of OpenSSL that its Rust crate does not expose: five calls, each behind a safe function.
 
 use std::{
     ffi::{c_long, c_uint, c_void},
@@ -19,41 +19,41 @@ use zeroize::Zeroize;
 const EXTENSION_SERVER_NAME: c_uint = 0;
 /// `SSL_CTRL_SET_TLSEXT_TICKET_KEYS` of OpenSSL's ssl.h.
 const CTRL_SET_TICKET_KEYS: i32 = 59;
-/// For how long a key seals sessions, in hours. OpenSSL resumes none that is older than two.
+/// The time that a key seals sessions, in hours. OpenSSL resumes no session that is older than two.
 const TICKET_KEY_HOURS: u64 = 12;
 
 unsafe extern "C" {
-    // All of OpenSSL 1.1.0 and later.
+    // In all versions from OpenSSL 1.1.0 on.
     fn SSL_set_options(ssl: *mut openssl_sys::SSL, options: u64) -> u64;
     fn X509_STORE_CTX_get0_untrusted(context: *const openssl_sys::X509_STORE_CTX) -> *mut openssl_sys::stack_st_X509;
 }
 
-/// The key that session tickets are sealed with. It outlives reloads, so that a reload does not make every client begin
-/// anew, and is replaced after [`TICKET_KEY_HOURS`]: whoever steals it reads what was said over TLS 1.2 in sessions that
-/// it sealed (RFC 5077 section 5.6). Clients shake hands in full once then.
+/// The key that session tickets are sealed with. It outlives reloads, so that a reload does not force full handshakes,
+/// and is replaced after [`TICKET_KEY_HOURS`], because with a stolen key the TLS 1.2 traffic of the sessions that it
+/// sealed can be read (RFC 5077 section 5.6). After a replacement each client makes one full handshake.
 pub struct TicketKeys(Mutex<Sealing>);
 
 struct Sealing {
-    /// Name, MAC and cipher.
+    /// Name, MAC key and cipher key.
     key: [u8; 80],
     number: u64,
     since: Instant,
 }
 
 impl TicketKeys {
-    /// New ones, out of OpenSSL's random numbers.
+    /// Returns keys from OpenSSL's random numbers.
     ///
     /// # Errors
-    /// There are none to be had.
+    /// There are no random numbers.
     pub fn random() -> Result<Self, ErrorStack> {
         Ok(Self(Mutex::new(Sealing { key: random()?, number: 0, since: Instant::now() })))
     }
 
-    /// Which key is the current one. One that is too old is replaced.
+    /// Returns the number of the current key. One that is too old is replaced first.
     pub(super) fn number(&self, now: Instant) -> u64 {
         const PERIOD: Duration = Duration::from_secs(TICKET_KEY_HOURS * 60 * 60);
         let mut sealing = self.0.lock();
-        // Without random numbers the old one goes on: there would be no handshakes either.
+        // Without random numbers the old key stays: handshakes would not work either.
         if now.saturating_duration_since(sealing.since) >= PERIOD
             && let Ok(key) = random()
         {
@@ -62,10 +62,11 @@ impl TicketKeys {
         sealing.number
     }
 
-    /// Has the sessions of a context sealed with the current one, and says which that is.
+    /// Makes a context seal sessions with the current key, and returns its number.
     pub(super) fn apply(&self, context: &mut SslContextBuilder) -> Result<u64, ErrorStack> {
         let mut sealing = self.0.lock();
-        // SAFETY: the context is alive, and OpenSSL copies from the key after it has seen that the length is its own.
+        // SAFETY: the context is alive, and OpenSSL copies from the key after it has checked that the length is its
+        // own.
         let outcome = unsafe {
             let length = c_long::try_from(sealing.key.len()).expect("eighty");
             openssl_sys::SSL_CTX_ctrl(context.as_ptr(), CTRL_SET_TICKET_KEYS, length, sealing.key.as_mut_ptr().cast())
@@ -86,8 +87,8 @@ impl Drop for Sealing {
     }
 }
 
-/// Adds a certificate that leads from the one which was set last to its CA. The crate's own call adds it for every
-/// certificate of the context, and an RSA chain would be sent after an ECDSA certificate.
+/// Adds an intermediate of the certificate that was set last. The crate's own call adds it to every certificate of the
+/// context, and an RSA chain would be sent after an ECDSA certificate.
 pub(super) fn add_to_chain(context: &mut SslContextBuilder, certificate: &X509Ref) -> Result<(), ErrorStack> {
     const COUNTED: c_long = 1;
     // SAFETY: both are alive, and with `COUNTED` OpenSSL takes a reference of its own.
@@ -98,20 +99,20 @@ pub(super) fn add_to_chain(context: &mut SslContextBuilder, certificate: &X509Re
     if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
-/// How many certificates a client has sent along with its own.
+/// Returns how many certificates a client has sent along with its own.
 pub(super) fn sent_along(chain: &X509StoreContextRef) -> usize {
-    // SAFETY: the context is alive, and with it the list that it was given, which may be none: OpenSSL counts -1 then.
+    // SAFETY: the context is alive, and with it the list that it was given, which may be null: OpenSSL returns -1 then.
     let count = unsafe { openssl_sys::OPENSSL_sk_num(X509_STORE_CTX_get0_untrusted(chain.as_ptr()).cast()) };
     // The client's own is in the list.
     usize::try_from(count).unwrap_or(0).saturating_sub(1)
 }
 
-/// The extension `server_name` as the client sent it. Only while its first message is looked at.
+/// Returns the extension `server_name` as the client sent it. Works only while its first message is processed.
 pub(super) fn server_name_extension(ssl: &SslRef) -> Option<&[u8]> {
     let (mut start, mut length) = (ptr::null(), 0);
-    // SAFETY: OpenSSL gives nothing unless it is within the callback that looks at a client's first message (it forgets
-    // the message right after it), and there a pointer into the message's buffer. That changes when the connection is
-    // read from, which takes `ssl` mutably: not while the borrow lasts.
+    // SAFETY: OpenSSL returns something only within the callback for a client's first message (it discards the message
+    // right after it), and there a pointer into the message's buffer. That changes when the connection is read from,
+    // which takes `ssl` mutably: not while the borrow lasts.
     unsafe {
         let found = openssl_sys::SSL_client_hello_get0_ext(
             ssl.as_ptr(),
@@ -123,8 +124,8 @@ pub(super) fn server_name_extension(ssl: &SslRef) -> Option<&[u8]> {
     }
 }
 
-/// Has this connection neither give nor take session tickets.
+/// Makes this connection neither issue nor accept session tickets.
 pub(super) fn refuse_tickets(ssl: &mut SslRef) {
-    // SAFETY: the connection is alive, and the call sets bits of it.
+    // SAFETY: the connection is alive, and the call sets flags of it.
     unsafe { SSL_set_options(ssl.as_ptr(), SslOptions::NO_TICKET.bits()) };
 }

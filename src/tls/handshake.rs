@@ -1,4 +1,4 @@
-//! One handshake, and why it failed.
+//! One TLS handshake, and the reasons for which it can fail.
 
 use std::sync::Arc;
 
@@ -16,35 +16,35 @@ use super::{
 };
 use crate::config::file;
 
-/// Why there is no connection.
+/// The reason why a handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The client's certificate was not taken.
+    /// The client's certificate was not accepted.
     Certificate(Reason),
-    /// The client sent no certificate, and has to.
+    /// The client sent no certificate, and one is required.
     NoCertificate,
-    /// The server name is unknown, and unknown ones are refused.
+    /// The server name is unknown, and unknown names are refused.
     UnknownName,
-    /// There is no version that both speak.
+    /// There is no version that both support.
     Version,
-    /// There is no cipher, group or signature that both know, or no application protocol.
+    /// There is no cipher, group or signature that both support, or no application protocol.
     NothingInCommon,
-    /// The client did not take our certificate, or said goodbye otherwise.
+    /// The client did not accept our certificate, or sent another alert.
     RefusedByClient,
-    /// What came is no TLS: plain HTTP.
+    /// The client spoke plain HTTP.
     PlainHttp,
-    /// What came is the PROXY protocol, from who is not asked for it.
+    /// The client sent a PROXY protocol header, which is not expected from it.
     UnexpectedProxyProtocol,
-    /// It took too long.
+    /// The handshake took too long.
     Timeout,
     /// The client left.
     Closed,
-    /// What came is no TLS, or broken.
+    /// The client did not speak TLS, or it was malformed.
     Malformed,
 }
 
 impl Failure {
-    /// For log and metric.
+    /// Returns the code for log and metric.
     pub fn code(self) -> &'static str {
         match self {
             Self::Certificate(reason) => reason.code(),
@@ -62,32 +62,32 @@ impl Failure {
     }
 }
 
-/// How a handshake went, for log and metric.
+/// The result of a handshake, for log and metric.
 pub struct Handshake {
-    /// The name that was asked for.
+    /// The requested name.
     pub server_name: Option<Box<str>>,
-    /// The subject of a certificate that was not taken, as the certificate has it.
+    /// The subject of a certificate that was not accepted, as the certificate has it.
     pub subject: Option<String>,
-    /// Its issuer, as the certificate has it: where nobody is known who made it, that tells somebody else's CA from one
-    /// that the client should have sent along.
+    /// Its issuer, as the certificate has it: if the issuer is not known, this tells somebody else's CA from an
+    /// intermediate that the client should have sent along.
     pub issuer: Option<String>,
-    /// Whether the client said anything. Who connects and leaves only looks whether somebody is there.
+    /// Set if the client sent anything. One that connects and leaves only checks whether the port is open.
     pub has_begun: bool,
-    /// Whether a session was resumed, or why there is none.
+    /// `Ok` says whether a session was resumed; `Err` is the reason of the failure.
     pub outcome: Result<bool, Failure>,
 }
 
-/// A connection whose handshake is over, whatever came of it.
+/// A connection whose handshake is over, successful or not.
 pub struct HandshakeResult {
-    /// How it went.
+    /// The result.
     pub handshake: Handshake,
-    /// The connection. After a failure there is nothing left but to end it.
+    /// The connection. After a failure it can only be closed.
     pub stream: Option<SslStream<L4Stream>>,
-    /// What is known of it, where it succeeded.
+    /// The facts known about it, if the handshake succeeded.
     pub secured: Option<Secured>,
 }
 
-/// Shakes hands on a connection to this listener.
+/// Performs a handshake on a connection to this listener.
 pub async fn accept(tls: &Tls, plain: L4Stream) -> HandshakeResult {
     let observer = Arc::new(HandshakeObserver::default());
     let made = Ssl::new(&tls.entry().1).map(|mut ssl| {
@@ -123,11 +123,12 @@ impl HandshakeObserver {
         }
     }
 
-    /// What a handshake that succeeded leaves behind.
+    /// Returns the facts that a successful handshake established.
     fn secured(&self, ssl: &SslRef) -> Result<Secured, Failure> {
         let Some((server_name, Some(name))) = self.asked.get() else { return Err(Failure::Malformed) };
         let clients = &name.clients;
-        // A name that asks takes no session: one that was taken all the same brings a certificate from elsewhere.
+        // A name that asks for certificates accepts no session: one that was resumed all the same brings another name's
+        // certificate.
         if clients.trust.is_some() && ssl.session_reused() {
             return Err(Failure::Malformed);
         }
@@ -154,10 +155,10 @@ impl HandshakeObserver {
     }
 }
 
-/// Numbers of OpenSSL's sslerr.h, which are part of its interface. The first error of its TLS library is the one that
-/// began it: those of others have numbers of their own, and may be from before.
+/// Maps numbers of OpenSSL's sslerr.h, which are part of its interface. The first error of its TLS library is the
+/// cause: those of other libraries have numbers of their own, and may be older.
 fn of_openssl(stack: &ErrorStack) -> Failure {
-    /// A client's alert is this and its number (RFC 8446 section 6).
+    /// The number of a client's alert (RFC 8446 section 6) is added to this.
     const ALERTS: i32 = 1000;
     /// `ERR_LIB_SSL` of OpenSSL's err.h.
     const TLS_LIBRARY: i32 = 20;

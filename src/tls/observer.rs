@@ -1,4 +1,4 @@
-//! What is found out in the course of a handshake, by OpenSSL's callbacks.
+//! Records facts in the course of a handshake, from OpenSSL's callbacks.
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -13,22 +13,23 @@ use portcullis_x509::{Facts, Fault, MAX_SENT_CERTIFICATES};
 
 use super::{clients::Clients, ffi, names::Name};
 
-/// What is found out in the course of a handshake. OpenSSL's callbacks have nothing but the connection to put it on.
+/// The facts found in the course of a handshake. It is attached to the connection, because OpenSSL's callbacks get
+/// nothing else.
 #[derive(Default)]
 pub(super) struct HandshakeObserver {
     pub(super) asked: OnceLock<Asked>,
     pub(super) fault: OnceLock<Fault>,
-    /// Subject and issuer of a certificate that was not taken.
+    /// Subject and issuer of a certificate that was not accepted.
     pub(super) named: OnceLock<(String, String)>,
 }
 
-/// Which name the client asked for, and what it gets.
+/// The name that the client asked for, and the settings that it gets.
 pub(super) type Asked = (Option<Box<str>>, Option<Arc<Name>>);
 
 static OBSERVER: LazyLock<Index<Ssl, Arc<HandshakeObserver>>> =
     LazyLock::new(|| Ssl::new_ex_index().expect("OpenSSL has room for one more index"));
 
-/// Puts an observer on a connection, for the callbacks to find.
+/// Attaches an observer to a connection, for the callbacks to find.
 pub(super) fn attach(ssl: &mut Ssl, observer: &Arc<HandshakeObserver>) {
     ssl.set_ex_data(*OBSERVER, observer.clone());
 }
@@ -39,14 +40,14 @@ pub(super) fn observer(ssl: &SslRef) -> Option<&Arc<HandshakeObserver>> {
 }
 
 impl HandshakeObserver {
-    /// Which name the client asked for, and what it gets; none: it is refused.
+    /// Notes the name that the client asked for, and the settings that it gets; `None` if it is refused.
     pub(super) fn asked(&self, server_name: Option<Box<str>>, name: Option<Arc<Name>>) {
-        // The context of the name has no such callback: of a second first message (RFC 8446 section 4.1.4) that asks for
-        // another name nobody hears, and the first holds.
+        // The context of the name has no such callback: a second first message (RFC 8446 section 4.1.4) that asks for
+        // another name is ignored, and the first one counts.
         let _ = self.asked.set((server_name, name));
     }
 
-    /// OpenSSL asks for each certificate of a chain, last for the client's own.
+    /// Judges one certificate of a chain; OpenSSL calls this for each, the client's own last.
     pub(super) fn judge(&self, clients: &Clients, is_good: bool, chain: &mut X509StoreContextRef) -> bool {
         let fault = if !is_good {
             Fault::of(chain.error()).unwrap_or(Fault::UnknownCa)
@@ -54,8 +55,8 @@ impl HandshakeObserver {
             return true;
         } else {
             let judged = judged(clients, chain);
-            // A comparison with a CA that was not the one leaves errors behind, and OpenSSL would take them for this
-            // connection's own when it next has to wait for the client.
+            // A comparison with the wrong CA leaves errors behind, and OpenSSL would take them for this connection's
+            // own when it next has to wait for the client.
             drop(ErrorStack::get());
             match judged {
                 Ok(()) => return true,
@@ -71,7 +72,7 @@ impl HandshakeObserver {
     }
 }
 
-/// What OpenSSL does not look at by the store that it was given.
+/// Checks what OpenSSL does not check with its store.
 fn judged(clients: &Clients, chain: &X509StoreContextRef) -> Result<(), Fault> {
     let (trust, verified) = clients.trust.as_ref().zip(chain.chain()).ok_or(Fault::UnknownCa)?;
     if ffi::sent_along(chain) > MAX_SENT_CERTIFICATES {

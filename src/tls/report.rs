@@ -1,4 +1,4 @@
-//! What people are told of a listener's TLS: in `/status`, in metrics, and of what a reload changed.
+//! Descriptions of a listener's TLS for operators: in `/status`, in metrics, and of the changes of a reload.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::{
 use crate::telemetry::clock::rfc3339;
 
 impl Tls {
-    /// By name.
+    /// Returns the settings that are served for each name.
     pub fn served(&self) -> BTreeMap<String, Served> {
         self.names.served()
     }
 
-    /// The same for `/status`.
+    /// Returns the same for `/status`.
     pub fn status(&self) -> Value {
         let served = self.served().into_iter().map(|(name, served)| {
             json!({
@@ -29,7 +29,7 @@ impl Tls {
         served.collect()
     }
 
-    /// What is different from what was served before: a line for each name.
+    /// Returns the differences to the TLS served before: a line for each name.
     pub fn changes_since(&self, before: &Self) -> Vec<String> {
         let (now, before) = (self.served(), before.served());
         let lines = now.iter().map(|(name, served)| match before.get(name) {

@@ -1,5 +1,5 @@
-//! What the TLS layer knows of a connection, and what of it still holds when a request comes: the configuration may be
-//! another one by then, and time has passed.
+//! The facts that TLS established about a connection, checked again when a request comes: by then the configuration may
+//! have changed, and time has passed.
 
 use openssl::{error::ErrorStack, x509::X509};
 use parking_lot::Mutex;
@@ -8,8 +8,8 @@ use portcullis_plugin::{ClientCert, Reason, UnixTime};
 use super::{clients::Clients, compiled::Tls};
 use crate::config::file;
 
-/// For how long a verdict about a certificate is believed: until then neither its dates nor its CRLs are looked at
-/// again. A new configuration asks at once.
+/// The time that a verdict about a certificate is valid: until then neither its dates nor its CRLs are checked again. A
+/// new configuration checks at once.
 const VERDICT_SECONDS: i64 = 10;
 
 /// A connection whose handshake succeeded.
@@ -26,7 +26,7 @@ struct Certificate {
     verdict: Mutex<Verdict>,
 }
 
-/// What was last found out about a certificate.
+/// The last verdict about a certificate.
 #[derive(Clone, Copy)]
 struct Verdict {
     by: [u8; 32],
@@ -34,12 +34,13 @@ struct Verdict {
     outcome: Result<(), Reason>,
 }
 
-/// Why a request is on the wrong connection (RFC 9110 section 15.5.20): on a connection of its own it may do better.
+/// The reason why a request is on the wrong connection (RFC 9110 section 15.5.20): on a connection of its own it may
+/// succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misdirected {
-    /// In words.
+    /// The reason as text.
     pub why: &'static str,
-    /// For the log, where there is more to say.
+    /// A more detailed reason for the log, if there is one.
     pub reason: Option<Reason>,
 }
 
@@ -48,7 +49,7 @@ impl Misdirected {
         Self { why, reason: Some(Reason::ServerNameMismatch) }
     }
 
-    /// The connection is older than what makes it the wrong one.
+    /// Returns the error that a connection is older than the change that makes it the wrong one.
     pub fn by_age(why: &'static str) -> Self {
         Self { why, reason: None }
     }
@@ -69,24 +70,25 @@ impl Secured {
         Ok(Self { server_name, certificate: certificate.transpose()? })
     }
 
-    /// The client's certificate by what the configuration says now; see
+    /// Returns the client's certificate, judged by the current configuration; see
     /// [`RequestCx::certificate`](portcullis_plugin::RequestCx::certificate).
     pub fn certificate(&self, tls: Option<&Tls>, now: UnixTime) -> Result<Option<&ClientCert>, Reason> {
         let Some(certificate) = &self.certificate else { return Ok(None) };
         let clients = tls.map(|tls| &tls.names.of_name(self.server_name.as_deref()).clients);
-        // Nobody vouches for it any more.
+        // No CA is trusted for it any more.
         let Some(clients) = clients.filter(|clients| clients.trust.is_some()) else {
             return Err(Reason::CertificateUnknownCa);
         };
         certificate.judged(clients, now).map(|()| Some(&certificate.shown))
     }
 
-    /// Whether a request to this host, in lower case and without its port, belongs on this connection. A connection
-    /// says once who it is for, and every request on it again: where the two are not asked for certificates alike, the
-    /// request would get around the question. With `needs_certificate` both have to be the same name.
+    /// Checks whether a request to this host, in lower case and without its port, belongs on this connection. A
+    /// connection names its server once, and every request on it again: if the two names have different client
+    /// certificate settings, the request would bypass its own name's. With `needs_certificate` both must be the same
+    /// name.
     ///
-    /// A name that requires a certificate requires it of every request, also of those that no policy asks: one that was
-    /// revoked or has expired since would not get as far today.
+    /// A name that requires a certificate requires it for every request, even on a route that no policy protects: a
+    /// certificate that was revoked or has expired since would not pass the handshake today.
     pub fn fits(
         &self,
         tls: Option<&Tls>,

@@ -2,20 +2,20 @@ use portcullis_plugin::UnixTime;
 
 use crate::{config::file::ClientAuth, telemetry::clock::rfc3339};
 
-/// What a client gets that asks for a name.
+/// The settings that a client gets for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// The SHA-256 of the certificates, one for each type of key.
     pub(super) certificates: Vec<[u8; 32]>,
-    /// The first end of them.
+    /// The earliest end of them.
     pub(super) until: UnixTime,
-    /// Whether it is asked for a certificate.
+    /// The policy on asking for a client certificate.
     pub(super) client_auth: ClientAuth,
-    /// Of all that holds for its certificate.
+    /// The fingerprint of all client certificate settings.
     pub(super) clients: [u8; 32],
 }
 
-/// What is said of those who ask for no name, or for one that is not known.
+/// The description of clients that ask for no name, or for an unknown one.
 pub(super) const OTHER_NAMES: &str = "(other names)";
 
 impl Served {
@@ -37,7 +37,7 @@ pub(super) fn valid(served: &Served) -> String {
     format!("certificate until {}", rfc3339(served.until))
 }
 
-/// As the file has it.
+/// Returns a value as written in the file.
 pub(super) fn word(auth: ClientAuth) -> &'static str {
     match auth {
         ClientAuth::Off => "off",

@@ -1,7 +1,7 @@
-//! A CA's word that a certificate is not revoked, stapled to it (OCSP, RFC 6960; RFC 6066 section 8).
+//! OCSP responses: a CA's statement that a certificate is not revoked, stapled to it (RFC 6960; RFC 6066 section 8).
 //!
-//! Browsers refuse a certificate for a staple that is wrong or stale, though they would take it without one: what is wrong
-//! is an error when it is read, and what goes stale is left out.
+//! Browsers refuse a certificate for a staple that is wrong or stale, though they would accept it without one: so a
+//! wrong response is an error when it is read, and a stale one is not sent.
 
 use std::{
     path::Path,
@@ -17,17 +17,17 @@ use portcullis_plugin::UnixTime;
 
 use crate::files;
 
-/// The most that is read of a response. They have 500 bytes, or 3000 with the certificate of who made them.
+/// The largest response. They have 500 bytes, or 3000 with the certificate of the responder.
 const OCSP_MAX_BYTES: usize = 64 << 10;
-/// By how much the clock of whoever made a response may differ from ours.
+/// The most that the responder's clock may differ from ours.
 const CLOCK_SKEW_SECONDS: u32 = 300;
-/// How often it is looked whether a response still holds.
+/// The interval at which the validity of a response is checked.
 const LOOK_EVERY_SECONDS: i64 = 60;
 
-/// A response as its file has it.
+/// An OCSP response, read from its file.
 pub(super) struct Staple {
     der: Vec<u8>,
-    /// Until when it need not be looked at again.
+    /// The time until which it need not be checked again.
     looked_until: AtomicI64,
 }
 
@@ -44,8 +44,8 @@ impl Staple {
         Ok(Self { der, looked_until: AtomicI64::new(0) })
     }
 
-    /// Whether it is about this chain's first certificate and says that it is good. Who issued that has to be in the
-    /// chain, to tell what a response is about.
+    /// Checks that it is about this chain's first certificate and says that it is good. The issuer has to be in the
+    /// chain, because a response refers to it.
     pub(super) fn check(&self, chain: &[X509]) -> Result<(), &'static str> {
         const NONE: &str = "the OCSP response says that there is none";
         let said = OcspResponse::from_der(&self.der).and_then(|response| response.basic()).map_err(|_| NONE)?;
@@ -62,12 +62,12 @@ impl Staple {
         }
     }
 
-    /// The response, if it still holds.
+    /// Returns the response, if it is still valid.
     pub(super) fn fresh(&self, chain: &[X509]) -> Option<&[u8]> {
         let now = UnixTime::now().0;
         if now >= self.looked_until.load(Relaxed) {
             let is_fresh = self.check(chain).is_ok();
-            // What `check_validity` has against it stays on OpenSSL's list of errors, where the handshake would find it.
+            // Errors of `check_validity` stay on OpenSSL's list of errors, where the handshake would find them.
             drop(openssl::error::ErrorStack::get());
             if !is_fresh {
                 return None;

@@ -1,4 +1,4 @@
-//! Which server name gets what. Handshakes are seen from outside, in `tests/it`.
+//! Tests of the settings for each server name. Handshakes are tested from outside, in `tests/it`.
 
 use std::{
     sync::Arc,
@@ -52,7 +52,7 @@ fn names(more: &str, certificates: &[Arc<Certified>], of_names: &[(&str, Arc<Cli
     Names::build(&file, 0, certificates, &nobody(), of_names).expect("OpenSSL takes it")
 }
 
-/// The subject of the certificate that a name gets.
+/// Returns the subject of the certificate that a name gets.
 fn shown(names: &Names, name: Option<&str>) -> Option<String> {
     let context = &names.asked(name)?.context;
     let certificate = context.certificate().expect("every context has one");
@@ -122,7 +122,7 @@ fn who_is_asked_follows_the_name_whichever_certificate_it_has() {
         ("any.corp.example", 1),
         ("hr.corp.example", 2),
         ("bare.example", 3),
-        // Below a wildcard of the file, as routes have it, though no certificate's wildcard goes so deep.
+        // A route's wildcard covers this, though no certificate's wildcard goes so deep.
         ("a.b.corp.example", 1),
         ("below.hr.corp.example", 1),
         ("corp.example", 0),
@@ -131,7 +131,7 @@ fn who_is_asked_follows_the_name_whichever_certificate_it_has() {
     ] {
         assert_eq!(names.of_host(host).clients.fingerprint, [mark; 32], "{host}");
     }
-    // Names that are served alike share what OpenSSL keeps for them, others do not.
+    // Names with equal settings share an OpenSSL context, others do not.
     assert!(Arc::ptr_eq(names.of_host("open.example"), names.of_host("nobody.example")));
     assert!(!Arc::ptr_eq(names.of_host("any.corp.example"), names.of_host("hr.corp.example")));
 }
@@ -250,14 +250,14 @@ fn a_key_beside_its_certificate_is_left_to_whoever_reads_keys() {
 #[test]
 fn a_comparison_with_the_wrong_ca_leaves_no_error_for_the_next_connection() {
     use openssl::error::ErrorStack;
-    // A CA that has a new key and its old name.
+    // A CA with a new key and its old name.
     let (old, new) = (Ca::root("Root"), Ca::root("Root"));
     let cas = vec![old.certificate.clone(), new.certificate.clone()];
     let trust = Trust::new(cas, Vec::new(), CrlPolicy::IfPresent, 1).expect("CAs");
     let alice = new.client("alice", |_| {});
     let leaves_none = || ErrorStack::get().errors().is_empty();
     assert!(leaves_none());
-    // Without key identifiers OpenSSL takes one of the two, and no other.
+    // Without key identifiers OpenSSL chooses one of the two, and tries no other.
     let _ = trust.verify(&alice.certificate, &[], NOW);
     assert!(leaves_none());
     assert!(trust.revocation(&[&alice.certificate], NOW).is_ok());

@@ -1,5 +1,4 @@
-//! The addresses of a target: where requests to it can go. Requests read the list without a lock, and whoever looks
-//! names up replaces it.
+//! The addresses of a target. Requests read the list without a lock, and the resolver replaces it.
 
 use std::{
     net::SocketAddr,
@@ -14,22 +13,22 @@ use arc_swap::ArcSwap;
 
 /// The most addresses of one name.
 pub const MAX_ADDRESSES: usize = 64;
-/// How long requests pass over an address that could not be connected to, where there are others.
+/// The time that requests avoid an address that could not be connected to, if there are others.
 pub const REST: Duration = Duration::from_secs(5);
 
-/// A list of addresses, in ascending order and each once.
+/// A list of addresses, in ascending order and without duplicates.
 pub struct Addresses(ArcSwap<Box<[Address]>>);
 
 struct Address {
     at: SocketAddr,
-    /// In milliseconds, as [`now`] counts them. 0: it was connected to, or nobody tried yet.
+    /// The end of its rest in milliseconds of [`now`]. 0: it was connected to, or not tried yet.
     rests_until: AtomicU64,
 }
 
-/// Which addresses are good enough.
+/// The addresses that are acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Those that this request has not tried, and that nobody lately failed to connect to.
+    /// Those that this request has not tried, and that nobody failed to connect to lately.
     Rested,
     /// Those that this request has not tried.
     Untried,
@@ -38,12 +37,12 @@ pub enum Wanted {
 }
 
 impl Addresses {
-    /// These, and no more than [`MAX_ADDRESSES`] of them.
+    /// Returns a list of these, cut to [`MAX_ADDRESSES`].
     pub fn new(list: Vec<SocketAddr>) -> Self {
         Self(ArcSwap::from_pointee(made(list, &[])))
     }
 
-    /// Takes these in the place of those before. One that stays keeps its rest.
+    /// Replaces the addresses. One that stays keeps its rest.
     ///
     /// Returns whether they differ.
     pub fn replace(&self, list: Vec<SocketAddr>) -> bool {
@@ -56,12 +55,12 @@ impl Addresses {
         differs
     }
 
-    /// Keeps only those that are good.
+    /// Removes the addresses for which `is_good` returns false.
     pub fn retain(&self, is_good: impl Fn(SocketAddr) -> bool) {
         self.replace(self.list().into_iter().filter(|address| is_good(*address)).collect());
     }
 
-    /// The address whose turn it is, or the first after it that is wanted.
+    /// Returns the address at this turn, or the first after it that is wanted.
     pub fn choose(&self, turn: usize, wanted: Wanted, tried: &[SocketAddr]) -> Option<SocketAddr> {
         let list = self.0.load();
         let length = list.len();
@@ -69,7 +68,7 @@ impl Addresses {
         order.into_iter().find(|one| one.is(wanted, tried)).map(|one| one.at)
     }
 
-    /// Has other requests pass over an address, or takes that back.
+    /// Makes other requests avoid an address, or ends that.
     pub fn set_rest(&self, at: SocketAddr, rests: bool) {
         let list = self.0.load();
         let until = if rests { now() + u64::try_from(REST.as_millis()).unwrap_or(u64::MAX) } else { 0 };
@@ -80,17 +79,17 @@ impl Addresses {
         }
     }
 
-    /// All of them.
+    /// Returns all addresses.
     pub fn list(&self) -> Vec<SocketAddr> {
         self.0.load().iter().map(|one| one.at).collect()
     }
 
-    /// How many there are.
+    /// Returns the number of addresses.
     pub fn len(&self) -> usize {
         self.0.load().len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -117,7 +116,7 @@ fn made(mut list: Vec<SocketAddr>, before: &[Address]) -> Box<[Address]> {
     list.into_iter().map(|at| Address { at, rests_until: rest(at).into() }).collect()
 }
 
-/// Milliseconds by a clock that never goes back; never 0.
+/// Returns milliseconds of a clock that never goes back; never 0.
 pub fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)

@@ -1,5 +1,5 @@
-//! How often requests to an upstream may be sent again: a share of all of them together, so that an upstream in trouble
-//! gets a fifth more requests and not three times as many (a retry storm).
+//! The retry budget of an upstream: a share of all its requests, so that an upstream in trouble gets a fifth more
+//! requests and not three times as many (a retry storm).
 
 use std::{
     collections::HashMap,
@@ -13,21 +13,21 @@ use parking_lot::Mutex;
 
 use super::addresses::now;
 
-/// So many requests earn one retry.
+/// The number of requests that earn one retry.
 const REQUESTS_PER_RETRY: u64 = 5;
 /// The retries that a budget begins with.
 const FIRST_RETRIES: u64 = 10;
 /// The most retries that are saved up.
 const MAX_SAVED_RETRIES: u64 = 100;
-/// What is spent, one retry in so many milliseconds is allowed all the same: of an upstream with few requests too.
+/// The interval at which one retry is allowed although the budget is spent: for upstreams with few requests.
 const LEAST_INTERVAL_MILLIS: u64 = 1000;
 
 /// The retries of one upstream. Counting takes no lock.
 #[derive(Debug)]
 pub struct RetryBudget {
-    /// In requests that were sent; [`REQUESTS_PER_RETRY`] of them pay for a retry.
+    /// The savings in requests; [`REQUESTS_PER_RETRY`] of them pay for a retry.
     saved: AtomicU64,
-    /// When the last retry was allowed that nothing paid for.
+    /// The time of the last retry that was allowed without paying.
     granted: AtomicU64,
 }
 
@@ -61,7 +61,7 @@ impl RetryBudget {
     }
 }
 
-/// The budgets of all upstreams, by name: what is spent stays spent over a reload.
+/// The budgets of all upstreams, by name: they keep their level over a reload.
 #[derive(Default)]
 pub struct RetryBudgets(Mutex<HashMap<String, Weak<RetryBudget>>>);
 
@@ -71,7 +71,7 @@ impl RetryBudgets {
         self.0.lock().retain(|_, budget| budget.strong_count() > 0);
     }
 
-    /// The budget of this upstream. It lives as long as a configuration has it.
+    /// Returns the budget of this upstream. It lives as long as a configuration has it.
     pub fn of(&self, upstream: &str) -> Arc<RetryBudget> {
         let mut budgets = self.0.lock();
         let known = budgets.get(upstream).and_then(Weak::upgrade);

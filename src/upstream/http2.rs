@@ -1,13 +1,13 @@
-//! What is known of a target's HTTP/2, where the file leaves the protocol to the server (ALPN).
+//! A target's support of HTTP/2, if the file leaves the protocol to the server (ALPN).
 //!
-//! Pingora 0.9.1 turns HTTP/2 off for an upstream after one answer that breaks the protocol, or one
-//! `HTTP_1_1_REQUIRED`: it enters the peer's hash into a map (`prefer_h1`) that it never clears. An upstream that speaks
-//! nothing but HTTP/2 was answered for with 502 from then on, until a restart. It does so only for peers that may fall
-//! back to HTTP/1, so:
+//! Pingora 0.9.1 turns HTTP/2 off for an upstream after one response that breaks the protocol, or one
+//! `HTTP_1_1_REQUIRED`: it enters the peer's hash into a map (`prefer_h1`) that it never clears. From then on, until a
+//! restart, requests to an upstream that speaks only HTTP/2 were answered with 502. It does so only for peers that may
+//! fall back to HTTP/1, so:
 //! - once the server has chosen `h2` in a handshake, peers offer `h2` alone;
-//! - a first answer that breaks the protocol comes before that takes hold. The entry that it leaves is never asked for
-//!   again, because later peers have another hash;
-//! - what a server says by `HTTP_1_1_REQUIRED` holds for [`HTTP1_FOR`], and not over a reload.
+//! - a first response that breaks the protocol comes before that takes effect. The entry that it leaves is never looked
+//!   up again, because later peers have another hash;
+//! - `HTTP_1_1_REQUIRED` of a server holds for [`HTTP1_FOR`], and not over a reload.
 
 use std::{
     collections::HashMap,
@@ -23,53 +23,53 @@ use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
 
 use super::addresses::now;
 
-/// How long a target is spoken to by HTTP/1.1 that required it.
+/// The time that a target is spoken to by HTTP/1.1 after it required that.
 pub const HTTP1_FOR: Duration = Duration::from_secs(300);
 
-/// Sets the group keys of connections apart over which HTTP/1.1 was required.
+/// A bit of the group key that separates connections over which HTTP/1.1 was required.
 const HTTP1_ONLY: u64 = 1 << 63;
 
-/// What one target has shown.
+/// The HTTP/2 support of one target, as far as known.
 #[derive(Debug)]
 pub struct Http2 {
-    /// The server has chosen it.
+    /// Set once the server has chosen it.
     is_chosen: AtomicBool,
-    /// Until when it required HTTP/1.1, in milliseconds as [`now`] counts them.
+    /// The time until which it required HTTP/1.1, in milliseconds of [`now`].
     http1_until: AtomicU64,
-    /// How often Pingora may have entered a peer with this group key.
+    /// The number of times that Pingora may have entered a peer with this group key.
     entries: Arc<AtomicU64>,
 }
 
-/// By group key. Pingora's map outlives every configuration, so this has to as well; what never failed is forgotten.
+/// The numbers by group key. Pingora's map outlives every configuration, so this has to as well; zeros are forgotten.
 static ENTRIES: LazyLock<Mutex<HashMap<u64, Arc<AtomicU64>>>> = LazyLock::new(Mutex::default);
 
 impl Http2 {
-    /// Nothing shown yet. `group_key` is that of the target's peers.
+    /// Returns the state of a target about which nothing is known. `group_key` is that of the target's peers.
     pub fn new(group_key: u64) -> Self {
         let entries = ENTRIES.lock().entry(group_key).or_default().clone();
         Self { is_chosen: AtomicBool::new(false), http1_until: AtomicU64::new(0), entries }
     }
 
-    /// Forgets what no configuration has any more and what never failed.
+    /// Forgets zeros that no configuration refers to any more.
     pub fn forget_unused() {
         ENTRIES.lock().retain(|_, count| Arc::strong_count(count) > 1 || count.load(Relaxed) > 0);
     }
 
-    /// Prepares a peer that may speak either.
+    /// Prepares a peer that may speak either protocol.
     pub fn offer(&self, peer: &mut HttpPeer) {
         // An even number: the odd ones are those of peers for upgrades.
         peer.group_key = peer.group_key.wrapping_add(self.entries.load(Relaxed).wrapping_mul(2));
         let until = self.http1_until.load(Relaxed);
         if until > 0 && now() < until {
             peer.options.alpn = ALPN::H1;
-            // Connections of their own: Pingora would go on with these where both may be spoken again.
+            // Connections of their own: Pingora would keep using them when both protocols may be spoken again.
             peer.group_key ^= HTTP1_ONLY;
         } else if self.is_chosen.load(Relaxed) {
             peer.options.alpn = ALPN::H2;
         }
     }
 
-    /// Notes what a server chose in a handshake.
+    /// Notes the protocol that a server chose in a handshake.
     pub fn negotiated(&self, protocol: Option<&[u8]>) {
         let is_chosen = protocol == Some(b"h2");
         if self.is_chosen.load(Relaxed) != is_chosen {
@@ -77,20 +77,21 @@ impl Http2 {
         }
     }
 
-    /// A handshake failed that offered this. Returns whether another one may do: the server no longer takes `h2`, which
-    /// was all that it was offered.
+    /// Handles a failed handshake that offered this. Returns whether another one may succeed: the server no longer
+    /// accepts `h2`, which was all that it was offered.
     pub fn may_have_gone(&self, offered: &ALPN) -> bool {
         *offered == ALPN::H2 && self.is_chosen.swap(false, Relaxed)
     }
 
-    /// An answer broke the protocol, or required HTTP/1.1: a peer that offered both is in Pingora's map now.
+    /// Handles a response that broke the protocol, or required HTTP/1.1: a peer that offered both is in Pingora's map
+    /// now.
     pub fn failed(&self, offered: &ALPN) {
         if *offered == ALPN::H2H1 {
             self.entries.fetch_add(1, Relaxed);
         }
     }
 
-    /// The server requires HTTP/1.1. Returns whether that is new.
+    /// Notes that the server requires HTTP/1.1. Returns whether that is new.
     pub fn requires_http1(&self) -> bool {
         let (now, length) = (now(), u64::try_from(HTTP1_FOR.as_millis()).unwrap_or(u64::MAX));
         self.http1_until.swap(now.saturating_add(length), Relaxed) <= now

@@ -1,9 +1,9 @@
-//! Names of targets: looked up in the background, as often as they may change, beside all configurations.
+//! Names of targets, resolved in the background as often as they may change, independently of configurations.
 //!
-//! A name is known by host and port. It is looked up from when a configuration with it is about to serve until no
-//! configuration has it any more, and what is known of it outlives a reload. Nobody waits for a name but the first
-//! requests to it. One that cannot be looked up keeps the addresses that it had. Where requests must not go they are not
-//! kept either, whether an answer said them or they are known without asking.
+//! A name is identified by host and port. It is resolved from when a configuration with it is about to serve until no
+//! configuration has it any more, and its addresses outlive a reload. Only the first requests to a name wait for it.
+//! One that cannot be resolved keeps the addresses that it had. Addresses that requests must not go to are never kept,
+//! whether they come from an answer or are known without asking.
 
 pub mod allowed;
 mod lookup;
@@ -39,13 +39,13 @@ use super::{
 };
 use crate::telemetry::{Note, Output, Value};
 
-/// A name is looked up again no sooner, however short its addresses live.
+/// The shortest time until a name is resolved again, however short its TTL.
 const MIN_AGE: Duration = Duration::from_secs(1);
-/// Nor any later, however long they live.
+/// The longest time until then, however long its TTL.
 const MAX_AGE: Duration = Duration::from_secs(60);
-/// The longest pause after look-ups that failed. The first one is [`MIN_AGE`], and each is twice the one before.
+/// The longest pause after failed look-ups. The first pause is [`MIN_AGE`], and each is twice the one before.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// Look-ups at once.
+/// The most look-ups at once.
 const MAX_LOOKUPS: usize = 64;
 
 /// All names that a configuration has or had.
@@ -56,46 +56,46 @@ pub struct Names {
     output: Output,
 }
 
-/// What a process has from its start on.
+/// Facts that do not change after the start of the process.
 struct Around {
     lookups: Lookups,
-    /// Where the gateway listens.
+    /// The addresses that the gateway listens on.
     own: Vec<SocketAddr>,
 }
 
 /// One name.
 pub struct Name {
     of: HostPort,
-    /// What is known.
+    /// Its known addresses.
     pub addresses: Addresses,
     last: ArcSwap<Outcome>,
     is_kept: AtomicBool,
-    /// Whether it was looked up, with or without success.
+    /// Set once a look-up has ended, with or without success.
     settled: watch::Sender<bool>,
-    /// Somebody wants it to be looked up now.
+    /// Notified when a look-up is wanted now.
     asked: Arc<Notify>,
 }
 
-/// How the last look-up ended.
+/// The result of the last look-up.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// When one succeeded.
+    /// The time of the last success.
     pub resolved: Option<UnixTime>,
-    /// Why the last one did not.
+    /// The reason why the last one failed.
     pub failure: Option<String>,
-    /// Whether that is because all addresses that it found must not be targets.
+    /// Set if it failed because all addresses that it found must not be targets.
     pub is_refused: bool,
     /// Addresses that must not be targets.
     refused: Vec<(IpAddr, &'static str)>,
 }
 
 impl Names {
-    /// None yet.
+    /// Returns an empty set.
     pub fn new(output: Output) -> Self {
         Self { known: Mutex::default(), around: OnceLock::new(), turns: Semaphore::new(MAX_LOOKUPS), output }
     }
 
-    /// The name, known or new. Nothing is looked up.
+    /// Returns the name, known or new. Nothing is resolved.
     pub fn of(&self, of: &HostPort) -> Arc<Name> {
         let mut known = self.known.lock();
         let name = known.get(of).and_then(Weak::upgrade);
@@ -112,27 +112,28 @@ impl Names {
         self.known.lock().retain(|_, name| name.strong_count() > 0);
     }
 
-    /// Says what holds for all look-ups, once: which servers are asked (none: the system's), and where the gateway
-    /// listens.
+    /// Sets the facts for all look-ups, once: the DNS servers (empty: the system's), and the addresses that the gateway
+    /// listens on.
     pub fn begin(&self, servers: &[SocketAddr], own: Vec<SocketAddr>) {
         let around = self.around.get_or_init(|| Around { lookups: Lookups::new(servers), own });
         let known = self.known.lock();
         known.values().filter_map(Weak::upgrade).for_each(|name| name.forget_forbidden(&around.own));
     }
 
-    /// Says why nobody may be led to an address, whoever names it.
+    /// Returns an error with the reason if an address must not be a target.
     pub fn judge(&self, address: SocketAddr) -> Result<(), &'static str> {
         let own = self.around.get().map_or(&[][..], |around| &around.own);
         forbidden(address, own).map_or(Ok(()), Err)
     }
 
-    /// Looks these up from now on, for as long as anybody has them. Those that failed last are looked up at once.
+    /// Keeps these names resolved from now on, for as long as anybody holds them. Those that failed last are resolved
+    /// at once.
     pub fn keep(self: &Arc<Self>, names: impl Iterator<Item = Arc<Name>>, runtime: &Handle) {
         for name in names {
             if !name.is_kept.swap(true, Relaxed) {
                 let (names, of) = (self.clone(), Arc::downgrade(&name));
                 runtime.spawn(async move {
-                    // A panic is a bug; the name is looked up again all the same.
+                    // A panic is a bug; the name is resolved again all the same.
                     while let Err(panicked) = tokio::spawn(names.clone().look_up_again_and_again(of.clone())).await {
                         log::error!("looking a name up: {panicked}");
                         sleep(MAX_PAUSE).await;
@@ -159,13 +160,13 @@ impl Names {
                 }
             };
             let asked = strong.asked.clone();
-            // Nobody else may have the name by then: it is not held while its time goes by.
+            // The task does not hold the name while it sleeps: nobody else may have it by then.
             drop(strong);
             tokio::select! { () = sleep(pause) => {} () = asked.notified() => {} }
         }
     }
 
-    /// Looks a name up once. Returns how long that holds.
+    /// Resolves a name once. Returns how long the result is valid.
     async fn look_up(&self, name: &Name) -> Result<Duration, ()> {
         let around = self.around.get().ok_or(())?;
         let found = {
@@ -182,13 +183,13 @@ impl Names {
         outcome
     }
 
-    /// Takes what a look-up came to, and says so where it is news.
+    /// Stores the result of a look-up, and logs it if it is new.
     fn take(&self, name: &Name, verdict: Verdict) {
         let before = name.last.load_full();
         let is_first = before.resolved.is_none() && before.failure.is_none();
         let is_news = is_first || verdict.failure.is_some() != before.failure.is_some();
         if verdict.is_refused && before.resolved.is_none() {
-            // What is known of `localhost` without asking was never found: the answer says otherwise.
+            // The built-in addresses of `localhost` were never looked up: the answer says otherwise.
             name.addresses.retain(|_| false);
         }
         let has_changed = verdict.failure.is_none() && name.addresses.replace(verdict.addresses);
@@ -234,16 +235,16 @@ impl Names {
     }
 }
 
-/// The addresses in a line.
+/// Formats the addresses for a line.
 fn shown(addresses: &Addresses) -> String {
     addresses.list().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What came of a look-up.
+/// The judged result of a look-up.
 #[derive(Debug, Default)]
 struct Verdict {
     addresses: Vec<SocketAddr>,
-    /// `None`: nothing was found out, so that what was refused before is no news when it comes again.
+    /// `None`: nothing was found out, so that a refusal like the one before is not logged again.
     refused: Option<Vec<(IpAddr, &'static str)>>,
     failure: Option<String>,
     is_refused: bool,
@@ -269,7 +270,7 @@ impl Name {
         }
     }
 
-    /// How the last look-up ended.
+    /// Returns the result of the last look-up.
     pub fn last(&self) -> Arc<Outcome> {
         self.last.load_full()
     }
@@ -280,7 +281,7 @@ impl Name {
         let _ = self.settled.subscribe().wait_for(|is| *is).await;
     }
 
-    /// Forgets the addresses that must not be targets.
+    /// Removes the addresses that must not be targets.
     fn forget_forbidden(&self, own: &[SocketAddr]) {
         self.addresses.retain(|address| forbidden(address, own).is_none());
     }
@@ -294,7 +295,7 @@ impl Name {
                 None => verdict.addresses.push(address),
             }
         }
-        // Of a kind that could not be found out, what was known is kept.
+        // The known addresses of a kind that could not be looked up are kept.
         if let Some(kind) = found.unknown {
             verdict.addresses.extend(self.addresses.list().iter().filter(|known| kind.has(known.ip())));
         }
@@ -306,7 +307,7 @@ impl Name {
             let text = format!("resolves only to {}; such addresses are refused", ips.join(", and "));
             (verdict.failure, verdict.is_refused) = (Some(text), true);
         }
-        // Of a kind that could not be found out, what was refused before is no news when it comes again.
+        // A refusal of a kind that could not be looked up is not logged again later.
         if let Some(kind) = found.unknown {
             refused.extend(self.last().refused.iter().filter(|(ip, _)| kind.has(*ip)));
         }

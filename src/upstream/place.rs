@@ -1,4 +1,4 @@
-//! Where a target is, as the file has it: an address, or a name that is looked up.
+//! The address of a target as the file has it: an IP address, or a name to be resolved.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use crate::router::host_key;
 /// A host with its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// An address. It is where it is.
+    /// An IP address.
     Address(SocketAddr),
     /// A name.
     Name(HostPort),
@@ -16,17 +16,17 @@ pub enum Place {
 /// A name and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostPort {
-    /// In lower case. A dot at the end says that no search domain is added.
+    /// The host in lower case. A dot at the end means that no search domain is added.
     pub host: String,
     /// Never 0.
     pub port: u16,
 }
 
 impl Place {
-    /// Reads `host:port`. Nothing is looked up.
+    /// Parses `host:port`. Nothing is resolved.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Returns why it is not valid.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a host with its port, such as \"10.0.0.1:9000\"{}", hint(text));
         if let Some(address) = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0) {
@@ -45,22 +45,23 @@ impl Place {
     }
 }
 
-/// What `localhost` is without asking anybody; `/etc/hosts` may say which of the two.
+/// The built-in addresses of `localhost`; `/etc/hosts` may say which of the two.
 pub const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Whether every program has to take this for the machine itself (RFC 6761 section 6.3). The host is in lower case.
+/// Returns whether every program must take this for the machine itself (RFC 6761 section 6.3). The host is in lower
+/// case.
 pub fn is_localhost(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     host == "localhost" || host.ends_with(".localhost")
 }
 
-/// RFC 1035 section 2.3.4: longer ones can stand in no answer.
+/// Returns whether a name is short enough for DNS (RFC 1035 section 2.3.4).
 fn is_short(host: &str) -> bool {
     host.len() <= 253 && host.split('.').all(|label| label.len() <= 63)
 }
 
-/// An IPv4 address in one of its old spellings (`127.1`, `0x7f000001`), which programs take for addresses, and so never
-/// for names: the outer `None`. The inner one: it looks like a number and is no address.
+/// Parses an IPv4 address in one of its old spellings (`127.1`, `0x7f000001`), which programs take for addresses and
+/// never for names. The outer `None`: it is a name. The inner `None`: it looks like a number and is no address.
 #[expect(clippy::option_option, reason = "not a number, and not a good one, are two things")]
 fn number(host: &str) -> Option<Option<Ipv4Addr>> {
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -78,7 +79,7 @@ fn number(host: &str) -> Option<Option<Ipv4Addr>> {
     let parts: Option<Vec<u32>> = host.split('.').map(part).collect();
     Some(parts.and_then(|parts| {
         let (last, first) = parts.split_last()?;
-        // The last number fills all bytes that are left.
+        // The last number fills all remaining bytes.
         let left = 4_usize.checked_sub(first.len()).filter(|left| *left > 0)?;
         let fits = left == 4 || *last < 1 << (8 * left);
         let first = first.iter().try_fold(0, |sum, byte| (*byte < 256).then_some(sum << 8 | byte))?;
@@ -86,7 +87,7 @@ fn number(host: &str) -> Option<Option<Ipv4Addr>> {
     }))
 }
 
-/// The one spelling of an address: `0.0.0.0` reaches this machine, and an IPv4 address may be written as IPv6.
+/// Returns the one spelling of an address: `0.0.0.0` reaches this machine, and an IPv4 address may be written as IPv6.
 pub fn plain(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip().to_canonical() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -96,7 +97,7 @@ pub fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Help for who writes a URL: its scheme is said elsewhere.
+/// Returns a hint for an address written as a URL: the scheme is set elsewhere.
 fn hint(address: &str) -> &'static str {
     match address.split_once("://") {
         Some(("https", _)) => "; for `https://` the upstream says `tls = true`",

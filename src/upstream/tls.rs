@@ -1,17 +1,17 @@
-//! TLS to the upstream: who it has to prove to be, and by what the gateway proves who it is.
+//! TLS to the upstream: the verification of its certificate, and the gateway's own client certificate.
 //!
 //! # Where it is verified
-//! Pingora 0.9.1 can verify, but not as it is needed here: it says "invalid certificate" and never why; it switches
-//! verification off where there is no SNI; it looks for an IP address among the DNS names, and takes the common name
-//! for one; it takes TLS 1.0; and it takes a server that does not speak HTTP/2 where only that was asked for. So its
-//! own verification is off, and ours, in [`handshake`], stands in two places: once a handshake is complete, before
-//! anything is written to the connection; and before each request, which goes only over a connection that was found
-//! good under the very settings of its target.
+//! Pingora 0.9.1 can verify, but not as needed here: it reports "invalid certificate" and never why; it switches
+//! verification off if there is no SNI; it looks for an IP address among the DNS names, and accepts the common name for
+//! one; it accepts TLS 1.0; and it accepts a server that does not speak HTTP/2 where only that was offered. So its own
+//! verification is off, and ours, in [`handshake`], stands in two places: once a handshake is complete, before anything
+//! is written to the connection; and before each request, which goes only over a connection that was verified under the
+//! very settings of its target.
 //!
-//! # What connections are shared by
-//! Pingora keeps connections by address, SNI and the serial number of the client certificate, and knows nothing of
-//! authorities. Everything that [`Tls`] holds is part of its `settings`, which is part of that key: after a
-//! reload that changes a file no connection is used that was opened before.
+//! # How connections are shared
+//! Pingora shares connections by address, SNI and the serial number of the client certificate, and knows nothing of
+//! CAs. Everything that [`Tls`] holds is part of its `settings`, which is part of that key: after a reload that changes
+//! a file no connection is used that was opened before.
 
 mod files;
 mod handshake;
@@ -38,24 +38,24 @@ pub use files::SystemAuthorities;
 pub use handshake::{Fault, Handshake, Verifier};
 pub use trust::Trust;
 
-/// What is wrong, and with which field of the upstream.
+/// The errors of an upstream, each with its field.
 pub type Wrong = Vec<(String, String)>;
 
-/// How TLS is spoken with all targets of an upstream.
+/// The TLS settings of all targets of an upstream.
 pub struct Tls {
     trust: Trust,
     server_name: Option<ServerName>,
     own: Option<Arc<CertKey>>,
     alpn: ALPN,
-    /// Of all of the above.
+    /// The fingerprint of all of the above.
     settings: [u8; 32],
 }
 
 impl Tls {
-    /// Reads the files and holds them against each other. In a run without secrets nothing is read.
+    /// Reads the files and checks that they fit together. In a run without secrets nothing is read.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// Returns everything that is wrong.
     pub fn read(
         file: &UpstreamTls,
         protocol: Option<Protocol>,
@@ -85,26 +85,27 @@ impl Tls {
         Ok(Self { trust, server_name, own, alpn, settings })
     }
 
-    /// Whether anybody may be the upstream.
+    /// Returns whether the upstream's certificate is not verified.
     pub fn is_unverified(&self) -> bool {
         matches!(self.trust, Trust::Anybody)
     }
 
-    /// The subject and the end of what the gateway shows.
+    /// Returns the subject and the end of the gateway's client certificate.
     pub fn own_certificate(&self) -> Option<(String, UnixTime)> {
         let facts = Facts::of(self.own.as_ref()?.leaf()).ok()?;
         Some((facts.subject, facts.not_after))
     }
 
-    /// Of everything that was read.
+    /// Returns the fingerprint of everything that was read.
     pub fn settings(&self) -> [u8; 32] {
         self.settings
     }
 
-    /// A peer at this address, and what judges its handshakes. `host` is the target's name as the file has it.
+    /// Returns a peer at this address, and the verifier of its handshakes. `host` is the target's name as the file has
+    /// it.
     ///
     /// # Errors
-    /// Why there can be none of that name.
+    /// Returns why there can be none of that name.
     pub fn peer(&self, address: SocketAddr, host: &str) -> Result<(HttpPeer, Arc<Verifier>), String> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let own_name = || host.parse().map_err(|why| format!("`{host}`: {why}; say `tls.server_name`"));
@@ -112,14 +113,14 @@ impl Tls {
         let mut hasher = Sha256::new_with_prefix(self.settings);
         hasher.update(name.to_string());
         let settings: [u8; 32] = hasher.finalize().into();
-        // OpenSSL sends no SNI where this is an address.
+        // OpenSSL sends no SNI if this is an address.
         let mut peer = HttpPeer::new(address, true, name.to_string());
         peer.client_cert_key = self.own.clone();
         peer.group_key = u64::from_le_bytes(*settings.first_chunk().expect("a digest has 32 bytes"));
         peer.options.alpn = self.alpn.clone();
         peer.options.verify_cert = false;
         peer.options.verify_hostname = false;
-        // OpenSSL looks at the certificate all the same. Without a single authority it ends where it begins.
+        // OpenSSL looks at the certificate all the same. Without a single CA that ends at once.
         peer.options.ca = Some(Arc::new(Box::new([])));
         let verifier = Verifier::new(&self.trust, &name, self.alpn == ALPN::H2, settings);
         let verifier = verifier.map_err(|error| format!("OpenSSL will not verify `{name}`: {error}"))?;
@@ -127,7 +128,7 @@ impl Tls {
     }
 }
 
-/// A field below `tls`, and what is wrong with it.
+/// A field below `tls`, and its error.
 type WrongField = (&'static str, String);
 
 fn trust(file: &UpstreamTls, secrets: &Secrets, system: &SystemAuthorities) -> Result<Trust, WrongField> {
@@ -164,7 +165,7 @@ fn own(file: &UpstreamTls, secrets: &Secrets) -> Result<Option<Arc<CertKey>>, Wr
     Ok(Some(Arc::new(CertKey::new(chain, key))))
 }
 
-/// Each part with its kind and length in front, so that no two settings feed the same bytes.
+/// Hashes each part after its type and length, so that no two settings feed the same bytes.
 fn settings(trust: &Trust, own: Option<&CertKey>, alpn: &ALPN) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let mut feed = |kind: u8, bytes: &[u8]| {

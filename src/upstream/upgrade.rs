@@ -1,12 +1,12 @@
-//! Connections for requests that ask for an upgrade (WebSocket): ones whose answer is not read too early.
+//! Connections for requests that ask for an upgrade (WebSocket), whose response must not be read too early.
 //!
-//! Pingora 0.9.1 serves a request's two directions in turns, and hands the end of a request's body from one to the
-//! other, also where there is no body. An answer of 101 that is there when the upstream's side looks for the first time
-//! may be read before that end is (`select!` chooses at random). The end of the request then counts as the end of the
-//! upgraded connection, and both sides are closed. To an upstream on the same busy machine one WebSocket in a thousand
-//! was lost like that. So the first read after the request waits for its next turn: by then the end is through. Over
-//! TLS reads and writes of the handshake come before, and cannot be told from those of the request: there the first
-//! read after each of the first few writes waits.
+//! Pingora 0.9.1 serves a request's two directions in turns, and passes the end of a request's body from one to the
+//! other, even if there is no body. A 101 response that is there when the upstream's side looks for the first time may
+//! be read before that end (`select!` chooses at random). The end of the request then counts as the end of the upgraded
+//! connection, and both sides are closed. With an upstream on the same busy machine one WebSocket in a thousand was
+//! lost like that. So the first read after the request waits for its next turn: by then the end has passed. Over TLS
+//! reads and writes of the handshake come before, and cannot be told from those of the request: there the first read
+//! after each of the first few writes waits.
 
 use std::{
     io::{self, ErrorKind},
@@ -32,8 +32,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Makes connections to this peer fit for an upgrade. None of them is kept for other requests, nor taken from those
-/// that were.
+/// Makes connections to this peer suitable for an upgrade. They are not pooled, nor taken from the pool.
 pub fn prepare(peer: &mut HttpPeer) {
     static CONNECTOR: LazyLock<Arc<Connector>> = LazyLock::new(|| Arc::new(Connector));
     peer.options.custom_l4 = Some(CONNECTOR.clone());
@@ -46,7 +45,7 @@ struct Connector;
 
 #[async_trait]
 impl Connect for Connector {
-    /// Without a limit of its own: `total_connection_timeout` of the peer holds here too.
+    /// Has no time limit of its own: `total_connection_timeout` of the peer applies here too.
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
         let Some(address) = address.as_inet() else {
             return Error::e_explain(ErrorType::InternalError, "an upstream without an internet address");
@@ -67,12 +66,12 @@ fn kind(error: &io::Error) -> ErrorType {
     }
 }
 
-/// How many reads wait at most. A client of TLS 1.2, or of 1.3 whose first choice of a group was declined, reads after
-/// two writes of its own before it asks for anything. Not many more: a reader that waits again and again gives way to a
+/// The most reads that wait. A client of TLS 1.2, or of 1.3 whose first choice of a group was declined, reads after two
+/// writes of its own before it sends a request. Not many more: a reader that waits again and again gives way to a
 /// writer that always has something.
 const MAX_WAITS: u8 = 4;
 
-/// A connection on which the first reads after something was written wait for their next turn.
+/// A connection on which the first reads after a write wait for their next turn.
 #[derive(Debug)]
 struct Patient {
     socket: TcpStream,

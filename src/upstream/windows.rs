@@ -1,26 +1,26 @@
-//! The windows of HTTP/2 connections to upstreams: what an upstream may send before it was read.
+//! The HTTP/2 windows of connections to upstreams: the amount that an upstream may send before it was read.
 //!
-//! A window bounds the throughput of a stream: a stream gets one window in each round trip. It also is memory: a response
-//! that its client does not take fills its stream's window, beside what is counted as unsent.
+//! A window bounds the throughput of a stream: one window per round trip. It also is memory: a response that its client
+//! does not take fills its stream's window, beside the bytes that count as unsent.
 //!
-//! The window of a connection is far larger than its streams need together, for two reasons. Streams whose clients do not
-//! read never use it up, so that they stop nobody else's. And h2 allows small DATA frames that wait to be read half of it
-//! in memory, which has to be more than all streams together can take, or one client that does not read gRPC messages ends
-//! the connection for everybody on it. Pingora has no setting for that budget. A window has 31 bits, so that a connection
-//! whose streams have large windows carries fewer of them.
+//! The window of a connection is far larger than its streams need together, for two reasons. Streams whose clients do
+//! not read never use it up, so that they do not block other streams. And h2 allows small DATA frames that wait to be
+//! read half of it in memory, which has to be more than all streams together can take, or one client that does not read
+//! gRPC messages ends the connection for everybody on it. Pingora has no setting for that budget. A window has 31 bits,
+//! so that a connection whose streams have large windows carries fewer of them.
 
 use pingora_core::upstreams::peer::PeerOptions;
 
 use crate::front::small_frames_budget;
 
-/// The window of a stream where the file does not say one: that of RFC 9113 section 6.9.2.
+/// The window of a stream unless the file sets one: that of RFC 9113 section 6.9.2.
 pub const DEFAULT_STREAM_BYTES: u32 = 65_535;
-/// The largest that the file may say.
+/// The largest window that the file may set.
 pub const MAX_STREAM_BYTES: u32 = 1 << 20;
 
 /// The most streams that a connection carries at once.
 const MAX_STREAMS: usize = 100;
-/// RFC 9113 section 6.9.1.
+/// The largest window (RFC 9113 section 6.9.1).
 const MAX_WINDOW_BYTES: usize = (1 << 31) - 1;
 
 /// The windows of a connection.
@@ -32,7 +32,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Those of a connection on which each stream has such a window.
+    /// Returns those of a connection with such a window for each stream.
     pub fn of(stream_bytes: u32) -> Self {
         let of_stream = 2 * small_frames_budget(stream_bytes as usize);
         let streams = (MAX_WINDOW_BYTES / of_stream).clamp(1, MAX_STREAMS);

@@ -1,4 +1,4 @@
-//! Which of the addresses that a name leads to may be targets.
+//! Decides which addresses of a name may be targets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -15,11 +15,12 @@ const METADATA: [IpAddr; 6] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
-/// Why requests must not go to an address that a name leads to. `own` are the addresses that the gateway listens on.
+/// Returns why requests must not go to an address of a name, if so. `own` are the addresses that the gateway listens
+/// on.
 ///
-/// Who answers for the name, or somebody who forges the answer, would reach what only the machine itself may: the admin
-/// listener, and the metadata service of a cloud, which hands out the machine's credentials. A listener of our own
-/// would be asked in a circle.
+/// The owner of the name, or somebody who forges the answer, could otherwise reach services meant for the machine
+/// alone: the admin listener, and the metadata service of a cloud, which hands out the machine's credentials. A
+/// listener of our own would make a loop.
 pub fn forbidden(address: SocketAddr, own: &[SocketAddr]) -> Option<&'static str> {
     let address = plain(address);
     let ip = embedded(address.ip());
@@ -36,7 +37,7 @@ pub fn forbidden(address: SocketAddr, own: &[SocketAddr]) -> Option<&'static str
     own.iter().any(|own| is_reached(*own, address)).then_some("an address of this gateway")
 }
 
-/// The IPv4 address inside one of NAT64 (RFC 6052 section 2.1).
+/// Returns the IPv4 address inside one of NAT64 (RFC 6052 section 2.1).
 fn embedded(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
@@ -47,7 +48,7 @@ fn embedded(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether connections to `address` come to a socket that listens on `own`.
+/// Returns whether connections to `address` come to a socket that listens on `own`.
 fn is_reached(own: SocketAddr, address: SocketAddr) -> bool {
     own.port() == address.port()
         && match own.ip() {
@@ -56,12 +57,12 @@ fn is_reached(own: SocketAddr, address: SocketAddr) -> bool {
         }
 }
 
-/// The kernel binds to no others.
+/// Returns whether this is an address of this machine: the kernel binds to no others.
 fn is_of_this_machine(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
-/// Whether there is a way to an address (RFC 6724 section 6, rule 1): where there is no IPv6, connections to IPv6
+/// Returns whether there is a route to an address (RFC 6724 section 6, rule 1): without IPv6, connections to IPv6
 /// addresses would only fail. Nothing is sent.
 pub fn has_route(address: SocketAddr) -> bool {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };

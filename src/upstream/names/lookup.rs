@@ -1,9 +1,8 @@
-//! Looking a name up: `/etc/hosts` first, then DNS, as the system is set up or as `server.resolver` says.
+//! Resolves a name: `/etc/hosts` first, then DNS, as configured by the system or by `server.resolver`.
 //!
-//! By DNS itself rather than by the C library, because that tells no lifetimes, holds a thread for half a minute when a
-//! server is silent, and cannot be pointed at a server of the operator's choice. Of what the C library would ask, other
-//! modules of `nsswitch.conf` are left out; systemd-resolved answers for most of them at the address that it writes into
-//! `resolv.conf`.
+//! DNS is queried directly rather than through the C library, because that returns no TTLs, blocks a thread for half a
+//! minute when a server is silent, and cannot use a server of the operator's choice. Other modules of `nsswitch.conf`
+//! are left out; systemd-resolved answers for most of them at the address that it writes into `resolv.conf`.
 
 use std::{
     fs,
@@ -29,23 +28,23 @@ use tokio::time::timeout;
 
 use crate::upstream::place::{LOCALHOST, is_localhost};
 
-/// How long one server may take, where `resolv.conf` does not say.
+/// The time limit of one server, unless `resolv.conf` sets one.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a look-up may take, search domains and repetitions included.
+/// The time limit of a look-up, search domains and repetitions included.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the other kind of addresses, IPv4 or IPv6, is waited for once there are some of one kind.
+/// The time that the other kind of addresses, IPv4 or IPv6, is waited for once there are some of one kind.
 const OTHER_KIND_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long what `/etc/hosts` says is taken for granted.
+/// The TTL of entries of `/etc/hosts`.
 const HOSTS_TTL: Duration = Duration::from_secs(60);
 
-/// What was found, of one kind of addresses or of both.
+/// The addresses found, of one kind or of both.
 #[derive(Debug)]
 pub struct Found {
     /// The addresses, in no order.
     pub addresses: Vec<IpAddr>,
-    /// How long they hold.
+    /// The time that they are valid.
     pub ttl: Duration,
-    /// The kind that could not be found out, while the other could.
+    /// The kind that could not be looked up, while the other could.
     pub unknown: Option<Kind>,
 }
 
@@ -59,29 +58,29 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether an address is of this kind.
+    /// Returns whether an address is of this kind.
     pub fn has(self, address: IpAddr) -> bool {
         address.is_ipv4() == (self == Self::V4)
     }
 }
 
-/// Why nothing was found.
+/// The reason why nothing was found.
 #[derive(Debug)]
 enum Miss {
     /// There is no such name, or it has no address.
     Nothing,
-    /// Nobody could say.
+    /// No server could answer.
     Failed(String),
 }
 
-/// Asks.
+/// Resolves names.
 pub struct Lookups {
-    /// `server.resolver`; empty: as the system is set up.
+    /// `server.resolver`; empty: the servers of the system.
     servers: Box<[SocketAddr]>,
     system: Mutex<Option<System>>,
 }
 
-/// What the files of the system say, until they change.
+/// The content of the system's files, until they change.
 #[derive(Clone)]
 struct System {
     stamp: [Option<(u64, i64, i64)>; 2],
@@ -100,15 +99,15 @@ const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Lookups {
-    /// Asks these servers, or those of the system.
+    /// Returns a resolver that asks these servers, or those of the system.
     pub fn new(servers: &[SocketAddr]) -> Self {
         Self { servers: servers.into(), system: Mutex::default() }
     }
 
-    /// The addresses of a host.
+    /// Returns the addresses of a host.
     ///
     /// # Errors
-    /// Why there are none.
+    /// Returns why there are none.
     pub async fn find(&self, host: &str) -> Result<Found, String> {
         let found = timeout(LOOKUP_TIMEOUT, self.find_slowly(host)).await;
         match found.unwrap_or_else(|_| Err(Miss::Failed(format!("no answer within {LOOKUP_TIMEOUT:?}")))) {
@@ -131,15 +130,15 @@ impl Lookups {
         for candidate in candidates(&name, &dns.search, dns.ndots) {
             match both_kinds(&dns.resolver, candidate).await {
                 Err(Miss::Nothing) => {}
-                // Who cannot say whether the nearer name is there does not lead to the farther one: it may be
-                // somebody else's.
+                // If it is not known whether the nearer name exists, the farther one is not used: it may be somebody
+                // else's.
                 other => return other,
             }
         }
         Err(Miss::Nothing)
     }
 
-    /// Read again when a file has changed, as the C library does.
+    /// Returns the system's files, read again when one has changed, as the C library does.
     fn system(&self) -> System {
         let stamp = [HOSTS, RESOLV_CONF].map(|path| {
             let like = fs::metadata(path).ok()?;
@@ -161,7 +160,7 @@ impl Dns {
         Self::build(config, options)
     }
 
-    /// Names are whole then: search domains belong to the system's servers.
+    /// Names are complete then: search domains belong to the system's servers.
     fn of(servers: &[SocketAddr]) -> Result<Self, String> {
         let servers = servers.iter().map(|server| {
             let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
@@ -177,7 +176,7 @@ impl Dns {
     }
 
     fn build(config: ResolverConfig, mut options: ResolverOpts) -> Result<Self, String> {
-        // Names are asked for when their time is over, each once.
+        // Names are resolved when their TTL ends, each once.
         options.cache_size = 0;
         let mut search = config.search().to_vec();
         search.extend(config.domain().filter(|_| config.search().is_empty()).cloned());
@@ -189,7 +188,7 @@ impl Dns {
     }
 }
 
-/// What `/etc/hosts` says. A name that stands there is not asked for elsewhere.
+/// Returns the addresses in `/etc/hosts`. A name found there is not looked up elsewhere.
 fn in_hosts(hosts: &Hosts, name: &Name) -> Option<Found> {
     let kinds = [RecordType::A, RecordType::AAAA].into_iter();
     let lookups = kinds.filter_map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)));
@@ -197,8 +196,8 @@ fn in_hosts(hosts: &Hosts, name: &Name) -> Option<Found> {
     (!addresses.is_empty()).then_some(Found { addresses, ttl: HOSTS_TTL, unknown: None })
 }
 
-/// The whole names that a name may stand for, in the order of `resolv.conf`: with search domains first where it has few
-/// dots.
+/// Returns the complete names that a name may stand for, in the order of `resolv.conf`: with search domains first if it
+/// has few dots.
 fn candidates(name: &Name, search: &[Name], ndots: usize) -> Vec<Name> {
     let mut whole = name.clone();
     whole.set_fqdn(true);
@@ -212,7 +211,7 @@ fn candidates(name: &Name, search: &[Name], ndots: usize) -> Vec<Name> {
     names
 }
 
-/// Both kinds of addresses, asked for side by side.
+/// Looks up both kinds of addresses concurrently.
 async fn both_kinds(resolver: &TokioResolver, name: Name) -> Result<Found, Miss> {
     let v4 = resolver.ipv4_lookup(name.clone());
     let v6 = resolver.ipv6_lookup(name);
@@ -242,7 +241,7 @@ async fn both_kinds(resolver: &TokioResolver, name: Name) -> Result<Found, Miss>
     }
 }
 
-/// There are servers that never answer for IPv6.
+/// Limits the wait for the other kind: some servers never answer for IPv6.
 async fn or_silent(
     first: &Result<Found, Miss>,
     second: impl Future<Output = Result<Lookup, NetError>>,

@@ -60,7 +60,7 @@ fn forbidden_addresses_are_left_out_and_never_all_there_is() {
     let why = "resolves only to 169.254.169.254, a link-local address, as the metadata services of clouds have; such \
                addresses are refused";
     assert_eq!((name.last().failure.as_deref(), name.last().is_refused), (Some(why), true));
-    // Who could not say anything has not taken back what was refused: it is no news when it comes again.
+    // A look-up without an answer does not take back a refusal, so that the same one is not logged again.
     names.take(&name, Verdict::failed("no answer".to_owned()));
     assert_eq!((name.last().refused.len(), name.last().is_refused), (1, false));
     take(&names, &name, Found { unknown: Some(lookup::Kind::V4), ..found(&["::1"]) });
@@ -69,7 +69,7 @@ fn forbidden_addresses_are_left_out_and_never_all_there_is() {
     assert_eq!(name.last().refused.len(), 0);
 }
 
-/// What is known without asking is judged like an answer, whether the name or the gateway's addresses come first.
+/// Built-in addresses are judged like an answer, whether the name or the gateway's addresses come first.
 #[test]
 fn localhost_is_never_the_gateway_itself() {
     let own = || ["127.0.0.1:80", "[::]:80", "127.0.0.1:81"].map(|own| own.parse().expect("an address")).to_vec();

@@ -1,4 +1,4 @@
-//! The authorities that may vouch for an upstream, as files have them.
+//! The CAs that are trusted for an upstream, read from files.
 
 use std::{cell::OnceCell, cmp::Ordering, path::Path, sync::Arc};
 
@@ -12,12 +12,12 @@ use crate::{
     files,
 };
 
-/// The authorities that the system believes, read when they are first asked for: once for a configuration.
+/// The CAs of the system, read on first use: once for a configuration.
 #[derive(Default)]
 pub struct SystemAuthorities(OnceCell<Result<Arc<[X509]>, String>>);
 
 impl SystemAuthorities {
-    /// What there is now.
+    /// Returns the current CAs.
     ///
     /// # Errors
     /// There are none, and so nobody could be verified.
@@ -26,12 +26,12 @@ impl SystemAuthorities {
     }
 }
 
-/// `$SSL_CERT_FILE` and `$SSL_CERT_DIR`, as OpenSSL knows them, or where systems have them.
+/// Reads `$SSL_CERT_FILE` and `$SSL_CERT_DIR`, as OpenSSL does, or the usual places of systems.
 fn read_system() -> Result<Arc<[X509]>, String> {
     let found = openssl_probe::probe();
     let certificates: Vec<X509> = match found.cert_file {
         Some(file) => pem_list(&file)?,
-        // What lies there and is no certificate says nothing about those that are.
+        // A file there that is no certificate does not affect the others.
         None => {
             let folders = found.cert_dir.iter().filter_map(|folder| folder.read_dir().ok());
             let files = folders.flatten().flatten().map(|entry| entry.path());
@@ -44,7 +44,7 @@ fn read_system() -> Result<Arc<[X509]>, String> {
     Ok(certificates.into())
 }
 
-/// The authorities of a `ca` file.
+/// Reads the CAs of a `ca` file.
 pub fn authorities(path: &Path) -> Result<Arc<[X509]>, String> {
     let certificates = pem_list(path)?;
     let now = now()?;
@@ -54,8 +54,8 @@ pub fn authorities(path: &Path) -> Result<Arc<[X509]>, String> {
     Ok(certificates.into())
 }
 
-/// The certificates of a PEM file; never an empty list. What the system believes is read as OpenSSL reads it: an old
-/// authority may look odd.
+/// Reads the certificates of a PEM file; never an empty list. Those of the system are read as OpenSSL reads them: an
+/// old CA may look odd.
 fn pem_list(path: &Path) -> Result<Vec<X509>, String> {
     let say = |why| Err(format!("`{}`: {why}", path.display()));
     match X509::stack_from_pem(&files::read(path, CERTIFICATES_MAX_BYTES)?) {
@@ -69,7 +69,7 @@ fn now() -> Result<Asn1Time, String> {
     Asn1Time::days_from_now(0).map_err(|error| format!("the time is not to be had: {error}"))
 }
 
-/// A time that cannot be compared is none to rely on.
+/// Returns whether a certificate has expired. A time that cannot be compared counts as expired.
 fn has_expired(certificate: &X509Ref, now: &Asn1Time) -> bool {
     !certificate.not_after().compare(now).is_ok_and(Ordering::is_gt)
 }

@@ -1,4 +1,4 @@
-//! What a handshake came to, and whether a request may go over what it opened.
+//! The verdict on a handshake, and on whether a request may use the connection.
 
 use std::{
     any::Any,
@@ -23,15 +23,15 @@ use pingora_core::{protocols::Digest, upstreams::peer::HttpPeer};
 use super::trust::Trust;
 use crate::{config::file::ServerName, telemetry::metrics::UpstreamError, upstream::http2::Http2};
 
-/// The most certificates between the upstream's and an authority.
+/// The most intermediate certificates between the upstream's and a CA.
 const MAX_INTERMEDIATES: c_int = 8;
 
-/// Why no request goes over a connection.
+/// The reason why no request may use a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// As it is counted.
+    /// The kind that is counted.
     pub kind: UpstreamError,
-    /// As the log has it.
+    /// The text that is logged.
     pub why: &'static str,
 }
 
@@ -71,12 +71,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What a connection carries that was found good: under which settings.
+/// Marks a verified connection with the settings it was verified under.
 struct Verified([u8; 32]);
 
-/// Judges the handshakes of one target.
+/// Verifies the handshakes of one target.
 pub struct Verifier {
-    /// `None`: whoever answers is believed.
+    /// `None`: certificates are not verified.
     store: Option<X509Store>,
     needs_http2: bool,
     verified: Arc<Verified>,
@@ -98,7 +98,7 @@ impl Verifier {
     }
 
     fn judge(&self, ssl: &SslRef) -> Result<(), Fault> {
-        // RFC 8996: no other is safe.
+        // RFC 8996: older versions are not safe.
         if !matches!(ssl.version2(), Some(SslVersion::TLS1_2 | SslVersion::TLS1_3)) {
             return Err(Fault::tls("the upstream speaks no TLS 1.2"));
         }
@@ -113,7 +113,8 @@ impl Verifier {
     }
 }
 
-/// Authorities, and what a certificate has to be. `is_partial`: one that is no root is believed too.
+/// Returns a store with these CAs and the requirements for a certificate. `is_partial`: a CA that is not a root is
+/// trusted too.
 fn store(authorities: &[X509], name: &ServerName, is_partial: bool) -> Result<X509Store, ErrorStack> {
     let mut parameters = X509VerifyParam::new()?;
     parameters.set_purpose(X509PurposeId::SSL_SERVER)?;
@@ -124,7 +125,8 @@ fn store(authorities: &[X509], name: &ServerName, is_partial: bool) -> Result<X5
     }
     match name {
         ServerName::Dns(name) => {
-            // Names stand among the alternative names, whole labels alone are wild (RFC 9525 sections 2 and 6.3).
+            // The name must be among the alternative names, and wildcards stand for whole labels (RFC 9525 sections 2
+            // and 6.3).
             parameters.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
             parameters.set_host(name)?;
         }
@@ -155,16 +157,16 @@ fn verify(store: &X509Store, ssl: &SslRef, certificate: &X509) -> Result<(), Fau
     }
 }
 
-/// The handshake that a request may need: its verdict, and whether the request may go.
+/// The handshake that a request may need: its verdict decides whether the request may go.
 pub struct Handshake {
     verifier: Arc<Verifier>,
-    /// Where it is noted whether the server chose HTTP/2, if it had a choice.
+    /// Notes whether the server chose HTTP/2, if it had a choice.
     http2: Option<Arc<Http2>>,
     fault: OnceLock<Fault>,
 }
 
 impl Handshake {
-    /// Has the handshakes of this peer judged, and what they agreed on noted.
+    /// Makes the handshakes of this peer verified, and their protocol noted.
     pub fn watch(verifier: &Arc<Verifier>, http2: Option<&Arc<Http2>>, peer: &mut HttpPeer) -> Arc<Self> {
         let handshake = Arc::new(Self { verifier: verifier.clone(), http2: http2.cloned(), fault: OnceLock::new() });
         let judge = handshake.clone();
@@ -188,15 +190,15 @@ impl Handshake {
         }
     }
 
-    /// What was wrong with a handshake that was complete, or with a connection that was kept.
+    /// Returns the fault of a complete handshake, or of a pooled connection.
     pub fn fault(&self) -> Option<Fault> {
         self.fault.get().copied()
     }
 
-    /// Whether the request may go over this connection, new or kept.
+    /// Checks whether the request may use this connection, new or pooled.
     ///
     /// # Errors
-    /// Why not.
+    /// Returns why not.
     pub fn admit(&self, connection: Option<&Digest>) -> Result<(), Fault> {
         let tls = connection.and_then(|digest| digest.ssl_digest.as_ref());
         match tls.and_then(|tls| tls.extension.get::<Verified>()) {
@@ -206,8 +208,8 @@ impl Handshake {
     }
 }
 
-/// Nothing goes out over this connection any more, not even the preface of HTTP/2: OpenSSL takes it for one that both
-/// sides have closed.
+/// Prevents all further writes to this connection, even the preface of HTTP/2: OpenSSL then considers it closed by both
+/// sides.
 fn silence(ssl: &SslRef) {
     let closed = openssl_sys::SSL_SENT_SHUTDOWN | openssl_sys::SSL_RECEIVED_SHUTDOWN;
     // SAFETY: the handle is valid as long as the borrow; this sets two bits in it, and nobody else has it meanwhile.

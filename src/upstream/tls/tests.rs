@@ -21,7 +21,7 @@ fn certificate() -> (X509, PKey<openssl::pkey::Private>) {
     (builder.build(), key)
 }
 
-/// Whatever is not part of it would be shared between settings that differ in it.
+/// Settings that are not part of the key would share connections.
 #[test]
 fn every_setting_tells_connections_apart() {
     let [(first, key), (second, _)] = [(); 2].map(|()| certificate());
@@ -46,7 +46,7 @@ fn every_setting_tells_connections_apart() {
     assert_eq!(different.len(), all.len());
 }
 
-/// The name is part of it too: SNI is Pingora's to tell apart, an address that is verified is not.
+/// The name is part of it too: Pingora separates connections by SNI, but not by an address that is verified.
 #[test]
 fn peers_are_told_apart_by_the_name_that_is_verified() {
     let tls = |server_name: Option<&str>| Tls {
@@ -67,7 +67,7 @@ fn peers_are_told_apart_by_the_name_that_is_verified() {
     }
 }
 
-/// A connection about which nothing is known is none to send a request over.
+/// A request must not use a connection that was not verified.
 #[test]
 fn what_was_not_verified_is_not_admitted() {
     let name = ServerName::Dns("orders.internal".to_owned());
@@ -100,7 +100,7 @@ fn server_names_are_names_or_addresses() {
     }
 }
 
-/// Codes are OpenSSL's numbers; what is not in the list is still a certificate that is not taken.
+/// Codes are OpenSSL's numbers; an unknown one is still a certificate that is not accepted.
 #[test]
 fn every_fault_has_a_kind() {
     for (code, kind) in [

@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use openssl::x509::X509;
 
-/// Who is believed.
+/// The trusted certificates.
 pub enum Trust {
-    /// Whom these authorities vouch for.
+    /// Those that these CAs vouch for.
     Authorities(Arc<[X509]>),
-    /// The same, and each of them by itself too: the file names them one by one.
+    /// The same, and each of these itself too: the file names them one by one.
     Named(Arc<[X509]>),
-    /// Anybody.
+    /// Any certificate.
     Anybody,
 }
