@@ -34,7 +34,7 @@ pub use meant::serves_another;
 pub use revoke::{Revoke, Revoked, Revoker};
 pub use socket::{SocketFile, bind};
 
-use crate::reload::{Of, ReloadRequest, Reloaded};
+use crate::reload::{ReloadRequest, Reloaded, Scope};
 
 /// The longest request.
 const MAX_REQUEST_BYTES: u64 = 16 << 10;
@@ -243,7 +243,7 @@ fn asked_to_reload(line: &str, wishes: &mpsc::Sender<ReloadRequest>, serves: &Pa
 
 fn reload(wishes: &mpsc::Sender<ReloadRequest>) -> io::Result<Asked> {
     let (answer, waits) = mpsc::channel();
-    wishes.send(ReloadRequest { of: Of::File, waits: Some(answer) }).map_err(io::Error::other)?;
+    wishes.send(ReloadRequest { scope: Scope::Configuration, answer: Some(answer) }).map_err(io::Error::other)?;
     waits.recv_timeout(RELOAD_TIMEOUT).map(|reloaded| Asked::Reloaded(Box::new(reloaded))).map_err(io::Error::other)
 }
 

@@ -43,7 +43,7 @@ use crate::{
     front::Open,
     proxy::judging,
     registry::Registry,
-    reload::{self, Of, ReloadRequest, Reloaded, Reloader},
+    reload::{self, ReloadRequest, Reloaded, Reloader, Scope},
     services::Services,
     signals::{self, Signal},
     snapshot::{Fixed, Snapshot},
@@ -75,7 +75,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     let outcome = started.map(|started| {
         if let Some((started, is_stale)) = started {
             if is_stale {
-                drop(started.wishes.send(ReloadRequest { of: Of::File, waits: None }));
+                drop(started.requests.send(ReloadRequest { scope: Scope::Configuration, answer: None }));
             }
             started.serve(&main, signals);
         }
@@ -166,7 +166,7 @@ struct Started {
     /// It answers until the drain is over: that the gateway stops is to be seen there.
     admin: Option<AdminListener>,
     running: Vec<JoinHandle<()>>,
-    wishes: mpsc::Sender<ReloadRequest>,
+    requests: mpsc::Sender<ReloadRequest>,
     control: Option<Arc<control::Service>>,
     drain_timeout: Duration,
     ready: Ready,
@@ -236,7 +236,7 @@ impl Started {
             current,
             runtime: runtime.get_handle().clone(),
         };
-        let (wishes, control) = start_threads(reloader, control)?;
+        let (requests, control) = start_threads(reloader, control)?;
         let drain_timeout = fixed.server.drain_timeout.0;
         let ready = Ready { fixed, addresses, generation, routes };
         Ok(Self {
@@ -247,7 +247,7 @@ impl Started {
             closing,
             admin,
             running,
-            wishes,
+            requests,
             control,
             drain_timeout,
             ready,
@@ -264,7 +264,7 @@ impl Started {
                     Some(Signal::Reload) => {
                         self.control.iter().for_each(control::Service::renew);
                         self.admin.iter_mut().for_each(AdminListener::renew);
-                        drop(self.wishes.send(ReloadRequest { of: Of::File, waits: None }));
+                        drop(self.requests.send(ReloadRequest { scope: Scope::Configuration, answer: None }));
                     }
                     Some(Signal::Stop) => break self.drain_timeout,
                     Some(Signal::Interrupt) | None => break self.drain_timeout.min(INTERRUPT_DRAIN),
@@ -338,29 +338,30 @@ fn worker_threads(server: &file::Server) -> usize {
     }
 }
 
-/// Starts what waits for a reason to reload, and what reloads. Whoever has a wish of their own sends it there.
+/// Starts the threads that judge open streams again, watch files, serve the control socket and reload. Returns the sender of
+/// reload requests.
 fn start_threads(
     reloader: Reloader,
     control: Option<Control>,
 ) -> Result<(mpsc::Sender<ReloadRequest>, Option<Arc<control::Service>>), StartError> {
-    let (wishes, received) = mpsc::channel();
+    let (requests, received) = mpsc::channel();
     let (current, services) = (reloader.current.clone(), reloader.services.clone());
     thread("streams", move || {
         if let Err(error) = judging::run(&services.streams, &current) {
             log::error!("open requests are not judged again: {error}");
         }
     })?;
-    let (current, told) = (reloader.current.clone(), wishes.clone());
-    thread("watch", move || reload::watch(&current, &told))?;
+    let (current, reload_requests) = (reloader.current.clone(), requests.clone());
+    thread("watch", move || reload::watch(&current, &reload_requests))?;
     let control = control.map(|control| {
         let Reloader { services, runtime, current, .. } = &reloader;
         let (services, runtime, current) = (services.clone(), runtime.clone(), current.clone());
         let revoker = Revoker { services, runtime, current };
-        control::Service::start(control, wishes.clone(), revoker, control::absolute(&reloader.path))
+        control::Service::start(control, requests.clone(), revoker, control::absolute(&reloader.path))
     });
     let control = control.transpose().map_err(system("the thread `control`"))?;
     thread("reload", move || reloader.run(&received))?;
-    Ok((wishes, control))
+    Ok((requests, control))
 }
 
 /// Says where it listens and that it serves.

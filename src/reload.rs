@@ -38,7 +38,7 @@ use crate::{
 use cost::Cost;
 pub use outcome::Reloaded;
 pub use prepare::{BEFORE_PUBLISH_TIMEOUT, prepare};
-pub use request::{Of, ReloadRequest};
+pub use request::{ReloadRequest, Scope};
 pub use watch::run as watch;
 
 /// Reads and compiles a configuration, after which nothing is different yet.
@@ -117,15 +117,18 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Serves wishes until nobody can have any. Wishes that came while one was carried out are carried out together:
+    /// Serves reload requests until nobody can send any. Requests that came while one was carried out are carried out together:
     /// the file is read after the last of them.
-    pub fn run(self, wishes: &mpsc::Receiver<ReloadRequest>) {
-        while let Ok(wish) = wishes.recv() {
-            let wishes: Vec<_> = std::iter::once(wish).chain(wishes.try_iter()).collect();
-            let is_of_file = wishes.iter().any(|wish| wish.of == Of::File);
+    pub fn run(self, requests: &mpsc::Receiver<ReloadRequest>) {
+        while let Ok(request) = requests.recv() {
+            let requests: Vec<_> = std::iter::once(request).chain(requests.try_iter()).collect();
+            let is_of_file = requests.iter().any(|request| request.scope == Scope::Configuration);
             let reloaded = self.reload_or_refuse(is_of_file);
             // Who stopped waiting needs no answer.
-            wishes.into_iter().filter_map(|wish| wish.waits).for_each(|waits| drop(waits.send(reloaded.clone())));
+            requests
+                .into_iter()
+                .filter_map(|request| request.answer)
+                .for_each(|waits| drop(waits.send(reloaded.clone())));
         }
     }
 

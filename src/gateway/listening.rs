@@ -118,7 +118,7 @@ pub(super) fn acceptor(number: usize, services: &Arc<Services>, current: &Arc<Ar
     let output = services.output.clone();
     let metrics = services.metrics.listener(number);
     let on_handshake = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
-        metrics.shaken(handshake.outcome.map_err(Failure::code));
+        metrics.finished(handshake.outcome.map_err(Failure::code));
         // Who connects and leaves looks whether somebody is there: every load balancer does, once a second.
         if let Err(failure) = handshake.outcome
             && (handshake.has_begun || failure != Failure::Closed)

@@ -2,19 +2,19 @@ use std::sync::mpsc;
 
 use super::outcome::Reloaded;
 
-/// Somebody wants a reload.
+/// A request for a reload.
 pub struct ReloadRequest {
-    /// Of what.
-    pub of: Of,
-    /// Whoever waits for it is told what came of it.
-    pub waits: Option<mpsc::Sender<Reloaded>>,
+    /// The files that are read again.
+    pub scope: Scope,
+    /// Receives the result, if somebody waits for it.
+    pub answer: Option<mpsc::Sender<Reloaded>>,
 }
 
-/// What is read again.
+/// The files that a reload reads again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// The configuration, and all that it names.
-    File,
-    /// All that the configuration which serves names, and not the configuration itself.
-    Named,
+pub enum Scope {
+    /// The configuration, and all files that it names.
+    Configuration,
+    /// The files that the current configuration names, but not the configuration itself.
+    ReferencedFiles,
 }

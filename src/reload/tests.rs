@@ -44,12 +44,12 @@ fn a_plugin_that_panics_refuses_its_configuration_and_the_next_one_is_taken() {
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let reloader = Reloader { path: path.clone(), registry, services, current, runtime: runtime.handle().clone() };
-    let (wishes, received) = mpsc::channel();
+    let (requests, received) = mpsc::channel();
     let thread = std::thread::spawn(move || reloader.run(&received));
     let reload = |breaks| {
         fs::write(&path, toml(breaks)).expect("our own file");
         let (answer, waits) = mpsc::channel();
-        wishes.send(ReloadRequest { of: Of::File, waits: Some(answer) }).expect("it serves wishes");
+        requests.send(ReloadRequest { scope: Scope::Configuration, answer: Some(answer) }).expect("it serves requests");
         waits.recv().expect("it answers")
     };
 
@@ -58,6 +58,6 @@ fn a_plugin_that_panics_refuses_its_configuration_and_the_next_one_is_taken() {
     assert!(refused.errors[0].to_string().contains("policies.brittle"), "{refused:?}");
     assert!(refused.errors[0].text.contains("panicked"), "{refused:?}");
     assert_eq!(reload(false).generation, 2);
-    drop(wishes);
-    thread.join().expect("it ends with the last wish");
+    drop(requests);
+    thread.join().expect("it ends with the last request");
 }

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     outcome::Reloaded,
-    request::{Of, ReloadRequest},
+    request::{ReloadRequest, Scope},
 };
 use crate::snapshot::{Snapshot, route::Settings};
 
@@ -36,7 +36,7 @@ type FileStamp = Option<([u64; 3], [i64; 4])>;
 /// certificate and its key are written one after the other. One that is refused is told again later: what was wrong may
 /// have been something else, and nobody writes the certificate a second time for that.
 #[expect(clippy::disallowed_methods, reason = "this is the watch's own thread, and time is all that it waits for")]
-pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<ReloadRequest>) {
+pub fn run(current: &ArcSwap<Snapshot>, requests: &mpsc::Sender<ReloadRequest>) {
     let mut taken = likenesses(&current.load().settings);
     let mut before = taken.clone();
     let mut looked = Instant::now();
@@ -51,7 +51,7 @@ pub fn run(current: &ArcSwap<Snapshot>, wishes: &mpsc::Sender<ReloadRequest>) {
         let now = likenesses(&settings);
         let is_due = refused.as_ref().is_none_or(|refused| refused.is_due(&now));
         if now != taken && now == before && is_due {
-            let Some(reloaded) = told(wishes) else { return };
+            let Some(reloaded) = request_reload(requests) else { return };
             if reloaded.errors.is_empty() {
                 taken.clone_from(&now);
                 refused = None;
@@ -79,9 +79,9 @@ impl Refused {
 }
 
 /// What comes of it; `None`: nobody wants to hear of it.
-fn told(wishes: &mpsc::Sender<ReloadRequest>) -> Option<Reloaded> {
+fn request_reload(requests: &mpsc::Sender<ReloadRequest>) -> Option<Reloaded> {
     let (answer, waits) = mpsc::channel();
-    wishes.send(ReloadRequest { of: Of::Named, waits: Some(answer) }).ok()?;
+    requests.send(ReloadRequest { scope: Scope::ReferencedFiles, answer: Some(answer) }).ok()?;
     waits.recv().ok()
 }
 

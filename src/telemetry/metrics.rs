@@ -223,10 +223,10 @@ impl Metrics {
         self.open_streams.clone()
     }
 
-    /// A plugin's metric: the same name and labels give the same one, and the first time it is `new`.
+    /// Returns a plugin's metric: the same name and labels give the same one, and the first time it is `new`.
     ///
     /// # Errors
-    /// The name is not one of Prometheus, or means something else already.
+    /// The name is not valid in Prometheus, or is in use with another meaning.
     pub fn plugin_metric(
         &self,
         name: &'static str,

@@ -113,7 +113,7 @@ fn check_key(key: &PKeyRef<Private>) -> Result<(), String> {
 }
 
 /// Refuses two certificates for the same name and type of key, because it is not clear which to use.
-pub(super) fn refuse_twins(certificates: &[std::sync::Arc<Certified>], at: &Location, problems: &mut Problems) {
+pub(super) fn refuse_duplicates(certificates: &[std::sync::Arc<Certified>], at: &Location, problems: &mut Problems) {
     let mut seen: BTreeMap<(&str, i32), usize> = BTreeMap::new();
     for certificate in certificates {
         for name in &certificate.names {

@@ -71,9 +71,9 @@ impl Tls {
             .iter()
             .filter_map(|(name, draft)| Some((name.text.as_str(), Arc::new(Clients::read(draft, secrets, problems)?))))
             .collect();
-        warn_of_strangers(draft, &certificates, problems);
+        warn_of_unknown_names(draft, &certificates, problems);
         warn_of_ends(draft, &certificates, problems);
-        certificate::refuse_twins(&certificates, &draft.location, problems);
+        certificate::refuse_duplicates(&certificates, &draft.location, problems);
         let clients = clients.filter(|_| problems.len() == before)?;
         let asked = std::iter::once(&clients).chain(of_names.iter().map(|(_, clients)| clients));
         let trusts: Vec<_> = asked.filter_map(|clients| clients.trust.as_ref()).collect();
@@ -119,7 +119,7 @@ impl Tls {
 }
 
 /// Warns of settings for a name that no certificate has: probably another name was meant, which goes without them.
-fn warn_of_strangers(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], problems: &mut Problems) {
+fn warn_of_unknown_names(draft: &TlsDraft<'_>, certificates: &[Arc<Certified>], problems: &mut Problems) {
     for (name, _) in &draft.names {
         let known = certificates.iter().flat_map(|certificate| certificate.names.iter().map(String::as_str));
         if !names::covers(known, &name.text) {

@@ -47,8 +47,8 @@ fn choose(names: &Names, ssl: &mut SslRef) -> Result<(), SslAlert> {
         Some(extension) => Some(server_name(extension).ok_or(SslAlert::DECODE_ERROR)?),
         None => None,
     };
-    let name = names.asked(asked.as_deref()).cloned();
-    observer.asked(asked, name.clone());
+    let name = names.requested(asked.as_deref()).cloned();
+    observer.note_name(asked, name.clone());
     let name = name.ok_or(SslAlert::UNRECOGNIZED_NAME)?;
     take(&name, ssl, observer).map_err(|_| SslAlert::INTERNAL_ERROR)
 }

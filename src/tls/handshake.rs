@@ -95,7 +95,7 @@ pub async fn accept(tls: &Tls, plain: L4Stream) -> HandshakeResult {
         ssl
     });
     let Some(mut stream) = made.ok().and_then(|ssl| SslStream::new(ssl, plain).ok()) else {
-        return HandshakeResult { handshake: observer.told(Err(Failure::Malformed)), stream: None, secured: None };
+        return HandshakeResult { handshake: observer.result(Err(Failure::Malformed)), stream: None, secured: None };
     };
     let outcome = match pingora_timeout::timeout(tls.handshake_timeout, stream.accept()).await {
         Ok(Ok(())) => observer.secured(stream.ssl()),
@@ -105,14 +105,16 @@ pub async fn accept(tls: &Tls, plain: L4Stream) -> HandshakeResult {
     let is_resumed = stream.ssl().session_reused();
     match outcome {
         Ok(secured) => {
-            HandshakeResult { handshake: observer.told(Ok(is_resumed)), stream: Some(stream), secured: Some(secured) }
+            HandshakeResult { handshake: observer.result(Ok(is_resumed)), stream: Some(stream), secured: Some(secured) }
         }
-        Err(failure) => HandshakeResult { handshake: observer.told(Err(failure)), stream: Some(stream), secured: None },
+        Err(failure) => {
+            HandshakeResult { handshake: observer.result(Err(failure)), stream: Some(stream), secured: None }
+        }
     }
 }
 
 impl HandshakeObserver {
-    fn told(&self, outcome: Result<bool, Failure>) -> Handshake {
+    fn result(&self, outcome: Result<bool, Failure>) -> Handshake {
         let (asked, named) = (self.asked.get(), self.named.get());
         Handshake {
             server_name: asked.and_then(|(server_name, _)| server_name.clone()),

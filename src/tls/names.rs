@@ -88,7 +88,7 @@ impl Names {
     }
 
     /// What a client gets that asks for this name, in lower case; `None`: the handshake is refused.
-    pub(super) fn asked(&self, name: Option<&str>) -> Option<&Arc<Name>> {
+    pub(super) fn requested(&self, name: Option<&str>) -> Option<&Arc<Name>> {
         match name.and_then(|name| self.find(name)) {
             Some(known) => Some(known),
             None if self.is_unknown_refused => None,

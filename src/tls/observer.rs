@@ -41,7 +41,7 @@ pub(super) fn observer(ssl: &SslRef) -> Option<&Arc<HandshakeObserver>> {
 
 impl HandshakeObserver {
     /// Notes the name that the client asked for, and the settings that it gets; `None` if it is refused.
-    pub(super) fn asked(&self, server_name: Option<Box<str>>, name: Option<Arc<Name>>) {
+    pub(super) fn note_name(&self, server_name: Option<Box<str>>, name: Option<Arc<Name>>) {
         // The context of the name has no such callback: a second first message (RFC 8446 section 4.1.4) that asks for
         // another name is ignored, and the first one counts.
         let _ = self.asked.set((server_name, name));

@@ -54,7 +54,7 @@ fn names(more: &str, certificates: &[Arc<Certified>], of_names: &[(&str, Arc<Cli
 
 /// Returns the subject of the certificate that a name gets.
 fn shown(names: &Names, name: Option<&str>) -> Option<String> {
-    let context = &names.asked(name)?.context;
+    let context = &names.requested(name)?.context;
     let certificate = context.certificate().expect("every context has one");
     Some(portcullis_x509::Facts::of(certificate).expect("it can be read").cn.expect("it has a common name"))
 }
@@ -100,7 +100,7 @@ fn deep_names_below_a_wildcard_of_the_file_are_asked_or_refused() {
     let of_names = [("*.corp.example", asked(&ca, 1)), ("*.deep.x.corp.example", asked(&ca, 2))];
     for (more, is_refused) in [("", false), ("unknown_name = \"refuse\"", true)] {
         let names = names(more, &certificates, &of_names);
-        let mark = |name: &str| names.asked(Some(name)).map(|name| name.clients.fingerprint[0]);
+        let mark = |name: &str| names.requested(Some(name)).map(|name| name.clients.fingerprint[0]);
         assert_eq!(mark("a.x.corp.example"), Some(1));
         assert_eq!(shown(&names, Some("a.x.corp.example")).as_deref(), Some("*.x.corp.example"));
         assert_eq!(mark("a.b.corp.example"), (!is_refused).then_some(1));

@@ -123,7 +123,7 @@ fn sample(labels: &[(&str, &str)], metric: &PluginMetric) -> Metric {
     }
 }
 
-/// Writes what there is to say of each name.
+/// Writes the series of each name.
 fn by_name<'m, T: 'm>(
     family: &'static str,
     help: &'static str,

@@ -38,14 +38,14 @@ const HISTOGRAM_PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
 
 pub(super) type Labels = Box<[(&'static str, Box<str>)]>;
 
-/// The key of a plugin's counter in [`Metrics::retain_counters`](super::Metrics::retain_counters).
+/// The key of a plugin's metric in [`Metrics::retain_plugin_metrics`](super::Metrics::retain_plugin_metrics).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PluginMetricKey {
     name: &'static str,
     labels: Labels,
 }
 
-/// The plugins' counters by name.
+/// The plugins' metrics by name.
 #[derive(Default)]
 pub(super) struct PluginMetrics(pub(super) Mutex<BTreeMap<&'static str, Family>>);
 
@@ -65,10 +65,10 @@ impl Family {
 }
 
 impl PluginMetrics {
-    /// A plugin's metric: the same name and labels give the same one.
+    /// Returns a plugin's metric: the same name and labels give the same one.
     ///
     /// # Errors
-    /// The name is not one of Prometheus, or means something else already.
+    /// The name is not valid in Prometheus, or is in use with another meaning.
     pub(super) fn metric(
         &self,
         name: &'static str,

@@ -78,7 +78,7 @@ pub struct HandshakeMetrics {
 impl HandshakeMetrics {
     /// Counts a handshake: `Ok` says whether a session was resumed, `Err` is the code of the reason for which it
     /// failed.
-    pub fn shaken(&self, outcome: Result<bool, &'static str>) {
+    pub fn finished(&self, outcome: Result<bool, &'static str>) {
         self.outcomes.add(match outcome {
             Ok(false) => ["full", "none"],
             Ok(true) => ["resumed", "none"],

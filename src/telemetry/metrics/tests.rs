@@ -257,7 +257,7 @@ fn the_engine_takes_the_names_that_it_exports() {
     metrics.refused_before_routing("bad_request");
     metrics.rejected("max_connections");
     metrics.stream_ended("expired");
-    metrics.listener(0).shaken(Ok(false));
+    metrics.listener(0).finished(Ok(false));
     metrics.certificates([("api.example.com", UnixTime(1))].into_iter());
     metrics.revocation_lists([("CN=Partners", UnixTime(1))].into_iter());
     let text = metrics.render();
