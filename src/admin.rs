@@ -50,26 +50,26 @@ use crate::{
 
 pub use page::PAGES_AT_ONCE_MAX;
 
-/// How long whoever asked may take for the whole answer.
+/// The time that a client may take for the whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long it may take for a piece of it.
+/// The time that it may take for a piece of it.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the admin listener answers with.
+/// Answers requests to the admin listener.
 pub struct Admin {
     services: Arc<Services>,
     current: Arc<ArcSwap<Snapshot>>,
     open: Arc<Open>,
     closing: watch::Receiver<bool>,
-    /// The address it listens on, where that is one.
+    /// The IP address it listens on, if it has one.
     own: Option<IpAddr>,
     started: UnixTime,
     pages: Pages,
 }
 
-/// What is asked for.
+/// A valid request.
 enum Asked {
-    /// A few words, with this status.
+    /// A short text, with this status.
     Words(StatusCode, &'static str),
     /// `/metrics`.
     Metrics,
@@ -80,7 +80,7 @@ enum Asked {
 }
 
 impl Admin {
-    /// Looks at a running gateway.
+    /// Returns an admin service for a running gateway.
     pub fn new(
         services: Arc<Services>,
         current: Arc<ArcSwap<Snapshot>>,
@@ -95,7 +95,7 @@ impl Admin {
         Self { services, current, open, closing, own, started: UnixTime::now(), pages: Pages::default() }
     }
 
-    /// What a request asks for, or why it is not told.
+    /// Parses a request, or returns the refusal.
     fn asked(&self, head: &RequestHeader) -> Result<Asked, Answer> {
         let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
         if !self.is_own_host(host) {
@@ -109,7 +109,7 @@ impl Admin {
             return Err(Answer { challenges: vec![challenge], ..Problem::Unauthenticated.into() });
         }
         let asked = match head.uri.path() {
-            // Alive as long as it answers; ready as long as it takes new requests.
+            // Healthy as long as it answers; ready as long as it takes new requests.
             "/healthz" => Asked::Words(StatusCode::OK, "ok\n"),
             "/readyz" if *self.closing.borrow() => Asked::Words(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             "/readyz" => Asked::Words(StatusCode::OK, "ready\n"),
@@ -128,7 +128,7 @@ impl Admin {
         Ok(asked)
     }
 
-    /// Answers; `None`: whoever asked has only a part of the answer.
+    /// Answers a request; `None`: only a part of the answer was sent.
     async fn answer(self: &Arc<Self>, session: &mut ServerSession) -> Option<()> {
         let (content_type, asked) = match self.asked(session.req_header()) {
             Ok(Asked::Words(status, words)) => {
@@ -160,7 +160,7 @@ impl Admin {
         page.finish().await.then_some(())
     }
 
-    /// Writes what takes long.
+    /// Writes an answer that takes long.
     fn write(&self, asked: &Asked, out: &mut dyn Write) -> io::Result<()> {
         match asked {
             Asked::Words(_, words) => out.write_all(words.as_bytes()),
@@ -170,7 +170,7 @@ impl Admin {
         }
     }
 
-    /// Loopback names, addresses written as such, and nothing that DNS could point here.
+    /// Returns whether this is a loopback name or an address written as such: nothing that DNS could point here.
     fn is_own_host(&self, host: &[u8]) -> bool {
         let Some(own) = self.own else { return true };
         let Some(name) = host_key(host) else { return false };

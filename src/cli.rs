@@ -126,14 +126,14 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
     }
 }
 
-/// Says what is wrong with a configuration.
+/// Prints what is wrong with a configuration.
 fn wrong(report: &Report) -> ExitCode {
     let problems = counted(report.0.len(), "problem", "problems");
     stderr(Level::Error, &format!("{report}{} the configuration has {problems}", error_label()));
     ExitCode::from(2)
 }
 
-/// Red on a terminal, plain elsewhere and where `NO_COLOR` asks for it.
+/// Returns the label of errors: red on a terminal, plain elsewhere and with `NO_COLOR`.
 fn error_label() -> &'static str {
     let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     if is_coloured { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" }

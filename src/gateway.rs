@@ -51,11 +51,11 @@ use crate::{
     telemetry::{Logger, Metrics, Note, Output, Value, journal::stderr},
 };
 
-/// How long SIGINT waits for requests in flight, if `drain_timeout` is not shorter.
+/// The time that SIGINT waits for requests in flight, unless `drain_timeout` is shorter.
 const INTERRUPT_DRAIN: Duration = Duration::from_secs(2);
-/// Without a request for so long, what is still open are idle peers (HTTP/2 after GOAWAY), and a drain ends.
+/// After this time without a request a drain ends: the connections that are still open are idle (HTTP/2 after GOAWAY).
 const QUIET: Duration = Duration::from_secs(1);
-/// How long the last lines of the log may take.
+/// The time limit for writing the last lines of the log.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the gateway until it is told to stop.
@@ -69,7 +69,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     let bound = Bound::default();
     let (path, files, to) = (path.to_owned(), bound.clone(), output.clone());
     let (ready, started) = oneshot::channel();
-    // On a thread of its own, because whatever a start waits for must not keep the process from ending.
+    // On a thread of its own, because a slow start must not keep the process from ending.
     thread("start", move || drop(ready.send(start(&path, registry, &to, &files))))?;
     let started = main.block_on(until_started(started, &mut signals)).transpose();
     let outcome = started.map(|started| {
@@ -85,7 +85,7 @@ pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     outcome
 }
 
-/// Waits for the gateway to start, and whether a reload was wanted meanwhile; `None`: it was told to stop.
+/// Waits for the gateway to start. Returns whether a reload was requested meanwhile; `None`: it was told to stop.
 async fn until_started(
     mut started: oneshot::Receiver<Result<Started, StartError>>,
     signals: &mut UnboundedReceiver<Signal>,
@@ -130,7 +130,7 @@ fn start(path: &Path, registry: Registry, output: &Output, bound: &Bound) -> Res
     descriptors::raise_limit().map_err(system("the limit of file descriptors"))?;
     let snapshot = reload::load(path, &registry, &services, None, false)?;
     // A gateway that is run twice in one process (in tests) keeps the first one's logger.
-    // Its own limit is none: what `[log] level` says may change by a reload, and stands in `log::max_level` alone.
+    // The logger's own level is the lowest: `[log] level` may change by a reload, and is set only in `log::max_level`.
     drop(Logger::new(output.clone(), LevelFilter::Trace).install());
     log::set_max_level(snapshot.settings.log.level.0);
     if snapshot.settings.audit.on_full == file::OnFull::Refuse && is_thrown_away(io::stdout()) {
@@ -146,7 +146,7 @@ fn start(path: &Path, registry: Registry, output: &Output, bound: &Bound) -> Res
     Started::new(path, registry, services, open, snapshot, bound)
 }
 
-/// Whether what is written there goes nowhere. A descriptor that was closed is opened like that, too.
+/// Returns whether the output is `/dev/null`. A descriptor that was closed is opened like that, too.
 fn is_thrown_away(output: impl AsFd) -> bool {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     const NULL: u64 = libc::makedev(1, 3);
@@ -158,12 +158,12 @@ fn is_thrown_away(output: impl AsFd) -> bool {
 /// A gateway whose sockets are bound and whose services run.
 struct Started {
     runtime: pingora_runtime::Runtime,
-    /// The admin listener's own, so that what it is asked takes nothing from the workers.
+    /// The runtime of the admin listener, so that its requests take nothing from the workers.
     admin_runtime: tokio::runtime::Runtime,
     services: Arc<Services>,
     open: Arc<Open>,
     closing: watch::Sender<bool>,
-    /// It answers until the drain is over: that the gateway stops is to be seen there.
+    /// Answers until the drain is over, so that an operator can see there that the gateway is stopping.
     admin: Option<AdminListener>,
     running: Vec<JoinHandle<()>>,
     requests: mpsc::Sender<ReloadRequest>,
@@ -172,7 +172,7 @@ struct Started {
     ready: Ready,
 }
 
-/// What is said once the main loop takes signals: whoever hears it may send one.
+/// The announcement that is sent once the main loop handles signals, because its reader may send one.
 struct Ready {
     fixed: Fixed,
     addresses: Vec<String>,
@@ -195,8 +195,8 @@ impl Started {
         let control = control(&fixed.server)?;
         bound.add(control.as_ref().map(|control| control.file().clone()));
         let threads = worker_threads(&fixed.server);
-        // Stealing: with one connection busier than others, idle workers take over. At two cores it costs the same as
-        // workers that keep to themselves, and the slowest requests are faster (see benches/overhead).
+        // Work stealing: if one connection is busier than others, idle workers take over. At two cores it costs the
+        // same as workers that keep to themselves, and the slowest requests are faster (see benches/overhead).
         let runtime = pingora_runtime::RuntimeBuilder::new(threads, "worker").work_steal(true).build();
         let admin_runtime = admin_runtime().map_err(system("the threads of the admin listener"))?;
         let (closing, watch) = watch::channel(false);
@@ -254,7 +254,7 @@ impl Started {
         })
     }
 
-    /// The main loop.
+    /// Runs the main loop.
     fn serve(mut self, main: &tokio::runtime::Runtime, mut signals: UnboundedReceiver<Signal>) {
         let Ready { fixed, addresses, generation, routes } = &self.ready;
         announce(&self.services, fixed, addresses, *generation, *routes);
@@ -278,12 +278,12 @@ impl Started {
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 
-    /// Stops accepting, and ends with the last request in flight, at the limit, or at a second signal.
+    /// Stops accepting, and returns with the last request in flight, at the limit, or at a second signal.
     async fn drain(&self, limit: Duration, signals: &mut UnboundedReceiver<Signal>) {
         let started = Instant::now();
         systemd::stopping();
         self.note("stopping", "finishing what is in flight", started);
-        // Accepting ends, idle HTTP/1 connections close, HTTP/2 peers are told to go away.
+        // Accepting ends, idle HTTP/1 connections close, HTTP/2 peers are sent GOAWAY.
         let _ = self.closing.send(true);
         let told_again = async { while signals.recv().await == Some(Signal::Reload) {} };
         let how = tokio::select! {
@@ -294,7 +294,7 @@ impl Started {
         };
         self.services.has_stopped.store(true, Relaxed);
         self.admin.iter().for_each(AdminListener::stop);
-        // Services end within moments of being told; one that hangs must not keep the process.
+        // Services end within moments of the signal; one that hangs must not keep the process.
         let services = async {
             let is_over = || {
                 self.running.iter().all(JoinHandle::is_finished) && self.admin.iter().all(AdminListener::is_finished)
@@ -325,7 +325,7 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartEr
     std::thread::Builder::new().name(name.into()).spawn(run).map(drop).map_err(system(format!("the thread `{name}`")))
 }
 
-/// One thread that answers, and those that make long answers.
+/// Returns a runtime with one thread that answers, and others that make long answers.
 fn admin_runtime() -> io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).max_blocking_threads(PAGES_AT_ONCE_MAX).thread_name("admin").enable_all().build()

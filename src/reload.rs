@@ -1,7 +1,8 @@
-//! signal -> load -> check -> build -> prepare -> publish. Starting is a reload from nothing: one path, exercised daily.
+//! signal -> load -> check -> build -> prepare -> publish. Starting is a reload from nothing: one path, exercised
+//! daily.
 //!
 //! A configuration is taken whole or not at all. Loading runs on a thread of its own, off the workers; publishing is
-//! one atomic store; requests in flight keep what they began with.
+//! one atomic store; requests in flight keep the configuration they began with.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -41,10 +42,10 @@ pub use prepare::{BEFORE_PUBLISH_TIMEOUT, prepare};
 pub use request::{ReloadRequest, Scope};
 pub use watch::run as watch;
 
-/// Reads and compiles a configuration, after which nothing is different yet.
+/// Reads and compiles a configuration, without effect on the running gateway.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Returns everything that is wrong with it.
 pub fn load(
     path: &Path,
     registry: &Registry,
@@ -56,11 +57,11 @@ pub fn load(
     load_from(Arc::new(Sources::read(path)?), registry, services, before, secrets)
 }
 
-/// The same of files that have been read, outside of the service that the configuration is for: what this process was not given is looked for where
-/// the unit says that the service gets it.
+/// Does the same with files that have been read, outside of the service that the configuration is for: secrets that
+/// this process was not given are read from where the unit gets them for the service.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Returns everything that is wrong with it.
 pub fn check(
     path: &Path,
     sources: &Arc<Sources>,
@@ -77,7 +78,7 @@ fn secrets(path: &Path, is_without_secrets: bool) -> Secrets {
     Secrets::new(path.parent().unwrap_or(Path::new("")), is_without_secrets)
 }
 
-/// The same from files that have been read.
+/// Does the same with files that have been read.
 fn load_from(
     sources: Arc<Sources>,
     registry: &Registry,
@@ -104,15 +105,15 @@ fn load_from(
 
 /// Carries out reloads, one at a time.
 pub struct Reloader {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
     /// The plugins.
     pub registry: Registry,
-    /// What outlives reloads.
+    /// The state that outlives reloads.
     pub services: Arc<Services>,
-    /// What is current.
+    /// The current snapshot.
     pub current: Arc<ArcSwap<Snapshot>>,
-    /// Where background work runs.
+    /// The runtime of background work.
     pub runtime: Handle,
 }
 
@@ -124,7 +125,7 @@ impl Reloader {
             let requests: Vec<_> = std::iter::once(request).chain(requests.try_iter()).collect();
             let is_of_file = requests.iter().any(|request| request.scope == Scope::Configuration);
             let reloaded = self.reload_or_refuse(is_of_file);
-            // Who stopped waiting needs no answer.
+            // Nobody may be waiting any more.
             requests
                 .into_iter()
                 .filter_map(|request| request.answer)
@@ -132,8 +133,8 @@ impl Reloader {
         }
     }
 
-    /// A panic is a bug of ours. It refuses the configuration like any other fault, and this thread lives on to take the
-    /// next one: without it every later reload would be lost without a word.
+    /// Reloads, and turns a panic into a refusal. It is a bug of ours, and this thread lives on for the next request:
+    /// otherwise every later reload would be lost silently.
     fn reload_or_refuse(&self, is_of_file: bool) -> Reloaded {
         catch_unwind(AssertUnwindSafe(|| self.reload(is_of_file))).unwrap_or_else(|_| {
             let why = "the gateway panicked while it took this over: a bug in it, please report it";
@@ -143,13 +144,13 @@ impl Reloader {
         })
     }
 
-    /// Takes the file as it is now, or what it said when it was last taken; or leaves everything as it was.
+    /// Takes the file as it is now, or the content that was taken last; or leaves everything as it was.
     #[expect(clippy::disallowed_methods, reason = "this is the thread of reloads, and no worker")]
     fn reload(&self, is_of_file: bool) -> Reloaded {
         systemd::reloading();
         let before = self.current.load_full();
         if !is_of_file && !before.is_watching() {
-            // Since it was told, a configuration came that does not care.
+            // After the request was sent, a configuration came that does not watch files.
             let reloaded = Reloaded::unchanged(&before);
             systemd::ready(&reloaded.status());
             return reloaded;
@@ -224,7 +225,7 @@ impl Reloader {
         }
     }
 
-    /// Loudly, because nobody may have meant it.
+    /// Warns loudly, because it may not have been intended.
     fn tell_exposed(&self, snapshot: &Snapshot, changes: &Changes) {
         if changes.exposed.is_empty() {
             return;
@@ -265,7 +266,7 @@ impl Reloader {
     }
 }
 
-/// Warnings of secrets that have changed on disk since the service got them, as far as that can be seen.
+/// Returns warnings about secrets that have changed on disk since the service got them, as far as that can be seen.
 fn changed_secrets(path: &Path, snapshot: &Snapshot) -> Vec<Located> {
     let secrets = &snapshot.of_the_start;
     let unit = (!secrets.is_empty()).then(Unit::find).flatten();
@@ -277,27 +278,28 @@ fn needs_restart(fixed: &[&str]) -> String {
     format!("`{}` cannot change while the gateway runs: restart it", fixed.join("`, `"))
 }
 
-/// How long a reload waits for names that are new, to be able to say which lead nowhere. It is taken in any case.
+/// The time that a reload waits for new names, to be able to warn of those that do not resolve. It succeeds in any
+/// case.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Has the names of a configuration's targets looked up from now on. Nobody waits for them.
+/// Begins to resolve the names of a configuration's targets in the background.
 pub fn look_up(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     let names = snapshot.named_targets.iter().map(|(name, _)| name.clone());
     services.names.keep(names, runtime);
 }
 
-/// Waits until all names of a configuration have been looked up once, side by side, and no longer than this.
+/// Waits until all names of a configuration have been looked up once, concurrently, and no longer than this.
 pub async fn settle(snapshot: &Snapshot, limit: Duration) {
     let all = async {
         for (name, _) in &snapshot.named_targets {
             name.settled().await;
         }
     };
-    // What is not known by then is told, and goes on being looked up.
+    // Names that are not known by then are warned of, and still being resolved.
     let _ = tokio::time::timeout(limit, all).await;
 }
 
-/// Warnings of names that lead nowhere, each where `sources` says the name.
+/// Returns warnings about names that do not resolve, each with its location in `sources`.
 pub fn unresolved(snapshot: &Snapshot, sources: &Sources) -> Vec<Located> {
     let mut warnings = Problems::default();
     for (name, at) in &snapshot.named_targets {
@@ -313,7 +315,7 @@ pub fn unresolved(snapshot: &Snapshot, sources: &Sources) -> Vec<Located> {
     warnings.warnings(sources).0
 }
 
-/// A snapshot is the current one now: its background work starts, and requests that last are judged by it.
+/// Starts the background work of a snapshot that is current now, and has long requests judged by it.
 pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
     retain(&services.metrics, snapshot);
@@ -344,7 +346,7 @@ fn named((name, at): &(String, UnixTime)) -> (&str, UnixTime) {
     (name, *at)
 }
 
-/// Forgets the series of names that the serving configuration does not have.
+/// Forgets the series of names that the current configuration does not have.
 fn retain(metrics: &Metrics, snapshot: &Snapshot) {
     let upstreams: std::collections::HashSet<&str> =
         snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect();

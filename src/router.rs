@@ -53,12 +53,12 @@ pub use tree::Find;
 use overlap::TieFinder;
 use tree::{Entry, Forest, NodeIndex, Wanted};
 
-/// All routes of a snapshot, compiled. A look-up costs one hash a segment, however many routes there are, and allocates
-/// nothing.
+/// All routes of a snapshot, compiled. A look-up costs one hash per segment, however many routes there are, and
+/// allocates nothing.
 #[derive(Debug)]
 pub struct Router {
     exact: Hosts,
-    /// By what follows `*.`.
+    /// By the part after `*.`.
     wildcards: Hosts,
     /// The longest key of `wildcards`: a request's host may have a hundred labels, and nearly all need no look-up.
     wildcard_bytes_max: usize,
@@ -70,9 +70,10 @@ pub struct Router {
 type Hosts = HashMap<Box<str>, NodeIndex, FixedState>;
 
 impl Router {
-    /// Compiles the patterns, each with the name of its route for the words of a [`Tie`].
+    /// Compiles the patterns, each with the name of its route for the text of a [`Tie`].
     ///
-    /// All ties are reported, though of several routes that tie with each other only each with the first.
+    /// # Errors
+    /// Returns all ties, though of several routes that tie with each other only each with the first.
     pub fn build(patterns: &[(&str, &Pattern)]) -> Result<Self, Vec<Tie>> {
         let mut router = Self {
             exact: Hosts::default(),
@@ -100,7 +101,7 @@ impl Router {
         }
     }
 
-    /// Where the paths of `host` begin.
+    /// Returns the root of the paths of `host`.
     fn root(&mut self, host: Option<&HostPattern>) -> NodeIndex {
         let forest = &mut self.forest;
         let Some(host) = host else { return *self.any.get_or_insert_with(|| forest.plant()) };
@@ -111,15 +112,15 @@ impl Router {
         *self.wildcards.entry(host.name().into()).or_insert_with(|| forest.plant())
     }
 
-    /// The route that owns a request: `host` as [`host_key`] gives it (empty where a request has none), `path` as
-    /// [`crate::canonical::canonical`] gives it.
+    /// Returns the route that owns a request: `host` as [`host_key`] returns it (empty if a request has none), `path`
+    /// as [`crate::canonical::canonical`] returns it.
     pub fn find(&self, host: &str, path: &str, method: &Method, headers: &impl Headers) -> Find<'_> {
         let Some(rest) = path.strip_prefix('/') else { return Find::NotFound };
         let wanted = Wanted { method, headers };
         self.roots(host).find_map(|root| self.forest.search(root, Some(rest), &wanted)).unwrap_or(Find::NotFound)
     }
 
-    /// The trees that may own `host`, the strongest first.
+    /// Returns the trees that may own `host`, the strongest first.
     fn roots(&self, host: &str) -> impl Iterator<Item = NodeIndex> {
         let wildcards = if self.wildcards.is_empty() { "" } else { host };
         let wildcards = wildcards

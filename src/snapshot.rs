@@ -1,5 +1,5 @@
-//! A configuration, compiled: routes, router and pipelines. A snapshot never changes; exactly one is current. A request
-//! keeps what it still needs of the route it was matched to, and no more: see [`route`].
+//! A compiled configuration: routes, router and pipelines. A snapshot never changes; exactly one is current. A request
+//! keeps only what it still needs of the route it was matched to: see [`route`].
 
 mod asked;
 mod beside;
@@ -40,49 +40,50 @@ use crate::{
 
 /// One configuration, compiled.
 pub struct Snapshot {
-    /// Counts publications, from 1.
+    /// The number of the publication, from 1.
     pub generation: u64,
-    /// The routes with what has to be passed before them; the router's answers are indexes into them.
+    /// The routes with the checks in front of them; the router returns indexes into this.
     pub gates: Vec<Arc<Gate>>,
-    /// From a request to a route.
+    /// Finds the route of a request.
     pub router: Router,
-    /// What holds on every route.
+    /// The settings that hold on every route.
     pub settings: Arc<Settings>,
-    /// What it was read from, where a listener has its files watched: they are read again without the file itself.
+    /// The files it was read from, if a listener has its files watched: then they are compiled again without reading
+    /// the configuration.
     pub sources: Arc<Sources>,
-    /// What of it is hardly meant.
+    /// Warnings: settings that are valid but probably mistakes.
     pub warnings: Report,
-    /// Secrets that it goes by and that are those of the service's start.
+    /// The secrets in use that the service got at its start.
     pub of_the_start: BTreeSet<OfTheStart>,
-    /// What only a restart can change.
+    /// The settings that only a restart can change.
     pub fixed: Fixed,
     /// Every credential, for the admin listener.
     pub credentials: Vec<Arc<Credential>>,
-    /// Of what proves each of them, in the same order.
+    /// The fingerprint of each one's secret, in the same order.
     pub secrets: Vec<Fingerprint>,
-    /// Which credentials open each policy: their numbers, in order.
+    /// The numbers of the credentials that open each policy, in order.
     pub opened: HashMap<String, Box<[u32]>>,
     /// The headers that routes have conditions on.
     pub condition_headers: Arc<[HeaderName]>,
     /// The upstreams, used or not.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// The names among their targets, each with where the file says it.
+    /// The names among their targets, each with its location in the file.
     pub named_targets: Vec<(Arc<Name>, Location)>,
-    /// What each route says, to tell which changed.
+    /// The fingerprint of each route, to find out which changed.
     pub fingerprints: HashMap<String, Fingerprint>,
-    /// What is said beside the routes, to tell what of it changed.
+    /// The fingerprints of everything else, to find out what changed.
     pub beside: Beside,
     /// The built policies, to keep those that do not change.
     pub instances: HashMap<String, Arc<Instance>>,
 }
 
 impl Snapshot {
-    /// The routes, in the order of the configuration.
+    /// Returns the routes, in the order of the configuration.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.gates.iter().map(|gate| &gate.route)
     }
 
-    /// Those headers of a request that routes have conditions on; `None` where no route has one.
+    /// Returns the headers of a request that routes have conditions on; `None` if no route has one.
     pub fn conditions_of(&self, headers: &HeaderMap) -> Option<Box<KeptHeaders>> {
         (!self.condition_headers.is_empty()).then(|| Box::new(KeptHeaders::of(headers, &self.condition_headers)))
     }
@@ -95,19 +96,19 @@ pub struct Fixed {
     pub server: file::Server,
     /// `[admin] listen`.
     pub admin: Option<file::AdminAddress>,
-    /// The addresses of `[[listeners]]`. What else is said of them may change.
+    /// The addresses of `[[listeners]]`. Their other settings may change.
     pub listeners: Vec<SocketAddr>,
 }
 
 impl Snapshot {
-    /// Whether a listener has its files watched.
+    /// Returns whether a listener has its files watched.
     pub fn is_watching(&self) -> bool {
         self.settings.listeners.iter().any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.watch.is_some()))
     }
 }
 
 impl Fixed {
-    /// What differs, in the words of the file.
+    /// Returns the names of the settings that differ, as in the file.
     pub fn differences(&self, new: &Self) -> Vec<&'static str> {
         let differs = [
             (self.server != new.server, "server"),

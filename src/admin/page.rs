@@ -1,5 +1,5 @@
-//! What takes long to say, said in pieces: a page is made by a thread that does nothing else, sent while it is being made,
-//! and never in memory as a whole.
+//! Long answers, sent in pieces: a page is made by a thread that does nothing else, sent while it is being made, and
+//! never in memory as a whole.
 
 use std::{
     io::{self, Write},
@@ -15,18 +15,18 @@ use tokio::{
 
 use crate::proxy::refusal::{Answer, Problem};
 
-/// How many pages are made at once; who asks for one more waits.
+/// The most pages that are made at once; further requests wait.
 pub const PAGES_AT_ONCE_MAX: usize = 2;
-/// How long it waits before it is told to come again.
+/// The longest wait, after which the answer is 503.
 const PAGE_WAIT: Duration = Duration::from_secs(2);
-/// When it may come again.
+/// The value of `Retry-After` in that answer.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// How large a piece is.
+/// The size of a piece.
 const PIECE_BYTES: usize = 64 << 10;
-/// How many pieces are made before somebody takes them.
+/// The number of pieces that are made ahead of the client.
 const PIECES_AHEAD: usize = 4;
 
-/// Pages that are being made, and who waits for one.
+/// Limits the pages that are made at once.
 pub(super) struct Pages(Arc<Semaphore>);
 
 /// A page that is being made.
@@ -42,10 +42,10 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// Has a page made. Who takes no more of it ends it by dropping it.
+    /// Begins to make a page. Dropping it ends the work.
     ///
     /// # Errors
-    /// 503: others are being made.
+    /// 503: too many others are being made.
     pub(super) async fn make(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
@@ -66,13 +66,13 @@ impl Pages {
 }
 
 impl Page {
-    /// Ends the page once there are no more pieces, and says whether all of it was made.
+    /// Ends the page once there are no more pieces, and returns whether all of it was made.
     pub(super) async fn finish(self) -> bool {
         matches!(self.making.await, Ok(Ok(())))
     }
 }
 
-/// Cuts what is written into pieces, and waits where nobody takes them.
+/// Cuts the written data into pieces, and waits while nobody takes them.
 struct Pieces {
     piece: Vec<u8>,
     sender: mpsc::Sender<Bytes>,
@@ -100,7 +100,7 @@ impl Write for Pieces {
 mod tests {
     use super::*;
 
-    /// Takes all of a page.
+    /// Reads all of a page.
     async fn read(mut page: Page) -> (Vec<usize>, bool) {
         let mut lengths = Vec::new();
         while let Some(piece) = page.pieces.recv().await {
@@ -136,7 +136,7 @@ mod tests {
         }
         let refused = pages.make(|_| Ok(())).await.err().expect("no turn");
         assert_eq!((refused.problem, refused.retry_after), (Problem::Unavailable, Some(RETRY_AFTER)));
-        // Nobody takes these: a few pieces are made ahead, and no more.
+        // Nobody takes these: only a few pieces are made ahead.
         assert!(slow.iter().all(|page| page.pieces.len() == PIECES_AHEAD));
         slow.pop();
         let (_, is_whole) =

@@ -25,10 +25,11 @@ pub(super) struct Arguments {
     online: bool,
 }
 
-/// How long all names together may take.
+/// The time limit for all names together.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// `portcullis check`: everything that a start does, but nothing is bound, published, or asked of another machine.
+/// `portcullis check`: does everything that a start does, but binds nothing, publishes nothing, and asks no other
+/// machine.
 pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Failure> {
     let path = arguments.config.file()?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), Box::new(|| 0), Box::new(|| 0));
@@ -44,7 +45,7 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
         services.names.begin(&fixed.server.name_servers(), fixed.listeners.iter().copied().chain(admin).collect());
         reload::look_up(&snapshot, &services, runtime.handle());
         runtime.block_on(reload::settle(&snapshot, NAMES_TIMEOUT));
-        // Once more, with what is known now: two names may lead to one address.
+        // Once more, with the addresses known now: two names may resolve to one address.
         snapshot = load(Some(&snapshot))?;
         snapshot.warnings.0.extend(reload::unresolved(&snapshot, &sources));
     }

@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::config::Report;
 
-/// Where the configuration is, unless the command line says.
+/// The default path of the configuration.
 const DEFAULT_CONFIG: &str = "/etc/portcullis/portcullis.toml";
 
-/// Where the configuration is.
+/// The path of the configuration.
 #[derive(clap::Args)]
 pub(crate) struct ConfigArgument {
     /// The configuration file.
@@ -15,7 +15,7 @@ pub(crate) struct ConfigArgument {
 }
 
 impl ConfigArgument {
-    /// The file; where nobody named one, and there is none in the usual place, that is what has to be said.
+    /// Returns the file; if none was named and there is none in the default place, the error says that.
     pub(super) fn file(&self) -> Result<&Path, Failure> {
         if self.config == Path::new(DEFAULT_CONFIG) && !self.config.exists() {
             return Err(

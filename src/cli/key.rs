@@ -31,7 +31,7 @@ pub enum KeyCommand {
     Hash,
 }
 
-/// What `portcullis key new` can be told.
+/// The arguments of `portcullis key new`.
 #[derive(Debug, Args)]
 pub struct NewKey {
     /// What the key starts with, such as `sk_live_`: at most 32 visible ASCII characters.
@@ -54,10 +54,10 @@ const PREFIX_MAX_CHARS: usize = 32;
 /// The shortest key that is hashed, in characters. Even of hexadecimal digits it has 128 bits.
 const KEY_MIN_CHARS: usize = 32;
 
-/// Carries out the command. `new` asks the system for the time and for random bits; `hash` reads `input`.
+/// Runs the command. `new` asks the system for the time and for random bits; `hash` reads `input`.
 ///
 /// # Errors
-/// What went wrong, in words that show no key.
+/// Returns what went wrong, in words that show no key.
 pub fn run(command: KeyCommand, out: &mut impl Write, input: &mut impl Read) -> Result<(), String> {
     let text = match command {
         KeyCommand::New(options) => {
@@ -72,7 +72,7 @@ pub fn run(command: KeyCommand, out: &mut impl Write, input: &mut impl Read) -> 
     out.write_all(text.expose()).and_then(|()| out.flush()).map_err(|error| format!("cannot write: {error}"))
 }
 
-/// A key from 256 random bits.
+/// Returns a key from 256 random bits.
 fn new_key(prefix: &str, random: [u8; 32]) -> Secret {
     let mut key = Vec::with_capacity(prefix.len() + RANDOM_CHARS + CHECKSUM_CHARS);
     key.extend_from_slice(prefix.as_bytes());
@@ -88,8 +88,8 @@ const RANDOM_CHARS: usize = 43;
 /// 62^6 is above 2^32.
 const CHECKSUM_CHARS: usize = 6;
 
-/// A big-endian number in Base62, filled up with zeros on the left to `CHARS` characters. All characters are letters
-/// and digits, so that a double click selects a whole key.
+/// Encodes a big-endian number in Base62, padded with zeros on the left to `CHARS` characters. All characters are
+/// letters and digits, so that a double click selects a whole key.
 fn base62<const CHARS: usize>(mut number: impl AsMut<[u8]>) -> [u8; CHARS] {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut text = [0; CHARS];
@@ -105,7 +105,7 @@ fn base62<const CHARS: usize>(mut number: impl AsMut<[u8]>) -> [u8; CHARS] {
     text
 }
 
-/// The entry for the configuration. Without a consumer the table's name is left to fill in.
+/// Returns the entry for the configuration. Without a consumer the table's name is left to fill in.
 fn entry(options: &NewKey, key: &Secret, now: Timestamp) -> Result<String, String> {
     let in_seconds = |time: Timestamp| Timestamp::from_second(time.as_second()).map_err(|error| error.to_string());
     let created = in_seconds(now)?;
@@ -126,15 +126,15 @@ fn entry(options: &NewKey, key: &Secret, now: Timestamp) -> Result<String, Strin
     Ok(entry)
 }
 
-/// The line that stands for a key.
+/// Returns the line with the hash of a key.
 fn hash_line(key: &Secret) -> String {
     format!("sha256 = \"{}\"\n", KeyDigest::of(key.expose()))
 }
 
-/// Reads one key, without the newline that an editor or `echo` puts behind it.
+/// Reads one key, without the newline that an editor or `echo` adds.
 fn read_key(input: &mut impl Read) -> Result<Secret, String> {
-    // One byte more than the longest key with its newline: enough to see that it is too long. The room is there from
-    // the start, so that no copy of the key is left behind by growing.
+    // One byte more than the longest key with its newline: enough to detect a longer one. Allocated at once, so that no
+    // copy of the key is left behind when the buffer grows.
     const READ_MAX_BYTES: usize = KEY_MAX_BYTES + 3;
     let mut bytes = Vec::with_capacity(READ_MAX_BYTES + 1);
     let read = input.take(READ_MAX_BYTES as u64).read_to_end(&mut bytes);
@@ -154,13 +154,13 @@ fn read_key(input: &mut impl Read) -> Result<Secret, String> {
     Ok(Secret::new(line.to_vec()))
 }
 
-/// A key of a TOML table: bare where it can be.
+/// Returns a key of a TOML table, without quotes if possible.
 fn toml_key(name: &str) -> String {
     let is_bare = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
     if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { toml_string(name) }
 }
 
-/// A basic string of TOML: quotes, backslashes and control characters are escaped.
+/// Returns a basic string of TOML, with quotes, backslashes and control characters escaped.
 fn toml_string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -186,7 +186,7 @@ fn parse_name(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("a name is not empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// A length of time as the configuration writes it.
+/// Parses a length of time as the configuration writes it.
 fn parse_span(text: &str) -> Result<Span, String> {
     let decoder = IntoDeserializer::<DecodeError>::into_deserializer(text);
     let span = Span::deserialize(decoder).map_err(|error| error.to_string())?;

@@ -19,10 +19,10 @@ pub enum PasswordCommand {
     Hash(HashPassword),
 }
 
-/// What `portcullis password hash` can be told.
+/// The arguments of `portcullis password hash`.
 #[derive(Debug, Args)]
 pub struct HashPassword {
-    /// How the hash is made.
+    /// The algorithm of the hash.
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: AlgorithmName,
 }
@@ -49,10 +49,10 @@ impl From<AlgorithmName> for Algorithm {
 /// The shortest password that is hashed, in characters.
 const PASSWORD_MIN_CHARS: usize = 12;
 
-/// Carries out the command.
+/// Runs the command.
 ///
 /// # Errors
-/// What went wrong, in words that show no password.
+/// Returns what went wrong, in words that show no password.
 pub fn run(command: &PasswordCommand, out: &mut impl Write, input: &mut impl Read) -> Result<(), String> {
     let PasswordCommand::Hash(options) = command;
     let password = read_password(input)?;
@@ -62,10 +62,10 @@ pub fn run(command: &PasswordCommand, out: &mut impl Write, input: &mut impl Rea
     line.and_then(|()| out.flush()).map_err(|error| format!("cannot write: {error}"))
 }
 
-/// Reads one password, without the newline that an editor or `echo` puts behind it.
+/// Reads one password, without the newline that an editor or `echo` adds.
 fn read_password(input: &mut impl Read) -> Result<Secret, String> {
-    // Enough to see that it is too long. The room is there from the start, so that no copy of the password is left
-    // behind by growing.
+    // Enough to detect a longer one. Allocated at once, so that no copy of the password is left behind when the buffer
+    // grows.
     const READ_MAX_BYTES: usize = PASSWORD_MAX_BYTES + 3;
     let mut bytes = Vec::with_capacity(READ_MAX_BYTES + 1);
     let read = input.take(READ_MAX_BYTES as u64).read_to_end(&mut bytes);
@@ -78,7 +78,7 @@ fn read_password(input: &mut impl Read) -> Result<Secret, String> {
             "no password came on standard input: `printf %s \"$PASSWORD\" | portcullis password hash`".to_owned()
         );
     }
-    // What is not UTF-8 counts by its bytes here, and is refused when it is hashed.
+    // Text that is not UTF-8 counts by its bytes here, and is refused when it is hashed.
     let chars = str::from_utf8(line).map_or(line.len(), |text| text.chars().count());
     if chars < PASSWORD_MIN_CHARS {
         return Err(format!(

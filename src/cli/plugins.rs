@@ -60,8 +60,8 @@ pub(super) fn run(arguments: &Arguments, registry: &Registry) -> Result<(), Fail
     Ok(())
 }
 
-/// One line a field: name, type, whether it is required, default, and what it is for; below it, what a table in it may
-/// say.
+/// Prints one line a field: name, type, whether it is required, default, and purpose; below it, the fields of a table
+/// in it.
 fn fields(schema: &Value, root: &Value, depth: usize, out: &mut impl Write) -> Result<(), Failure> {
     let Some(properties) = resolve(schema, root)["properties"].as_object() else {
         writeln!(out, "  (nothing)")?;
@@ -88,10 +88,10 @@ fn fields(schema: &Value, root: &Value, depth: usize, out: &mut impl Write) -> R
     Ok(())
 }
 
-/// The most tables that are shown one within another: one that may hold itself has no end.
+/// The most levels of nested tables that are shown: one that may contain itself has no end.
 const TABLES_MAX_DEPTH: usize = 4;
 
-/// The tables that a value may be, or hold in a list, or under names of the user's own.
+/// Collects the tables that a value may be, or contain in a list, or under names of the user's own.
 fn tables<'v>(schema: &'v Value, root: &'v Value, found: &mut Vec<&'v Value>) {
     let schema = resolve(schema, root);
     if schema["properties"].is_object() {
@@ -102,12 +102,12 @@ fn tables<'v>(schema: &'v Value, root: &'v Value, found: &mut Vec<&'v Value>) {
     several.chain(held).for_each(|below| tables(below, root, found));
 }
 
-/// The schemas of which a value fits one.
+/// Returns the schemas of which a value fits one.
 fn alternatives(schema: &Value) -> Option<&Vec<Value>> {
     schema["anyOf"].as_array().or(schema["oneOf"].as_array())
 }
 
-/// A schema that a `$ref` names, or the schema itself.
+/// Returns the schema that a `$ref` names, or the schema itself.
 fn resolve<'v>(schema: &'v Value, root: &'v Value) -> &'v Value {
     let pointer = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
     pointer.and_then(|pointer| root.pointer(pointer)).unwrap_or(schema)
@@ -117,7 +117,7 @@ fn type_of(schema: &Value, root: &Value) -> String {
     let schema = resolve(schema, root);
     if let Some(several) = alternatives(schema) {
         let mut names: Vec<_> = several.iter().map(|one| type_of(one, root)).filter(|name| name != "null").collect();
-        // Two shapes of a table are one word.
+        // Two shapes of a table have the same name.
         names.dedup();
         return names.join(" or ");
     }

@@ -46,26 +46,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where the gateway that serves a file can be asked.
+/// The control socket of the gateway that serves a file.
 pub(super) struct Socket {
     pub(super) path: PathBuf,
     origin: Origin,
-    /// What is wrong with the file, so that it could not say where.
+    /// The error of the file, if the socket could not be read from it.
     file_error: Option<String>,
 }
 
-/// How the place of a socket is known.
+/// The source of a socket's path.
 enum Origin {
-    /// The command line says it.
+    /// The command line.
     Said,
-    /// The file has it, as it is now.
+    /// The current content of the file.
     Configured,
-    /// It is the usual place.
+    /// The default.
     Guessed,
 }
 
 impl Socket {
-    /// What the command line says, else what the file says, else the usual place.
+    /// Returns the path of the command line, else that of the file, else the default.
     pub(super) fn find(said: Option<&Path>, config: &Path) -> Result<Self, Failure> {
         if let Some(path) = said {
             return Ok(Self { path: path.to_owned(), origin: Origin::Said, file_error: None });
@@ -84,7 +84,7 @@ impl Socket {
         }
     }
 
-    /// Why nobody was asked. What is wrong with the file comes first: it may be the only reason.
+    /// Returns the failure that nobody answered. An error of the file comes first: it may be the only reason.
     pub(super) fn no_answer(&self, why: &NoAnswer) -> Failure {
         let error = match why {
             NoAnswer::Ended => {
@@ -115,11 +115,11 @@ fn because_of(file_error: Option<&str>, why: String) -> Failure {
     }
 }
 
-/// `server.control` of the file, also of one that has errors: what is wrong with it is the gateway's to say, if it can be
-/// found. Where the parser lost its way before that line, the line alone is looked for.
+/// Returns `server.control` of the file, even of a file with errors: to report those is up to the gateway, if it can be
+/// found. If the parser fails before that line, only the line is searched for.
 ///
 /// # Errors
-/// Why the file does not say whether it has one.
+/// Returns why it cannot be read from the file.
 fn configured(config: &Path) -> Result<Option<PathBuf>, String> {
     let source = Source::read(config)?;
     let (root, errors) = toml::de::DeTable::parse_recoverable(&source.text);
@@ -135,7 +135,7 @@ fn configured(config: &Path) -> Result<Option<PathBuf>, String> {
     }
 }
 
-/// `control = "..."`.
+/// Parses the line `control = "..."`.
 fn control_line(line: &str) -> Option<PathBuf> {
     let table: toml::Table = line.trim().starts_with("control").then(|| line.parse().ok()).flatten()?;
     table.get("control")?.as_str().map(PathBuf::from)

@@ -60,7 +60,7 @@ fn moment(text: &str) -> Result<UnixTime, String> {
     if time > now.after(Revoke::MAX_AHEAD) {
         return Err("it lies ahead: tokens that are not issued yet would be refused as well".to_owned());
     }
-    // A little ahead is now by another clock.
+    // A time slightly in the future is the present by another clock.
     Ok(time.min(now))
 }
 
@@ -105,7 +105,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     revoked.warning.map_or(Ok(()), |why| Err(Failure::Warned(why)))
 }
 
-/// What is revoked. What a caller wrote is shown so that a terminal does not act on it.
+/// Describes what is revoked. Text of a caller is escaped, so that a terminal does not act on it.
 fn in_words(revocation: &Revocation) -> String {
     let issuer = revocation.issuer().escape_debug();
     match revocation {

@@ -1,5 +1,5 @@
-//! What a listener runs: the limits of its connections, the proxy behind them, and what is said of those that never come
-//! to a request.
+//! The connections of a listener: their limits, the proxy behind them, and log lines about those that never become a
+//! request.
 
 use std::{
     collections::HashMap,
@@ -35,21 +35,22 @@ use crate::{
     tls::{Failure, Handshake, Tls},
 };
 
-/// Requests that an HTTP/2 connection may have under way.
+/// The most requests of an HTTP/2 connection in flight.
 pub const MAX_STREAMS: u32 = 100;
-/// Streams that a client may open and take back before we have looked at them; one more ends the connection (CVE-2023-44487).
+/// The most streams that a client may open and reset before we have looked at them; one more ends the connection
+/// (CVE-2023-44487).
 const MAX_STREAMS_TAKEN_BACK: usize = 20;
-/// Streams that we reset for what a client sent on them; one more ends the connection.
+/// The most streams that we reset because of a client's errors; one more ends the connection.
 const MAX_STREAMS_AT_FAULT: usize = 200;
-/// What of a response HTTP/2 keeps beside the pieces that are counted as unsent.
+/// The size of HTTP/2's send buffer, beside the pieces that are counted as unsent.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
-/// What a client may send on an HTTP/2 connection before we have read it.
+/// The most bytes that a client may send on an HTTP/2 connection before we have read them.
 const CONNECTION_WINDOW_BYTES: u32 = 65_535;
-/// Connections to upstreams that are kept while nobody uses them.
+/// The most idle connections to upstreams that are pooled.
 const KEPT_UPSTREAM_CONNECTIONS: usize = 1024;
-/// What is read from a connection at once. Pingora's own 64 KiB are cleared for each connection and stay with it, also
-/// while it is idle: of ten thousand they are 640 MB. A plain connection's first read goes past a buffer that is no larger
-/// than itself, and OpenSSL asks for a record in two pieces, the second of 16 KiB.
+/// Returns the sizes of the buffers of a connection. Pingora's own 64 KiB are cleared for each connection and stay with
+/// it, also while it is idle: with ten thousand they are 640 MB. A plain connection's first read bypasses a buffer that
+/// is no larger than itself, and OpenSSL reads a record in two pieces, the second of 16 KiB.
 pub(super) fn buffers(tls: Option<&Tls>) -> L4BufferSettings {
     const PLAIN_BYTES: usize = 4 << 10;
     const RECORD_BYTES: usize = 18 << 10;
@@ -75,7 +76,7 @@ fn min_body_rate(server: &file::Server) -> MinBodyRate {
     MinBodyRate { bytes_per_second: server.min_body_bytes_per_second, patience: server.body_timeout.0 }
 }
 
-/// How many connections one address may have where nothing is said of it: a tenth, but as many as a browser or two open.
+/// Returns the default limit of connections per address: a tenth, but at least as many as a browser or two open.
 fn per_address(server: &file::Server) -> usize {
     const LEAST: usize = 16;
     let tenth = (server.max_connections.get() / 10).max(LEAST);
@@ -92,7 +93,7 @@ pub(super) fn proxy(
     let conf = ServerConf {
         threads,
         upstream_keepalive_pool_size: KEPT_UPSTREAM_CONNECTIONS,
-        // Of a request, and not of what comes after the first.
+        // Counts the first attempt as well.
         max_retries: MAX_ATTEMPTS,
         ..ServerConf::default()
     };
@@ -113,13 +114,14 @@ pub(super) fn proxy(
     Arc::new(proxy)
 }
 
-/// The door of a listener: it goes by the configuration that serves when a connection comes.
+/// Returns the acceptor of a listener, which follows the configuration that serves when a connection comes.
 pub(super) fn acceptor(number: usize, services: &Arc<Services>, current: &Arc<ArcSwap<Snapshot>>) -> Acceptor {
     let output = services.output.clone();
     let metrics = services.metrics.listener(number);
     let on_handshake = move |listener: usize, handshake: &Handshake, peer: SocketAddr| {
         metrics.finished(handshake.outcome.map_err(Failure::code));
-        // Who connects and leaves looks whether somebody is there: every load balancer does, once a second.
+        // A client that connects and leaves only checks whether the port is open: every load balancer does, once a
+        // second.
         if let Err(failure) = handshake.outcome
             && (handshake.has_begun || failure != Failure::Closed)
         {
@@ -143,8 +145,8 @@ pub(super) fn acceptor(number: usize, services: &Arc<Services>, current: &Arc<Ar
     )
 }
 
-/// Counts and tells of connections that are closed as they come. Each reason has a line a second at most, with how many
-/// there were since the one before: whoever floods a gateway with connections shall not flood its log as well.
+/// Counts and logs connections that are closed as they come. Each reason has at most one line a second, with the number
+/// since the one before: a flood of connections must not flood the log as well.
 fn rejected(services: &Arc<Services>) -> RejectionListener {
     let (services, lines) = (services.clone(), Mutex::new(HashMap::<&str, Sampled>::new()));
     Box::new(move |listener, rejection, address| {
@@ -158,7 +160,7 @@ fn rejected(services: &Arc<Services>) -> RejectionListener {
     })
 }
 
-/// How often something happened since it was told last.
+/// Counts events since the last one that was logged.
 #[derive(Default)]
 struct Sampled {
     last: Option<Instant>,
@@ -166,7 +168,7 @@ struct Sampled {
 }
 
 impl Sampled {
-    /// Counts one more; with how many to tell of, if it is time to.
+    /// Counts an event. Returns the number of events to log, if a line is due.
     fn take(&mut self, now: Instant) -> Option<u64> {
         const REPORT_EVERY: Duration = Duration::from_secs(1);
         self.since += 1;
@@ -178,7 +180,7 @@ impl Sampled {
     }
 }
 
-/// Answers a request whose head never became one.
+/// Answers a request whose head was not valid.
 pub(super) fn refuse(services: &Arc<Services>) -> Refuse {
     let services = services.clone();
     Arc::new(move |fault, peer, hsts| {

@@ -27,7 +27,7 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// What every service of the gateway is made of.
+/// The parts that the services of the gateway are made of.
 pub(super) struct Parts {
     pub(super) services: Arc<Services>,
     pub(super) current: Arc<ArcSwap<Snapshot>>,
@@ -35,9 +35,9 @@ pub(super) struct Parts {
     pub(super) limits: Limits,
     pub(super) refuse: Refuse,
     pub(super) runtime: Handle,
-    /// Where the admin listener is served.
+    /// The runtime of the admin listener.
     pub(super) admin: Handle,
-    /// Tells that the gateway stops.
+    /// Signals that the gateway stops.
     pub(super) closing: ShutdownWatch,
 }
 
@@ -62,31 +62,31 @@ impl Parts {
         let AdminAddress { configured, bound } = listens;
         let closing = self.closing.clone();
         let app = Admin::new(self.services.clone(), self.current.clone(), self.open.clone(), closing, configured);
-        // Counted apart: a scrape is no traffic, and a flood of traffic must not keep the operator out.
+        // Counted separately: a scrape is not traffic, and a flood of traffic must not keep the operator out.
         let (limits, refuse) = (self.limits.clone(), self.refuse.clone());
         let front = Front::new(Arc::new(app), limits, Arc::default(), refuse, Acceptor::plain(false));
         let mut service = Service::new("admin".into(), front);
         match configured {
             file::AdminAddress::Tcp(_) => service.add_tcp(bound),
-            // Said again: Pingora sets the mode of a socket that it is handed, by default to that for everybody on the
-            // machine. Where the umask took permissions away this gives them back.
+            // Repeated here, because Pingora sets the mode of a socket that it is given, by default for everybody on
+            // the machine. This restores the permissions that the umask took away.
             file::AdminAddress::Unix(_) => service.add_uds(bound, Some(admin_permissions())),
         }
         serve(&self.admin, service, fds, until)
     }
 }
 
-/// Where the admin listener listens, as the file has it and as it was bound.
+/// The address of the admin listener, as the file has it and as it was bound.
 pub(super) struct AdminAddress {
     pub(super) configured: file::AdminAddress,
     pub(super) bound: String,
 }
 
-/// The admin listener. It serves the operator also while the gateway stops: until it has.
+/// The admin listener. It serves the operator also while the gateway stops.
 pub(super) struct AdminListener {
     parts: Parts,
     listens: AdminAddress,
-    /// Of a Unix socket.
+    /// The file of a Unix socket.
     file: Option<SocketFile>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -99,7 +99,7 @@ impl AdminListener {
         Self { parts, listens, file, stop, serving }
     }
 
-    /// Makes the Unix socket again if somebody has deleted it. Who is connected by the old one is served to the end.
+    /// Makes the Unix socket again if somebody has deleted it. Connections over the old one are served to the end.
     pub(super) fn renew(&mut self) {
         let Some(file) = &self.file else { return };
         let mut fds = Fds::new();
@@ -112,7 +112,7 @@ impl AdminListener {
         self.serving = self.parts.administer(&self.listens, Arc::new(Mutex::new(fds)), until);
     }
 
-    /// Accepts no more, and closes connections that are idle.
+    /// Stops accepting, and closes connections that are idle.
     pub(super) fn stop(&self) {
         let _ = self.stop.send(true);
     }
@@ -121,7 +121,7 @@ impl AdminListener {
         self.serving.is_finished()
     }
 
-    /// Removes the Unix socket, unless its path belongs to somebody else by now.
+    /// Removes the Unix socket, unless its path is somebody else's by now.
     pub(super) fn remove(&self) {
         self.file.iter().for_each(SocketFile::remove);
     }

@@ -19,14 +19,14 @@ use crate::{
 /// Sockets, bound before anything runs: a port that is taken is an error of the start.
 pub(super) struct Sockets {
     pub(super) fds: Fds,
-    /// Where they are bound, in the order of the configuration.
+    /// Their addresses, in the order of the configuration.
     pub(super) addresses: Vec<String>,
     /// The admin listener's Unix socket, if it has one.
     pub(super) admin_file: Option<SocketFile>,
 }
 
 impl Sockets {
-    /// Those of the configuration: the listeners', and last the admin listener's.
+    /// Binds those of the configuration: the listeners', and last the admin listener's.
     pub(super) fn bind(fixed: &Fixed) -> Result<Self, StartError> {
         let mut sockets = Self { fds: Fds::new(), addresses: Vec::new(), admin_file: None };
         fixed.listeners.iter().try_for_each(|listener| sockets.bind_tcp(*listener))?;
@@ -66,7 +66,7 @@ pub(super) fn bind_admin(path: &Path, fds: &mut Fds) -> io::Result<SocketFile> {
     Ok(file)
 }
 
-/// The control socket: one that the configuration names has to be there, the usual one may be missing.
+/// Binds the control socket: a failure is an error only if the configuration names one.
 pub(super) fn control(server: &file::Server) -> Result<Option<Control>, StartError> {
     if let Some(path) = &server.control {
         return Control::bind(path).map(Some).map_err(system(format!("server.control: {}", path.display())));
@@ -90,7 +90,7 @@ pub(super) fn control(server: &file::Server) -> Result<Option<Control>, StartErr
     }
 }
 
-/// Who may connect to the admin listener's Unix socket, which asks for no token: the gateway's user and group.
+/// Returns the permissions of the admin listener's Unix socket, which asks for no token: the gateway's user and group.
 pub(super) fn admin_permissions() -> std::fs::Permissions {
     std::fs::Permissions::from_mode(0o660)
 }

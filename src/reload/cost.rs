@@ -1,4 +1,4 @@
-//! How long a reload took, and how much memory.
+//! The duration and the memory of a reload.
 
 use std::{fs, time::Instant};
 
@@ -7,18 +7,18 @@ use crate::telemetry::Value;
 /// Measures a reload from its begin.
 pub(super) struct Cost {
     started: Instant,
-    /// The kernel tells the peak since then, and not that of the process's whole life.
+    /// Set if the kernel reports the peak since the beginning, and not that of the process's whole life.
     is_peak_ours: bool,
 }
 
 impl Cost {
     pub(super) fn begin() -> Self {
-        // proc(5), "/proc/pid/clear_refs": 5 resets the peak of the resident set. Where /proc is not there, or not ours to
-        // write, the log goes without it.
+        // proc(5), "/proc/pid/clear_refs": 5 resets the peak of the resident set. If /proc is missing or read-only, the
+        // log line goes without it.
         Self { started: Instant::now(), is_peak_ours: fs::write("/proc/self/clear_refs", "5").is_ok() }
     }
 
-    /// For the line of the log.
+    /// Returns the fields of the log line.
     pub(super) fn fields(&self) -> Vec<(&'static str, Value<'static>)> {
         let took = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -29,7 +29,7 @@ impl Cost {
     }
 }
 
-/// A line such as `VmRSS:   1234 kB`.
+/// Parses a line such as `VmRSS:   1234 kB`.
 fn bytes_of(field: &str, status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

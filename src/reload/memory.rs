@@ -1,24 +1,24 @@
-//! A reload that cannot fit under the memory limit of the gateway's control group is refused before it begins.
+//! Refuses a reload that cannot fit under the memory limit of the gateway's control group, before it begins.
 //!
-//! The kernel ends a process that goes over that limit (`MemoryMax=` of a unit, `limits.memory` of a container), and every
-//! request with it. While a configuration is taken, the one before stays in memory.
+//! The kernel kills a process that exceeds that limit (`MemoryMax=` of a unit, `limits.memory` of a container), and
+//! every request with it. While a configuration is loaded, the one before stays in memory.
 //!
-//! Refused is only what is certain not to fit: that is judged by [`COST_PER_BYTE`], the memory of a reload that changes
-//! nothing. One that changes every credential takes about twice that.
+//! Only a reload that is certain not to fit is refused: that is judged by [`COST_PER_BYTE`], the memory of a reload
+//! that changes nothing. One that changes every credential takes about twice that.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// The least memory that a reload takes on its way, for each byte of the configuration's files. Measured with 4,000 routes
-/// and 40,000 keys: 6.4 where nothing changed, 11.6 where everything did.
+/// The least memory that a reload takes for each byte of the configuration's files. Measured with 4,000 routes and
+/// 40,000 keys: 6.4 where nothing changed, 11.6 where everything did.
 const COST_PER_BYTE: u64 = 6;
 
-/// Where control groups are found.
+/// The root of control groups.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Returns why files of this length cannot be taken now, if they cannot. Without control groups nothing is known.
+/// Returns why files of this length cannot be loaded now, if so. Without control groups nothing is known.
 pub(super) fn shortage(source_bytes: u64) -> Option<String> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     Room::find(Path::new(ROOT), &groups)?.shortage(source_bytes)
@@ -32,7 +32,7 @@ struct Room {
 }
 
 impl Room {
-    /// The least room among the control groups that a process is in; `groups` is its `/proc/PID/cgroup` (cgroups(7)).
+    /// Returns the least room among the control groups of a process; `groups` is its `/proc/PID/cgroup` (cgroups(7)).
     fn find(root: &Path, groups: &str) -> Option<Self> {
         let rooms = groups.lines().filter_map(|line| {
             let mut fields = line.splitn(3, ':');
@@ -48,13 +48,13 @@ impl Room {
         rooms.min_by_key(|room| room.left_bytes)
     }
 
-    /// That of one group; `None`: it has no limit.
+    /// Returns that of one group; `None`: it has no limit.
     fn of(group: &Path, names: &Names) -> Option<Self> {
         let limit = group.join(names.limit);
         let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
         let (most, used) = (number(&limit)?, number(&group.join(names.used))?);
         let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
-        // Pages of files, which the kernel takes back when it needs them.
+        // File pages, which the kernel reclaims when it needs them.
         let of_files =
             stat.lines().filter_map(|line| line.split_once(' ')).filter(|(name, _)| names.files.contains(name));
         let of_files: u64 = of_files.filter_map(|(_, bytes)| bytes.parse::<u64>().ok()).sum();
@@ -90,7 +90,7 @@ const VERSION_1: Names = Names {
 };
 const VERSION_2: Names = Names { limit: "memory.max", used: "memory.current", files: ["active_file", "inactive_file"] };
 
-/// The least room of a group and of those that it is in, up to the root.
+/// Returns the least room of a group and of its ancestors, up to the root.
 fn least(root: &Path, path: &str, room: impl Fn(&Path) -> Option<Room>) -> Option<Room> {
     let group = root.join(path);
     group.ancestors().take_while(|group| group.starts_with(root)).filter_map(room).min_by_key(|room| room.left_bytes)
@@ -124,7 +124,7 @@ mod tests {
         group(root, "memory/d", &[("memory.stat", "active_file 1\ntotal_active_file 7\n")]);
         assert_eq!(left("5:cpu,memory:/d\n4:pids:/a\n0::/\n"), Some(307));
         assert_eq!(left("4:pids:/d\n"), None);
-        // As a container without a namespace for its groups sees it.
+        // The view of a container without a cgroup namespace.
         group(root, "", &[("memory.max", "70"), ("memory.current", "80")]);
         assert_eq!(left("0::/kubepods/pod1\n"), Some(0));
     }

@@ -3,26 +3,27 @@ use crate::{
     snapshot::{Changes, Snapshot},
 };
 
-/// What came of a reload.
+/// The result of a reload.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Reloaded {
     /// The generation that serves now.
     pub generation: u64,
-    /// How many routes it has.
+    /// The number of its routes.
     pub routes: usize,
-    /// What is different, where it was taken.
+    /// The differences, if it was taken.
     pub changes: Option<Changes>,
-    /// What is wrong, where it was not.
+    /// The errors, if it was refused.
     pub errors: Vec<Located>,
-    /// What is hardly meant, where it was taken.
+    /// The warnings, if it was taken.
     pub warnings: Vec<Located>,
-    /// Secrets that a reload does not read again, each in words. A gateway before an upgrade does not tell.
+    /// Secrets that a reload does not read again, each as a sentence. A gateway before an upgrade does not send this
+    /// field.
     #[serde(default)]
     pub not_reread: Vec<String>,
 }
 
 impl Reloaded {
-    /// What `systemctl status` shows.
+    /// Returns the line that `systemctl status` shows.
     pub fn status(&self) -> String {
         let serving = format!("generation {}, {}", self.generation, counted(self.routes, "route", "routes"));
         let problems = counted(self.errors.len(), "problem", "problems");
@@ -32,7 +33,7 @@ impl Reloaded {
         }
     }
 
-    /// Nothing was done, and nothing had to be.
+    /// Returns the result of a reload that had nothing to do.
     pub(super) fn unchanged(serving: &Snapshot) -> Self {
         Self {
             generation: serving.generation,

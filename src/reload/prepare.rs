@@ -1,5 +1,5 @@
-//! Between building and publishing: what policies want to have finished before they serve, such as the first fetch of a
-//! key set.
+//! Work between building and publishing that policies want finished before they serve, such as the first fetch of a key
+//! set.
 
 use std::{
     convert::Infallible,
@@ -12,17 +12,17 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::snapshot::Snapshot;
 
-/// How long all work before publishing may take together. A server that does not answer must not keep a configuration
-/// from being taken: what is not finished is dropped, and the policy serves with what it has.
+/// The time limit for all work before publishing. A server that does not answer must not block a configuration:
+/// unfinished work is dropped, and the policy serves with what it has.
 pub const BEFORE_PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs that work, all of it at once, and waits for it. A policy that is kept from the snapshot before has done its own
+/// Runs that work concurrently, and waits for it. A policy that is kept from the snapshot before has done its own
 /// already.
 pub fn prepare(snapshot: &Snapshot, runtime: &Handle) {
     wait_for(&start(snapshot, runtime), BEFORE_PUBLISH_TIMEOUT);
 }
 
-/// Work under way: it says when it is done by letting go of its end of the channel.
+/// Running work, which drops its end of the channel when it is done.
 struct Running {
     tasks: Vec<(String, AbortHandle)>,
     done: mpsc::Receiver<Infallible>,

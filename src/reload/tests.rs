@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::telemetry::Output;
 
-/// Panics when it is asked to.
+/// A plugin that panics on request.
 struct Brittle;
 
 #[derive(Deserialize, JsonSchema)]

@@ -1,9 +1,8 @@
-//! Certificate files that change by themselves: clients of certificate authorities (ACME, RFC 8555) write new ones and
-//! tell nobody.
+//! Watches certificate files, which ACME clients (RFC 8555) replace without telling anybody.
 //!
-//! The configuration itself is not read again: it stays the one that serves, whatever its file says by now. Somebody may
-//! be in the middle of editing it. What it names is, all of it: certificates are taken together with the files of policies
-//! and upstreams, whole or not at all.
+//! The configuration itself is not read again: the current one goes on serving, whatever its file says by now, because
+//! somebody may be in the middle of editing it. All files that it names are read again: certificates together with the
+//! files of policies and upstreams, whole or not at all.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -21,19 +20,19 @@ use super::{
 };
 use crate::snapshot::{Snapshot, route::Settings};
 
-/// How often it is looked whether there is anything to look at.
+/// The interval at which it is checked whether any file is due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The longest that a change which was refused waits.
+/// The longest pause before a refused change is tried again.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
-/// What a file is like; absent where it is not there. Its place, its length, when it was written, and when anything else
-/// about it was changed: a file that could not be read and now may be has the same content as before, and so the same
-/// time of writing, which those who copy files set as they like besides.
+/// The identity of a file's content; `None` if the file does not exist. Device, inode and length, and the times of the
+/// last write and the last change: a file whose permissions were mended has the same content and time of writing as
+/// before, and tools that copy files set that time as they like.
 type FileStamp = Option<([u64; 3], [i64; 4])>;
 
-/// Looks at the files until nobody wants to hear of it. A change is told once the files are the same at two looks: a
-/// certificate and its key are written one after the other. One that is refused is told again later: what was wrong may
+/// Checks the files until the receiver is gone. A change is reported once the files are the same at two checks: a
+/// certificate and its key are written one after the other. A refused change is reported again later: the cause may
 /// have been something else, and nobody writes the certificate a second time for that.
 #[expect(clippy::disallowed_methods, reason = "this is the watch's own thread, and time is all that it waits for")]
 pub fn run(current: &ArcSwap<Snapshot>, requests: &mpsc::Sender<ReloadRequest>) {
@@ -64,7 +63,7 @@ pub fn run(current: &ArcSwap<Snapshot>, requests: &mpsc::Sender<ReloadRequest>) 
     }
 }
 
-/// A change that was refused, and how long to wait before it is told again: ever longer, because each time is a line in
+/// A change that was refused, and the pause before it is tried again: longer each time, because each try is a line in
 /// the log.
 struct Refused {
     of: Vec<(PathBuf, FileStamp)>,
@@ -78,14 +77,14 @@ impl Refused {
     }
 }
 
-/// What comes of it; `None`: nobody wants to hear of it.
+/// Requests a reload and returns its result; `None`: the receiver is gone.
 fn request_reload(requests: &mpsc::Sender<ReloadRequest>) -> Option<Reloaded> {
     let (answer, waits) = mpsc::channel();
     requests.send(ReloadRequest { scope: Scope::ReferencedFiles, answer: Some(answer) }).ok()?;
     waits.recv().ok()
 }
 
-/// The shortest time that a listener says.
+/// Returns the shortest interval of all listeners.
 fn every(settings: &Settings) -> Option<Duration> {
     settings.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.watch).min()
 }
@@ -126,7 +125,7 @@ mod tests {
         fs::write(dir.path().join("new"), "two").expect("a file in our own directory");
         fs::rename(dir.path().join("new"), &file).expect("our own file");
         look("replaced");
-        // The way of Kubernetes, and of certbot.
+        // Kubernetes and certbot replace files in this way.
         fs::write(dir.path().join("next"), "two").expect("a file in our own directory");
         std::os::unix::fs::symlink(dir.path().join("next"), dir.path().join("swap")).expect("a link");
         fs::rename(dir.path().join("swap"), &link).expect("our own link");

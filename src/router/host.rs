@@ -1,4 +1,4 @@
-//! Host patterns, and the spelling of a request's host that they are compared with.
+//! Host patterns, and the normalised host of a request that they are compared with.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,26 +10,26 @@ use thiserror::Error;
 /// The longest host name, in bytes, without port and trailing dot (RFC 3986 section 3.2.2).
 pub const MAX_HOST_BYTES: usize = 255;
 
-/// `api.example.com`, or `*.example.com` for every name that has one or more labels in front of `example.com`.
+/// `api.example.com`, or `*.example.com` for every name with one or more labels in front of `example.com`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostPattern {
-    /// Without `*.`, as [`host_key`] makes it.
+    /// The name without `*.`, as [`host_key`] makes it.
     name: Box<str>,
     is_wildcard: bool,
 }
 
 impl HostPattern {
-    /// The name, without `*.`.
+    /// Returns the name, without `*.`.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name, unless this is a wildcard.
+    /// Returns the name, unless this is a wildcard.
     pub(super) fn exact(&self) -> Option<&str> {
         (!self.is_wildcard).then_some(&*self.name)
     }
 
-    /// Every host that `other` matches, this one matches too.
+    /// Returns whether this matches every host that `other` matches.
     pub(super) fn contains(&self, other: &Self) -> bool {
         self == other || self.is_wildcard && is_below(&other.name, &self.name)
     }
@@ -69,10 +69,10 @@ impl FromStr for HostPattern {
     }
 }
 
-/// Why a host pattern is refused.
+/// The reason why a host pattern is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HostFault {
-    /// Nothing there.
+    /// It is empty.
     #[error("a host is empty; leave `hosts` out to match any host")]
     Empty,
     /// `*`.
@@ -90,7 +90,7 @@ pub enum HostFault {
     /// A port.
     #[error("a host is matched without its port; leave the port out")]
     Port,
-    /// An IPv6 address as it stands.
+    /// An IPv6 address without brackets.
     #[error("an IPv6 address stands in brackets, as in `[2001:db8::1]`")]
     Unbracketed,
     /// Anything else.
@@ -101,12 +101,12 @@ pub enum HostFault {
     Invalid,
 }
 
-/// The host that routes are matched with: in lower case, without port and without one trailing dot.
+/// Returns the host that routes are matched with: in lower case, without port and without one trailing dot.
 ///
-/// IPv6 addresses stay in their brackets and get the one spelling of RFC 5952. `None` where this is not a host (RFC
-/// 3986 section 3.2.2), has user information or a port that is no number, and for two things that the RFC's grammar
-/// lets through: an empty label, which no name has, and percent-escapes, which would be a second spelling. The answer
-/// borrows where nothing changes.
+/// IPv6 addresses stay in their brackets and get the one spelling of RFC 5952. `None` if this is not a host (RFC 3986
+/// section 3.2.2), has user information or a port that is no number, and for two things that the RFC's grammar allows:
+/// an empty label, which no name has, and percent-escapes, which would be a second spelling. The result borrows if
+/// nothing changes.
 pub fn host_key(host: &[u8]) -> Option<Cow<'_, str>> {
     if host.first() == Some(&b'[') {
         return literal_key(host);
@@ -124,7 +124,8 @@ pub fn host_key(host: &[u8]) -> Option<Cow<'_, str>> {
     Some(if is_lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) })
 }
 
-/// `[address]`, perhaps with a port. Zones (`%25eth0`) and future versions (`v1.`) are nobody's name.
+/// Parses `[address]`, with or without a port. Zones (`%25eth0`) and future versions (`v1.`) are refused: no host is
+/// named so.
 fn literal_key(host: &[u8]) -> Option<Cow<'_, str>> {
     let host = std::str::from_utf8(host).ok()?;
     let (address, port) = host.strip_prefix('[')?.split_once(']')?;
@@ -136,7 +137,7 @@ fn literal_key(host: &[u8]) -> Option<Cow<'_, str>> {
     Some(if as_received == key { Cow::Borrowed(as_received) } else { Cow::Owned(key) })
 }
 
-/// Digits, or nothing: `host:` is a host with an empty port.
+/// Returns whether this is digits, or nothing: `host:` is a host with an empty port.
 fn is_port(port: &[u8]) -> bool {
     port.is_empty()
         || port.iter().all(u8::is_ascii_digit)

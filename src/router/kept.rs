@@ -1,4 +1,4 @@
-//! Headers of a request as route conditions see them: those it came with, or those that were kept of it.
+//! The headers of a request as route conditions see them: those it came with, or those that were kept of it.
 
 use std::{cell::OnceCell, sync::Arc};
 
@@ -6,7 +6,7 @@ use http::{HeaderMap, header::HeaderName};
 
 use super::pattern::HeaderCondition;
 
-/// Tells whether a request meets the header conditions of a route.
+/// Decides whether a request meets the header conditions of a route.
 pub trait Headers {
     /// Returns whether all of these are met.
     fn meet(&self, conditions: &[HeaderCondition]) -> bool;
@@ -18,8 +18,8 @@ impl Headers for HeaderMap {
     }
 }
 
-/// The headers of a request that routes had conditions on when it came. A request that lasts is matched again by them
-/// when its other headers are gone.
+/// The headers of a request that routes had conditions on when it came. A long request is matched again by them when
+/// its other headers are gone.
 #[derive(Debug)]
 pub struct KeptHeaders {
     names: Arc<[HeaderName]>,
@@ -27,7 +27,7 @@ pub struct KeptHeaders {
 }
 
 impl KeptHeaders {
-    /// Those of these names.
+    /// Returns those with these names.
     pub fn of(headers: &HeaderMap, names: &Arc<[HeaderName]>) -> Self {
         let mut values = HeaderMap::new();
         for name in &**names {
@@ -37,24 +37,24 @@ impl KeptHeaders {
     }
 }
 
-/// A request that is matched by what was kept of it. A condition on any other header, which only later routes can have,
-/// counts as not met, and is noted: whether the request meets it is not known.
+/// A request that is matched again by its kept headers. A condition on any other header, which only later routes can
+/// have, counts as not met, and is noted: whether the request meets it is not known.
 ///
-/// Headers are not kept for conditions that may come: they would take memory and time of each request, and most of what is
-/// in them is secret.
+/// Headers are not kept for conditions that may come: they would take memory and time of each request, and most of
+/// their content is secret.
 pub struct MatchedAgain<'k> {
     kept: Option<&'k KeptHeaders>,
     not_kept: OnceCell<HeaderName>,
 }
 
 impl<'k> MatchedAgain<'k> {
-    /// By what was kept, if anything was.
+    /// Returns a request with these kept headers, if any were kept.
     pub fn new(kept: Option<&'k KeptHeaders>) -> Self {
         Self { kept, not_kept: OnceCell::new() }
     }
 
-    /// The first header that a condition was asked about and that was not kept, where the other conditions of that route
-    /// are met: what was found may not be what the request would find.
+    /// Returns the first header that was needed and was not kept, if the other conditions of that route are met: then
+    /// the result may not be the one that the request itself would get.
     pub fn not_kept(&self) -> Option<&HeaderName> {
         self.not_kept.get()
     }

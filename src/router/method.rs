@@ -1,4 +1,4 @@
-//! The methods that a route takes.
+//! The methods that a route accepts.
 
 use std::fmt;
 
@@ -27,7 +27,10 @@ impl Default for MethodSet {
 }
 
 impl MethodSet {
-    /// The set of these names; the default set where there are none. Every name that is wrong is reported.
+    /// Returns the set of these names; the default set if there are none.
+    ///
+    /// # Errors
+    /// Returns every name that is wrong.
     pub fn from_list<N: AsRef<str>>(names: &[N]) -> Result<Self, MethodFaults> {
         if names.is_empty() {
             return Ok(Self::default());
@@ -43,7 +46,7 @@ impl MethodSet {
         if faults.is_empty() { Ok(set) } else { Err(MethodFaults(faults)) }
     }
 
-    /// Whether the route takes this method.
+    /// Returns whether the route accepts this method.
     pub fn contains(&self, method: &Method) -> bool {
         match bit(method) {
             Some(bit) => self.standard & bit != 0,
@@ -51,7 +54,7 @@ impl MethodSet {
         }
     }
 
-    /// The value for an `Allow` header, the standard methods first, always in the same order.
+    /// Returns the value for an `Allow` header, the standard methods first, always in the same order.
     pub fn allow(&self) -> HeaderValue {
         HeaderValue::try_from(self.to_string()).expect("methods are tokens, which a header value may hold")
     }
@@ -90,7 +93,7 @@ impl MethodSet {
         }
     }
 
-    /// The standard methods first, always in the same order.
+    /// Returns the methods, the standard ones first, always in the same order.
     pub fn iter(&self) -> impl Iterator<Item = &Method> {
         let standard = STANDARD.iter().enumerate().filter(|(place, _)| self.standard & 1 << place != 0);
         standard.map(|(_, method)| method).chain(&self.others)
@@ -135,7 +138,7 @@ fn method(name: &str) -> Result<Method, MethodFault> {
     }
 }
 
-/// Every name in a list that is no method, in the order of the list.
+/// All names in a list that are not methods, in the order of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodFaults(pub Vec<MethodFault>);
 
@@ -156,7 +159,7 @@ impl From<MethodFaults> for String {
     }
 }
 
-/// Why the name of a method is refused.
+/// The reason why the name of a method is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MethodFault {
     /// `*`.
@@ -168,9 +171,9 @@ pub enum MethodFault {
     /// Methods are case-sensitive (RFC 9110 section 9.1), so `get` would match no request.
     #[error("methods are case-sensitive: `{name}` should be `{suggestion}`")]
     LowerCase {
-        /// As it stands in the file.
+        /// The name as written in the file.
         name: String,
-        /// As it should.
+        /// The name as it should be.
         suggestion: String,
     },
     /// Not a token (RFC 9110 section 5.6.2).

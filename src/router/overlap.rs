@@ -1,4 +1,4 @@
-//! Routes that stand in each other's way: ties, and catch-alls beside what they should not reach.
+//! Routes that conflict: ties, and catch-alls beside routes that they should not reach.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,11 +12,11 @@ use super::{
 /// Two routes of which neither is the stronger for some request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tie {
-    /// The place of the one in the list that was built from.
+    /// The index of the one in the list that was built from.
     pub first: usize,
-    /// The place of the other, later in the list.
+    /// The index of the other, later in the list.
     pub second: usize,
-    /// What both would take, in words, with the names of both.
+    /// The requests that both would take, as text with the names of both.
     pub what: String,
 }
 
@@ -67,7 +67,7 @@ impl<'p> TieFinder<'p> {
     }
 }
 
-/// Of two entries of one leaf with equally many header conditions.
+/// Returns whether two entries of one leaf with equally many header conditions tie.
 fn do_tie(first: &Entry, second: &Entry) -> bool {
     !first.methods.intersection(&second.methods).is_empty() && !are_exclusive(&first.conditions, &second.conditions)
 }
@@ -76,17 +76,17 @@ fn are_exclusive(first: &[HeaderCondition], second: &[HeaderCondition]) -> bool 
     first.iter().any(|one| second.iter().any(|other| one.excludes(other)))
 }
 
-/// Protected routes, arranged so that an open one is compared with those few that it may reach: with thousands of both,
-/// to compare each with each takes longer than all else that is done to a configuration.
+/// Protected routes, indexed so that an open one is compared only with those few that it may reach: with thousands of
+/// both, comparing each with each takes longer than all other work on a configuration.
 ///
-/// The danger: `/admin` is protected, `/{*rest}` is public, and both go to one server. Whatever the server takes for
-/// the same as `/admin`, and the gateway does not, is open: `/admin.json`, `/Admin`, `/admin/users`. Worse where the
-/// catch-all is the stronger of the two: with a host of its own, or with a literal where the other has a parameter, it
-/// takes the protected path itself.
+/// The danger: `/admin` is protected, `/{*rest}` is public, and both go to one server. Any path that the server treats
+/// like `/admin`, and the gateway does not, is open: `/admin.json`, `/Admin`, `/admin/users`. Worse if the catch-all is
+/// the stronger of the two: with a host of its own, or with a literal where the other has a parameter, it takes the
+/// protected path itself.
 #[derive(Default)]
 pub struct Protected<'p> {
     all: ByHost<'p>,
-    /// Those whose path begins with a literal, by it.
+    /// Those whose path begins with a literal, by that literal.
     by_first: HashMap<&'p str, ByHost<'p>>,
     /// Those whose path does not.
     others: ByHost<'p>,
@@ -102,7 +102,7 @@ pub(super) struct Guarded<'p> {
 }
 
 impl<'p> Protected<'p> {
-    /// Arranges routes, each with the number that it is known by.
+    /// Indexes routes, each with its number.
     pub fn new(routes: impl IntoIterator<Item = (usize, &'p Pattern)>) -> Self {
         let mut protected = Self::default();
         for guarded in routes.into_iter().flat_map(|(route, pattern)| guarded(route, pattern)) {
@@ -115,23 +115,23 @@ impl<'p> Protected<'p> {
         protected
     }
 
-    /// The first route, by its number, of which a catch-all of `open` reaches what it is there to protect, or what lies
-    /// right beside that.
+    /// Returns the first route, by its number, of which a catch-all of `open` reaches protected paths, or their direct
+    /// neighbours.
     ///
-    /// It does with a path of `open` that ends in a rest, where all of this is so:
-    /// - some host is both's;
+    /// A path of `open` that ends in a rest reaches another path if all of this holds:
+    /// - some host belongs to both;
     /// - some path that begins with its segments in front of the rest begins with the other's first ones too, and the
     ///   other has at least as many. So a public `/public/{*rest}` beside a protected `/admin` is a sibling, and beside
     ///   a protected `/{*rest}` an exception;
     /// - it is no exception in the place of a parameter either: `/docs/{*rest}` beside a protected `/{tenant}/{*rest}`;
-    /// - where both are the same path, some method is both's. Otherwise a wrong method is 405.
+    /// - if both are the same path, some method belongs to both. Otherwise a wrong method is 405.
     pub fn first_reached_by(&self, open: &Pattern) -> Option<usize> {
         let reached = guarded(usize::MAX, open).filter(|open| open.path.has_rest());
         let reached = reached.flat_map(|open| self.near(open).filter(move |guarded| reaches(&open, guarded)));
         reached.map(|guarded| guarded.route).min()
     }
 
-    /// Those that have a host and perhaps a first segment in common with a catch-all.
+    /// Returns those that have a host and perhaps a first segment in common with a catch-all.
     fn near(&self, open: Guarded<'p>) -> impl Iterator<Item = &Guarded<'p>> {
         let groups = match open.path.segments().first() {
             Some(Segment::Literal(first)) => [self.by_first.get(&**first), Some(&self.others)],
@@ -141,7 +141,7 @@ impl<'p> Protected<'p> {
     }
 }
 
-/// Each path of a route on each of its hosts.
+/// Returns each path of a route on each of its hosts.
 pub(super) fn guarded(route: usize, pattern: &Pattern) -> impl Iterator<Item = Guarded<'_>> {
     let any_host = pattern.hosts.is_empty().then_some(None);
     let hosts = any_host.into_iter().chain(pattern.hosts.iter().map(Some));
@@ -164,7 +164,7 @@ impl<'p> ByHost<'p> {
         known.push(guarded);
     }
 
-    /// All that have a host in common with this one.
+    /// Returns all that have a host in common with this one.
     fn on(&self, host: Option<&'p HostPattern>) -> impl Iterator<Item = &Guarded<'p>> {
         let exact = host.filter(|host| host.exact().is_some());
         let above = exact.into_iter().flat_map(|host| self.wildcards.iter().filter(|above| above.contains(host)));
@@ -175,7 +175,7 @@ impl<'p> ByHost<'p> {
     }
 }
 
-/// Whether a path of an open route that ends in a rest reaches this one: see [`Protected::first_reached_by`].
+/// Returns whether a path of an open route that ends in a rest reaches this one: see [`Protected::first_reached_by`].
 pub(super) fn reaches(open: &Guarded<'_>, guarded: &Guarded<'_>) -> bool {
     if !do_meet(open.host, guarded.host) {
         return false;
@@ -187,7 +187,7 @@ pub(super) fn reaches(open: &Guarded<'_>, guarded: &Guarded<'_>) -> bool {
     meets(open.path, guarded.path) && (is_behind || !is_exception(open.path, guarded.path))
 }
 
-/// Two names or wildcards that have a host in common are the same, or one is above the other.
+/// Returns whether two names or wildcards have a host in common: if they are the same, or one is above the other.
 fn do_meet(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {
     contains_host(one, other) || contains_host(other, one)
 }
@@ -204,14 +204,15 @@ fn is_same_shape(one: &PathPattern, other: &PathPattern) -> bool {
     one.has_rest() == other.has_rest() && one.segments() == other.segments()
 }
 
-/// Whether some path begins with the catch-all's segments and with the path's, of which there are as many or more.
+/// Returns whether some path begins with the catch-all's segments and with the path's, of which there are as many or
+/// more.
 fn meets(catch_all: &PathPattern, path: &PathPattern) -> bool {
     let differ =
         |pair: (&Segment, &Segment)| matches!(pair, (Segment::Literal(one), Segment::Literal(other)) if one != other);
     catch_all.segments().len() <= path.segments().len() && !catch_all.segments().iter().zip(path.segments()).any(differ)
 }
 
-/// Whether `path` is a catch-all as well, and this one says for some of what it takes that it is otherwise.
+/// Returns whether `path` is a catch-all as well, and `catch_all` is an explicit exception within it.
 fn is_exception(catch_all: &PathPattern, path: &PathPattern) -> bool {
     let is_within = |(one, other): (&Segment, &Segment)| *other == Segment::Parameter || one == other;
     path.has_rest()

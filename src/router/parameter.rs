@@ -1,12 +1,13 @@
-//! What stands in a path at the parameters of a pattern.
+//! The values of a pattern's parameters in a path.
 //!
-//! Worked out when somebody asks, from the pattern's own text: the router has no use for names, and a request whose
-//! parameters nobody wants pays nothing for them.
+//! They are computed on demand, from the pattern's own text: the router does not need names, and a request whose
+//! parameters nobody uses pays nothing for them.
 
 use super::path::{PathPattern, Segment};
 
 impl PathPattern {
-    /// Whether the pattern matches this canonical path. The router's own search is the authority; this agrees with it.
+    /// Returns whether the pattern matches this canonical path. The router's own search is the authority; this agrees
+    /// with it.
     pub fn fits(&self, path: &str) -> bool {
         self.behind_segments(path).is_some_and(|rest| match rest {
             None => !self.has_rest(),
@@ -14,8 +15,8 @@ impl PathPattern {
         })
     }
 
-    /// What stands in `path`, which the pattern has to fit, at `{name}` or `{*name}`: still percent-encoded, and empty
-    /// only where a rest is.
+    /// Returns the value of `{name}` or `{*name}` in `path`, which must match the pattern: still percent-encoded, and
+    /// empty only for a rest.
     pub fn parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
         let body = self.as_str().strip_prefix('/')?;
         let mut rest = path.strip_prefix('/');
@@ -30,7 +31,7 @@ impl PathPattern {
         None
     }
 
-    /// The names of its parameters, the rest's among them.
+    /// Returns the names of its parameters, including the rest's.
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
         self.as_str().split('/').filter_map(|segment| {
             let inside = segment.strip_prefix('{')?.strip_suffix('}')?;
@@ -38,7 +39,7 @@ impl PathPattern {
         })
     }
 
-    /// What of the path is left behind the pattern's segments; the outer `None`: they do not match.
+    /// Returns the rest of the path after the pattern's segments; the outer `None`: they do not match.
     #[expect(clippy::option_option, reason = "the inner one is a path that ends without a slash, as in the search")]
     fn behind_segments<'p>(&self, path: &'p str) -> Option<Option<&'p str>> {
         let mut rest = path.strip_prefix('/');
@@ -58,7 +59,7 @@ impl PathPattern {
     }
 }
 
-/// The first segment, and what is below it.
+/// Returns the first segment, and the path below it.
 fn split(path: &str) -> (&str, Option<&str>) {
     match path.split_once('/') {
         Some((segment, below)) => (segment, Some(below)),

@@ -12,9 +12,9 @@ pub const MAX_PATH_SEGMENTS: usize = 64;
 
 /// A pattern for whole paths.
 ///
-/// Segments are literals or parameters (`{id}`, one segment that is not empty); the last may be a rest (`{*rest}`, all
-/// that follows, even nothing). `/admin` is `/admin/` too, in the pattern as in the request; `/orders/{*rest}` takes
-/// `/orders/`, but not `/orders`. Literals are kept as [`canonical`] makes them.
+/// Segments are literals or parameters (`{id}`, one segment that is not empty); the last may be a rest (`{*rest}`,
+/// everything that follows, even nothing). `/admin` matches `/admin/` too, in the pattern as in the request;
+/// `/orders/{*rest}` matches `/orders/`, but not `/orders`. Literals are stored as [`canonical`] makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern {
     text: Box<str>,
@@ -22,7 +22,7 @@ pub struct PathPattern {
     has_rest: bool,
 }
 
-/// A segment that is not the rest. Parameters have no name here: it does not matter for what they match.
+/// A segment that is not the rest. Parameters have no name here: it does not matter for matching.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Segment {
     Literal(Box<str>),
@@ -30,7 +30,7 @@ pub(super) enum Segment {
 }
 
 impl PathPattern {
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -39,7 +39,7 @@ impl PathPattern {
         &self.segments
     }
 
-    /// Whether the pattern ends in a rest: a catch-all below its other segments.
+    /// Returns whether the pattern ends in a rest, and so is a catch-all below its other segments.
     pub fn has_rest(&self) -> bool {
         self.has_rest
     }
@@ -71,7 +71,7 @@ impl FromStr for PathPattern {
     }
 }
 
-/// What of a pattern has been read.
+/// The parts of a pattern that have been read.
 #[derive(Default)]
 struct Reader<'t> {
     segments: Vec<Segment>,
@@ -120,7 +120,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// What stands between the braces of a whole segment; `None` for a segment without braces.
+/// Returns the text between the braces of a whole segment; `None` for a segment without braces.
 fn braced(segment: &str) -> Result<Option<&str>, PathPatternFault> {
     if !segment.contains(['{', '}']) {
         return Ok(None);
@@ -132,8 +132,8 @@ fn braced(segment: &str) -> Result<Option<&str>, PathPatternFault> {
     }
 }
 
-/// The name of a parameter as other gateways and frameworks write it: `:id`, `<id>`, `<int:id>`. Taken literally it would
-/// match nothing that anybody asks for, and the path would seem to be served.
+/// Returns the name of a parameter as other gateways and frameworks write it: `:id`, `<id>`, `<int:id>`. Taken
+/// literally it would match nothing that anybody requests, and the path would seem to be served.
 fn foreign_parameter(segment: &str) -> Option<&str> {
     let angled = segment.strip_prefix('<').and_then(|inside| inside.strip_suffix('>'));
     let inside = match angled {
@@ -157,7 +157,7 @@ fn literal(segment: &str) -> Result<Box<str>, PathPatternFault> {
     Ok(path.path[1..].into())
 }
 
-/// Why a path pattern is refused.
+/// The reason why a path pattern is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PathPatternFault {
     /// No `/` in front.
@@ -180,7 +180,7 @@ pub enum PathPatternFault {
     /// The same name twice.
     #[error("two parameters have the name `{0}`")]
     DuplicateName(String),
-    /// A rest with something behind it.
+    /// A rest with something after it.
     #[error("`{0}` takes all that follows, so it has to be the end of the path")]
     RestNotLast(String),
     /// `*`, which means something in other gateways.

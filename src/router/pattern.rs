@@ -1,30 +1,30 @@
-//! Which requests a route takes.
+//! The pattern of the requests that a route matches.
 
 use http::HeaderMap;
 use http::header::HeaderName;
 
 use super::{host::HostPattern, method::MethodSet, path::PathPattern};
 
-/// What a route matches: any of the hosts, any of the paths, any of the methods, and all of the headers.
+/// The requests that a route matches: any of the hosts, any of the paths, any of the methods, and all of the headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pattern {
     /// Empty: any host.
     pub hosts: Vec<HostPattern>,
     /// Empty: the route matches nothing.
     pub paths: Vec<PathPattern>,
-    /// The methods that the route takes.
+    /// The methods that the route accepts.
     pub methods: MethodSet,
-    /// All of them have to be met.
+    /// All of them must be met.
     pub headers: Vec<HeaderCondition>,
 }
 
-/// What a route asks of a request header.
+/// A condition of a route on a request header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderCondition {
     /// The header.
     pub name: HeaderName,
-    /// Its whole value, case and all; `None`: it is there, with any value. A header in two lines has the value
-    /// `one, two` (RFC 9110 section 5.3), so it equals neither: the same request cannot be two exclusive routes'.
+    /// Its exact value, case-sensitive; `None`: any value. A header in two lines has the value `one, two` (RFC 9110
+    /// section 5.3), so it equals neither: the same request cannot match two exclusive routes.
     pub value: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl HeaderCondition {
         }
     }
 
-    /// No request meets both.
+    /// Returns whether no request meets both.
     pub(super) fn excludes(&self, other: &Self) -> bool {
         self.name == other.name && self.value.is_some() && other.value.is_some() && self.value != other.value
     }

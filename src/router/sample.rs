@@ -1,4 +1,4 @@
-//! Requests made up from a pattern, to ask another router who would take them.
+//! Sample requests made from a pattern, to find out how another router would match them.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -8,23 +8,23 @@ use super::{
     pattern::Pattern,
 };
 
-/// Stands in the place of whatever a pattern leaves open: no other pattern is about it by name.
+/// A placeholder for everything that a pattern leaves open: no other pattern names it.
 const ANY: &str = "portcullis-sample";
 
-/// One request that a pattern takes.
+/// One request that a pattern matches.
 pub struct Sample {
-    /// As [`host_key`](super::host_key) gives it; empty: none.
+    /// The host as [`host_key`](super::host_key) returns it; empty: none.
     pub host: String,
-    /// As [`canonical`](crate::canonical::canonical) gives it.
+    /// The path as [`canonical`](crate::canonical::canonical) returns it.
     pub path: String,
     /// The method.
     pub method: Method,
-    /// The headers that the pattern asks for.
+    /// The headers that the pattern requires.
     pub headers: HeaderMap,
 }
 
 impl Pattern {
-    /// A request for each host, path and method of the pattern.
+    /// Returns a request for each host, path and method of the pattern.
     pub fn samples(&self) -> impl Iterator<Item = Sample> {
         let hosts = self.hosts.iter().map(HostPattern::sample);
         let hosts = hosts.chain(self.hosts.is_empty().then(String::new));

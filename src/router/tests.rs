@@ -7,7 +7,7 @@ mod parameters;
 mod patterns;
 mod reference;
 
-/// A request in one line: `GET api.example.com/orders/7`, then header lines `name: value`.
+/// Finds the route of a request in one line: `GET api.example.com/orders/7`, then header lines `name: value`.
 fn find<'r>(router: &'r Router, request: &str) -> Find<'r> {
     let mut lines = request.lines();
     let (method, target) = lines.next().and_then(|line| line.split_once(' ')).expect("a method and a target");
@@ -23,8 +23,8 @@ fn find<'r>(router: &'r Router, request: &str) -> Find<'r> {
     router.find(host, path, &method.parse().expect("a method"), &map)
 }
 
-/// A pattern in one line: `GET,POST a.example,b.example /one /two x-a: 1`; `*` for all methods and any host, `x-a` for
-/// a header that is there.
+/// Parses a pattern in one line: `GET,POST a.example,b.example /one /two x-a: 1`; `*` for all methods and any host,
+/// `x-a` for a header with any value.
 fn pattern(text: &str) -> Pattern {
     let mut words = text.split_whitespace().peekable();
     let list = |word: &str| -> Vec<String> { word.split(',').filter(|one| *one != "*").map(Into::into).collect() };
@@ -52,7 +52,7 @@ fn build(texts: &[&str]) -> Result<Router, Vec<Tie>> {
     Router::build(&named)
 }
 
-/// Every request, and the place of the route it must find; 404 and 405 stand for themselves.
+/// Checks each request against the index of the route it must find; 404 and 405 stand for themselves.
 #[track_caller]
 fn check(routes: &[&str], requests: &[(&str, usize)]) {
     let router = build(routes).expect("no ties");
@@ -298,7 +298,7 @@ fn a_tie_is_told_in_words() {
     );
 }
 
-/// As the index has it, after it was held against the plain definition.
+/// Asks the index, after comparing it with the plain definition.
 fn covers(open: &Pattern, protected: &Pattern) -> bool {
     let reached = Protected::new([(7, protected)]).first_reached_by(open);
     let pairs = overlap::guarded(0, open).filter(|open| open.path.has_rest());
@@ -336,7 +336,7 @@ fn an_open_catch_all_covers_what_it_has_requests_in_common_with() {
         ("* a.example /acme/{*rest}", "* * /{tenant}/admin"),
         ("* * /acme/{x}/{*rest}", "* * /{tenant}/b/admin"),
         ("* * /acme/{*rest}", "* * /{tenant}/admin/{*rest}"),
-        // The host has decided that it comes after: no exception.
+        // The host already makes it the weaker one: no exception.
         ("* * /acme/{*rest}", "* a.example /{tenant}/{*rest}"),
     ] {
         assert!(covers(&pattern(open), &pattern(protected)), "{open} | {protected}");

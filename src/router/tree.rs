@@ -1,7 +1,7 @@
-//! The trees that paths are found in, one for each host pattern.
+//! The trees that paths are looked up in, one for each host pattern.
 //!
-//! A node is a place in a path, behind so many segments; a leaf holds the routes of one host pattern and path shape.
-//! Nodes of all trees lie in one list and name each other by index.
+//! A node is a position in a path, after a number of segments; a leaf holds the routes of one host pattern and path
+//! shape. Nodes of all trees lie in one list and refer to each other by index.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use super::{
     pattern::{HeaderCondition, Pattern},
 };
 
-/// What [`Router::find`](super::Router::find) found.
+/// The result of [`Router::find`](super::Router::find).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Find<'r> {
-    /// The route at this place in the list that the router was built from.
+    /// The route with this index in the list that the router was built from.
     Route(usize),
-    /// The path has routes, and none of them takes the method: 405.
+    /// The path has routes, but none of them accepts the method: 405.
     MethodNotAllowed {
-        /// For the `Allow` header: every method that some route takes on this path.
+        /// The value of the `Allow` header: every method that some route accepts on this path.
         allow: &'r HeaderValue,
     },
     /// No route: 404.
@@ -39,12 +39,12 @@ pub(super) struct NodeIndex(u32);
 #[derive(Debug, Clone, Copy)]
 struct LeafIndex(u32);
 
-/// All trees. To be searched it has to be finished.
+/// All trees. It must be finished before it is searched.
 #[derive(Debug, Default)]
 pub(super) struct Forest {
     nodes: Vec<Node>,
     leaves: Vec<Leaf>,
-    /// For each leaf, until the forest is finished: words for errors, which would be in the way of a search.
+    /// A description of each leaf for errors, until the forest is finished: it would be in the way of a search.
     places: Vec<Place>,
 }
 
@@ -62,11 +62,11 @@ struct Node {
 struct Leaf {
     /// More header conditions first, then in the order of the routes.
     entries: Vec<Entry>,
-    /// What all of them take together.
+    /// The methods of all of them together.
     allow: HeaderValue,
 }
 
-/// Where a leaf stands, in the words of the first pattern that led there.
+/// The description of a leaf, by the first pattern that led there.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) host: Option<HostPattern>,
@@ -87,7 +87,7 @@ impl Entry {
     }
 }
 
-/// What a request asks for besides host and path.
+/// The part of a request beside host and path.
 pub(super) struct Wanted<'w, H> {
     pub(super) method: &'w Method,
     pub(super) headers: &'w H,
@@ -135,7 +135,7 @@ impl Forest {
         })
     }
 
-    /// Puts every leaf in order, and shows it.
+    /// Sorts every leaf, and passes it to `look`.
     pub(super) fn finish(&mut self, mut look: impl FnMut(&Place, &[Entry])) {
         for (leaf, place) in self.leaves.iter_mut().zip(std::mem::take(&mut self.places)) {
             leaf.finish();
@@ -143,9 +143,9 @@ impl Forest {
         }
     }
 
-    /// Looks for the rest of a path below `node`: `None` is its end, and `Some("")` its end behind a trailing slash.
+    /// Searches for the rest of a path below `node`: `None` is its end, and `Some("")` its end after a trailing slash.
     ///
-    /// A tree has one way to each node, so no node is visited twice, and walking back is bounded by the patterns.
+    /// A tree has one way to each node, so no node is visited twice, and backtracking is bounded by the patterns.
     pub(super) fn search(
         &self,
         node: NodeIndex,
@@ -189,7 +189,7 @@ impl Leaf {
         self.allow = methods.allow();
     }
 
-    /// `None` only where no route's header conditions are met: then, and then alone, weaker paths are looked at.
+    /// Returns `None` only if no route's header conditions are met: only then are weaker paths searched.
     fn answer(&self, wanted: &Wanted<'_, impl Headers>) -> Option<Find<'_>> {
         let mut settled = None;
         for entry in &self.entries {

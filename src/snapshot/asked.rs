@@ -1,5 +1,5 @@
-//! Whether the listeners ask for the client certificates that policies go by, and ask them as those policies take for
-//! granted: what looks as if it protected, and does not.
+//! Warnings about policies for client certificates that no listener asks for, or that listeners verify with different
+//! CAs: they seem to protect, but do not as intended.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use std::{
 use super::instance::Instance;
 use crate::config::{Configuration, Problems, file};
 
-/// Warns of what is hardly meant.
+/// Warns of such policies.
 pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<Instance>>], problems: &mut Problems) {
     let asking = asking(configuration);
     let cas: BTreeMap<BTreeSet<PathBuf>, &[PathBuf]> = asking
@@ -34,7 +34,7 @@ pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<I
     }
 }
 
-/// What holds for clients wherever they are asked for a certificate.
+/// Returns the settings of all listeners and names that ask for certificates.
 fn asking<'c>(configuration: &'c Configuration<'_>) -> Vec<&'c file::Clients> {
     let listeners = configuration.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let clients =
@@ -42,7 +42,7 @@ fn asking<'c>(configuration: &'c Configuration<'_>) -> Vec<&'c file::Clients> {
     clients.map(|clients| &clients.file).filter(|clients| clients.client_auth != file::ClientAuth::Off).collect()
 }
 
-/// A file, by whatever name it is called.
+/// Returns the real path of a file, whatever name it is referred to by.
 fn real(configuration: &Configuration<'_>, file: &Path) -> PathBuf {
     let path = configuration.secrets.path(file);
     path.canonicalize().unwrap_or(path)

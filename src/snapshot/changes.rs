@@ -1,4 +1,4 @@
-//! What a reload made different, for the command that asked for it and for the log.
+//! The differences that a reload made, for the command that requested it and for the log.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -8,30 +8,31 @@ use std::{
 use super::{Gate, Listener, Snapshot, instance::Instance};
 use crate::{config::Fingerprint, services::CredentialKey};
 
-/// What a reload made different.
+/// The differences between two snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Changes {
-    /// Routes that came.
+    /// Added routes.
     pub added: Vec<String>,
-    /// Routes about which something else is said: by them, or by a policy, an upstream or a credential of theirs.
+    /// Routes whose own settings changed, or those of a policy, an upstream or a credential of theirs.
     pub changed: Vec<String>,
-    /// Routes that went.
+    /// Removed routes.
     pub removed: Vec<String>,
-    /// Routes about which the configuration says the same, each with a policy of it that was built anew all the same: a
-    /// file or a secret that it reads is another.
+    /// Routes with unchanged settings, each with a policy of it that was rebuilt because a file or a secret that it
+    /// reads has changed.
     pub reread: Vec<(String, String)>,
-    /// What is no route: settings, upstreams, consumers and credentials, in lines that begin with `+`, `~` or `-`.
+    /// Changes beside the routes: of settings, upstreams, consumers and credentials, in lines that begin with `+`, `~`
+    /// or `-`.
     pub beside: Vec<String>,
-    /// What listeners show and ask for that they did not: lines that begin with `+`, `~` or `-`.
+    /// Changes of certificates and of client certificate settings, in lines that begin with `+`, `~` or `-`.
     pub tls: Vec<String>,
-    /// Protected paths that are let through by less than before, in sentences.
+    /// Protected paths that now require less than before, in sentences.
     #[serde(default)]
     pub exposed: Vec<String>,
 }
 
 impl Changes {
-    /// All but [`Changes::tls`] and [`Changes::exposed`], in lines that begin with `+`, `~` or `-`. What holds for every route comes first:
-    /// where the lines are cut it must not be what is lost.
+    /// Returns all but [`Changes::tls`] and [`Changes::exposed`], in lines that begin with `+`, `~` or `-`. Settings
+    /// that hold for every route come first, so that they are not lost where the lines are cut.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let with = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>();
         let reread = self.reread.iter();
@@ -45,8 +46,8 @@ impl Changes {
 }
 
 impl Snapshot {
-    /// What is different from the one before. A route counts as changed when what it says, a policy it uses or the
-    /// upstream it forwards to says something else.
+    /// Returns the differences to the snapshot before. A route counts as changed when its own settings, those of a
+    /// policy it uses or those of the upstream it forwards to have changed.
     pub fn changes_since(&self, before: &Self) -> Changes {
         let routes = Differences::between(&self.fingerprints, &before.fingerprints);
         let names = |names: Vec<&String>| names.into_iter().cloned().collect();
@@ -71,13 +72,13 @@ impl Snapshot {
         lines
     }
 
-    /// What holds for every route, or for all that comes in by one address. Absent is a table like others: one that
-    /// comes or goes has changed.
+    /// Returns the changes of settings that hold for every route, or for one listener. An absent table is a table like
+    /// others: one that was added or removed has changed.
     fn settings_since(&self, before: &Self) -> Vec<String> {
         let tables = Differences::between(&self.beside.tables, &before.beside.tables);
         let mut names: BTreeSet<String> =
             [tables.added, tables.changed, tables.removed].into_iter().flatten().cloned().collect();
-        // The same place may hold another token.
+        // The same source may hold another token.
         if self.settings.admin_token != before.settings.admin_token {
             names.insert("admin".to_owned());
         }
@@ -103,7 +104,7 @@ impl Snapshot {
         changes.collect()
     }
 
-    /// Of the routes that say the same as before, those with a policy that was built anew.
+    /// Returns the unchanged routes with a policy that was rebuilt.
     fn reread_since(&self, before: &Self) -> Vec<(String, String)> {
         let is_rebuilt = |(name, now): &(&String, &Arc<Instance>)| {
             let old = before.instances.get(*name);
@@ -128,7 +129,7 @@ impl Snapshot {
 }
 
 impl Listener {
-    /// The fields that are not as they were, TLS left out.
+    /// Returns the fields that differ, without TLS.
     fn differences(&self, before: &Self) -> impl Iterator<Item = &'static str> + use<> {
         let differs = [
             (self.proxy_protocol != before.proxy_protocol, "proxy_protocol"),
@@ -140,7 +141,7 @@ impl Listener {
     }
 }
 
-/// How two sets of named things differ, each list in the order of the names.
+/// The differences between two sets of named things, each list sorted by name.
 struct Differences<'d, N> {
     added: Vec<&'d N>,
     changed: Vec<&'d N>,

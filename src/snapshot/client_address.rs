@@ -1,4 +1,4 @@
-//! Who is calling, by address: the peer, or what the hops that the configuration trusts say of it.
+//! Determines the client's address: the peer's, or the one that trusted hops report.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,11 +18,11 @@ pub struct ClientAddress {
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The most entries of the header that are looked at, from the right.
+/// The most entries of the header that are read, from the right.
 const MAX_HOPS: usize = 32;
 
 impl ClientAddress {
-    /// From the file.
+    /// Compiles the file's settings.
     pub fn compile(file: &file::ClientAddress) -> Self {
         Self {
             trust: file.trust.clone(),
@@ -32,17 +32,17 @@ impl ClientAddress {
         }
     }
 
-    /// Whether `X-Forwarded-For`, `-Proto` and `-Host` are sent.
+    /// Returns whether `X-Forwarded-For`, `-Proto` and `-Host` are sent.
     pub fn sends_x_forwarded(&self) -> bool {
         self.sends_x_forwarded
     }
 
-    /// Whether `Forwarded` (RFC 7239) is sent.
+    /// Returns whether `Forwarded` (RFC 7239) is sent.
     pub fn sends_forwarded(&self) -> bool {
         self.sends_forwarded
     }
 
-    /// Whether this peer is believed about its client.
+    /// Returns whether this peer is trusted to name its client.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         match &self.trust {
             None => false,
@@ -51,10 +51,10 @@ impl ClientAddress {
         }
     }
 
-    /// The client's address, and the hops between it and the peer, the farthest first.
+    /// Returns the client's address, and the hops between it and the peer, the farthest first.
     ///
-    /// The header is walked from the right, where the nearest hop wrote. An entry that is no address ends the walk at
-    /// the last good hop: what lies beyond was written by somebody nobody vouches for.
+    /// The header is read from the right, where the nearest hop wrote. An entry that is no address ends the walk at the
+    /// last good hop: entries beyond it were written by somebody nobody vouches for.
     pub fn of(&self, peer: SocketAddr, headers: &HeaderMap) -> (IpAddr, Vec<IpAddr>) {
         let peer = peer.ip().to_canonical();
         let mut client = peer;
@@ -77,8 +77,8 @@ impl ClientAddress {
         (client, hops)
     }
 
-    /// Whether a believed peer says that the client spoke TLS, in the header that names the client or in the one beside
-    /// it. As with addresses the last word is the peer's own; what stands before it may be anybody's.
+    /// Returns whether the client spoke TLS, if a trusted peer reports that, in the header that names the client or in
+    /// the one beside it. As with addresses the last entry is the peer's own; earlier ones may be anybody's.
     pub fn says_https(&self, headers: &HeaderMap) -> Option<bool> {
         let is_forwarded = self.header.as_ref().is_some_and(|header| *header == header::FORWARDED);
         let name = if is_forwarded { header::FORWARDED } else { X_FORWARDED_PROTO };
@@ -92,7 +92,8 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// The elements of a line. One of `Forwarded` that cannot be told apart is one element, which says nothing.
+/// Returns the elements of a line. If those of `Forwarded` cannot be told apart, the line is one element without
+/// meaning.
 fn elements(line: &[u8], is_forwarded: bool) -> Vec<&[u8]> {
     if is_forwarded {
         outside_quotes(line, b',').unwrap_or(vec![b""])
@@ -101,7 +102,7 @@ fn elements(line: &[u8], is_forwarded: bool) -> Vec<&[u8]> {
     }
 }
 
-/// A parameter of one element of `Forwarded` (RFC 7239 section 4), if it stands there once.
+/// Returns a parameter of one element of `Forwarded` (RFC 7239 section 4), if it appears exactly once.
 fn forwarded<'e>(element: &'e [u8], parameter: &str) -> Option<&'e str> {
     let pairs = outside_quotes(element, b';')?.into_iter();
     let pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='));
@@ -112,9 +113,8 @@ fn forwarded<'e>(element: &'e [u8], parameter: &str) -> Option<&'e str> {
     Some(quoted.unwrap_or(value)).filter(|value| !value.contains('"'))
 }
 
-/// The pieces between separators that stand outside of quoted strings (RFC 9110 section 5.6.4). A proxy may quote what its
-/// client wrote, such as `host`, and that may look like anything. `None`: a quote has no end, and nobody knows where
-/// anything begins.
+/// Splits at separators outside of quoted strings (RFC 9110 section 5.6.4). A proxy may quote text of its client, such
+/// as `host`, and that may look like anything. `None`: a quote has no end, so it is not clear where anything begins.
 fn outside_quotes(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
     let (mut pieces, mut from) = (Vec::new(), 0);
     let (mut is_quoted, mut is_escaped) = (false, false);
@@ -134,7 +134,8 @@ fn outside_quotes(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
     (!is_quoted).then_some(pieces)
 }
 
-/// An address, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+/// Parses an address, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`,
+/// `[2001:db8::1]:80`.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));

@@ -1,4 +1,4 @@
-//! From a configuration to a snapshot: plugins built, routes put together, ties and overlaps refused.
+//! Compiles a configuration to a snapshot: builds plugins, assembles routes, refuses ties and overlaps.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -32,8 +32,8 @@ use crate::{
     upstream::{Name, Upstream, tls::SystemAuthorities},
 };
 
-/// Compiles a configuration; what is wrong with it is added to `problems`. Policies that do not change are taken over
-/// from the snapshot before.
+/// Compiles a configuration; errors are added to `problems`. Policies that do not change are taken over from the
+/// snapshot before.
 pub fn compile(
     mut configuration: Configuration<'_>,
     services: &Services,
@@ -44,7 +44,7 @@ pub fn compile(
     let upstreams = upstreams(&configuration, services, problems);
     let opened = opened(&configuration);
     let instances = instances(&mut configuration, &credentials, &opened, services, before, problems);
-    // What is known of credentials beside this has done its work, and is most of a large configuration.
+    // The rest of the drafts is no longer needed, and is most of a large configuration.
     let drafts = std::mem::take(&mut configuration.credentials);
     let secrets = drafts.iter().map(|draft| draft.own_fingerprint).collect();
     let said = credentials.iter().zip(&drafts).map(|(credential, draft)| (key_of(credential), draft.said)).collect();
@@ -122,7 +122,7 @@ fn key_of(credential: &Credential) -> CredentialKey {
     (credential.kind, credential.id.clone())
 }
 
-/// What tells later whether something beside the routes has changed.
+/// Returns the fingerprints that show later whether something beside the routes has changed.
 fn beside(
     configuration: &mut Configuration<'_>,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
@@ -140,8 +140,8 @@ fn beside(
     }
 }
 
-/// What every credential has, in the order of the configuration. One that says the same as in the snapshot before, and
-/// whose consumer does, is the one that is there: it is not in memory twice.
+/// Returns all credentials, in the order of the configuration. One that is unchanged since the snapshot before, as is
+/// its consumer, is shared with it: it is not in memory twice.
 fn credentials(
     configuration: &Configuration<'_>,
     services: &Services,
@@ -194,7 +194,7 @@ fn upstreams(
     upstreams
 }
 
-/// Targets that are looked up, with where they stand.
+/// Returns the targets that are names, with their locations.
 fn named_targets(
     configuration: &Configuration<'_>,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
@@ -206,7 +206,7 @@ fn named_targets(
     of_each.collect()
 }
 
-/// Which credentials open which policies, as indexes into both lists.
+/// Returns which credentials open which policies, as indexes into both lists.
 fn opened(configuration: &Configuration<'_>) -> Vec<Vec<usize>> {
     let mut of_kind: HashMap<&str, Vec<usize>> = HashMap::new();
     let mut on_route: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
@@ -229,7 +229,7 @@ fn opened(configuration: &Configuration<'_>) -> Vec<Vec<usize>> {
             let all = of_kind.get(policy.kind.name).map(Vec::as_slice).unwrap_or_default().iter().copied();
             all.filter(|index| match &configuration.credentials[*index].opens {
                 Opens::Any => true,
-                // Of several: an error, which has been told.
+                // With several it is an error, which has been reported.
                 Opens::Only => named[policy.kind.name] == 1,
                 Opens::Named(names) => names.contains(&policy.key),
             })
@@ -315,14 +315,14 @@ fn settings(
     }
 }
 
-/// What holds for connections to each address. Where secrets are not at hand the certificates are not either.
+/// Returns the settings of each listener. In a run without secrets it has no certificates either.
 fn listeners(configuration: &Configuration<'_>, services: &Services, problems: &mut Problems) -> Vec<Arc<Listener>> {
     let has_files = !configuration.secrets.is_absent_fine();
     let compiled = configuration.listeners.iter().enumerate().map(|(number, ListenerDraft { file, tls, location })| {
         let draft = tls.as_ref().filter(|_| has_files);
         let before = problems.len();
         let tls = draft.and_then(|tls| Tls::build(tls, number, &configuration.secrets, &services.tickets, problems));
-        // Whatever went wrong and was not said: a listener that is to speak TLS never speaks plain.
+        // After any error, even an unreported one: a listener with TLS must never fall back to plain connections.
         if draft.is_some() && tls.is_none() && problems.len() == before {
             location.problem(problems, "tls", "this listener cannot speak TLS");
         }
@@ -338,10 +338,10 @@ fn listeners(configuration: &Configuration<'_>, services: &Services, problems: &
     compiled.collect()
 }
 
-/// An open catch-all beside a protected route of the same servers is a way around it: any path that one forgot to
-/// protect, or that a server reads differently, goes through the open one. Two upstreams with a server in common count
-/// as one. Where only their names lead to one address that is a warning: behind it may be several services, told apart by
-/// their host, and what a name leads to changes without the file.
+/// Refuses an open catch-all beside a protected route of the same servers. It is a way around the protection: any path
+/// that somebody forgot to protect, or that a server reads differently, goes through the open one. Two upstreams with a
+/// server in common count as one. If only their names resolve to one address that is a warning: behind it may be
+/// several services, told apart by their host, and the addresses of a name change independently of the file.
 fn refuse_overlaps(
     configuration: &Configuration<'_>,
     compiled: &BTreeMap<String, Arc<Upstream>>,
@@ -378,7 +378,7 @@ fn refuse_overlaps(
     }
 }
 
-/// Open catch-alls, each with a protected route that it reaches, by the places that upstreams have.
+/// Returns open catch-alls, each with a protected route that it reaches, by the addresses of upstreams.
 fn overlaps(configuration: &Configuration<'_>, places: impl Fn(&str) -> Vec<String>) -> Vec<(usize, usize)> {
     let routes = &configuration.routes;
     let mut by_upstream: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -393,12 +393,12 @@ fn overlaps(configuration: &Configuration<'_>, places: impl Fn(&str) -> Vec<Stri
             by_place.entry(place).or_default().insert(name);
         }
     }
-    // Most upstreams have all their servers to themselves: what is one set of routes is looked at once.
+    // Most upstreams share no server with others: each set of routes is looked at once.
     let together: BTreeSet<BTreeSet<&str>> = by_place.into_values().collect();
     let mut found = Vec::new();
     for upstreams in together {
         let numbers = upstreams.iter().flat_map(|name| &by_upstream[name]).copied();
-        // A guest needs no credential either.
+        // An anonymous request needs no credential either.
         let is_open = |number: &usize| routes[*number].auth.is_empty() || routes[*number].anonymous.is_some();
         let (open, protected): (Vec<usize>, Vec<usize>) = numbers.partition(is_open);
         let protected = router::Protected::new(protected.into_iter().map(|number| (number, &routes[number].pattern)));
@@ -408,7 +408,7 @@ fn overlaps(configuration: &Configuration<'_>, places: impl Fn(&str) -> Vec<Stri
     found
 }
 
-/// What routes are put together from.
+/// The parts that routes are assembled from.
 struct Built<'b, 'i> {
     configuration: &'b Configuration<'i>,
     instances: &'b [Option<Arc<Instance>>],
@@ -418,7 +418,8 @@ struct Built<'b, 'i> {
 }
 
 impl Built<'_, '_> {
-    /// `None` where a part of it is wrong, which has been said: a route has its whole pipeline or there is none.
+    /// Returns `None` if a part of the route is wrong, which has been reported: a route has its whole pipeline or does
+    /// not exist.
     fn gate(&self, draft: &RouteDraft, problems: &mut Problems) -> Option<Arc<Gate>> {
         let mut pipeline = Pipeline::default();
         let auth = self.auth(draft, &mut pipeline, problems);
@@ -481,17 +482,17 @@ impl Built<'_, '_> {
         }))
     }
 
-    /// How long the hooks of a policy may wait.
+    /// Returns the time limit for the hooks of a policy.
     fn timeout(&self, policy: &PolicyDraft<'_>) -> Duration {
         policy.hook_timeout.unwrap_or(self.configuration.server.hook_timeout).0
     }
 
-    /// Of the policies that were built.
+    /// Returns the marks of the policies that were built.
     fn marks<'p>(&self, uses: impl Iterator<Item = &'p PluginUse>) -> Box<[Arc<Mark>]> {
         uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.mark.clone())).collect()
     }
 
-    /// The outer `None`: a part is wrong.
+    /// Returns the authentication of a route; the outer `None`: a part is wrong.
     #[expect(clippy::option_option, reason = "the outer one is failure, the inner one a public route")]
     fn auth(&self, draft: &RouteDraft, pipeline: &mut Pipeline, problems: &mut Problems) -> Option<Option<Auth>> {
         if draft.auth.is_empty() {
@@ -550,7 +551,7 @@ impl Built<'_, '_> {
         is_whole.then(|| Some(Auth { needs_certificate, alternatives: alternatives.into(), anonymous, hidden }))
     }
 
-    /// Of a route with all that it uses.
+    /// Returns the fingerprint of a route with everything that it uses.
     fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
         let uses = draft.auth.iter().flat_map(|together| &together.policies).chain(&draft.plugins);
         let said = |policy: &PolicyDraft<'_>| Fingerprint::of_bytes(format!("{:?}", policy.hook_timeout).as_bytes());
@@ -568,8 +569,8 @@ impl Built<'_, '_> {
         Fingerprint::all(own.into_iter().chain(policies).chain(upstream).chain(files))
     }
 
-    /// Of what a route may have from `[defaults]`, as it holds for this one: which policies, which of them together,
-    /// and how large a body may be.
+    /// Returns the fingerprint of the settings that a route may have from `[defaults]`, as they hold for this one: its
+    /// policies, their combinations, and the size limit of bodies.
     fn inherited(&self, draft: &RouteDraft) -> Fingerprint {
         let name = |plugin: &PluginUse| self.configuration.policies[plugin.policy].key.as_str();
         let together =

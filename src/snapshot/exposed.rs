@@ -1,8 +1,8 @@
-//! Paths that a reload takes protection from: a route is gone or asks for less, and what takes its requests now lets in
-//! somebody whom it refused.
+//! Finds paths that lose protection by a reload: a route is gone or requires less, and the route that now takes its
+//! requests admits somebody who was refused before.
 //!
-//! It is no error. To take a route out has to be possible, and a signal has no way to ask back. What takes a route out
-//! by accident (a folder that is not there, an empty file) is an error before it comes to this.
+//! That is not an error. It must be possible to remove a route, and a signal has no way to ask for confirmation.
+//! Accidental removals (a folder that is not there, an empty file) are errors earlier on.
 
 use super::{
     Gate, Snapshot,
@@ -10,14 +10,14 @@ use super::{
 };
 use crate::router::{Find, Router, Sample};
 
-/// The most requests that are made up for one route.
+/// The most sample requests for one route.
 const MAX_SAMPLES: usize = 1_000;
 
 /// The most routes that are named.
 const MAX_NAMED: usize = 20;
 
 impl Snapshot {
-    /// Says of each route whose requests are let through by less than before what takes them.
+    /// Returns a sentence for each route whose requests now need less to be let through.
     pub(super) fn exposed_since(&self, before: &Self) -> Vec<String> {
         let says_else = |gate: &Gate| {
             let name = &*gate.route.record.name;
@@ -34,7 +34,7 @@ impl Snapshot {
         exposed
     }
 
-    /// What is told of the route of this number of the snapshot before.
+    /// Returns the sentence for the route of this number of the snapshot before, if any.
     fn exposed(&self, before: &Self, number: usize) -> Option<String> {
         let was = &before.gates[number];
         let find = |router: &Router, of: &Sample| match router.find(&of.host, &of.path, &of.method, &of.headers) {
@@ -62,8 +62,9 @@ impl Snapshot {
         })
     }
 
-    /// In which way the one route lets in more than the other did. Of a route of the same name only what opens it to
-    /// everybody is told: which credentials it takes is its own business, and the reload names it as changed.
+    /// Describes in which way the one route admits more than the other did. For a route of the same name only a change
+    /// that opens it to everybody is reported: the credentials that it accepts are its own business, and the reload
+    /// reports it as changed.
     fn asks_less(&self, now: &Gate, before: &Self, was: &Gate) -> Option<String> {
         let (Some(auth), Some(old)) = (&now.auth, &was.auth) else { return Some("is public".to_owned()) };
         if auth.anonymous.is_some() && old.anonymous.is_none() {

@@ -1,8 +1,8 @@
-//! Which headers carry the identity to the upstream, and which are removed from what comes in.
+//! The headers that carry the identity to the upstream, and those that are removed from incoming requests.
 //!
-//! Removing is decided by the *folded* name: lower case, with all but letters and digits read as `-`, because upstreams fold them too
-//! (`X_User_Id` and `X-User-ID` are one variable to CGI, WSGI and PHP). Whatever has a `_` in its name goes by default:
-//! nothing else tells `X_User_Id` from an innocent name on every upstream there may be.
+//! Removal is decided by the *folded* name: lower case, with all but letters and digits read as `-`, because upstreams
+//! fold them too (`X_User_Id` and `X-User-ID` are one variable to CGI, WSGI and PHP). By default every header with a
+//! `_` in its name is removed: nothing else tells `X_User_Id` from an innocent name on every possible upstream.
 
 use std::collections::HashSet;
 
@@ -14,10 +14,10 @@ use crate::{
     header_names::{is_about_client, is_authentication, is_framing, is_message_metadata},
 };
 
-/// The most that identity headers may add to a request where the file does not say.
+/// The default of the most bytes that identity headers may add to a request.
 const DEFAULT_MAX_BYTES: usize = 8192;
 
-/// Names that some application somewhere trusts: who the user is, where a request comes from, what it really asks for.
+/// Names that some applications trust: for the user, for the origin of a request, for what it really asks for.
 const FOREIGN: &[&str] = &[
     "x-userinfo",
     "x-access-token",
@@ -63,7 +63,7 @@ const FOREIGN: &[&str] = &[
     "x-request-id",
 ];
 
-/// Names that begin like this are removed too.
+/// Names with these prefixes are removed too.
 const FOREIGN_PREFIXES: &[&str] = &[
     "x-consumer-",
     "x-credential-",
@@ -90,14 +90,14 @@ const FOREIGN_PREFIXES: &[&str] = &[
 #[derive(Debug)]
 pub struct IdentityHeaders {
     fields: Vec<(IdentityField, HeaderName)>,
-    /// Those that policies fill beside the fields.
+    /// The headers that policies fill beside the standard fields.
     extra: Vec<HeaderName>,
     request_id: Option<HeaderName>,
     /// The header that names the client.
     reader: HeaderName,
     max_bytes: usize,
     removed: HashSet<Box<str>, foldhash::fast::RandomState>,
-    /// Which first letters a removed name can have: most names are let through by one look at this.
+    /// The first letters that a removed name can have: most names are let through by one look at this.
     first: [bool; 256],
 }
 
@@ -109,10 +109,11 @@ impl Default for IdentityHeaders {
 }
 
 impl IdentityHeaders {
-    /// From the file.
+    /// Compiles the file's settings.
     ///
     /// # Errors
-    /// The fields of `[identity]` that are wrong, each with why: two have the same header, or one that frames messages.
+    /// Returns the fields of `[identity]` that are wrong, each with the reason: two have the same header, or one that
+    /// frames messages.
     pub fn compile(file: &file::Identity, client: &file::ClientAddress) -> Result<Self, Vec<(String, String)>> {
         use IdentityField::{Client, Consumer, Credential, Email, Groups, Method, Roles, Scopes, Tenant, User};
         let names = &file.headers;
@@ -123,7 +124,7 @@ impl IdentityHeaders {
             (Some(Credential), "credential", &names.credential, Some("x-credential-id")),
             (Some(Client), "client", &names.client, Some("x-client-id")),
             (Some(Tenant), "tenant", &names.tenant, Some("x-tenant-id")),
-            // Personal data: not handed on until it is asked for.
+            // Personal data: not forwarded unless configured.
             (Some(Email), "email", &names.email, None),
             (Some(Roles), "roles", &names.roles, Some("x-user-roles")),
             (Some(Scopes), "scopes", &names.scopes, Some("x-scopes")),
@@ -137,7 +138,7 @@ impl IdentityHeaders {
         check(&chosen.iter().map(|(_, word, name)| (*word, name)).collect::<Vec<_>>(), file)?;
 
         let ours = chosen.iter().map(|(_, _, name)| name);
-        // The header that names the client is the gateway's to read, whoever sent it.
+        // The header that names the client is only for the gateway, whoever sent it.
         let strip = file.strip.iter().map(|name| &name.0).chain([&client.header.0.0]);
         let configured = ours.chain(strip).map(|name| folded(name.as_str()).into_boxed_str());
         let removed: HashSet<Box<str>, _> = configured.chain(FOREIGN.iter().map(|name| Box::from(*name))).collect();
@@ -151,10 +152,11 @@ impl IdentityHeaders {
         Ok(Self { fields, extra: Vec::new(), request_id, reader, max_bytes, removed, first })
     }
 
-    /// Takes a header that identities of a policy fill: from here on it is removed from every request, as the others are.
+    /// Adds a header that identities of a policy fill: from here on it is removed from every request, as the others
+    /// are.
     ///
     /// # Errors
-    /// Why an identity cannot have this header.
+    /// Returns why an identity cannot have this header.
     pub fn add(&mut self, name: HeaderName) -> Result<(), String> {
         if is_framing(&name) || is_message_metadata(&name) || is_authentication(&name) || is_about_client(&name) {
             return Err(format!("`{name}` belongs to the message and cannot carry an identity"));
@@ -175,14 +177,14 @@ impl IdentityHeaders {
         Ok(())
     }
 
-    /// Whether this is the header of a part of the identity, in whatever spelling.
+    /// Returns whether this is the header of a part of the identity, in any spelling.
     pub fn carries(&self, name: &HeaderName) -> bool {
         let key = folded(name.as_str());
         let ours = self.fields.iter().map(|(_, name)| name).chain(&self.extra);
         ours.chain([&self.reader]).any(|other| folded(other.as_str()) == key)
     }
 
-    /// Whether a header that comes in under this name is removed.
+    /// Returns whether an incoming header of this name is removed.
     pub fn removes(&self, name: &HeaderName) -> bool {
         let name = name.as_str();
         if name.as_bytes().contains(&b'_') {
@@ -199,18 +201,18 @@ impl IdentityHeaders {
         self.removed.contains(folded) || FOREIGN_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
     }
 
-    /// The names in `headers` that are removed.
+    /// Returns the names in `headers` that are removed.
     pub fn foreign<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h HeaderName> {
         headers.keys().filter(|name| self.removes(name))
     }
 
-    /// The header that carries the request's id.
+    /// Returns the header that carries the request's id.
     pub fn request_id(&self) -> Option<&HeaderName> {
         self.request_id.as_ref()
     }
 
-    /// The identity's headers. Those that no policy told of are left out: what is not removed from what comes in could
-    /// come from anybody.
+    /// Returns the identity's headers. Those that no policy declared are left out: they are not removed from incoming
+    /// requests, and so could come from anybody.
     pub fn of<'i>(&'i self, identity: &'i Identity) -> impl Iterator<Item = (&'i HeaderName, &'i HeaderValue)> {
         let values = identity.values();
         let fields = self.fields.iter().filter_map(move |(field, name)| {
@@ -221,14 +223,14 @@ impl IdentityHeaders {
         fields.chain(extra.map(|(name, value)| (name, value)))
     }
 
-    /// Whether the identity's headers together stay within the limit.
+    /// Returns whether the identity's headers together stay within the limit.
     pub fn fits(&self, identity: &Identity) -> bool {
         let bytes: usize = self.of(identity).map(|(name, value)| name.as_str().len() + value.len()).sum();
         bytes <= self.max_bytes
     }
 }
 
-/// What is wrong with the names that were chosen, by field: an upstream may take two names of one folded form for one.
+/// Checks the chosen names, by field: an upstream may take two names with one folded form for one.
 fn check(chosen: &[(&str, &HeaderName)], file: &file::Identity) -> Result<(), Vec<(String, String)>> {
     let mut wrong = Vec::new();
     for (at, (field, name)) in chosen.iter().enumerate() {
@@ -254,7 +256,7 @@ fn choose(choice: Option<&HeaderChoice>, usual: Option<&'static str>) -> Option<
     }
 }
 
-/// As an upstream may read the name: some make one variable out of all characters but letters and digits.
+/// Folds a name as an upstream may: some make one variable out of all characters but letters and digits.
 fn folded(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }

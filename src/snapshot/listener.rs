@@ -1,22 +1,22 @@
-//! A listener, compiled: what holds for connections to one address. The address itself is fixed, all else may change
-//! by a reload.
+//! A compiled listener: the settings of connections to one address. The address itself is fixed, everything else may
+//! change by a reload.
 
 use http::HeaderValue;
 use ipnet::IpNet;
 
 use crate::tls::Tls;
 
-/// What holds for connections to one address.
+/// The settings of connections to one address.
 #[derive(Default)]
 pub struct Listener {
-    /// Whether plain connections may speak HTTP/2.
+    /// Allows HTTP/2 on plain connections.
     pub h2c: bool,
-    /// The networks of load balancers that have to say whom they speak for.
+    /// The networks of load balancers that must send a PROXY protocol header.
     pub proxy_protocol: Vec<IpNet>,
-    /// The port that clients are sent to which did not come by TLS.
+    /// The port that clients are redirected to that did not come over TLS.
     pub https_redirect: Option<u16>,
-    /// What `Strict-Transport-Security` says.
+    /// The value of `Strict-Transport-Security`.
     pub hsts: Option<HeaderValue>,
-    /// Absent: connections are plain.
+    /// `None`: connections are plain.
     pub tls: Option<Tls>,
 }

@@ -1,7 +1,7 @@
-//! What policies name of the rest of the configuration, looked up there.
+//! Checks the names of other entries of the configuration that policies refer to.
 //!
-//! It is done for every configuration, and also for policies that are kept from the one before: what they name may be
-//! gone.
+//! This is done for every configuration, and also for policies that are kept from the one before: an entry that they
+//! refer to may be gone.
 
 use std::{
     cell::OnceCell,
@@ -14,7 +14,7 @@ use portcullis_plugin::{Credential, Mention, Mentioned};
 use super::instance::Instance;
 use crate::config::{Configuration, PolicyDraft, Problems, RouteDraft, problem::suggestion};
 
-/// Says which names nobody has.
+/// Reports names that do not exist.
 pub(super) fn check(
     configuration: &Configuration<'_>,
     credentials: &[Arc<Credential>],
@@ -50,7 +50,7 @@ pub(super) fn check(
     }
 }
 
-/// What is wrong with a name.
+/// Returns what is wrong with a name.
 fn unknown(configuration: &Configuration<'_>, of: &Mentioned) -> Option<String> {
     let (what, name, near) = match of {
         Mentioned::Consumer(name) if !configuration.consumers.contains_key(name) => {
@@ -64,16 +64,17 @@ fn unknown(configuration: &Configuration<'_>, of: &Mentioned) -> Option<String> 
     Some(format!("there is no {what} `{name}`{near}"))
 }
 
-/// What consumers are, all of them together.
+/// The attributes of all consumers together.
 #[derive(Default)]
 struct Everybody<'c> {
     groups: BTreeSet<&'c str>,
     labels: BTreeSet<(&'c str, &'c str)>,
     roles: BTreeSet<&'c str>,
     tenants: BTreeSet<&'c str>,
-    /// Of credentials.
+    /// Those of credentials.
     scopes: BTreeSet<&'c str>,
-    /// Some policy lets in by more than what consumers' entries hold: a token brings roles, scopes and a tenant.
+    /// Set if some policy can grant attributes beyond those of consumers' entries: a token brings roles, scopes and a
+    /// tenant.
     has_others: bool,
 }
 
@@ -92,7 +93,7 @@ impl<'c> Everybody<'c> {
         all
     }
 
-    /// What nobody is, and so the entry that names it is about nobody.
+    /// Returns an error text if nobody has the attribute, and so an entry that names it is about nobody.
     fn lack(&self, of: &Mentioned) -> Option<String> {
         let lacks = |known: &BTreeSet<&str>, name: &str, what: &str| {
             let near = || suggestion(name, known.iter().copied());
@@ -114,13 +115,13 @@ impl<'c> Everybody<'c> {
     }
 }
 
-/// Says that a method is none that clients are known to send.
+/// Returns a warning text if a method is not one that clients are known to send.
 pub(super) fn unregistered(name: &str) -> Option<String> {
     let is_known = REGISTERED.contains(&name);
     (!is_known).then(|| format!("`{name}` is not a registered HTTP method{}", suggestion(name, REGISTERED)))
 }
 
-/// The methods in IANA's registry (RFC 9110 section 16.1), and `PURGE`, which caches take.
+/// The methods in IANA's registry (RFC 9110 section 16.1), and `PURGE`, which caches accept.
 const REGISTERED: [&str; 40] = [
     "ACL",
     "BASELINE-CONTROL",
@@ -164,7 +165,7 @@ const REGISTERED: [&str; 40] = [
     "VERSION-CONTROL",
 ];
 
-/// Every path of the route has the parameter: on one that lacks it the policy would find no value.
+/// Checks that every path of the route has the parameter: otherwise the policy would find no value.
 fn parameter(route: &RouteDraft, policy: &PolicyDraft<'_>, field: &str, name: &str, problems: &mut Problems) {
     let Some(path) = route.pattern.paths.iter().find(|path| path.parameters().all(|known| known != name)) else {
         return;

@@ -4,14 +4,14 @@ use portcullis_plugin::Observe;
 
 use crate::{config::Fingerprint, telemetry::metrics::RouteMetrics};
 
-/// A policy as it was when it was built, without what it knows: small enough to be kept by requests.
+/// A policy as it was when it was built, without its data: small enough to be kept by requests.
 #[derive(Debug)]
 pub struct Mark {
     /// Its name.
     pub policy: Arc<str>,
-    /// Of its plugin and what it says.
+    /// The fingerprint of its plugin and settings.
     pub settings: Fingerprint,
-    /// Of the files and secrets that it read.
+    /// The fingerprint of the files and secrets that it read.
     pub read: Fingerprint,
 }
 
@@ -23,22 +23,22 @@ pub struct Step<H: ?Sized> {
     pub number: usize,
     /// What runs.
     pub hook: Arc<H>,
-    /// How long it may wait, where it is one that may.
+    /// The time limit of the hook, if it may wait.
     pub timeout: Duration,
 }
 
-/// What a request keeps of its route when everything else has been let go: a stream of an hour does not hold on to a
-/// configuration that is long gone.
+/// The part of its route that a request keeps when everything else has been released: a stream of an hour does not hold
+/// on to a configuration that is long gone.
 pub struct RouteRecord {
     /// The route's name.
     pub name: Arc<str>,
-    /// Where its requests are counted.
+    /// The counters of its requests.
     pub metrics: Arc<RouteMetrics>,
-    /// Whether requests are logged.
+    /// Set if requests are logged.
     pub is_logged: bool,
-    /// Told when a request has ended.
+    /// The hooks that run when a request has ended.
     pub observe: Vec<Step<dyn Observe>>,
-    /// The alternatives of its `auth`, to tell later whether a policy is what it was.
+    /// The alternatives of its `auth`, to tell later whether a policy has changed.
     pub ways: Box<[Box<[Arc<Mark>]>]>,
     /// The guards and restrictions that its requests have passed.
     pub passed: Box<[Arc<Mark>]>,

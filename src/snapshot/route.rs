@@ -1,6 +1,6 @@
-//! A route, compiled: everything a request needs from its match to its log line, in three parts that it lets go of one
-//! after the other. The [`Gate`] judges it and holds every table of keys; the [`Route`] forwards it; the [`RouteRecord`]
-//! is what a stream of an hour keeps.
+//! A compiled route: everything a request needs from its match to its log line, in three parts that it releases one
+//! after the other. The [`Gate`] judges it and holds every table of keys; the [`Route`] forwards it; the
+//! [`RouteRecord`] is the part that a stream of an hour keeps.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,33 +24,33 @@ use crate::{
     upstream::Upstream,
 };
 
-/// Who is calling: how that is found out by address, and how the upstream is told. Small, and kept by every request until
-/// its response has begun.
+/// The settings about callers: how their address is determined, and how the upstream is told about them. Small, and
+/// kept by every request until its response has begun.
 pub struct Callers {
-    /// Which headers carry the identity, and which are removed.
+    /// The headers that carry the identity, and those that are removed.
     pub identity: IdentityHeaders,
-    /// Which hops are believed.
+    /// The trusted hops.
     pub client_address: ClientAddress,
 }
 
-/// What holds on every route of a snapshot.
+/// The settings that hold on every route of a snapshot.
 pub struct Settings {
-    /// Who is calling.
+    /// The settings about callers.
     pub callers: Arc<Callers>,
     /// `[log]`.
     pub log: file::Log,
     /// `[audit]`.
     pub audit: file::Audit,
-    /// What a caller of the admin listener has to send.
+    /// The token that a caller of the admin listener has to send.
     pub admin_token: Option<portcullis_plugin::Secret>,
     /// The listeners, by their number.
     pub listeners: Vec<Arc<Listener>>,
-    /// Counts the snapshot as one that is in memory.
+    /// Counts the snapshot as being in memory.
     pub(super) _alive: LiveGeneration,
 }
 
 impl Settings {
-    /// What the listener of this number speaks.
+    /// Returns the TLS settings of the listener of this number.
     pub fn tls(&self, listener: usize) -> Option<&Tls> {
         self.listeners.get(listener)?.tls.as_ref()
     }
@@ -64,48 +64,49 @@ pub struct Authenticator {
     pub number: usize,
     /// What runs.
     pub hook: Arc<dyn Authenticate>,
-    /// Where it looks for its credential.
+    /// The places where it looks for its credential.
     pub places: Places,
     /// The headers that its identities may fill: see [`Authenticate::headers`].
     pub fills: Box<[HeaderName]>,
-    /// Where its results are counted.
+    /// The counters of its results.
     pub metrics: Arc<PolicyMetrics>,
-    /// How long it may wait.
+    /// The time limit of the hook.
     pub timeout: Duration,
 }
 
-/// One way to prove who is calling: an authenticator, or several that have to grant together.
+/// One alternative of authentication: an authenticator, or several that must all grant.
 pub struct Alternative {
     /// The authenticators, in the order of the file.
     pub parts: Box<[Authenticator]>,
-    /// Which of them speaks for the request, where the file says it.
+    /// The index of the one whose identity the request gets, if the file names one.
     pub speaker: Option<usize>,
 }
 
-/// How a route finds out who is calling.
+/// The authentication of a route.
 pub struct Auth {
-    /// Tried in order.
+    /// The alternatives, tried in order.
     pub alternatives: Box<[Alternative]>,
-    /// Who a request without any credential counts as.
+    /// The identity of a request without any credential.
     pub anonymous: Option<Arc<Identity>>,
-    /// What must not reach the upstream.
+    /// The places of credentials, which are removed before the request is forwarded.
     pub hidden: Places,
-    /// One of them looks at the client's certificate: the host has to be the one that the connection was made for.
+    /// Set if an authenticator uses the client's certificate: then the host must be the one that the connection was
+    /// made for.
     pub needs_certificate: bool,
 }
 
 impl Auth {
-    /// Those of all alternatives, in the order of the file.
+    /// Returns those of all alternatives, in the order of the file.
     pub fn authenticators(&self) -> impl Iterator<Item = &Authenticator> {
         self.alternatives.iter().flat_map(|alternative| &alternative.parts)
     }
 }
 
-/// What a route does with a request that it lets through.
+/// The way that a route answers a request that it lets through.
 pub enum Ending {
     /// Forwards it.
     Forward(Arc<Upstream>),
-    /// Answers by itself.
+    /// Answers with a fixed response.
     Respond {
         /// The status.
         status: StatusCode,
@@ -114,11 +115,11 @@ pub enum Ending {
         /// The body's media type.
         content_type: HeaderValue,
     },
-    /// Answers with what would have been forwarded.
+    /// Answers with the request that would have been forwarded.
     Echo,
 }
 
-/// The hooks of a route, phase by phase, while it is put together.
+/// The hooks of a route, phase by phase, while it is assembled.
 #[derive(Default)]
 pub(super) struct Pipeline {
     pub(super) guard: Vec<Step<dyn Guard>>,
@@ -147,58 +148,59 @@ impl Pipeline {
     }
 }
 
-/// What a request has to pass before it is let through. It holds the route's policies with all that they know (tables of
-/// keys, CAs), so a request lets go of it as soon as it has been judged.
+/// The checks that a request must pass. It holds the route's policies with all their data (tables of keys, CAs), so a
+/// request releases it as soon as it has been judged.
 pub struct Gate {
-    /// What happens to a request that is let through.
+    /// Handles a request that is let through.
     pub route: Arc<Route>,
-    /// What every route has.
+    /// The settings of every route.
     pub settings: Arc<Settings>,
-    /// Absent: everybody is let in.
+    /// The authentication; `None`: everybody is let in.
     pub auth: Option<Auth>,
-    /// Runs before anyone is known.
+    /// Hooks that run before authentication.
     pub guard: Vec<Step<dyn Guard>>,
-    /// Runs when it is known who is calling.
+    /// Hooks that run after authentication.
     pub admit: Vec<Step<dyn Admit>>,
     /// Lets `%2F` pass as data.
     pub allows_encoded_slash: bool,
-    /// The realm of challenges, ready to stand between quotes.
+    /// The realm of challenges, escaped for the quotes.
     pub realm: String,
-    /// Where clients are sent that did not come by TLS, in place of what the listener says.
+    /// The redirect of clients that did not come over TLS, instead of the listener's setting.
     pub https_redirect: Option<file::HttpsRedirect>,
-    /// What `Strict-Transport-Security` says, in place of what the listener says.
+    /// The value of `Strict-Transport-Security`, instead of the listener's setting.
     pub hsts: Option<HeaderValue>,
 }
 
-/// What happens to a request that was let through. A request holds it until its response has begun, which may take long:
-/// nothing in it knows a key.
+/// Handles a request that was let through. A request holds it until its response has begun, which may take long: it
+/// contains no keys.
 pub struct Route {
-    /// What outlives the rest.
+    /// The part that outlives the rest.
     pub record: Arc<RouteRecord>,
-    /// How the upstream is told who is calling.
+    /// The settings about callers.
     pub callers: Arc<Callers>,
-    /// Changes the request before it is forwarded.
+    /// Hooks that change the request before it is forwarded.
     pub edit_request: Vec<Step<dyn EditRequest>>,
-    /// Changes the response before the client gets it.
+    /// Hooks that change the response before the client gets it.
     pub edit_response: Vec<Step<dyn EditResponse>>,
-    /// Looks at bodies as they pass.
+    /// Hooks that inspect bodies as they pass.
     pub body: Vec<Step<dyn Body>>,
-    /// What it does with a request that it lets through.
+    /// The way that it answers.
     pub ending: Ending,
-    /// What it matches: for what stands at the parameters of its paths, and to tell who takes its requests after a reload.
+    /// The requests that it matches: for the parameters of its paths, and to find out who takes its requests after a
+    /// reload.
     pub pattern: Pattern,
     /// The largest request body.
     pub max_body_bytes: Option<u64>,
 }
 
 impl Gate {
-    /// The policies that may refuse a request, before or after it is known who is calling.
+    /// Returns the policies that may refuse a request, before or after authentication.
     pub fn judges(&self) -> impl Iterator<Item = &str> {
         let guards = self.guard.iter().map(|step| &*step.policy);
         guards.chain(self.admit.iter().map(|step| &*step.policy))
     }
 
-    /// The names of its policies, some of them more than once.
+    /// Returns the names of its policies, some of them more than once.
     pub fn policies(&self) -> impl Iterator<Item = &str> {
         fn names<H: ?Sized>(steps: &[Step<H>]) -> impl Iterator<Item = &str> {
             steps.iter().map(|step| &*step.policy)
@@ -216,7 +218,8 @@ impl Gate {
 }
 
 impl Route {
-    /// What stands in a canonical path at `{name}`, or `{*name}`, of the first of the route's patterns that fits it.
+    /// Returns the value of `{name}`, or `{*name}`, in a canonical path, by the first of the route's patterns that
+    /// matches it.
     pub fn path_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
         self.pattern.paths.iter().find(|pattern| pattern.fits(path))?.parameter(path, name)
     }

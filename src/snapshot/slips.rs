@@ -1,5 +1,5 @@
-//! Settings that are valid and probably slips, found by looking at the whole configuration: what nothing uses, and what is
-//! used for two things.
+//! Warnings about settings that are valid but probably mistakes, found by looking at the whole configuration: entries
+//! that nothing uses, and targets and headers that are used for two purposes.
 
 use std::{
     collections::HashSet,
@@ -13,7 +13,7 @@ use crate::{
     upstream::place::{LOCALHOST, Place, is_localhost},
 };
 
-/// Warns of what is hardly meant.
+/// Warns of such settings.
 pub(super) fn check(
     configuration: &Configuration<'_>,
     instances: &[Option<Arc<Instance>>],
@@ -44,14 +44,14 @@ pub(super) fn check(
     }
 }
 
-/// The policies that stand on a route, by their number.
+/// Returns the numbers of the policies that a route uses.
 pub(super) fn used_policies(routes: &[RouteDraft]) -> HashSet<usize> {
     let used =
         routes.iter().flat_map(|route| route.auth.iter().flat_map(|together| &together.policies).chain(&route.plugins));
     used.map(|plugin| plugin.policy).collect()
 }
 
-/// A restriction that was written and never put on a route restricts nothing.
+/// Warns of unused entries: a restriction that no route uses restricts nothing.
 fn warn_of_unused(configuration: &Configuration<'_>, problems: &mut Problems) {
     let used = used_policies(&configuration.routes);
     for (_, policy) in configuration.policies.iter().enumerate().filter(|(number, _)| !used.contains(number)) {
@@ -69,7 +69,8 @@ fn warn_of_unused(configuration: &Configuration<'_>, problems: &mut Problems) {
     }
 }
 
-/// Targets that are this gateway itself. Names are not looked up for it: what they lead to is found when it is.
+/// Warns of targets that are this gateway itself. Names are not resolved for that: their addresses are checked when
+/// they are resolved.
 fn warn_of_loops(name: &str, upstream: &UpstreamDraft<'_>, configuration: &Configuration<'_>, problems: &mut Problems) {
     let admin = configuration.admin.as_ref().and_then(|(address, _)| match address {
         AdminAddress::Tcp(address) => Some(*address),
@@ -99,8 +100,8 @@ fn warn_of_loops(name: &str, upstream: &UpstreamDraft<'_>, configuration: &Confi
     }
 }
 
-/// Where a target is, as far as that is known without asking, and whether it is a name: an address, or a name of this
-/// machine that every machine has.
+/// Returns whether a target is a name, and its addresses as far as they are known without resolving: an IP address, or
+/// those of `localhost`.
 fn known(place: &Place) -> (bool, Vec<SocketAddr>) {
     match place {
         Place::Address(at) => (false, vec![*at]),
@@ -111,7 +112,7 @@ fn known(place: &Place) -> (bool, Vec<SocketAddr>) {
     }
 }
 
-/// Whether whoever connects to the one address reaches who listens on the other. A listener on every address is reached
+/// Returns whether a connection to the target's address reaches the listener's. A listener on every address is reached
 /// on all of this machine's, of which the loopback ones are known for certain.
 fn is_reached(listener: SocketAddr, target: SocketAddr) -> bool {
     let is_everywhere = |ip: IpAddr| ip.is_unspecified();

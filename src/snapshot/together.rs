@@ -1,5 +1,5 @@
-//! Whether what has to be proved together can be: two credentials that stand in one and the same header cannot, because
-//! a request has that header once.
+//! Warnings about credentials that must be proved together but cannot: two in the same header, because a request has
+//! that header once.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -26,8 +26,8 @@ pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<I
     }
 }
 
-/// The one header that both need for themselves, and the name of the first policy. Two policies of one kind that look
-/// for the same may well be content with one and the same credential.
+/// Returns the one header that both need for themselves, and the name of the first policy. Two policies of one kind
+/// that look for the same may be satisfied by one credential.
 fn contended(
     first: &PluginUse,
     second: &PluginUse,
@@ -43,7 +43,7 @@ fn contended(
     (header == other_header && !is_one_credential).then(|| (header.clone(), policy.key.clone()))
 }
 
-/// The header that is the only place, with the schemes before the credential.
+/// Returns the header that is the only place, with the schemes before the credential.
 fn only_header(places: &Places) -> Option<(&HeaderName, BTreeSet<Option<String>>)> {
     let headers: Option<Vec<_>> = places.0.iter().map(header).collect();
     let headers = headers?;

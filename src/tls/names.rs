@@ -1,4 +1,4 @@
-//! From the server name that a client asks for to what it gets.
+//! Maps the server name that a client asks for to its settings.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
@@ -16,31 +16,31 @@ use super::{
 };
 use crate::config::file;
 
-/// What holds for a connection to one server name, or to several that are served alike.
+/// The settings of a connection to one server name, or to several with equal settings.
 pub(super) struct Name {
-    /// Its certificates and all that goes with them.
+    /// The OpenSSL context with its certificates.
     pub(super) context: SslContext,
-    /// Who is asked.
+    /// Its client certificate settings.
     pub(super) clients: Arc<Clients>,
-    /// The same for people.
+    /// The settings in a form for operators.
     served: Served,
 }
 
-/// All names of a listener. Names of certificates and names that the file has something to say about are one table, so
-/// that a name which is only in one of them is found with what the other says about its wildcard.
+/// All names of a listener. Names of certificates and names that the file has settings for are one table, so that a
+/// name which is only in one of them is found with the other's settings for its wildcard.
 ///
-/// The wildcard of a certificate stands for one label (RFC 6125 section 6.4.3). What the file says of `*.example.com`
-/// holds for every name below `example.com`, as in the `hosts` of a route: read otherwise, `a.b.example.com` would get
-/// around the question for a certificate and reach the routes of `*.example.com` all the same.
+/// The wildcard of a certificate stands for one label (RFC 6125 section 6.4.3). The file's settings for `*.example.com`
+/// hold for every name below `example.com`, as in the `hosts` of a route: otherwise `a.b.example.com` would evade the
+/// request for a certificate and reach the routes of `*.example.com` all the same.
 pub(super) struct Names {
-    /// In lower case; a wildcard without its `*`, so that it begins with a dot.
+    /// By name in lower case; a wildcard without its `*`, so that it begins with a dot.
     known: HashMap<Box<str>, Arc<Name>>,
-    /// For names that no certificate has, below one of the file's wildcards: by that, again without its `*`.
+    /// For names that no certificate has, below one of the file's wildcards: by that wildcard, again without its `*`.
     below: HashMap<Box<str>, Arc<Name>>,
-    /// What a client gets that asks for no name or for an unknown one.
+    /// The settings of a client that asks for no name or for an unknown one.
     unknown: Arc<Name>,
     is_unknown_refused: bool,
-    /// Whether any name asks for certificates: with none, requests need not be compared with their connection.
+    /// Set if any name asks for certificates: otherwise requests need not be compared with their connection.
     pub(super) ask_anywhere: bool,
 }
 
@@ -58,7 +58,7 @@ impl Names {
         }
         let first = vec![0];
         let asked: HashMap<&str, &Arc<Clients>> = of_names.iter().map(|(name, clients)| (key(name), clients)).collect();
-        // Names that are served alike share a context: it holds parsed keys, and there may be thousands of names.
+        // Names with equal settings share a context: it holds parsed keys, and there may be thousands of names.
         let mut built: HashMap<(Vec<usize>, *const Clients), Arc<Name>> = HashMap::new();
         let mut name = |shown: &Vec<usize>, clients: &Arc<Clients>| -> Result<Arc<Name>, ErrorStack> {
             match built.entry((shown.clone(), Arc::as_ptr(clients))) {
@@ -87,7 +87,7 @@ impl Names {
         Ok(Self { known, below, unknown, is_unknown_refused, ask_anywhere })
     }
 
-    /// What a client gets that asks for this name, in lower case; `None`: the handshake is refused.
+    /// Returns the settings of a client that asks for this name, in lower case; `None`: the handshake is refused.
     pub(super) fn requested(&self, name: Option<&str>) -> Option<&Arc<Name>> {
         match name.and_then(|name| self.find(name)) {
             Some(known) => Some(known),
@@ -96,18 +96,18 @@ impl Names {
         }
     }
 
-    /// What holds for requests to this host.
+    /// Returns the settings for requests to this host.
     pub(super) fn of_host(&self, host: &str) -> &Arc<Name> {
         let below = || parents(host).find_map(|parent| self.below.get(parent));
         self.find(host).or_else(below).unwrap_or(&self.unknown)
     }
 
-    /// What holds for a connection that asked for this name.
+    /// Returns the settings of a connection that asked for this name.
     pub(super) fn of_name(&self, name: Option<&str>) -> &Arc<Name> {
         name.map_or(&self.unknown, |name| self.of_host(name))
     }
 
-    /// What each name gets, for people.
+    /// Returns the settings of each name, for operators.
     pub(super) fn served(&self) -> BTreeMap<String, Served> {
         let spelt = |key: &str| if key.starts_with('.') { format!("*{key}") } else { key.to_owned() };
         let known = self.known.iter().map(|(key, name)| (spelt(key), name.served.clone()));
@@ -115,7 +115,7 @@ impl Names {
         known.chain(unknown).collect()
     }
 
-    /// Exact before wildcard.
+    /// Looks up an exact name before a wildcard.
     fn find(&self, name: &str) -> Option<&Arc<Name>> {
         self.known.get(name).or_else(|| self.known.get(parents(name).next()?))
     }
@@ -130,17 +130,17 @@ fn served(certificates: &[&Certified], clients: &Clients) -> Served {
     }
 }
 
-/// A name as the tables have it.
+/// Returns the key of a name in the tables.
 fn key(name: &str) -> &str {
     name.strip_prefix('*').unwrap_or(name)
 }
 
-/// What the wildcards are called that a name may be under, the nearest first: `.b.c` and `.c` for `a.b.c`.
+/// Returns the keys of the wildcards that a name may be under, the nearest first: `.b.c` and `.c` for `a.b.c`.
 fn parents(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('.').map(|(dot, _)| &name[dot..])
 }
 
-/// Whether one of these names, as certificates have them, is this one or stands for it.
+/// Returns whether one of these names of certificates equals this one or is a wildcard for it.
 pub(super) fn covers<'n>(mut names: impl Iterator<Item = &'n str>, name: &str) -> bool {
     let (name, parent) = (key(name), parents(name).next());
     names.any(|known| key(known) == name || known.starts_with('*') && Some(key(known)) == parent)

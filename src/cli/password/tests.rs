@@ -11,7 +11,7 @@ struct Cli {
     command: PasswordCommand,
 }
 
-/// The command as a user types it, with this on standard input.
+/// Runs the command as a user types it, with this on standard input.
 fn hash(line: &[&str], mut input: &[u8]) -> Result<String, String> {
     let cli = Cli::try_parse_from([&["password", "hash"], line].concat()).map_err(|error| error.to_string())?;
     let mut out = Vec::new();
@@ -19,7 +19,7 @@ fn hash(line: &[&str], mut input: &[u8]) -> Result<String, String> {
     Ok(String::from_utf8(out).unwrap())
 }
 
-/// The hash in the line that was printed.
+/// Returns the hash in the printed line.
 fn printed(line: &str) -> &str {
     line.strip_prefix("password_hash = \"").and_then(|rest| rest.strip_suffix("\"\n")).expect("one line of TOML")
 }

@@ -8,7 +8,7 @@ fn condition(said: &str) -> HeaderCondition {
     HeaderCondition { name: name.parse().expect("a header name"), value }
 }
 
-/// A router whose routes take one path, each with these conditions.
+/// Returns a router whose routes have the same path, each with these conditions.
 fn router(routes: &[&[&str]]) -> Router {
     let pattern = |conditions: &&[&str]| Pattern {
         paths: vec!["/x".parse().expect("a path")],
@@ -20,7 +20,8 @@ fn router(routes: &[&[&str]]) -> Router {
     Router::build(&named).expect("no ties")
 }
 
-/// The route that a request is matched to again of which the headers `names` were kept, or the header that is missing.
+/// Returns the route that a request is matched to again when the headers `names` were kept, or the header that is
+/// missing.
 fn again(router: &Router, names: &[&str], headers: &[(&'static str, &str)]) -> Result<usize, String> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
@@ -45,7 +46,7 @@ fn a_request_is_matched_again_by_what_was_kept_of_it() {
     assert_eq!(again(&router, &names, &[("x-a", "2"), ("x-b", "1"), ("x-c", "1")]), Ok(0));
     assert_eq!(again(&router, &names, &[("x-a", "1")]), Ok(1));
     assert_eq!(again(&router, &names, &[("x-a", "1"), ("x-b", "any")]), Ok(2));
-    // Two lines are neither.
+    // Two lines equal neither value.
     assert_eq!(again(&router, &names, &[("x-a", "1"), ("x-a", "1")]), Ok(0));
 }
 
@@ -55,11 +56,11 @@ fn a_condition_on_what_was_not_kept_is_unclear_where_nothing_else_settles_it() {
     for kept in [&[][..], &["x-b"]] {
         assert_eq!(again(&router(&[&[], &["x-a"]]), kept, &[]), Err("x-a".to_owned()), "{kept:?}");
     }
-    // Another condition of that route is known not to be met, before or behind.
+    // Another condition of that route is known not to be met, before or after it.
     for conditions in [["x-a", "x-b"], ["x-b", "x-a"]] {
         assert_eq!(again(&router(&[&[], &conditions]), &["x-b"], &[]), Ok(0), "{conditions:?}");
         assert_eq!(again(&router(&[&[], &conditions]), &["x-b"], &[("x-b", "")]), Err("x-a".to_owned()));
     }
-    // A stronger route is met, whatever the weaker one asks.
+    // A stronger route matches, whatever the weaker one requires.
     assert_eq!(again(&router(&[&["x-b", "x-c"], &["x-a"]]), &["x-b", "x-c"], &[("x-b", ""), ("x-c", "")]), Ok(0));
 }

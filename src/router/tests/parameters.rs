@@ -1,4 +1,4 @@
-//! What stands at the parameters of a pattern.
+//! Tests of the values of a pattern's parameters.
 
 use super::*;
 

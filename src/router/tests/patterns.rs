@@ -1,4 +1,4 @@
-//! What may stand in a pattern, and how a request's host is spelt.
+//! Tests of the syntax of patterns, and of the normalised host of a request.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The tree against the rule: each route tried by itself, and those that match put in order.
+//! Compares the tree with the plain rule: each route tried by itself, and those that match sorted.
 
 use std::cmp::Reverse;
 
@@ -57,7 +57,7 @@ fn fuzz_the_tree_finds_what_the_rule_says() {
     });
 }
 
-/// The index of protected routes against all pairs.
+/// Compares the index of protected routes with all pairs.
 #[test]
 fn fuzz_the_index_finds_what_an_open_catch_all_reaches() {
     bolero::check!().with_type::<([u8; 3], Vec<[u8; 3]>)>().for_each(|(open, protected)| {
@@ -107,7 +107,7 @@ fn expected(texts: &[&str], host: &str, path: &str, method: &str, headers: &str)
     }
 }
 
-/// Smaller is stronger.
+/// The rank of a host; smaller is stronger.
 fn host_rank(pattern: &str, host: &str) -> Option<usize> {
     match pattern {
         "*" => Some(1000),
@@ -116,7 +116,7 @@ fn host_rank(pattern: &str, host: &str) -> Option<usize> {
     }
 }
 
-/// Kinds of segments, the smaller the stronger. A pattern that ends is stronger than one that goes on with a rest.
+/// The rank of each segment; smaller is stronger. A pattern that ends is stronger than one that goes on with a rest.
 fn path_rank(pattern: &str, path: &str) -> Option<Vec<u8>> {
     let mut rank = Vec::new();
     let mut rest = path;
