@@ -3,14 +3,14 @@
 //! It listens on loopback or a Unix socket, or asks for a token. `Host` is checked, so that a web page whose name was
 //! rebound to a loopback address cannot read it through an operator's browser.
 //!
-//! It runs on threads of its own: nothing that it is asked takes time from the workers that serve requests, and
+//! It runs on threads of its own: its requests take no time from the workers that serve the proxied ones, and
 //! `/healthz` does not wait for a long `/metrics`.
 //!
-//! - `page`: answers that take long, made and sent in pieces.
-//! - `told`: what `/status` tells.
+//! - `page`: long answers, made and sent in pieces.
+//! - `status`: the answers of `/status`.
 
 mod page;
-mod told;
+mod status;
 
 use std::{
     io::{self, Write},
@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 use self::{
     page::Pages,
-    told::{Credentials, Status, Wanted, write_json},
+    status::{Credentials, Status, Wanted, write_json},
 };
 use crate::{
     config::file::AdminAddress,
@@ -68,7 +68,7 @@ pub struct Admin {
 }
 
 /// A valid request.
-enum Asked {
+enum Request {
     /// A short text, with this status.
     Words(StatusCode, &'static str),
     /// `/metrics`.
@@ -96,7 +96,7 @@ impl Admin {
     }
 
     /// Parses a request, or returns the refusal.
-    fn asked(&self, head: &RequestHeader) -> Result<Asked, Answer> {
+    fn parse(&self, head: &RequestHeader) -> Result<Request, Answer> {
         let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
         if !self.is_own_host(host) {
             return Err(Problem::Forbidden.into());
@@ -108,15 +108,15 @@ impl Admin {
             let challenge = HeaderValue::from_static("Bearer realm=\"portcullis admin\"");
             return Err(Answer { challenges: vec![challenge], ..Problem::Unauthenticated.into() });
         }
-        let asked = match head.uri.path() {
+        let request = match head.uri.path() {
             // Healthy as long as it answers; ready as long as it takes new requests.
-            "/healthz" => Asked::Words(StatusCode::OK, "ok\n"),
-            "/readyz" if *self.closing.borrow() => Asked::Words(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-            "/readyz" => Asked::Words(StatusCode::OK, "ready\n"),
-            "/metrics" => Asked::Metrics,
-            "/status" => Asked::Status,
+            "/healthz" => Request::Words(StatusCode::OK, "ok\n"),
+            "/readyz" if *self.closing.borrow() => Request::Words(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/readyz" => Request::Words(StatusCode::OK, "ready\n"),
+            "/metrics" => Request::Metrics,
+            "/status" => Request::Status,
             "/status/credentials" => match Wanted::parse(head.uri.query()) {
-                Some(wanted) => Asked::Credentials(wanted),
+                Some(wanted) => Request::Credentials(wanted),
                 None => return Err(Problem::BadRequest.into()),
             },
             _ => return Err(Problem::RouteNotFound.into()),
@@ -125,26 +125,26 @@ impl Admin {
             let allow = Some(Box::new(HeaderValue::from_static("GET, HEAD")));
             return Err(Answer { allow, ..Problem::MethodNotAllowed.into() });
         }
-        Ok(asked)
+        Ok(request)
     }
 
     /// Answers a request; `None`: only a part of the answer was sent.
     async fn answer(self: &Arc<Self>, session: &mut ServerSession) -> Option<()> {
-        let (content_type, asked) = match self.asked(session.req_header()) {
-            Ok(Asked::Words(status, words)) => {
+        let (content_type, request) = match self.parse(session.req_header()) {
+            Ok(Request::Words(status, words)) => {
                 let head = head(status, "text/plain; charset=utf-8", Some(words.len()));
                 return send(session, head, words).await;
             }
             Err(answer) => return refuse(session, &answer).await,
-            Ok(Asked::Metrics) => (metrics::CONTENT_TYPE, Asked::Metrics),
-            Ok(asked) => ("application/json", asked),
+            Ok(Request::Metrics) => (metrics::CONTENT_TYPE, Request::Metrics),
+            Ok(request) => ("application/json", request),
         };
         let mut head = head(StatusCode::OK, content_type, None);
         if session.req_header().method == Method::HEAD {
             return send(session, head, "").await;
         }
         let admin = self.clone();
-        let mut page = match self.pages.make(move |out| admin.write(&asked, out)).await {
+        let mut page = match self.pages.make(move |out| admin.write(&request, out)).await {
             Ok(page) => page,
             Err(answer) => return refuse(session, &answer).await,
         };
@@ -161,12 +161,12 @@ impl Admin {
     }
 
     /// Writes an answer that takes long.
-    fn write(&self, asked: &Asked, out: &mut dyn Write) -> io::Result<()> {
-        match asked {
-            Asked::Words(_, words) => out.write_all(words.as_bytes()),
-            Asked::Metrics => self.services.metrics.write(out),
-            Asked::Status => write_json(&self.status(&self.current.load_full()), out),
-            Asked::Credentials(wanted) => write_json(&Credentials::of(&self.current.load_full(), wanted), out),
+    fn write(&self, request: &Request, out: &mut dyn Write) -> io::Result<()> {
+        match request {
+            Request::Words(_, words) => out.write_all(words.as_bytes()),
+            Request::Metrics => self.services.metrics.write(out),
+            Request::Status => write_json(&self.status(&self.current.load_full()), out),
+            Request::Credentials(wanted) => write_json(&Credentials::of(&self.current.load_full(), wanted), out),
         }
     }
 

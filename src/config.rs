@@ -22,10 +22,10 @@ mod references;
 mod report;
 mod routes;
 pub mod secrets;
-mod slips;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod value_lints;
 
 pub use credentials::{
     CONSUMER_TO_NAME, CredentialDraft, Opens, SAMPLE_KEY_SHA256, SAMPLE_PASSWORD_HASH, SAMPLE_SECRETS,

@@ -1,10 +1,10 @@
-//! From host, path, method and headers to the route that owns the request.
+//! Finds the route that owns a request, by host, path, method and headers.
 //!
 //! Order of preference, the first difference deciding:
 //!
 //! 1. Host: the exact name, then the longest wildcard, then routes without a host. When no path of a host fits, the
-//!    next host is asked.
-//! 2. Path, segment by segment: a literal, then a parameter, then a rest. A way that leads nowhere is walked back.
+//!    next host is tried.
+//! 2. Path, segment by segment: a literal, then a parameter, then a rest. The search backtracks from a dead end.
 //! 3. More header conditions before fewer.
 //!
 //! Once a path has matched, and the header conditions of at least one route there are met, the answer is settled: one
@@ -21,7 +21,7 @@
 //! assert!(matches!(found, Find::Route(0)));
 //! ```
 //!
-//! Danger: [`Router::find`] believes its caller. The path must come from [`crate::canonical`] and the host from
+//! Danger: [`Router::find`] trusts its caller. The path must come from [`crate::canonical`] and the host from
 //! [`host_key`]; a raw spelling of either walks around the routes that protect it.
 
 use std::collections::HashMap;

@@ -1,20 +1,20 @@
 //! A compiled configuration: routes, router and pipelines. A snapshot never changes; exactly one is current. A request
 //! keeps only what it still needs of the route it was matched to: see [`route`].
 
-mod asked;
-mod beside;
 mod changes;
 pub mod client_address;
+mod client_certificate_lints;
 mod compile;
+mod contended_header_lints;
 mod exposed;
+mod fingerprints;
 pub mod identity_headers;
 pub mod instance;
 mod listener;
 mod mentions;
 mod record;
 pub mod route;
-mod slips;
-mod together;
+mod usage_lints;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -31,7 +31,7 @@ pub use listener::Listener;
 pub use record::{Mark, RouteRecord, Step};
 pub use route::{Gate, Route};
 
-use self::{beside::Beside, instance::Instance, route::Settings};
+use self::{fingerprints::OtherFingerprints, instance::Instance, route::Settings};
 use crate::{
     config::{Fingerprint, Location, OfTheStart, Report, Sources, file},
     router::{KeptHeaders, Router},
@@ -72,7 +72,7 @@ pub struct Snapshot {
     /// The fingerprint of each route, to find out which changed.
     pub fingerprints: HashMap<String, Fingerprint>,
     /// The fingerprints of everything else, to find out what changed.
-    pub beside: Beside,
+    pub other_fingerprints: OtherFingerprints,
     /// The built policies, to keep those that do not change.
     pub instances: HashMap<String, Arc<Instance>>,
 }

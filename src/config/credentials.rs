@@ -16,7 +16,7 @@ use super::{
     node::{Name, Node},
     problem::Problems,
     references::References,
-    slips::{self, Unintroduced},
+    value_lints::{self, Unintroduced},
 };
 use crate::registry::Registry;
 
@@ -120,7 +120,7 @@ impl<'r> Reader<'r> {
     pub(super) fn consumer(&mut self, name: Name, mut node: Node<'_>, problems: &mut Problems) {
         let entries = node.take("credentials");
         self.unintroduced.note(&name, &node);
-        slips::names_of(&node, problems);
+        value_lints::names_of(&node, problems);
         if name.text == CONSUMER_TO_NAME && entries.is_some() {
             let text =
                 format!("`{CONSUMER_TO_NAME}` stands for the name of a consumer: write whose credentials these are");
@@ -202,8 +202,8 @@ fn draft(
     let end =
         Location { file: common.file, span: common.span_of("expires"), path: format!("{}.expires", location.path) };
     let everybody = "this limits nothing; leave `addresses` out, or name networks";
-    slips::networks(common.entry("addresses"), everybody, problems);
-    slips::scopes(common.entry("scopes"), problems);
+    value_lints::networks(common.entry("addresses"), everybody, problems);
+    value_lints::scopes(common.entry("scopes"), problems);
     let common = common.decode::<file::CredentialCommon>(problems);
     common.iter().for_each(|common| check_end(common, &end, problems));
     let kind = kind?;

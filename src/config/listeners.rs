@@ -8,7 +8,7 @@ use super::{
     location::Location,
     node::{Name, Node},
     problem::Problems,
-    slips,
+    value_lints,
 };
 
 /// A listener before its certificates are read.
@@ -115,7 +115,7 @@ fn listener<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<ListenerD
         only("hsts", text, problems);
     }
     let what = "whoever connects can say which address they have; name your load balancers' networks";
-    slips::networks(node.entry("proxy_protocol"), what, problems);
+    value_lints::networks(node.entry("proxy_protocol"), what, problems);
     let file = node.knowing(&["tls"]).decode(problems)?;
     let tls = match tls {
         // The error has been reported.

@@ -20,8 +20,8 @@ use super::{
     references::References,
     routes::{Defaults, Known, Named, RouteDraft},
     secrets::Secrets,
-    slips,
     sources::Sources,
+    value_lints,
 };
 use crate::registry::Registry;
 
@@ -132,7 +132,7 @@ pub(super) fn read<'i>(
     tables.refuse_hollow_files(problems);
 
     let settings = tables.fingerprints(&["admin", "client_address", "identity", "log", "audit"]);
-    slips::limit_per_address(tables.single.get("server"), tables.single.get("client_address"), problems);
+    value_lints::limit_per_address(tables.single.get("server"), tables.single.get("client_address"), problems);
     let server = tables.one::<file::Server>("server", problems).unwrap_or_default();
     let problems_before = problems.len();
     let nodes = tables.lists("listeners", problems);
@@ -203,7 +203,11 @@ pub(super) fn read<'i>(
     let identity_at = tables.single.get("identity").cloned();
     let trusted = tables.single.get("client_address").and_then(|node| node.entry("trust"));
     let trusted = trusted.filter(|trust| matches!(trust.value(), toml::de::DeValue::Array(_)));
-    slips::networks(trusted, "whoever connects can say which address they have; name your proxies' networks", problems);
+    value_lints::networks(
+        trusted,
+        "whoever connects can say which address they have; name your proxies' networks",
+        problems,
+    );
     Ok(Some(Configuration {
         server,
         admin,

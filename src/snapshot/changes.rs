@@ -56,14 +56,14 @@ impl Snapshot {
             changed: names(routes.changed),
             removed: names(routes.removed),
             reread: self.reread_since(before),
-            beside: self.beside_since(before),
+            beside: self.others_since(before),
             tls: self.tls_since(before),
             exposed: self.exposed_since(before),
         }
     }
 
-    fn beside_since(&self, before: &Self) -> Vec<String> {
-        let (now, was) = (&self.beside, &before.beside);
+    fn others_since(&self, before: &Self) -> Vec<String> {
+        let (now, was) = (&self.other_fingerprints, &before.other_fingerprints);
         let mut lines = self.settings_since(before);
         lines.extend(Differences::between(&now.upstreams, &was.upstreams).lines(|name| format!("upstream {name}")));
         lines.extend(Differences::between(&now.consumers, &was.consumers).lines(|name| format!("consumer {name}")));
@@ -75,7 +75,7 @@ impl Snapshot {
     /// Returns the changes of settings that hold for every route, or for one listener. An absent table is a table like
     /// others: one that was added or removed has changed.
     fn settings_since(&self, before: &Self) -> Vec<String> {
-        let tables = Differences::between(&self.beside.tables, &before.beside.tables);
+        let tables = Differences::between(&self.other_fingerprints.tables, &before.other_fingerprints.tables);
         let mut names: BTreeSet<String> =
             [tables.added, tables.changed, tables.removed].into_iter().flatten().cloned().collect();
         // The same source may hold another token.

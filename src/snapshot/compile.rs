@@ -10,15 +10,16 @@ use http::HeaderName;
 use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
 
 use super::{
-    Fixed, Listener, Snapshot, asked,
-    beside::Beside,
+    Fixed, Listener, Snapshot,
     client_address::ClientAddress,
+    client_certificate_lints, contended_header_lints,
+    fingerprints::OtherFingerprints,
     identity_headers::IdentityHeaders,
     instance::{Instance, Surroundings},
     mentions,
     record::{Mark, RouteRecord},
     route::{self, Alternative, Auth, Authenticator, Callers, Gate, Pipeline, Route, Settings},
-    slips, together,
+    usage_lints,
 };
 use crate::{
     body_budget::BodyBudget,
@@ -64,14 +65,14 @@ pub fn compile(
     };
     refuse_overlaps(&configuration, &upstreams, problems);
     mentions::check(&configuration, &credentials, &instances, problems);
-    asked::check(&configuration, &instances, problems);
-    together::check(&configuration, &instances, problems);
+    client_certificate_lints::check(&configuration, &instances, problems);
+    contended_header_lints::check(&configuration, &instances, problems);
     if configuration.routes.is_empty() {
         problems.warn(0, 0..0, "routes", "there is no `[routes.NAME]`: every request is answered with 404");
     }
     let listeners = listeners(&configuration, services, problems);
     let settings = Arc::new(settings(&configuration, &instances, listeners, services, problems));
-    slips::check(&configuration, &instances, &settings, problems);
+    usage_lints::check(&configuration, &instances, &settings, problems);
     let built = Built {
         configuration: &configuration,
         instances: &instances,
@@ -85,7 +86,7 @@ pub fn compile(
     }
     let fingerprints = configuration.routes.iter().map(|route| (route.name.text.clone(), built.fingerprint(route)));
     let fingerprints = fingerprints.collect();
-    let beside = beside(&mut configuration, &upstreams, said);
+    let other_fingerprints = other_fingerprints(&mut configuration, &upstreams, said);
     let keys = || configuration.policies.iter().map(|policy| policy.key.clone());
     let numbers = opened.iter().map(|opened| opened.iter().filter_map(|number| u32::try_from(*number).ok()).collect());
     let opened = keys().zip(numbers).collect();
@@ -113,7 +114,7 @@ pub fn compile(
         named_targets,
         upstreams: upstreams.into_values().collect(),
         fingerprints,
-        beside,
+        other_fingerprints,
         instances,
     })
 }
@@ -123,16 +124,16 @@ fn key_of(credential: &Credential) -> CredentialKey {
 }
 
 /// Returns the fingerprints that show later whether something beside the routes has changed.
-fn beside(
+fn other_fingerprints(
     configuration: &mut Configuration<'_>,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
     credentials: HashMap<CredentialKey, Fingerprint>,
-) -> Beside {
+) -> OtherFingerprints {
     let upstreams = configuration.upstreams.iter().map(|(name, draft)| {
         let files = upstreams.get(name).map(|upstream| upstream.files);
         (name.clone(), Fingerprint::all(std::iter::once(draft.fingerprint).chain(files)))
     });
-    Beside {
+    OtherFingerprints {
         upstreams: upstreams.collect(),
         credentials,
         tables: std::mem::take(&mut configuration.tables),
@@ -150,8 +151,9 @@ fn credentials(
     let known = before.map(|before| before.credentials.as_slice()).unwrap_or_default();
     let places: HashMap<_, _> = known.iter().zip(0_usize..).map(|(known, at)| ((known.kind, &*known.id), at)).collect();
     let drafts = configuration.credentials.iter().map(|draft| {
-        let said =
-            |known: &Credential| before.and_then(|before| before.beside.credentials.get(&key_of(known))).copied();
+        let said = |known: &Credential| {
+            before.and_then(|before| before.other_fingerprints.credentials.get(&key_of(known))).copied()
+        };
         let known = places.get(&(draft.kind, draft.id.as_str())).map(|at| &known[*at]);
         if let Some(known) = known.filter(|known| said(known) == Some(draft.said) && known.consumer == draft.consumer) {
             return Arc::clone(known);
@@ -255,7 +257,7 @@ fn instances(
     before: Option<&Snapshot>,
     problems: &mut Problems,
 ) -> Vec<Option<Arc<Instance>>> {
-    let used = slips::used_policies(&configuration.routes);
+    let used = usage_lints::used_policies(&configuration.routes);
     let Configuration { policies, credentials: drafts, secrets, server, .. } = configuration;
     let max_held_body_bytes = BodyBudget::largest_part(server.max_held_body_bytes.get());
     let around = Surroundings { secrets, services, max_held_body_bytes };

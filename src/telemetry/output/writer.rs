@@ -126,7 +126,7 @@ impl<W: Write> Writer<'_, W> {
                 self.tell(Level::Error, format!("error: the log cannot be written, lines are lost: {why}"));
             }
             None if was_failing => {
-                let missing = format!("warning: the log is written again; {missing} lines were lost since the start");
+                let missing = format!("warning: the log is written again; lines lost since the start: {missing}");
                 self.tell(Level::Warn, missing);
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! What `/status` tells.
+//! The answers of `/status` and `/status/credentials`.
 
 use std::io::{self, Write};
 
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::{snapshot::Snapshot, telemetry::clock::rfc3339};
 
-/// How many credentials a page has, unless it is asked for fewer.
+/// The most credentials on a page, and the default.
 const PAGE_CREDENTIALS_MAX: usize = 1000;
 
-/// What serves, and what it is doing.
+/// The state of the gateway.
 #[derive(Serialize)]
 pub(super) struct Status<'s> {
     pub(super) version: &'static str,
@@ -26,7 +26,7 @@ pub(super) struct Status<'s> {
     pub(super) log_lines_dropped: u64,
     pub(super) upstreams: Map<String, Value>,
     pub(super) tls: Map<String, Value>,
-    /// How many there are; each is told by `/status/credentials`.
+    /// The number of credentials, which `/status/credentials` lists.
     pub(super) credentials: usize,
     /// Their names.
     #[serde(serialize_with = "names")]
@@ -37,22 +37,22 @@ fn names<S: Serializer>(snapshot: &&Snapshot, serializer: S) -> Result<S::Ok, S:
     serializer.collect_seq(snapshot.routes().map(|route| &*route.record.name))
 }
 
-/// Writes a value as JSON for people.
+/// Writes a value as indented JSON.
 pub(super) fn write_json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     out.write_all(b"\n")
 }
 
-/// Which credentials are asked for: `?limit=100&after=key-auth%2Facme-1`.
+/// The requested page of credentials: `?limit=100&after=key-auth%2Facme-1`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// The kind and id after which they begin, in that order: it need not be there any more.
+    /// The kind and id after which the page begins, in that order: that credential need not exist any more.
     after: Option<(String, String)>,
     limit: usize,
 }
 
 impl Wanted {
-    /// Reads a query. Without one it is the first page. `None`: it makes no sense.
+    /// Parses a query. Without one it is the first page. `None`: it is not valid.
     pub(super) fn parse(query: Option<&str>) -> Option<Self> {
         let (mut after, mut limit) = (None, None);
         for pair in query.into_iter().flat_map(|query| query.split('&')) {
@@ -73,17 +73,17 @@ impl Wanted {
     }
 }
 
-/// A page of credentials, by kind and id, so that pages fit together also when a reload comes in between.
+/// A page of credentials, by kind and id, so that pages fit together even if a reload comes in between.
 #[derive(Serialize)]
 pub(super) struct Credentials<'s> {
-    credentials: Vec<Told<'s>>,
-    /// What to ask for next, if there are more.
+    credentials: Vec<CredentialStatus<'s>>,
+    /// The query of the next page, if there is one.
     next: Option<String>,
 }
 
-/// One of them.
+/// One credential of a page.
 #[derive(Serialize)]
-struct Told<'s> {
+struct CredentialStatus<'s> {
     id: &'s str,
     kind: &'static str,
     consumer: &'s str,
@@ -112,11 +112,11 @@ impl<'s> Credentials<'s> {
             let after = percent_encoding::utf8_percent_encode(&after, percent_encoding::NON_ALPHANUMERIC);
             format!("/status/credentials?limit={}&after={after}", wanted.limit)
         });
-        Self { credentials: page.into_iter().map(Told::of).collect(), next }
+        Self { credentials: page.into_iter().map(CredentialStatus::of).collect(), next }
     }
 }
 
-impl<'s> Told<'s> {
+impl<'s> CredentialStatus<'s> {
     fn of(credential: &'s Credential) -> Self {
         let last = credential.usage.last();
         Self {
