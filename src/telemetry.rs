@@ -1,9 +1,8 @@
 //! Logs and metrics: lines on standard output, and counters for Prometheus.
 //!
 //! - [`output`]: a bounded queue of JSON lines in front of a writer thread. A request never waits for the reader of the
-//! log.
-//! - [`events`]: the lines: of a request (`access`), of a decision (`authentication`, `authorization`), and of events
-//! of
+//!   log.
+//! - [`events`]: the lines: of a request (`access`), of a decision (`authentication`, `authorization`), and of events of
 //!   the process itself.
 //! - [`logger`]: messages of libraries through the `log` crate, on the same output.
 //! - [`journal`]: the priority of a line for systemd's journal.

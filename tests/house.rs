@@ -170,7 +170,7 @@ impl Crate {
             }
         }
         let below = |(module, file): (&Module, &File)| {
-            file.tests.iter().map(|name| [&module[..], &[name.clone()]].concat()).collect::<Vec<_>>()
+            file.tests.iter().map(|name| [&module[..], std::slice::from_ref(name)].concat()).collect::<Vec<_>>()
         };
         let tests: Vec<Module> = files.iter().flat_map(below).collect();
         files.retain(|module, _| !tests.iter().any(|tests| module.starts_with(tests)));

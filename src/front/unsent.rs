@@ -6,8 +6,7 @@
 //! and each request:
 //!
 //! - A response of which more than [`READ_AHEAD_BYTES`] wait to be sent goes on when its client has taken something,
-//! and
-//!   for no other reason.
+//!   and for no other reason.
 //! - A response of which nothing waits begins to be read only while its connection has a share left of the
 //!   [`UnsentBudget`]. The share is a part of what is free, so that a few connections never take all of it and a
 //!   newcomer always finds some. While the connection's socket takes nothing there is no share.

@@ -10,7 +10,10 @@ use std::{
 use http_body_util::Full;
 use hyper::{body::Incoming, ext::on_informational};
 use hyper_util::{
-    client::legacy::{self, connect::capture_connection},
+    client::legacy::{
+        self,
+        connect::{Connected, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use portcullis_plugin::{
@@ -233,7 +236,7 @@ async fn send(
     let read = read(answer, limit).await;
     if read.is_err() {
         // Whatever else comes over it answers no request of ours.
-        connection.connection_metadata().iter().for_each(|connected| connected.poison());
+        connection.connection_metadata().iter().for_each(Connected::poison);
     }
     Ok(read?)
 }

@@ -127,7 +127,7 @@ fn unreachable(host: &str, why: &str) -> HttpError {
 }
 
 fn failure(host: &str, error: &(dyn Error + 'static)) -> HttpError {
-    let refused = causes(error).find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()?));
+    let refused = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref());
     match refused {
         Some(Refused(why)) => forbidden(host, why),
         None => unreachable(host, &words(error)),

@@ -23,6 +23,7 @@ use crate::{HttpError, settings::Read};
 const MAX_INTERMEDIATES: i32 = 8;
 
 /// Makes an error without a field: OpenSSL has refused an operation.
+#[expect(clippy::needless_pass_by_value, reason = "it stands where errors are mapped")]
 fn broken(error: ErrorStack) -> BuildError {
     BuildError::new("", format!("OpenSSL cannot prepare TLS: {error}"))
 }

@@ -77,7 +77,7 @@ fn a_response_goes_on_when_another_one_leaves_it_the_window() {
     let wakes = OnDrop(|| waker.wake_by_ref());
     let mut ends_early = Box::pin(paced(&second, true, async move {
         let _wakes = wakes;
-        std::future::pending::<()>().await
+        std::future::pending::<()>().await;
     }));
     assert!(ends_early.as_mut().poll(&mut cx).is_pending() && !is_polled(&first));
     drop(ends_early);

@@ -44,7 +44,7 @@ impl<'s> Locked<'s> {
     fn of(&mut self, name: Name) -> &mut Shard {
         let at = name.shard(SHARDS);
         let found = self.0.iter_mut().find(|(of, _)| *of == at);
-        &mut *found.expect("all shards of the names are locked").1
+        &mut found.expect("all shards of the names are locked").1
     }
 }
 
