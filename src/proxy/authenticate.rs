@@ -108,6 +108,7 @@ pub async fn authenticate(
                 identity.credentials.iter().for_each(|credential| credential.usage.record(now, address));
                 parts.iter().for_each(|part| part.metrics.decided(AuthOutcome::Granted, None));
                 trail.granted(parts, &identity);
+                trail.state().edits.grant_behind(edits_before);
                 let excusable = pending.excusable_by(parts);
                 return Decision::Granted(Granted { identity, by: Some(number), excusable });
             }
@@ -192,8 +193,7 @@ pub fn disproved(
     });
     let attempts: Vec<_> = attempts.collect();
     trail.refused();
-    // What was granted was granted to somebody else.
-    trail.state().edits.truncate(0);
+    trail.state().edits.disprove();
     Answer { challenges: challenges(auth, &attempts, cx, realm, trail), ..Problem::Unauthenticated.into() }
 }
 

@@ -321,6 +321,6 @@ mod tests {
         ) -> usize {
             size_of::<F>()
         }
-        assert!(size(run) <= 2000, "{}", size(run));
+        assert!(size(run) <= 1960, "{}", size(run));
     }
 }

@@ -10,7 +10,14 @@ use super::edit::ClientEdit;
 ///
 /// Behind a lock because hooks and the trail of one request share its state; nobody ever waits for it.
 #[derive(Default)]
-pub struct ResponseEdits(Mutex<Vec<HeaderEdits>>);
+pub struct ResponseEdits(Mutex<Edits>);
+
+#[derive(Default)]
+struct Edits {
+    all: Vec<HeaderEdits>,
+    /// How many there were before the alternative that granted.
+    before_grant: usize,
+}
 
 /// Whom a response is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,24 +34,36 @@ impl ResponseEdits {
     /// Adds those of one verdict.
     pub fn add(&self, edits: HeaderEdits) {
         if !edits.is_empty() {
-            self.0.lock().push(edits);
+            self.0.lock().all.push(edits);
         }
     }
 
     /// How many verdicts had some.
     pub fn count(&self) -> usize {
-        self.0.lock().len()
+        self.0.lock().all.len()
     }
 
     /// Forgets all but the first so many: those of an alternative that did not grant in the end.
     pub fn truncate(&self, count: usize) {
-        self.0.lock().truncate(count);
+        self.0.lock().all.truncate(count);
+    }
+
+    /// Notes that an alternative granted behind so many.
+    pub fn grant_behind(&self, count: usize) {
+        self.0.lock().before_grant = count;
+    }
+
+    /// Forgets those of the alternative that granted, and of all who judged its identity afterwards.
+    pub fn disprove(&self) {
+        let mut edits = self.0.lock();
+        let before_grant = edits.before_grant;
+        edits.all.truncate(before_grant);
     }
 
     /// Makes them, in the upstream's response or, where there is a recipient, in an answer of the gateway's own: those
     /// that reach it. It is done after every hook, so that none of them loses a cookie.
     pub fn apply(&self, head: &mut ResponseHeader, own: Option<Recipient>) {
-        let all = self.0.lock();
+        let all = &self.0.lock().all;
         if all.is_empty() {
             return;
         }

@@ -50,6 +50,16 @@ fn edits_are_made_in_their_order_and_others_cookies_survive() {
 }
 
 #[test]
+fn a_body_that_proves_a_grant_wrong_leaves_what_came_before_it() {
+    let all = ResponseEdits::default();
+    (0..2).for_each(|_| all.add(edits(Reach::Every)));
+    all.grant_behind(1);
+    all.add(edits(Reach::Every));
+    all.disprove();
+    assert_eq!(all.count(), 1);
+}
+
+#[test]
 fn of_an_own_answer_what_makes_it_one_does_not_change() {
     let protected = [
         "cache-control",

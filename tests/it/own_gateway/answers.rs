@@ -336,3 +336,39 @@ async fn data_is_seen_by_later_hooks_and_dropped_however_the_request_ends() {
     assert_eq!(known("/ends/1").send().await.status, 200);
     assert!(gateway.stop().await.success());
 }
+
+#[tokio::test]
+async fn an_answer_of_a_plugin_is_hardened_as_every_other() {
+    let plugins = "plugins = [{ use = \"answerer\", id = \"a\", hook = \"guard\", status = 200 }]";
+    let routes = [
+        "[client_address]\ntrust = [\"127.0.0.0/8\"]\n".to_owned(),
+        route("page", &format!("public = true\nhsts = \"max-age=5\"\n{plugins}")),
+        route("app", "auth = [\"people\"]\nhsts = \"max-age=5\""),
+    ];
+    let (gateway, _upstream) = start(&routes.join("\n")).await;
+    for client in clients(&gateway) {
+        for asking in [client.get("/page/1"), shown(client.get("/app/1"))] {
+            let answer = asking.header("x-forwarded-proto", "https").send().await;
+            assert_eq!(answer.header("strict-transport-security"), Some("max-age=5"));
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            assert!(answer.header("x-request-id").is_some());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_body_proves_wrong_takes_the_headers_of_its_grant_with_it() {
+    let answerer = |hook: &str| {
+        format!("{{ use = \"answerer\", id = \"{hook}\", hook = \"{hook}\", headers = {{ {hook} = \"1\" }} }}")
+    };
+    let plugins = format!("plugins = [{}, {}]", answerer("guard"), answerer("admit"));
+    let (gateway, upstream) =
+        start(&route("app", &format!("auth = [{{ use = \"badge\", id = \"b\" }}]\n{plugins}"))).await;
+    let client = Client::http1(gateway.address(0));
+    let asking =
+        |length: &str| client.post("/app/1", "hello").header("x-badge", "alice").header("x-badge-length", length);
+    let seen = |answer: &Response| (answer.status, answer.header("guard").is_some(), answer.header("admit").is_some());
+    assert_eq!(seen(&asking("5").send().await), (200, true, true));
+    assert_eq!(seen(&asking("6").send().await), (401, true, false));
+    assert_eq!(upstream.requests(), 1);
+}
