@@ -252,9 +252,9 @@ impl<'de> Deserialize<'de> for Trust {
             fn visit_i64<E: de::Error>(self, hops: i64) -> Result<Trust, E> {
                 match u8::try_from(hops) {
                     Ok(hops @ 1..) => Ok(Trust::Hops(hops)),
-                    _ => Err(E::custom(
-                        "the number of proxies is between 1 and 255; leave `trust` out to believe nobody",
-                    )),
+                    _ => {
+                        Err(E::custom("the number of proxies is between 1 and 255; leave `trust` out to trust nobody"))
+                    }
                 }
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Trust, A::Error> {
@@ -263,9 +263,7 @@ impl<'de> Deserialize<'de> for Trust {
                     networks.push(network);
                 }
                 if networks.is_empty() {
-                    return Err(de::Error::custom(
-                        "the list of networks is empty; leave `trust` out to believe nobody",
-                    ));
+                    return Err(de::Error::custom("the list of networks is empty; leave `trust` out to trust nobody"));
                 }
                 Ok(Trust::Networks(networks))
             }

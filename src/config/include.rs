@@ -80,7 +80,7 @@ impl<'i> Include<'i> {
     /// Returns the files of one item of the list.
     fn matches(&self, item: &Node<'_>, main: &Path, folders: &mut Folders, problems: &mut Problems) -> Vec<PathBuf> {
         let Some(pattern) = item.as_str() else {
-            item.problem(problems, "this has to be the path of a file, in which `*` may stand for a part of a name");
+            item.problem(problems, "this must be the path of a file, in which `*` matches a part of a name");
             return Vec::new();
         };
         let files = match Search::new(pattern).and_then(|search| search.files(main, folders)) {

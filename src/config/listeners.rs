@@ -53,7 +53,7 @@ impl<'i> ClientsDraft<'i> {
         let file::Clients { client_auth, client_ca, client_crl, crl, max_chain_depth } = &self.file;
         let is_asked = *client_auth != file::ClientAuth::Off;
         if is_asked && client_ca.is_none() {
-            let text = "say with `client_ca` who vouches for clients: no public CA is believed";
+            let text = "set `client_ca` to the CAs of your clients: public CAs are not trusted";
             self.problem(problems, "client_auth", text);
         }
         let given = [
@@ -63,7 +63,7 @@ impl<'i> ClientsDraft<'i> {
             ("max_chain_depth", max_chain_depth.is_some()),
         ];
         for (field, _) in given.iter().filter(|(_, is_given)| *is_given && !is_asked) {
-            self.problem(problems, field, "nobody is asked for a certificate: say so with `client_auth`");
+            self.problem(problems, field, "no client is asked for a certificate: set `client_auth`");
         }
         if is_asked && *crl == file::CrlPolicy::Required && client_crl.is_none() {
             self.problem(problems, "crl", "every CA has to have a CRL, and there is no `client_crl`");
@@ -114,7 +114,7 @@ fn listener<'i>(mut node: Node<'i>, problems: &mut Problems) -> Option<ListenerD
         let text = "only a listener that speaks TLS may send it (RFC 6797 section 7.2)";
         only("hsts", text, problems);
     }
-    let what = "whoever connects can say which address they have; name your load balancers' networks";
+    let what = "anyone who connects can claim any address; name your load balancers' networks";
     value_lints::networks(node.entry("proxy_protocol"), what, problems);
     let file = node.knowing(&["tls"]).decode(problems)?;
     let tls = match tls {

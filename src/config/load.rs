@@ -203,11 +203,7 @@ pub(super) fn read<'i>(
     let identity_at = tables.single.get("identity").cloned();
     let trusted = tables.single.get("client_address").and_then(|node| node.entry("trust"));
     let trusted = trusted.filter(|trust| matches!(trust.value(), toml::de::DeValue::Array(_)));
-    value_lints::networks(
-        trusted,
-        "whoever connects can say which address they have; name your proxies' networks",
-        problems,
-    );
+    value_lints::networks(trusted, "anyone who connects can claim any address; name your proxies' networks", problems);
     Ok(Some(Configuration {
         server,
         admin,
@@ -328,7 +324,7 @@ impl<'i> Tables<'i> {
     /// Reports a name that two files have. Within one file it would be a syntax error.
     fn twice(&self, name: &Name, file: usize, problems: &mut Problems) {
         let first = self.sources.0[file].path.display();
-        name.problem(problems, format!("`{}` stands in {first} already", name.text));
+        name.problem(problems, format!("`{}` is already defined in {first}", name.text));
     }
 }
 
@@ -385,7 +381,7 @@ fn defaults<'i>(node: Option<Node<'i>>, named: &Named, problems: &mut Problems) 
                 name.unknown("policy", named.keys().map(String::as_str), problems);
             }
             Some(name) => match plugins.iter().find(|other| other.text == name.text) {
-                Some(first) => name.problem(problems, format!("the same policy stands at {} already", first.path)),
+                Some(first) => name.problem(problems, format!("the same policy is already at {}", first.path)),
                 None => plugins.push(name),
             },
         }

@@ -136,7 +136,7 @@ impl<'i> Known<'_, 'i> {
         if is_named_ill {
             name.problem(
                 problems,
-                "a route's name is 1 to 128 visible ASCII characters: it stands in logs and metrics",
+                "a route's name is 1 to 128 visible ASCII characters: it appears in logs and metrics",
             );
         }
         let (own_auth, own_plugins) = (node.take("auth"), node.take("plugins"));
@@ -153,7 +153,7 @@ impl<'i> Known<'_, 'i> {
         match (auth_node.is_some(), file.public) {
             _ if partly.lacks("public") => {}
             (false, false) => {
-                name.problem(problems, "there is no `auth`: say how this route authenticates, or `public = true`");
+                name.problem(problems, "`auth` is missing: add it, or set `public = true` to let everybody in");
             }
             (true, true) => name.problem(problems, "`auth` and `public = true` contradict each other"),
             _ => {}
@@ -161,7 +161,7 @@ impl<'i> Known<'_, 'i> {
         let anonymous = file.anonymous.as_ref().map(|who| located(who, &location, "anonymous"));
         if let Some(who) = &anonymous {
             if auth_node.is_none() {
-                who.problem(problems, "`anonymous` needs `auth`: without it nobody is asked for a credential");
+                who.problem(problems, "`anonymous` needs `auth`: without it no credential is looked for");
             }
             if !self.consumers.contains_key(&who.text) {
                 who.unknown("consumer", self.consumers.keys().map(String::as_str), problems);
@@ -231,7 +231,7 @@ impl<'i> Known<'_, 'i> {
         let items = node.clone().items(problems);
         if items.is_empty() {
             if problems.len() == problems_before {
-                node.problem(problems, "an empty `auth` lets nobody in; say `public = true` to let everybody in");
+                node.problem(problems, "an empty `auth` lets nobody in; set `public = true` to let everybody in");
             }
             return vec![Alternative { policies: Vec::new(), speaker: None }]; // wrong, but not public
         }
@@ -248,7 +248,7 @@ impl<'i> Known<'_, 'i> {
                 !policies.is_empty() && is_among(policies, &other.policies) && is_among(&other.policies, policies)
             };
             if let Some(first) = alternatives.iter().position(is_same) {
-                item.problem(problems, format!("the same alternative stands at {}[{first}] already", node.path));
+                item.problem(problems, format!("the same alternative is already at {}[{first}]", node.path));
             }
             alternatives.push(alternative);
         }
@@ -345,7 +345,7 @@ impl<'i> Known<'_, 'i> {
         let Some(plugin) = self.plugin_use(item, route, problems) else { return };
         match uses.iter().find(|other| other.policy == plugin.policy) {
             Some(first) => {
-                let text = format!("the same policy stands at {} already", first.location.path);
+                let text = format!("the same policy is already at {}", first.location.path);
                 plugin.location.problem(problems, "", text);
             }
             None => uses.push(plugin),
@@ -395,7 +395,7 @@ impl<'i> Known<'_, 'i> {
             location.problem(
                 problems,
                 "",
-                format!("`{id}` stands at {first} already; give one of them an `id` of its own"),
+                format!("`{id}` is already used at {first}; give one of them an `id` of its own"),
             );
             return None;
         }

@@ -114,7 +114,7 @@ impl Acceptor {
         let address = connection::peer(&plain).ip().to_canonical();
         let client = if listener.proxy_protocol.iter().any(|network| network.contains(&address)) {
             let heard = pingora_timeout::timeout(limits.head_timeout, proxy_protocol::read(&mut plain)).await;
-            match heard.unwrap_or(Err("the load balancer took too long to say whom it speaks for")) {
+            match heard.unwrap_or(Err("the load balancer took too long to send it")) {
                 Ok(None) => return None,
                 // The load balancer's own health check counts as the trusted peer that it is.
                 Ok(Some(ProxiedPeer::Itself)) => None,

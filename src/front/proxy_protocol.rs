@@ -42,12 +42,12 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option
         return line(stream, &start[..15]).await.map(Some);
     }
     if !start.starts_with(SIGNATURE) {
-        return Err("the load balancer did not begin with the PROXY protocol");
+        return Err("the connection did not begin with one");
     }
     take(stream, &mut start[15..]).await?;
     let rest = usize::from(u16::from_be_bytes([start[14], start[15]]));
     if rest > MAX_REST_BYTES {
-        return Err("the header of the PROXY protocol is too long");
+        return Err("it is too long");
     }
     let mut whole = start.to_vec();
     whole.resize(FIXED_BYTES + rest, 0);
@@ -72,14 +72,14 @@ pub(super) async fn is_unexpected(stream: &mut (impl AsyncRead + Unpin)) -> bool
 }
 
 async fn take(stream: &mut (impl AsyncRead + Unpin), into: &mut [u8]) -> Result<(), &'static str> {
-    stream.read_exact(into).await.map(drop).map_err(|_| "the load balancer left within the PROXY protocol")
+    stream.read_exact(into).await.map(drop).map_err(|_| "the load balancer left in the middle of it")
 }
 
 async fn line(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<ProxiedPeer, &'static str> {
     let mut line = start.to_vec();
     while !line.ends_with(b"\r\n") {
         if line.len() == MAX_LINE_BYTES {
-            return Err("the line of the PROXY protocol is too long");
+            return Err("its line is too long");
         }
         let mut next = [0];
         take(stream, &mut next).await?;
@@ -90,7 +90,7 @@ async fn line(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<Pro
 
 /// Parses a whole line.
 fn of_version_1(line: &[u8]) -> Result<ProxiedPeer, &'static str> {
-    let malformed = "the line of the PROXY protocol is malformed";
+    let malformed = "its line is malformed";
     // The crate accepts a port with a sign.
     if line.contains(&b'+') {
         return Err(malformed);
@@ -105,17 +105,17 @@ fn of_version_1(line: &[u8]) -> Result<ProxiedPeer, &'static str> {
 
 /// Parses a whole header.
 fn of_version_2(header: &[u8]) -> Result<ProxiedPeer, &'static str> {
-    let header = v2::Header::try_from(header).map_err(|_| "the header of the PROXY protocol is malformed")?;
+    let header = v2::Header::try_from(header).map_err(|_| "it is malformed")?;
     if header.command == v2::Command::Local {
         return Ok(ProxiedPeer::Itself);
     }
     if header.protocol != v2::Protocol::Stream {
-        return Err("the PROXY protocol speaks for something that is no TCP connection");
+        return Err("it does not name a TCP connection");
     }
     match header.addresses {
         v2::Addresses::IPv4(of) => Ok(ProxiedPeer::Client((of.source_address, of.source_port).into())),
         v2::Addresses::IPv6(of) => Ok(ProxiedPeer::Client((of.source_address, of.source_port).into())),
-        _ => Err("the PROXY protocol speaks for something without an internet address"),
+        _ => Err("it does not name an internet address"),
     }
 }
 

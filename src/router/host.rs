@@ -79,7 +79,7 @@ pub enum HostFault {
     #[error("`*` is not a host; leave `hosts` out to match any host")]
     Anything,
     /// A `*` that is not the first label.
-    #[error("`*` may only stand for the labels in front of a name, as in `*.example.com`")]
+    #[error("`*` may only be the first label of a name, as in `*.example.com`")]
     Wildcard,
     /// A scheme or a path.
     #[error("a host has no scheme and no path; write it as in `api.example.com`")]
@@ -91,7 +91,7 @@ pub enum HostFault {
     #[error("a host is matched without its port; leave the port out")]
     Port,
     /// An IPv6 address without brackets.
-    #[error("an IPv6 address stands in brackets, as in `[2001:db8::1]`")]
+    #[error("an IPv6 address must be in brackets, as in `[2001:db8::1]`")]
     Unbracketed,
     /// Anything else.
     #[error(

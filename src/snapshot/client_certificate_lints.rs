@@ -22,11 +22,12 @@ pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<I
         let hook = instance.as_ref().and_then(|instance| instance.hooks.authenticate.as_ref());
         let Some(hook) = hook.filter(|hook| hook.needs_certificate()) else { continue };
         if asking.is_empty() {
-            let text = "this goes by client certificates, and no listener asks for one: see `client_auth`";
+            let text = "this needs client certificates, and no listener asks for one: see `client_auth`";
             policy.warn(problems, text);
         } else if hook.believes_listeners() && cas.len() > 1 {
             let text = format!(
-                "this has no `ca` of its own, and listeners believe different ones ({}): each can name the others' clients",
+                "this has no `ca` of its own, and listeners trust different ones ({}): each CA can issue \
+                 certificates for the others' clients",
                 cas.values().map(|files| shown(files)).collect::<Vec<_>>().join("; ")
             );
             policy.warn(problems, text);

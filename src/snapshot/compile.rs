@@ -519,7 +519,7 @@ impl Built<'_, '_> {
             let managed = |name: &&HeaderName| Some(*name) == self.settings.callers.identity.request_id();
             if let Some(name) = hook.hidden().headers().map(|(name, _)| name).find(managed) {
                 let text =
-                    format!("`{}` looks for a credential in `{name}`, which stands in every log line", policy.key);
+                    format!("`{}` looks for a credential in `{name}`, which is part of every log line", policy.key);
                 plugin.location.problem(problems, "", text);
             }
             if !added.contains(&plugin.policy) {

@@ -17,8 +17,8 @@ pub(super) fn check(configuration: &Configuration<'_>, instances: &[Option<Arc<I
             let header = together[..number].iter().find_map(|first| contended(first, second, configuration, instances));
             if let Some((header, first)) = header {
                 let text = format!(
-                    "no request satisfies this together with `{first}`: both look into `{header}` alone, each for \
-                     something else, and a request has that header once"
+                    "no request satisfies this together with `{first}`: both read only `{header}`, each for \
+                     another credential, and a request has that header once"
                 );
                 second.location.warn(problems, text);
             }

@@ -97,7 +97,7 @@ impl<'c> Everybody<'c> {
     fn lack(&self, of: &Mentioned) -> Option<String> {
         let lacks = |known: &BTreeSet<&str>, name: &str, what: &str| {
             let near = || suggestion(name, known.iter().copied());
-            (!known.contains(name)).then(|| format!("this is about nobody: no {what} `{name}`{}", near()))
+            (!known.contains(name)).then(|| format!("this matches nobody: no {what} `{name}`{}", near()))
         };
         match of {
             Mentioned::Group(name) => lacks(&self.groups, name, "consumer is in the group"),
@@ -107,7 +107,7 @@ impl<'c> Everybody<'c> {
             Mentioned::Label(name, value) if !self.labels.contains(&(name, value)) => {
                 let values = self.labels.iter().filter(|(known, _)| known == name).map(|(_, value)| *value);
                 let near = suggestion(value, values);
-                Some(format!("this is about nobody: no consumer has the label `{name}` with the value `{value}`{near}"))
+                Some(format!("this matches nobody: no consumer has the label `{name}` with the value `{value}`{near}"))
             }
             Mentioned::Method(name) => unregistered(name),
             _ => None,

@@ -37,7 +37,7 @@ pub(super) fn check(
         let places = instance.hooks.authenticate.as_ref().map(|hook| hook.places()).unwrap_or_default();
         for name in places.headers().map(|(name, _)| name).filter(|name| settings.callers.identity.carries(name)) {
             let text = format!(
-                "this looks for a credential in `{name}`, which tells upstreams who is calling: take another header"
+                "this looks for a credential in `{name}`, which tells upstreams who is calling: choose another header"
             );
             policy.warn(problems, text);
         }

@@ -54,7 +54,7 @@ impl FromStr for CredentialId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             true => Ok(Self(text.to_owned())),
-            false => Err("an id is 1 to 128 visible ASCII characters: it stands in logs and headers"),
+            false => Err("an id is 1 to 128 visible ASCII characters: it appears in logs and headers"),
         }
     }
 }
@@ -78,7 +78,9 @@ fn not_to_come<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mome
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let time = Datetime::deserialize(deserializer).map_err(|_| {
-            de::Error::custom("this is not a moment: it stands without quotes, such as 2027-01-01T00:00:00Z")
+            de::Error::custom(
+                "this is not a date and time with its offset: write it without quotes, such as 2027-01-01T00:00:00Z",
+            )
         })?;
         let text = time.to_string();
         if time.date.is_none() || time.time.is_none() || time.offset.is_none() {

@@ -80,7 +80,7 @@ impl FromStr for Realm {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             true => Ok(Self(text.to_owned())),
-            false => Err("a realm is made of visible ASCII characters and spaces: it stands in a header"),
+            false => Err("a realm is made of visible ASCII characters and spaces: it is sent in a header"),
         }
     }
 }
@@ -100,7 +100,7 @@ impl<'de> Deserialize<'de> for HeaderRules {
                 let name: HeaderName =
                     text.parse().map_err(|_| de::Error::custom(format!("`{text}` is not a header's name")))?;
                 match self.0.iter().any(|(known, _)| *known == name) {
-                    true => Err(de::Error::custom(format!("the header `{name}` stands in this table already"))),
+                    true => Err(de::Error::custom(format!("the header `{name}` is already in this table"))),
                     false => Ok(name),
                 }
             }

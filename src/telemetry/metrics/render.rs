@@ -190,7 +190,7 @@ impl Metrics {
             ),
             family(
                 "portcullis_log_lines_dropped_total",
-                "Lines that whoever reads the log was too slow for.",
+                "Log lines that were dropped: the log was not read fast enough, or could not be written.",
                 counters,
                 [counter(&[], (self.log_lines_dropped)())],
             ),

@@ -39,7 +39,7 @@ fn read_system() -> Result<Arc<[X509]>, String> {
         }
     };
     if certificates.is_empty() {
-        return Err("the system has no authorities that could vouch for it: name a file of them as `ca`".to_owned());
+        return Err("the system has no trusted CAs: set `ca` to a file with yours".to_owned());
     }
     Ok(certificates.into())
 }

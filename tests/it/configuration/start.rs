@@ -139,12 +139,12 @@ async fn the_same_default_twice_is_refused_and_names_both_places() {
         Mistake {
             good: "plugins = [\"partners\"]",
             bad: "plugins = [\"partners\", \"partners\"]",
-            said: "defaults.plugins[1]: the same policy stands at defaults.plugins[0] already",
+            said: "defaults.plugins[1]: the same policy is already at defaults.plugins[0]",
         },
         Mistake {
             good: "plugins = [{ use",
             bad: "plugins = [\"partners\", { use",
-            said: "routes.orders.plugins[0]: the same policy stands at defaults.plugins[0] already",
+            said: "routes.orders.plugins[0]: the same policy is already at defaults.plugins[0]",
         },
     ])
     .await;

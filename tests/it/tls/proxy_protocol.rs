@@ -146,7 +146,7 @@ async fn a_load_balancer_that_says_it_wrongly_is_turned_away() {
         let number = listener.to_string();
         let is_told = |line: &Value| line["reason"] == "proxy_protocol" && line["listener"] == number.as_str();
         let line = world.gateway.wait_line(is_told, LIMIT).await;
-        let reason = "the load balancer did not begin with the PROXY protocol";
+        let reason = "the connection did not begin with one";
         assert_eq!(
             (&line["level"], &line["address"], &line["message"]),
             (&"warn".into(), &"127.0.0.1".into(), &format!("{REJECTED}{reason}").into()),
@@ -172,7 +172,7 @@ async fn a_load_balancer_that_leaves_without_a_byte_is_not_told_of() {
         let number = listener.to_string();
         let is_told = |line: &Value| line["reason"] == "proxy_protocol" && line["listener"] == number.as_str();
         let line = world.gateway.wait_line(is_told, LIMIT).await;
-        assert_eq!(line["message"], format!("{REJECTED}the load balancer left within the PROXY protocol"));
+        assert_eq!(line["message"], format!("{REJECTED}the load balancer left in the middle of it"));
         assert_eq!(world.gateway.lines().iter().filter(|line| is_told(line)).count(), 1, "{}", world.gateway.output());
     }
 }

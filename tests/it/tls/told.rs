@@ -127,15 +127,15 @@ async fn a_policy_without_its_own_authorities_is_warned_of_listeners_that_believ
         assert_eq!(checked.code, 0, "{checked:?}");
         checked.stderr
     };
-    let text = "policies.client-cert (mtls): this has no `ca` of its own, and listeners believe different ones \
-                (`clients.pem`; `partners.pem`): each can name the others' clients";
+    let text = "policies.client-cert (mtls): this has no `ca` of its own, and listeners trust different ones \
+                (`clients.pem`; `partners.pem`): each CA can issue certificates for the others' clients";
     let both = format!("{CLIENTS}{partners}");
     assert!(warned(&both, "").await.contains(text), "{}", warned(&both, "").await);
     assert!(!warned(&both, "ca = \"clients.pem\"\n").await.contains("of its own"));
     assert!(!warned(CLIENTS, "").await.contains("of its own"));
     let nobody_asks = warned("", "").await;
     assert!(
-        nobody_asks.contains("client-cert (mtls): this goes by client certificates, and no listener"),
+        nobody_asks.contains("client-cert (mtls): this needs client certificates, and no listener"),
         "{nobody_asks}"
     );
 }
