@@ -1,12 +1,12 @@
-//! How much all held bodies together may take, and how much of it one client.
+//! The memory budget of all buffered request bodies, and the share of one client.
 //!
-//! Who sends a body is not known yet, and a key id that makes it worth reading is no secret. So nobody may take all of the
-//! room: an address block holds **at most as much as it leaves free**. Alone that is half of the room; of two that take
-//! what they can the later one gets a quarter, until both have come to a third; and so much is always left for the next.
-//! A fixed half would be gone with two addresses. A fixed tenth would be little for a load balancer that nobody has named
-//! in `client_address`, with all its clients behind one address, while nobody else asks for anything.
+//! The sender of a body is not known yet, and a key id that makes it worth reading is no secret. So nobody may take the
+//! whole budget: an address block holds **at most as much as it leaves free**. Alone that is half of the budget; of two
+//! that take what they can the later one gets a quarter, until both have reached a third; and as much always remains
+//! for the next. A fixed half would be used up by two addresses. A fixed tenth would be little for a load balancer that
+//! is not named in `client_address`, with all its clients behind one address, while nobody else needs anything.
 //!
-//! An eighth of it is kept free for those who have proven themselves from their address before
+//! An eighth of it is reserved for clients that have authenticated from their address before
 //! ([`RequestCx::vouch`](portcullis_plugin::RequestCx::vouch)): strangers with many addresses cannot take it, and a
 //! stranger at the same address takes nothing from them.
 
@@ -23,36 +23,36 @@ use std::{
 use parking_lot::Mutex;
 use portcullis_plugin::AddressBlock;
 
-/// The room for bodies that are held.
+/// The memory budget of buffered bodies.
 #[derive(Debug)]
 pub struct BodyBudget {
-    /// Written under the lock of `blocks` alone; the metric reads it without.
+    /// Written only under the lock of `blocks`; the metric reads it without.
     used_bytes: Arc<AtomicUsize>,
     max_bytes: AtomicUsize,
     patience_ms: AtomicU64,
-    /// What each block has. Only those that have something are here, so that there are never more of them than requests
-    /// with a body. It is locked when a body grows, which a request without one never does.
+    /// The bytes of each block. Only those that hold some are here, so that there are never more of them than requests
+    /// with a body. It is locked when a body grows, which never happens in a request without one.
     blocks: Mutex<HashMap<AddressBlock, usize>>,
 }
 
 impl BodyBudget {
-    /// As much as `server.max_held_body_bytes` is unless said otherwise.
+    /// The default of `server.max_held_body_bytes`.
     pub const DEFAULT_MAX_BYTES: usize = 256 << 20;
 
-    /// As much as `server.body_timeout` is unless said otherwise.
+    /// The default of `server.body_timeout`.
     pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 
-    /// What strangers leave free of a room of this size.
+    /// Returns the part of a budget of this size that strangers must leave free.
     const fn kept_free(max_bytes: usize) -> usize {
         max_bytes / 8
     }
 
-    /// The most that one body can take of a room of this size, when it has all of the room to itself.
+    /// Returns the most that one body can take of a budget of this size when no other takes any.
     pub const fn largest_part(max_bytes: usize) -> usize {
         max_bytes / 2
     }
 
-    /// Nothing taken yet; what is taken shows in `used_bytes`.
+    /// Returns an empty budget; its use is shown in `used_bytes`.
     pub fn new(used_bytes: Arc<AtomicUsize>) -> Self {
         let room = Self {
             used_bytes,
@@ -64,22 +64,22 @@ impl BodyBudget {
         room
     }
 
-    /// Says how much there is. What is taken already stays taken.
+    /// Sets the size. Memory that is taken already stays taken.
     pub fn set_max_bytes(&self, max_bytes: usize) {
         self.max_bytes.store(max_bytes, Relaxed);
     }
 
-    /// Says how long a body may stand still in it.
+    /// Sets the time that a buffered body may make no progress.
     pub fn set_patience(&self, patience: Duration) {
         self.patience_ms.store(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// How long a body may stand still in it.
+    /// Returns the time that a buffered body may make no progress.
     pub fn patience(&self) -> Duration {
         Duration::from_millis(self.patience_ms.load(Relaxed))
     }
 
-    /// A part of it for whoever has this address, empty so far.
+    /// Returns an empty reservation for a client at this address.
     pub fn part(self: &Arc<Self>, address: IpAddr) -> Part {
         Part { room: self.clone(), block: AddressBlock::of(address), bytes: 0, is_vouched: false }
     }
@@ -98,7 +98,7 @@ impl BodyBudget {
         has_room
     }
 
-    /// Takes what is there already, whether there is room for it or not.
+    /// Counts memory that is in use already, whether it fits or not.
     fn overdraw(&self, block: AddressBlock, bytes: usize) {
         let mut blocks = self.blocks.lock();
         self.used_bytes.fetch_add(bytes, Relaxed);
@@ -120,7 +120,7 @@ impl BodyBudget {
     }
 }
 
-/// What one body has of the room; given back when it is dropped.
+/// The reservation of one body; given back when it is dropped.
 #[derive(Debug)]
 pub struct Part {
     room: Arc<BodyBudget>,
@@ -130,18 +130,18 @@ pub struct Part {
 }
 
 impl Part {
-    /// How much it is.
+    /// Returns its size.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// For whoever has proven themselves before.
+    /// Allows it the reserved part, for a client that has authenticated before.
     pub fn vouched(mut self) -> Self {
         self.is_vouched = true;
         self
     }
 
-    /// Makes it as large as this, if there is room.
+    /// Grows it to this size, and returns whether it fits.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let has_room = bytes <= self.bytes || self.room.take(self.block, bytes - self.bytes, self.is_vouched);
         if has_room {
@@ -150,7 +150,7 @@ impl Part {
         has_room
     }
 
-    /// Makes it as large as this, for a piece that has been read already.
+    /// Grows it to this size, for a piece that has been read already.
     pub fn overdraw_to(&mut self, bytes: usize) {
         self.room.overdraw(self.block, bytes.saturating_sub(self.bytes));
         self.bytes = self.bytes.max(bytes);

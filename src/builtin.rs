@@ -1,4 +1,4 @@
-//! THE list of built-in plugins: a plugin of the project's own is its crate and one line here.
+//! THE list of built-in plugins: to add one, write its crate and one line here.
 
 use crate::registry::Registry;
 

@@ -36,7 +36,7 @@ use thiserror::Error;
 #[cfg(test)]
 mod tests;
 
-/// The longest path, in bytes, as received and as made canonical: raw spaces become three bytes each.
+/// The longest path, in bytes, both as received and after it was made canonical: raw spaces become three bytes each.
 pub const MAX_PATH_BYTES: usize = 16 * 1024;
 
 /// A path that has one spelling only, without the query.
@@ -44,17 +44,17 @@ pub const MAX_PATH_BYTES: usize = 16 * 1024;
 pub struct CanonicalPath<'r> {
     /// The path. It borrows from the request where that already was canonical.
     pub path: Cow<'r, str>,
-    /// The path has a `%2F`: data to this gateway, perhaps a separator to the server behind it.
+    /// Set if the path has a `%2F`: data to this gateway, perhaps a separator to the server behind it.
     pub has_encoded_slash: bool,
 }
 
-/// Why a path is refused.
+/// The reason why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PathFault {
     /// Absolute form, authority form, `*`, or nothing at all.
     #[error("the path does not begin with `/`")]
     NotAbsolute,
-    /// `.` or `..`, which one server resolves and the next one takes as a name.
+    /// `.` or `..`, which one server resolves and the next one treats as a name.
     #[error("the path has a `.` or `..` segment")]
     DotSegment,
     /// `//`, which some servers merge.
@@ -66,13 +66,13 @@ pub enum PathFault {
     /// A control character, raw or escaped: `%00` ends a string in some languages, `%0A` a line in some logs.
     #[error("the path has a control character")]
     Control,
-    /// `;`, behind which some servers cut a segment off.
+    /// `;`, after which some servers cut a segment off.
     #[error("the path has a `;`")]
     Semicolon,
     /// A raw `?` or `#`: this is not a path alone.
     #[error("the path has a raw `?` or `#`")]
     Delimiter,
-    /// `%` without two hexadecimal digits behind it.
+    /// `%` without two hexadecimal digits after it.
     #[error("the path has an incomplete percent-escape")]
     BadEscape,
     /// A raw byte outside ASCII.
@@ -117,12 +117,13 @@ pub fn canonical(raw: &[u8]) -> Result<CanonicalPath<'_>, PathFault> {
     Ok(CanonicalPath { path: Cow::Borrowed(ascii(raw)), has_encoded_slash })
 }
 
-/// How many plain bytes `rest` begins with: nearly all bytes of nearly all paths, so this loop does nothing else.
+/// Returns the number of plain bytes that `rest` begins with: nearly all bytes of nearly all paths, so this loop does
+/// nothing else.
 fn plain_length(rest: &[u8]) -> usize {
     rest.iter().position(|byte| CLASSES[usize::from(*byte)] != Class::Plain).unwrap_or(rest.len())
 }
 
-/// The path again, from `kept` on, where the first byte stands that is not canonical.
+/// Rewrites the path from `kept` on, the position of the first byte that is not canonical.
 #[cold]
 fn rewritten(raw: &[u8], kept: usize) -> Result<CanonicalPath<'_>, PathFault> {
     let mut path = String::with_capacity(raw.len() + 16);
@@ -159,7 +160,7 @@ fn rewritten(raw: &[u8], kept: usize) -> Result<CanonicalPath<'_>, PathFault> {
     Ok(CanonicalPath { path: Cow::Owned(path), has_encoded_slash })
 }
 
-/// Refuses dot segments and empty ones; says whether there is a `%2F`.
+/// Refuses dot segments and empty ones; returns whether there is a `%2F`.
 fn check_segments(path: &[u8]) -> Result<bool, PathFault> {
     let mut has_encoded_slash = false;
     for (at, byte) in path.iter().enumerate() {
@@ -172,7 +173,7 @@ fn check_segments(path: &[u8]) -> Result<bool, PathFault> {
     Ok(has_encoded_slash)
 }
 
-/// Looks at the segment that `rest`, the bytes after a slash, begins with.
+/// Checks the segment that `rest`, the bytes after a slash, begins with.
 fn check_segment(rest: &[u8]) -> Result<(), PathFault> {
     match rest.first() {
         Some(b'/') => Err(PathFault::EmptySegment),
@@ -181,8 +182,8 @@ fn check_segment(rest: &[u8]) -> Result<(), PathFault> {
     }
 }
 
-/// Whether `rest` begins with `%2F`. A server that decodes it resolves the dot segment behind it too, so that one is
-/// refused even where the route takes encoded slashes. `%2F%2F` is not: addresses as parameters are full of it.
+/// Returns whether `rest` begins with `%2F`. A server that decodes it resolves the dot segment after it too, so that
+/// one is refused even if the route accepts encoded slashes. `%2F%2F` is not: addresses as parameters often contain it.
 fn check_encoded_slash(rest: &[u8]) -> Result<bool, PathFault> {
     let Some(after) = rest.strip_prefix(b"%2F") else { return Ok(false) };
     if is_dot_segment(after) { Err(PathFault::DotSegment) } else { Ok(true) }
@@ -202,7 +203,7 @@ enum Escape {
 }
 
 impl Escape {
-    /// Reads what `rest`, which begins with `%`, begins with.
+    /// Parses the escape that `rest`, which begins with `%`, begins with.
     fn read(rest: &[u8]) -> Result<Self, PathFault> {
         let length = match escaped_byte(rest)? {
             byte if is_unreserved(byte) => return Ok(Self::Unreserved(byte)),
@@ -215,7 +216,7 @@ impl Escape {
     }
 }
 
-/// The byte that `%XY` at the front of `rest` stands for.
+/// Returns the byte that `%XY` at the front of `rest` stands for.
 fn escaped_byte(rest: &[u8]) -> Result<u8, PathFault> {
     let [b'%', high, low, ..] = rest else { return Err(PathFault::BadEscape) };
     match (char::from(*high).to_digit(16), char::from(*low).to_digit(16)) {
@@ -224,7 +225,7 @@ fn escaped_byte(rest: &[u8]) -> Result<u8, PathFault> {
     }
 }
 
-/// The bytes in `rest` of the escapes that together are one character; its first byte is not ASCII.
+/// Returns the length in `rest` of the escapes that together are one character; its first byte is not ASCII.
 fn utf8_length(rest: &[u8]) -> Result<usize, PathFault> {
     let mut character = [0; 4];
     let mut filled = 0;
@@ -234,7 +235,7 @@ fn utf8_length(rest: &[u8]) -> Result<usize, PathFault> {
         }
         character[filled] = escaped_byte(escape)?;
         filled += 1;
-        // The standard library knows overlong forms, surrogates, and what lies beyond U+10FFFF.
+        // The standard library rejects overlong forms, surrogates, and values beyond U+10FFFF.
         if std::str::from_utf8(&character[..filled]).is_ok() {
             return Ok(filled * 3);
         }
@@ -252,7 +253,7 @@ fn ascii(checked: &[u8]) -> &str {
     std::str::from_utf8(checked).expect("every class that stays as it is holds ASCII only")
 }
 
-/// What becomes of a raw byte.
+/// The treatment of a raw byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Plain,
@@ -288,7 +289,7 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// The fault of a raw byte of [`Class::Refused`].
+/// Returns the fault of a raw byte of [`Class::Refused`].
 const fn refusal(byte: u8) -> PathFault {
     match byte {
         b'\\' => PathFault::Backslash,

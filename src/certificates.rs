@@ -1,6 +1,5 @@
-//! The gateway's own certificates and keys, as files have them: what it shows to clients and to upstreams. They are
-//! checked when they are read, so that what is wrong with them is an error of the configuration and not of the first
-//! connection.
+//! The gateway's own certificates and keys, read from files: those it shows to clients and to upstreams. They are
+//! checked when they are read, so that an error is one of the configuration and not of the first connection.
 
 use std::path::Path;
 
@@ -13,10 +12,10 @@ use portcullis_x509::{Facts, Fault};
 
 use crate::files::read;
 
-/// The most that is read of a file with certificates. A thousand of the longest that are taken fit.
+/// The largest file with certificates. A thousand of the longest that are accepted fit.
 pub const CERTIFICATES_MAX_BYTES: usize = 64 << 20;
 
-/// What a certificate of the gateway proves it to be.
+/// The role that a certificate of the gateway is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The server that clients connect to.
@@ -25,11 +24,11 @@ pub enum Purpose {
     Client,
 }
 
-/// A certificate and those that lead to its CA, in this order. Its key may be in the same file, if that file is named as
-/// the key's too (`beside_key`); elsewhere it is a mistake: files with certificates are open to everybody.
+/// Reads a certificate and its intermediates, in this order. Its key may be in the same file only if that file is also
+/// named as the key's (`beside_key`); otherwise that is an error: files with certificates are readable by everybody.
 ///
 /// # Errors
-/// What a peer would object to.
+/// Returns what a peer would object to.
 pub fn chain(path: &Path, beside_key: bool, purpose: Purpose) -> Result<Vec<X509>, String> {
     let read_all = if beside_key { portcullis_x509::certificates_beside_key } else { portcullis_x509::certificates };
     let chain = read_all(&read(path, CERTIFICATES_MAX_BYTES)?).map_err(|why| format!("`{}` {why}", path.display()))?;
@@ -60,8 +59,8 @@ fn check(chain: &[X509], purpose: Purpose) -> Result<(), String> {
     }
 }
 
-/// A certificate that says what it was made for, and not this, is refused by every peer (RFC 5280 section 4.2.1.12).
-/// OpenSSL's take no `anyExtendedKeyUsage` for it.
+/// Refuses a certificate that was issued for another purpose only, as every peer would (RFC 5280 section 4.2.1.12).
+/// OpenSSL's peers do not accept `anyExtendedKeyUsage` for it.
 fn check_purpose(certificate: &X509Ref, purpose: Purpose) -> Result<(), String> {
     let facts = Facts::of(certificate).map_err(|fault| fault.to_string())?;
     let (is_for, whom, usage) = match purpose {
@@ -77,12 +76,12 @@ fn check_purpose(certificate: &X509Ref, purpose: Purpose) -> Result<(), String> 
     Ok(())
 }
 
-/// The key of a chain's first certificate.
+/// Reads the key of a chain's first certificate.
 ///
 /// # Errors
-/// It is another's, or none. The words show nothing of it.
+/// It is not a key, or that of another certificate. The message contains nothing of it.
 pub fn key(secret: &Secret, chain: &[X509]) -> Result<PKey<Private>, String> {
-    // Asked for a passphrase, OpenSSL would ask the terminal; here there is none.
+    // OpenSSL would ask the terminal for a passphrase; this gives it none.
     let key = PKey::private_key_from_pem_callback(secret.expose(), |_| Ok(0));
     let key = key.map_err(|_| "this is not a private key in PEM without a passphrase".to_owned())?;
     if chain[0].public_key().is_ok_and(|public| public.public_eq(&key)) {
@@ -91,13 +90,13 @@ pub fn key(secret: &Secret, chain: &[X509]) -> Result<PKey<Private>, String> {
     Err(format!("this is not the key of the certificate of {}", subject(&chain[0])))
 }
 
-/// Whether one has made the other, by name and by signature.
+/// Returns whether one certificate has issued the other, by name and by signature.
 pub fn is_issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
     issuer.issued(certificate) == X509VerifyResult::OK
         && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
 }
 
-/// The subject as messages have it.
+/// Returns the subject as text for messages.
 pub fn subject(certificate: &X509Ref) -> String {
     match Facts::of(certificate) {
         Ok(facts) if !facts.subject.is_empty() => format!("`{}`", facts.subject),

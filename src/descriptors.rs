@@ -1,4 +1,4 @@
-//! File descriptors: each connection of a client takes one, and one more to its upstream.
+//! File descriptors: each connection of a client uses one, and one more to its upstream.
 
 use std::io;
 
@@ -7,8 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Descriptors for everything else: listeners, the control socket, files that are read, key sets that are fetched.
 const RESERVE: u64 = 128;
 
-/// Raises the number of descriptors that this process may have open to the most that it may raise it to. The lower limit
-/// is for programs that use select(2), which knows 1024 of them.
+/// Raises the limit of open file descriptors of this process to the most that is allowed. The lower limit is for
+/// programs that use select(2), which supports 1024 of them.
 ///
 /// # Errors
 /// The system does not allow it.
@@ -20,7 +20,7 @@ pub fn raise_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// A warning where this process may not have enough descriptors open for so many connections of clients.
+/// Returns a warning if this process may run out of file descriptors with this many connections of clients.
 pub fn shortage(max_connections: usize) -> Option<String> {
     shortage_within(max_connections, getrlimit(Resource::Nofile).maximum)
 }

@@ -1,7 +1,6 @@
-//! Files that the configuration names: certificates, keys, secrets, what policies read.
+//! Files that the configuration names: certificates, keys, secrets, and files of policies.
 //!
-//! A reload waits for each of them, so that none may be one that does not end: a pipe, a device, a file that fills the
-//! memory.
+//! A reload waits for each of them, so none may be endless: a pipe, a device, a file that fills the memory.
 
 use std::{
     fs::{File, OpenOptions},
@@ -10,22 +9,22 @@ use std::{
     path::Path,
 };
 
-/// What stands in a file.
+/// Returns the content of a file.
 ///
 /// # Errors
-/// It cannot be read, is not a regular file, or is larger than `max_bytes`: with its path.
+/// It cannot be read, is not a regular file, or is larger than `max_bytes`. The message contains its path.
 pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
     contents(path, max_bytes).map_err(|why| format!("`{}`: {why}", path.display()))
 }
 
-/// The same, for who says by itself which file it is about.
+/// Does the same for a caller whose own message names the file.
 ///
 /// # Errors
 /// As [`read`], without the path.
 pub fn contents(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
     let file = open(path)?;
     let fails = |error: std::io::Error| error.to_string();
-    // Room for all of it at once: a vector that grows takes up to twice as much.
+    // Allocated at once: a vector that grows takes up to twice as much.
     let length = file.metadata().map_or(0, |like| usize::try_from(like.len()).unwrap_or(usize::MAX));
     let mut bytes = Vec::with_capacity(length.min(max_bytes).saturating_add(1));
     let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
@@ -33,7 +32,7 @@ pub fn contents(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
     if bytes.len() > max_bytes { Err(format!("the file is larger than {max_bytes} bytes")) } else { Ok(bytes) }
 }
 
-/// Whether this is what stands in a file. It takes no more memory than a piece of it.
+/// Returns whether this is the content of a file. Reads it piece by piece.
 pub fn holds(path: &Path, expected: &[u8]) -> bool {
     let Ok(mut file) = open(path) else { return false };
     let (mut piece, mut rest) = (vec![0; 64 << 10], expected);
@@ -53,7 +52,7 @@ pub fn holds(path: &Path, expected: &[u8]) -> bool {
 /// Opens a regular file, and nothing else.
 fn open(path: &Path) -> Result<File, String> {
     let fails = |error: std::io::Error| error.to_string();
-    // Opening a pipe would wait for whoever writes to it.
+    // Opening a pipe would wait for its writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fails)?;
     if file.metadata().map_err(fails)?.is_file() { Ok(file) } else { Err("this is not a file".to_owned()) }
 }

@@ -22,7 +22,7 @@
 
 use std::process::ExitCode;
 
-/// Many small values are made and dropped for each request: measured 4 % faster than the system's allocator.
+/// Many small values are allocated and freed for each request: measured 4 % faster than the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! Which plugins there are. A plugin is added by its type; everything the engine does with it afterwards goes through
+//! The registry of plugins. A plugin is added by its type; everything the engine does with it afterwards goes through
 //! the functions kept here, so that the engine names no plugin outside [`builtin`](crate::builtin).
 
 use std::{
@@ -26,11 +26,11 @@ pub type Own = Arc<dyn Any + Send + Sync>;
 /// One plugin.
 #[derive(Clone, Copy)]
 pub struct Kind {
-    /// As in `use = "..."`.
+    /// Its name, as in `use = "..."`.
     pub name: &'static str,
-    /// Whether a consumer's entry holds a secret.
+    /// Set if a consumer's entry holds a secret.
     pub holds_secrets: bool,
-    /// Whether a policy lets somebody in by what consumers' entries hold, and so nobody without any.
+    /// Set if a policy admits callers only by the credentials in consumers' entries, and so nobody if there are none.
     pub needs_credentials: bool,
     /// Decodes a policy's configuration.
     pub config: fn(Value<'_>) -> Result<Decoded, Error>,
@@ -51,7 +51,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// No plugins.
+    /// Returns a registry without plugins.
     pub fn new() -> Self {
         Self::default()
     }
@@ -77,12 +77,12 @@ impl Registry {
         assert!(self.kinds.insert(P::NAME, kind).is_none(), "two plugins are named `{}`", P::NAME);
     }
 
-    /// All plugins, by name.
+    /// Returns all plugins, by name.
     pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
         self.kinds.values()
     }
 
-    /// The plugin of this name.
+    /// Returns the plugin of this name.
     pub fn kind(&self, name: &str) -> Option<&Kind> {
         self.kinds.get(name)
     }

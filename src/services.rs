@@ -1,4 +1,4 @@
-//! What outlives a reload: metrics, the use of credentials, and whatever plugins share and remember.
+//! State that outlives a reload: metrics, the use of credentials, and the data that plugins share and store.
 
 use std::{
     any::{Any, TypeId},
@@ -21,38 +21,38 @@ use crate::{
 /// A credential's kind and id.
 pub type CredentialKey = (&'static str, Arc<str>);
 
-/// Each with its secret.
+/// The use of each credential, with the fingerprint of its secret.
 type Used = HashMap<CredentialKey, (Fingerprint, Arc<Usage>)>;
 type Shared = HashMap<(TypeId, String), Weak<dyn Any + Send + Sync>>;
 
-/// Shared by all snapshots of a process.
+/// State that all snapshots of a process share.
 pub struct Services {
     /// Counters and histograms.
     pub metrics: Arc<Metrics>,
-    /// Where lines go.
+    /// The output of log lines.
     pub output: Output,
-    /// What plugins remember.
+    /// The store of plugins.
     pub store: Arc<dyn Store>,
-    /// Where bodies are held.
+    /// The memory budget of buffered bodies.
     pub room: Arc<BodyBudget>,
-    /// The names of upstreams' targets, and where they lead.
+    /// The names of upstreams' targets, with their addresses.
     pub names: Arc<Names>,
-    /// How often requests to upstreams may be sent again.
+    /// The retry budgets of upstreams.
     pub retries: RetryBudgets,
-    /// Requests that last.
+    /// Long requests.
     pub streams: Arc<OpenStreams>,
-    /// What TLS sessions are sealed with.
+    /// The keys that TLS sessions are sealed with.
     pub tickets: Arc<TicketKeys>,
-    /// Audit events found no room in spite of waiting, and none has been queued since.
+    /// Set if audit events found no room in spite of waiting, and none has been queued since.
     pub is_audit_stuck: AtomicBool,
-    /// The gateway ends now, and cuts off what is left.
+    /// Set when the gateway ends, and cuts off the remaining requests.
     pub has_stopped: AtomicBool,
     usage: Mutex<Used>,
     shared: Mutex<Shared>,
 }
 
 impl Services {
-    /// Nothing counted yet.
+    /// Returns services with nothing counted yet.
     pub fn new(metrics: Arc<Metrics>, output: Output) -> Self {
         Self {
             room: Arc::new(BodyBudget::new(metrics.held_body_bytes())),
@@ -70,19 +70,19 @@ impl Services {
         }
     }
 
-    /// What upstreams share.
+    /// Returns the state that upstreams share.
     pub fn of_upstreams(&self) -> SharedByUpstreams<'_> {
         SharedByUpstreams { metrics: &self.metrics, names: &self.names, retries: &self.retries }
     }
 
-    /// How a credential has been used. With another secret under the same id it is another one.
+    /// Returns the use of a credential. With another secret the same id is another credential.
     pub fn usage(&self, key: &CredentialKey, secret: Fingerprint) -> Arc<Usage> {
         let known = self.usage.lock().get(key).filter(|known| known.0 == secret).cloned();
-        // Not entered yet: a configuration that is only checked, or refused, leaves nothing behind.
+        // Not stored yet: a configuration that is only checked, or refused, leaves nothing behind.
         known.map(|(_, usage)| usage).unwrap_or_default()
     }
 
-    /// Takes the credentials of a published snapshot as those there are, each with its secret: the use of others is
+    /// Stores the credentials of a published snapshot, each with the fingerprint of its secret: the use of others is
     /// forgotten.
     pub fn adopt<'a>(&self, credentials: impl Iterator<Item = (&'a Arc<Credential>, Fingerprint)>) {
         let current = credentials.map(|(credential, secret)| {
@@ -98,7 +98,7 @@ impl Services {
         self.shared.lock().retain(|_, value| value.strong_count() > 0);
     }
 
-    /// A value that plugins share, by its type and key; it lives as long as a policy holds it.
+    /// Returns a value that plugins share, by its type and key; it lives as long as a policy holds it.
     pub fn shared(
         &self,
         of: TypeId,

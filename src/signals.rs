@@ -1,38 +1,38 @@
-//! Signals, from the first moment on: SIGHUP kills a process that has not said otherwise, and so do SIGUSR1, SIGUSR2 and
-//! SIGQUIT, which other daemons take for "reopen the log" and "drain".
+//! Signals, handled from the first moment on: SIGHUP kills a process that does not handle it, and so do SIGUSR1,
+//! SIGUSR2 and SIGQUIT, which for other daemons mean "reopen the log" and "drain".
 
 use std::{io, sync::OnceLock};
 
 use tokio::sync::mpsc;
 
-/// What the process is told to do.
+/// A signal to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGHUP: take the configuration as it is now.
+    /// SIGHUP: reload the configuration.
     Reload,
-    /// SIGTERM: finish what is in flight, then end.
+    /// SIGTERM: finish requests in flight, then end.
     Stop,
     /// SIGINT: the same, sooner.
     Interrupt,
 }
 
-/// Signals to which nothing is bound: they are noted in the log and change nothing.
+/// Signals without an effect, which are only logged.
 const UNBOUND: [(libc::c_int, &str); 3] =
     [(libc::SIGUSR1, "SIGUSR1"), (libc::SIGUSR2, "SIGUSR2"), (libc::SIGQUIT, "SIGQUIT")];
 const BOUND: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT];
 
-/// Blocks the signals, so that they wait rather than kill. Every thread started later inherits this; it has to be the
-/// first thing a process does. The mask before is kept for [`unblock`].
+/// Blocks the signals, so that they are queued instead of killing the process. Every thread started later inherits
+/// this; it must be the first thing that a process does. The previous mask is kept for [`unblock`].
 pub fn block() {
     BEFORE.get_or_init(|| {
         let mut before = empty();
-        // SAFETY: both sets are valid for the length of the call; the call changes this thread's mask alone.
+        // SAFETY: both sets are valid for the length of the call; the call changes only this thread's mask.
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const *handled(), &raw mut before) };
         before
     });
 }
 
-/// Takes [`block`] back, for commands that are not the daemon: Ctrl-C ends them.
+/// Reverts [`block`], for commands that are not the daemon: Ctrl-C ends them.
 pub fn unblock() {
     if let Some(before) = BEFORE.get() {
         // SAFETY: as in `block`.

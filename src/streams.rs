@@ -1,13 +1,13 @@
-//! Requests that last, judged again whenever what they rest on may have changed.
+//! Long requests, judged again whenever the basis of their permission may have changed.
 //!
-//! Who calls is found out once, when a request comes. A WebSocket, a stream of events or a call of gRPC goes on for hours
-//! after it, and would go on past a revoked token, a withdrawn certificate, a consumer that was taken out. A request that
-//! is still there after a second is entered here, with the little that is needed to judge it again ([`Basis`]). After
-//! each reload, each revocation and each change that a policy learns of by itself (an issuer's key set), and once a minute
-//! for what changes unseen (a CRL that ends), a thread of its own judges all of them by the configuration that serves, and
-//! those that would be refused now end. What has to wait for an answer holds up no other: see [`Rounds`].
+//! A caller is authenticated once, when a request comes. A WebSocket, a stream of events or a gRPC call goes on for
+//! hours after it, and would outlast a revoked token, a withdrawn certificate, a removed consumer. A request that still
+//! runs after a second is registered here, with the little that is needed to judge it again ([`Basis`]). After each
+//! reload, each revocation and each change that a policy notices by itself (an issuer's key set), and once a minute for
+//! changes without notice (a CRL that ends), a thread of its own judges all of them by the current configuration, and
+//! those that would be refused now end. A judgement that has to wait for an answer delays no other: see [`Rounds`].
 //!
-//! Short requests are never entered, and pay a few reference counts. What is entered holds no configuration.
+//! Short requests are never registered, and pay a few reference counts. A registered request holds no configuration.
 
 mod rounds;
 
@@ -33,22 +33,22 @@ use tokio::sync::Notify;
 pub use self::rounds::{JudgeBy, Judged, Judgement, Rounds, WAITING_MAX};
 use crate::{router::KeptHeaders, snapshot::RouteRecord};
 
-/// For how long a request goes on that cannot be judged, because a store or an OCSP responder does not answer.
+/// The time that a request goes on although it cannot be judged, because a store or an OCSP responder does not answer.
 const UNDECIDED_MAX: Duration = Duration::from_secs(60);
 /// A deadline that never comes.
 pub const NEVER: i64 = i64::MAX;
 
-/// What a request rests on, from the moment it is let through.
+/// The basis of a request's permission, from the moment it is let through.
 pub struct Basis {
-    /// The round of judging that the request itself stands for: see [`OpenStreams::round`].
+    /// The round of judging that the request's own admission counts as: see [`OpenStreams::round`].
     pub round: u64,
-    /// Where it is entered if it lasts.
+    /// The registry for long requests.
     pub streams: Arc<OpenStreams>,
     /// Its route.
     pub record: Arc<RouteRecord>,
-    /// Who is calling; absent on public routes.
+    /// The caller's identity; `None` on public routes.
     pub identity: Option<Arc<Identity>>,
-    /// The alternative of the route's `auth` that found it out; absent for the anonymous consumer.
+    /// The alternative of the route's `auth` that granted; `None` for the anonymous consumer.
     pub granted_by: Option<usize>,
     /// The request's method.
     pub method: Method,
@@ -56,87 +56,87 @@ pub struct Basis {
     pub uri: Uri,
     /// Its `Host`.
     pub host: Option<HeaderValue>,
-    /// Those of its headers that routes had conditions on when it came; absent where no route had one.
+    /// The headers of the request that routes had conditions on when it came; `None` if no route had one.
     pub headers: Option<Box<KeptHeaders>>,
     /// The client's address, after trusted hops.
     pub address: IpAddr,
     /// The other end of the connection.
     pub peer: SocketAddr,
-    /// Whether the client spoke TLS.
+    /// Set if the client spoke TLS.
     pub is_https: bool,
-    /// What is known of the connection since it was made.
+    /// The facts known about the connection since it was made.
     pub connection: Option<Arc<ProxyDigest>>,
 }
 
-/// Why a request that goes on would be refused if it came now.
+/// The reason why a request that goes on would be refused if it came now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withdrawn {
-    /// For log and metric.
+    /// The reason for log and metric.
     pub reason: Reason,
-    /// The policy that says so, if one does.
+    /// The policy that refuses it, if one does.
     pub policy: Option<Arc<str>>,
-    /// More exactly, for the audit log.
+    /// Details for the audit log.
     pub detail: Option<Arc<str>>,
 }
 
-/// What came of judging a request again.
+/// The result of judging a request again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It would be let in now, and may go on until this moment.
     Good(Option<UnixTime>),
     /// It would be refused now.
     Over(Withdrawn),
-    /// It cannot be told now.
+    /// It cannot be judged now.
     Undecided(String),
 }
 
-/// The requests that last.
+/// The registry of long requests.
 pub struct OpenStreams {
     round: AtomicU64,
     due: Notify,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Stream>>>,
-    /// How many there are, for the metrics.
+    /// Their number, for the metrics.
     count: Arc<AtomicUsize>,
 }
 
-/// One of them.
+/// A registered request.
 pub struct Stream {
     basis: Basis,
     judged: AtomicU64,
     deadline: AtomicI64,
     over: OnceLock<Withdrawn>,
     undecided_since: Mutex<Option<Instant>>,
-    /// A judgement waits for an answer, or for room to be made.
+    /// Set while a judgement waits for an answer, or for a free place.
     is_waiting: AtomicBool,
 }
 
-/// An entry that is taken out again when it is dropped.
+/// A registration, which is removed when it is dropped.
 pub struct Entered {
     stream: Arc<Stream>,
     number: u64,
 }
 
 impl OpenStreams {
-    /// None yet. `count` is kept up to date.
+    /// Returns an empty registry. `count` is kept up to date.
     pub fn new(count: Arc<AtomicUsize>) -> Self {
         Self { round: AtomicU64::new(0), due: Notify::new(), next: AtomicU64::new(0), open: Mutex::default(), count }
     }
 
-    /// The number of the last round that was called for. A request asks for it before it looks at anything by which it is
-    /// judged: whatever changed before that, it has seen.
+    /// Returns the number of the last round that was requested. A request reads it before it looks at anything that it
+    /// is judged by: it has seen every change before that.
     pub fn round(&self) -> u64 {
         self.round.load(SeqCst)
     }
 
-    /// Something changed by which requests are judged: those that are under way are judged again. To be called when the
-    /// change can be seen.
+    /// Requests a round, after a change of something that requests are judged by. To be called when the change is
+    /// visible.
     pub fn judge_again(&self) {
         self.round.fetch_add(1, SeqCst);
         self.due.notify_one();
     }
 
-    /// Enters a request, which ends at `deadline` unless it is judged otherwise.
+    /// Registers a request, which ends at `deadline` unless it is judged otherwise.
     pub fn enter(basis: Basis, deadline: i64) -> Entered {
         let streams = basis.streams.clone();
         let stream = Arc::new(Stream {
@@ -150,34 +150,34 @@ impl OpenStreams {
         let number = streams.next.fetch_add(1, Relaxed);
         streams.open.lock().insert(number, stream.clone());
         streams.count.fetch_add(1, Relaxed);
-        // A round that was called for since the request came has passed it by.
+        // A round that was requested since the request came has missed it.
         if stream.basis.round < streams.round() {
             streams.due.notify_one();
         }
         Entered { stream, number }
     }
 
-    /// Returns once a round has been called for.
+    /// Waits until a round has been requested.
     pub async fn called(&self) {
         self.due.notified().await;
     }
 
-    /// Begins a round that nobody has called for.
+    /// Begins a round that was not requested.
     pub fn begin_round(&self) {
         self.round.fetch_add(1, SeqCst);
     }
 
-    /// Those that were not judged in this round or a later one.
+    /// Returns the requests that were not judged in this round or a later one.
     fn due(&self, round: u64) -> Vec<Arc<Stream>> {
         self.open.lock().values().filter(|stream| stream.is_due(round)).cloned().collect()
     }
 
-    /// How many there are.
+    /// Returns their number.
     pub fn len(&self) -> usize {
         self.open.lock().len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -190,25 +190,25 @@ impl Default for OpenStreams {
 }
 
 impl Withdrawn {
-    /// For a reason that needs no more words.
+    /// Returns the result for a reason without details.
     pub fn by(reason: Reason) -> Self {
         Self { reason, policy: None, detail: None }
     }
 }
 
 impl Stream {
-    /// By what it is judged.
+    /// Returns the basis that it is judged by.
     pub fn basis(&self) -> &Basis {
         &self.basis
     }
 
-    /// Whether it has to be judged in this round.
+    /// Returns whether it has to be judged in this round.
     fn is_due(&self, round: u64) -> bool {
         self.judged.load(Relaxed) < round && self.over.get().is_none()
     }
 
-    /// Takes the outcome of a judgement that was begun in this round, unless a later one has decided since; a request that
-    /// cannot be judged for too long is over. One thread judges.
+    /// Stores the result of a judgement that was begun in this round, unless a later one has decided since; a request
+    /// that cannot be judged for too long is ended. Only one thread judges.
     fn take(&self, round: u64, standing: Standing) -> Standing {
         if !self.is_due(round) {
             return standing;
@@ -225,7 +225,7 @@ impl Stream {
         match &standing {
             Standing::Undecided(_) => return standing,
             Standing::Good(deadline) => self.deadline.store(deadline.map_or(NEVER, |deadline| deadline.0), Relaxed),
-            // It is over once and for all, by the first reason.
+            // The first reason ends it, and is final.
             Standing::Over(why) => _ = self.over.set(why.clone()),
         }
         *self.undecided_since.lock() = None;
@@ -233,12 +233,12 @@ impl Stream {
         standing
     }
 
-    /// Why it has to end, if it was judged so.
+    /// Returns the reason why it has to end, if it was judged so.
     pub fn over(&self) -> Option<&Withdrawn> {
         self.over.get()
     }
 
-    /// When it has to end, by who is calling.
+    /// Returns the time when it has to end, by its identity.
     pub fn deadline(&self) -> i64 {
         self.deadline.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What systemd is told (sd_notify(3)). Without `NOTIFY_SOCKET` in the environment all of it does nothing.
+//! Notifications to systemd (sd_notify(3)). Without `NOTIFY_SOCKET` in the environment none are sent.
 
 use std::{
     ffi::OsStr,
@@ -17,28 +17,29 @@ use sd_notify::NotifyState;
 
 use crate::telemetry::json::cut;
 
-/// How long systemd may take to make room for a message. It is always read at once; whoever does not read must not hold
-/// up a reload, or the end.
+/// The time that systemd may take to make room for a message. It normally reads at once; if it does not, that must not
+/// hold up a reload, or the end.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest status: systemd ignores messages above 4096 bytes, and would never learn that the reload is over.
 const MAX_STATUS_BYTES: usize = 1024;
 
-/// A reload has begun. `MONOTONIC_USEC` tells systemd that this is about its own `ExecReload`, not about an older one.
+/// Notifies that a reload has begun. `MONOTONIC_USEC` tells systemd that this is about its own `ExecReload`, not about
+/// an older one.
 pub fn reloading() {
     let mut states = vec![NotifyState::Reloading];
     states.extend(NotifyState::monotonic_usec_now());
     notify(&states);
 }
 
-/// The gateway serves: after its start, and after each reload, whatever came of it. Of the status the first kilobyte is
-/// shown, in one line.
+/// Notifies that the gateway serves: after its start, and after each reload, successful or not. The first kilobyte of
+/// the status is shown, in one line.
 pub fn ready(status: &str) {
     // One line: the next one would be another field of the message.
     let status = status.replace(char::is_control, " ");
     notify(&[NotifyState::Ready, NotifyState::Status(cut(&status, MAX_STATUS_BYTES))]);
 }
 
-/// The gateway is on its way out.
+/// Notifies that the gateway is stopping.
 pub fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("finishing what is in flight")]);
 }
@@ -51,7 +52,7 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Not by `sd_notify::notify`: that waits for ever, and knows no abstract addresses.
+/// Not by `sd_notify::notify`: that may wait for ever, and does not support abstract addresses.
 fn send(address: &OsStr, message: &[u8]) -> io::Result<()> {
     let address = match address.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,

@@ -1,8 +1,8 @@
-//! What a systemd unit gives to its service, read from the unit's files.
+//! The credentials and the environment that a systemd unit gives to its service, read from the unit's files.
 //!
-//! A service gets its credentials and its environment when it starts, and cannot see later where they came from. With the
-//! unit's files `check` can judge a configuration outside of the service, and a reload can tell that a secret has changed
-//! on disk which only a restart takes over.
+//! A service gets them when it starts, and cannot see later where they came from. With the unit's files `check` can
+//! judge a configuration outside of the service, and a reload can detect that a secret has changed on disk which only a
+//! restart takes over.
 
 use std::{
     fs,
@@ -11,10 +11,10 @@ use std::{
 
 use crate::files;
 
-/// The unit that is looked at where the process runs in none of its own.
+/// The unit that is read if the process belongs to none.
 const USUAL_NAME: &str = "portcullis.service";
 
-/// Where units are, the first before the others (systemd.unit(5)).
+/// The folders of units, the first before the others (systemd.unit(5)).
 const FOLDERS: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -23,7 +23,7 @@ const FOLDERS: [&str; 5] = [
     "/lib/systemd/system",
 ];
 
-/// Where credentials are whose path the unit leaves out (systemd.exec(5), "LoadCredential=").
+/// The folders of credentials for which the unit gives no path (systemd.exec(5), "LoadCredential=").
 const CREDENTIAL_STORES: [&str; 3] = ["/etc/credstore", "/run/credstore", "/usr/lib/credstore"];
 
 /// The longest unit file or environment file.
@@ -43,13 +43,13 @@ pub struct Unit {
 pub enum Source {
     /// A file.
     File(PathBuf),
-    /// Nothing that can be read outside of the service, in the words of the unit.
+    /// A source that cannot be read outside of the service, in the words of the unit.
     Elsewhere(String),
 }
 
 impl Unit {
-    /// The unit that this process belongs to, or else the usual one. `SYSTEMD_UNIT_PATH` says where units are, as it does
-    /// for systemd's own tools.
+    /// Returns the unit that this process belongs to, or else the usual one. `SYSTEMD_UNIT_PATH` sets the folders of
+    /// units, as it does for systemd's own tools.
     pub fn find() -> Option<Self> {
         let folders: Vec<PathBuf> = match std::env::var_os("SYSTEMD_UNIT_PATH") {
             Some(path) => std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect(),
@@ -70,7 +70,7 @@ impl Unit {
         Some(Self { name: name.to_owned(), settings: texts.iter().flat_map(|text| settings(text)).collect() })
     }
 
-    /// The values of a setting that is a list: an empty one begins it anew.
+    /// Returns the values of a setting that is a list: an empty value resets it.
     fn list(&self, setting: &str) -> impl Iterator<Item = &str> {
         let mut values: Vec<&str> = Vec::new();
         for (_, value) in self.settings.iter().filter(|(name, _)| name == setting) {
@@ -79,7 +79,7 @@ impl Unit {
         values.into_iter()
     }
 
-    /// The source of a credential of this name.
+    /// Returns the source of a credential of this name.
     pub fn credential(&self, name: &str) -> Option<Source> {
         let of_name = |entry: &'_ str| {
             let (id, source) = entry.split_once(':').unwrap_or((entry, ""));
@@ -95,7 +95,7 @@ impl Unit {
             let mut stores = CREDENTIAL_STORES.iter().map(|store| Path::new(store).join(name));
             return stores.find(|path| path.exists()).map(Source::File);
         }
-        // A specifier (`%d`) is known to systemd alone, and a relative name is another unit's credential.
+        // Only systemd can expand a specifier (`%d`), and a relative name is another unit's credential.
         let is_plain = path.starts_with('/') && !path.contains('%');
         Some(if is_plain {
             Source::File(path.into())
@@ -104,27 +104,28 @@ impl Unit {
         })
     }
 
-    /// The files with environment variables.
+    /// Returns the files with environment variables.
     fn environment_files(&self) -> impl DoubleEndedIterator<Item = PathBuf> {
         let files: Vec<_> = self.list("EnvironmentFile").collect();
         files.into_iter().map(|file| PathBuf::from(file.strip_prefix('-').unwrap_or(file)))
     }
 
-    /// The value of an environment variable in the unit's files, and the file. `None`: none of those that can be read has
-    /// it.
+    /// Returns the value of an environment variable in the unit's files, and the file. `None`: none of those that can
+    /// be read has it.
     pub fn variable(&self, name: &str) -> Option<(String, PathBuf)> {
         let found = |file: PathBuf| Some((variable_in(&text_of(&file)?, name)?, file));
         self.environment_files().rev().find_map(found)
     }
 }
 
-/// `portcullis@.service` for `portcullis@eu.service`.
+/// Returns the name of the template, such as `portcullis@.service` for `portcullis@eu.service`.
 fn template(name: &str) -> Option<String> {
     let (name, instance) = name.strip_suffix(".service")?.split_once('@')?;
     (!instance.is_empty()).then(|| format!("{name}@.service"))
 }
 
-/// The drop-ins in these folders, in the order of their names. Of several of one name the first folder's counts.
+/// Returns the drop-ins in these folders, in the order of their names. Of several with one name the first folder's
+/// counts.
 fn drop_ins(folders: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     for folder in folders {
@@ -142,7 +143,7 @@ fn text_of(path: &Path) -> Option<String> {
     String::from_utf8(files::read(path, MAX_FILE_BYTES).ok()?).ok()
 }
 
-/// The settings in `[Service]`. A line that ends in `\` goes on in the next (systemd.syntax(7)).
+/// Returns the settings in `[Service]`. A line that ends in `\` continues in the next (systemd.syntax(7)).
 fn settings(text: &str) -> Vec<(String, String)> {
     let text = text.replace("\\\n", " ");
     let mut is_service = false;
@@ -157,7 +158,7 @@ fn settings(text: &str) -> Vec<(String, String)> {
     settings.collect()
 }
 
-/// The last value of a variable in an environment file (systemd.exec(5), "EnvironmentFile=").
+/// Returns the last value of a variable in an environment file (systemd.exec(5), "EnvironmentFile=").
 fn variable_in(text: &str, name: &str) -> Option<String> {
     let lines = text.lines().rev().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
     let mut values = lines.filter_map(|line| {
@@ -175,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// Units in two folders, of which the first comes before the second.
+    /// Creates units in two folders, of which the first comes before the second.
     fn unit(files: &[(&str, &str)], name: &str) -> Option<Unit> {
         let dir = TempDir::new().unwrap();
         for (path, text) in files {

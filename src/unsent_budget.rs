@@ -1,4 +1,4 @@
-//! How much of responses and uploads may wait to be sent, over all connections.
+//! The memory budget of responses and uploads that wait to be sent, over all connections.
 
 use std::sync::{
     Arc,
@@ -8,7 +8,7 @@ use std::sync::{
     },
 };
 
-/// A connection may hold this part of what is free of the budget.
+/// A connection may hold one part in this many of the free budget.
 pub(crate) const SHARE: usize = 128;
 
 /// The budget of all bytes that wait to be sent, to clients and to upstreams.
@@ -16,7 +16,7 @@ pub(crate) const SHARE: usize = 128;
 pub struct UnsentBudget {
     max_bytes: AtomicUsize,
     used: Arc<AtomicUsize>,
-    /// Those that are used by uploads. They wait for each other, and no response for them.
+    /// Those that are used by uploads. Uploads wait for each other, and no response waits for them.
     uploads: AtomicUsize,
 }
 
@@ -36,12 +36,12 @@ impl UnsentBudget {
         self.max_bytes.store(max_bytes, Relaxed);
     }
 
-    /// Where it is kept how many bytes wait.
+    /// Returns the counter of bytes that wait.
     pub fn used(&self) -> Arc<AtomicUsize> {
         self.used.clone()
     }
 
-    /// Whether less than a quarter is free: clients that do not read are given up sooner, and uploads wait.
+    /// Returns whether less than a quarter is free: then clients that do not read are closed sooner, and uploads wait.
     pub(crate) fn is_tight(&self) -> bool {
         let max_bytes = self.max_bytes.load(Relaxed);
         self.used.load(Relaxed) > max_bytes - max_bytes / 4
@@ -52,7 +52,7 @@ impl UnsentBudget {
         self.used.fetch_add(bytes, SeqCst);
     }
 
-    /// Takes them away.
+    /// Removes bytes of responses.
     pub(crate) fn remove(&self, bytes: usize) {
         self.used.fetch_sub(bytes, SeqCst);
     }
@@ -67,7 +67,7 @@ impl UnsentBudget {
         self.used.fetch_sub(bytes, SeqCst);
     }
 
-    /// How much the responses of one connection may hold now.
+    /// Returns how much the responses of one connection may hold now.
     pub(crate) fn share(&self) -> usize {
         let responses = self.used.load(SeqCst).saturating_sub(self.uploads.load(SeqCst));
         self.max_bytes.load(Relaxed).saturating_sub(responses) / SHARE

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A room of this size.
+/// Returns a budget of this size.
 fn room(max_bytes: usize) -> Arc<BodyBudget> {
     let room = BodyBudget::new(Arc::default());
     room.set_max_bytes(max_bytes);
@@ -11,7 +11,7 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// Takes what one address can get, by a few bytes at a time and by as many parts.
+/// Takes all that one address can get, a few bytes at a time and in as many reservations as possible.
 fn all_for(room: &Arc<BodyBudget>, address: IpAddr) -> Vec<Part> {
     let mut parts = Vec::new();
     loop {

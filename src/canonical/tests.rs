@@ -194,7 +194,7 @@ fn fuzz_near_paths() {
     });
 }
 
-/// What holds for every path that is let through.
+/// Checks the properties of every path that is let through.
 fn keeps_the_promises(raw: &[u8]) {
     let Ok(once) = canonical(raw) else { return };
     let path = once.path.as_ref();

@@ -1,9 +1,9 @@
-//! Rounds of judging: each has every stream judged once, and none waits for an answer from elsewhere.
+//! Rounds of judging: each judges every stream once, and none waits for an answer from elsewhere.
 //!
-//! Nearly all judgements are there at once. One that is not (a certificate whose responder is asked, a token whose
-//! revocation a store has to tell) goes on beside the rounds, so that a stream which is to end does not wait for others: a
-//! responder that is silent would else keep hundreds of revoked streams open. A judgement counts for the round that it
-//! was begun in, and never against what a later round has decided.
+//! Nearly all judgements complete at once. One that does not (a certificate whose OCSP responder is asked, a token
+//! whose revocation is looked up in a store) goes on beside the rounds, so that a stream which is to end does not wait
+//! for others: a silent responder would otherwise keep hundreds of revoked streams open. A judgement counts for the
+//! round that it was begun in, and never overrides the result of a later round.
 
 use std::{
     collections::VecDeque,
@@ -20,12 +20,12 @@ use tokio::{task::unconstrained, time::timeout};
 
 use super::{OpenStreams, Standing, Stream, Withdrawn};
 
-/// How many judgements wait for an answer from elsewhere at once.
+/// The most judgements that wait for an answer from elsewhere at once.
 pub const WAITING_MAX: usize = 64;
-/// How long one of them waits.
+/// The time limit of such a wait.
 const JUDGE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A stream that is being judged. It holds all that it needs: it may outlive the round.
+/// A running judgement of a stream. It owns everything it needs: it may outlive the round.
 pub type Judgement = LocalBoxFuture<'static, Standing>;
 /// Judges by the configuration of one round.
 pub type JudgeBy = Box<dyn Fn(Arc<Stream>) -> Judgement>;
@@ -33,33 +33,34 @@ pub type JudgeBy = Box<dyn Fn(Arc<Stream>) -> Judgement>;
 /// Judges the open streams, round after round, on one thread.
 pub struct Rounds<'s> {
     streams: &'s OpenStreams,
-    /// The last round, and what it judges by; absent while nothing waits, so that no configuration is held.
+    /// The last round, and the configuration it judges by; `None` while nothing waits, so that no configuration is
+    /// held.
     newest: Option<(u64, JudgeBy)>,
     /// No stream is here twice, nor here and in the queue.
     waiting: FuturesUnordered<LocalBoxFuture<'static, (Arc<Stream>, u64, Standing)>>,
-    /// Those for which there is no room above. They are judged again when there is.
+    /// Those for which there is no place above. They are judged again when there is.
     queue: VecDeque<Weak<Stream>>,
 }
 
-/// The outcome of a round so far.
+/// The result of a round so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
-    /// How many were due.
+    /// The number of streams that were due.
     pub streams: usize,
-    /// How many of them end.
+    /// The number of them that end.
     pub over: usize,
-    /// How many could not be judged yet.
+    /// The number that could not be judged yet.
     pub undecided: usize,
 }
 
 impl<'s> Rounds<'s> {
-    /// None so far.
+    /// Returns the state before the first round.
     pub fn new(streams: &'s OpenStreams) -> Self {
         Self { streams, newest: None, waiting: FuturesUnordered::new(), queue: VecDeque::new() }
     }
 
-    /// Judges those that were not judged in this round or a later one. What cannot be told at once is left to
-    /// [`Rounds::work`]. It is called again for the same round to try those again that could not be judged.
+    /// Judges those that were not judged in this round or a later one. Judgements that do not complete at once are left
+    /// to [`Rounds::work`]. It is called again for the same round to retry those that could not be judged.
     pub fn begin(&mut self, round: u64, judge: JudgeBy) -> Judged {
         let due = self.streams.due(round);
         let mut judged = Judged { streams: due.len(), ..Judged::default() };
@@ -73,7 +74,7 @@ impl<'s> Rounds<'s> {
                 Standing::Over(_) => judged.over += 1,
                 Standing::Undecided(_) => {
                     judged.undecided += 1;
-                    // Where an older judgement waits, that one goes on: many rounds would else let none come to its end.
+                    // An older judgement that waits goes on: otherwise many rounds would let none finish.
                     if is_waiting && !stream.is_waiting.swap(true, Relaxed) {
                         self.enter(stream, round, judgement);
                     }
@@ -85,7 +86,7 @@ impl<'s> Rounds<'s> {
         judged
     }
 
-    /// Sees to the judgements that wait. It never ends; giving it up loses nothing.
+    /// Drives the judgements that wait. It never ends; cancelling it loses nothing.
     pub async fn work(&mut self) -> Infallible {
         loop {
             match self.waiting.next().await {
@@ -109,7 +110,8 @@ impl<'s> Rounds<'s> {
         );
     }
 
-    /// Takes what a judgement came to that had to wait. Where later rounds have begun since, it is judged by the last.
+    /// Stores the result of a judgement that had to wait. If later rounds have begun since, the stream is judged by the
+    /// last.
     fn settle(&mut self, stream: &Arc<Stream>, round: u64, standing: Standing) {
         stream.take(round, standing);
         let is_due_again = self.newest.as_ref().is_some_and(|(newest, _)| round < *newest && stream.is_due(*newest));
@@ -119,7 +121,7 @@ impl<'s> Rounds<'s> {
         }
     }
 
-    /// Has those judged for which there is room now.
+    /// Judges those for which there is a place now.
     fn fill(&mut self) {
         while let Some((round, judge)) = &self.newest
             && self.waiting.len() < WAITING_MAX
@@ -139,8 +141,8 @@ impl<'s> Rounds<'s> {
     }
 }
 
-/// A plugin that panics ends its stream. Judgements are polled by the thousand in one go, which tokio would take for a task
-/// that does not let others run: it would have them wait for what is there.
+/// Runs a judgement so that a plugin that panics ends its stream. Thousands of judgements are polled in one go, which
+/// tokio would take for a task that does not yield: it would make them wait for what is ready.
 fn guarded(judgement: Judgement) -> Judgement {
     let caught = AssertUnwindSafe(unconstrained(judgement)).catch_unwind();
     caught.map(|it| it.unwrap_or_else(|_| Standing::Over(Withdrawn::by(Reason::PluginFailed)))).boxed_local()

@@ -9,7 +9,7 @@ use super::*;
 
 mod waiting;
 
-/// What a request to a public route rests on that comes now.
+/// Returns the basis of a new request to a public route.
 pub(crate) fn basis(streams: &Arc<OpenStreams>) -> Basis {
     let record = RouteRecord {
         name: "app".into(),
@@ -41,13 +41,13 @@ fn streams() -> (Arc<OpenStreams>, Arc<AtomicUsize>) {
     (Arc::new(OpenStreams::new(count.clone())), count)
 }
 
-/// A round in which everything stands like this.
+/// Runs a round in which every judgement has this result.
 pub(crate) fn round(streams: &OpenStreams, standing: &Standing) -> Judged {
     let standing = standing.clone();
     begin(&mut Rounds::new(streams), streams, move |_| ready(standing.clone()))
 }
 
-/// Begins the round that was called for last.
+/// Begins the round that was requested last.
 fn begin<F: Future<Output = Standing> + 'static>(
     rounds: &mut Rounds<'_>,
     streams: &OpenStreams,
@@ -69,7 +69,7 @@ fn a_request_is_judged_once_in_each_round_that_was_called_for_since_it_came() {
     let early = OpenStreams::enter(basis(&streams), NEVER);
     assert_eq!(round(&streams, &GOOD).streams, 0, "nothing has changed");
     streams.judge_again();
-    // It was let in before the change, and is entered after the round that the change called for.
+    // It was let in before the change, and is registered after the round that the change requested.
     assert_eq!(round(&streams, &GOOD).streams, 1);
     let late = OpenStreams::enter(before, NEVER);
     let new = OpenStreams::enter(basis(&streams), NEVER);

@@ -1,4 +1,4 @@
-//! Judgements that wait for an answer from elsewhere.
+//! Tests of judgements that wait for an answer from elsewhere.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -12,7 +12,7 @@ use super::*;
 /// Judgements that were begun and have no answer yet, each with its stream.
 type Asked = Rc<RefCell<Vec<(Arc<Stream>, oneshot::Sender<Standing>)>>>;
 
-/// Judges by asking somebody else.
+/// Judges by waiting for an answer of the test.
 fn asking(asked: &Asked) -> impl Fn(Arc<Stream>) -> futures_util::future::LocalBoxFuture<'static, Standing> + 'static {
     let asked = asked.clone();
     move |stream| {
@@ -22,7 +22,7 @@ fn asking(asked: &Asked) -> impl Fn(Arc<Stream>) -> futures_util::future::LocalB
     }
 }
 
-/// Forgets questions that nobody waits for any more, and tells how many are left.
+/// Removes questions that nobody waits for any more, and returns the number of those left.
 fn left(asked: &Asked) -> usize {
     asked.borrow_mut().retain(|(_, answer)| !answer.is_closed());
     asked.borrow().len()
@@ -35,7 +35,7 @@ fn answer(asked: &Asked, standing: Standing) {
     answer.send(standing).expect("somebody waits");
 }
 
-/// Lets those that wait go on as far as they can.
+/// Lets the waiting judgements go on as far as they can.
 async fn work(rounds: &mut Rounds<'_>) {
     let mut turns = 0;
     let idle = std::future::poll_fn(|context| {
@@ -82,7 +82,7 @@ async fn so_many_wait_at_once_and_all_have_their_turn() {
     let (mut rounds, asked) = (Rounds::new(&streams), Asked::default());
     assert_eq!(begin(&mut rounds, &streams, asking(&asked)).undecided, MANY);
     assert_eq!(left(&asked), WAITING_MAX);
-    // Those that end meanwhile are not asked about.
+    // Those that end meanwhile are not judged.
     let gone = entered.split_off(MANY - 10);
     let is_asked = |stream: &Entered| asked.borrow().iter().any(|(of, _)| Arc::ptr_eq(of, &stream.stream));
     let (asked_for, not_yet): (Vec<_>, Vec<_>) = gone.into_iter().partition(is_asked);
@@ -127,7 +127,7 @@ async fn a_judgement_of_an_earlier_round_is_followed_by_one_of_the_last() {
     let (mut rounds, first, last) = (Rounds::new(&streams), Asked::default(), Asked::default());
     streams.judge_again();
     begin(&mut rounds, &streams, asking(&first));
-    // Many rounds do not keep a judgement from its end.
+    // Many rounds do not prevent a judgement from finishing.
     for _ in 0..3 {
         streams.judge_again();
         begin(&mut rounds, &streams, asking(&last));
