@@ -338,8 +338,8 @@ fn worker_threads(server: &file::Server) -> usize {
     }
 }
 
-/// Starts the threads that judge open streams again, watch files, serve the control socket and reload. Returns the sender of
-/// reload requests.
+/// Starts the threads that judge open streams again, watch files, serve the control socket and reload. Returns the
+/// sender of reload requests.
 fn start_threads(
     reloader: Reloader,
     control: Option<Control>,

@@ -53,7 +53,7 @@ pub use names::{Name, Names};
 
 /// State that upstreams share, and that outlives a reload of them.
 pub struct SharedByUpstreams<'s> {
-    /// Where they are counted.
+    /// The counters.
     pub metrics: &'s Metrics,
     /// The names of targets, with their addresses.
     pub names: &'s Names,

@@ -2,7 +2,7 @@ use super::failure::Failure;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Which shell.
+    /// The shell.
     shell: clap_complete::Shell,
 }
 

@@ -34,10 +34,10 @@ pub enum KeyCommand {
 /// The arguments of `portcullis key new`.
 #[derive(Debug, Args)]
 pub struct NewKey {
-    /// What the key starts with, such as `sk_live_`: at most 32 visible ASCII characters.
+    /// The prefix of the key, such as `sk_live_`: at most 32 visible ASCII characters.
     #[arg(long, default_value = "", hide_default_value = true, value_parser = parse_prefix)]
     pub prefix: String,
-    /// Whose key it is: the name in `[consumers.NAME]`.
+    /// The consumer that the key is for: the name in `[consumers.NAME]`.
     #[arg(long, value_parser = parse_name)]
     pub consumer: Option<String>,
     /// After which time the key ends, such as `90d`. Without it the key does not end.

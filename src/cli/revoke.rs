@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
-    /// Who issued the tokens: their `iss`, to the letter; empty for tokens without one.
+    /// The issuer of the tokens: their `iss`, exactly; empty for tokens without one.
     #[arg(long)]
     issuer: String,
     /// One token, by its `jti`.
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// With --subject: tokens whose version is lower, or that have none, in place of those issued before a time.
     #[arg(long, value_name = "N", requires = "subject", conflicts_with_all = ["token_id", "all_tokens"])]
     min_version: Option<u64>,
-    /// How long to remember it: longer than the tokens live.
+    /// The time to remember it: longer than the tokens live.
     #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = span)]
     keep: Span,
     /// The gateway's control socket; absent: as the configuration has it, else in the runtime directory.

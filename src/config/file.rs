@@ -180,7 +180,7 @@ impl fmt::Display for AdminAddress {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
-    /// Where it listens.
+    /// The address it listens on.
     pub listen: Spanned<Parsed<AdminAddress>>,
     /// The token that a caller has to send as `Authorization: Bearer`; required unless the address is a loopback one.
     pub token: Option<SecretSource>,

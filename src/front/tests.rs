@@ -296,7 +296,7 @@ async fn an_http2_preface_may_come_in_pieces() {
     assert_eq!(frame[3], 4, "{frame:?}");
 }
 
-/// Where TLS has settled on HTTP/2 nothing else will do, and there is no HTTP/1 answer.
+/// After ALPN has chosen HTTP/2 only the preface is accepted, and there is no HTTP/1 answer.
 #[tokio::test]
 async fn after_alpn_only_the_preface_opens_a_connection() {
     for (sent, is_whole) in

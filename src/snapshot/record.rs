@@ -21,7 +21,7 @@ pub struct Step<H: ?Sized> {
     pub policy: Arc<str>,
     /// Its number in the configuration.
     pub number: usize,
-    /// What runs.
+    /// The hook.
     pub hook: Arc<H>,
     /// The time limit of the hook, if it may wait.
     pub timeout: Duration,

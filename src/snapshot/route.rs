@@ -62,7 +62,7 @@ pub struct Authenticator {
     pub policy: Arc<str>,
     /// Its number in the configuration.
     pub number: usize,
-    /// What runs.
+    /// The hook.
     pub hook: Arc<dyn Authenticate>,
     /// The places where it looks for its credential.
     pub places: Places,
