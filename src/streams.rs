@@ -207,6 +207,16 @@ impl Stream {
         self.judged.load(Relaxed) < round && self.over.get().is_none()
     }
 
+    /// Notes that its judgement waits for an answer from elsewhere: from now on it may take so long and no longer.
+    fn asked(&self) {
+        self.undecided_since.lock().get_or_insert_with(Instant::now);
+    }
+
+    /// Returns whether somebody has been asked about it and has not answered.
+    fn is_asked(&self) -> bool {
+        self.undecided_since.lock().is_some()
+    }
+
     /// Stores the result of a judgement that was begun in this round, unless a later one has decided since; a request
     /// that cannot be judged for too long is ended. Only one thread judges.
     fn take(&self, round: u64, standing: Standing) -> Standing {

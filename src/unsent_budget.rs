@@ -41,10 +41,24 @@ impl UnsentBudget {
         self.used.clone()
     }
 
-    /// Returns whether less than a quarter is free: then clients that do not read are closed sooner, and uploads wait.
+    /// Returns whether less than a quarter is free: then uploads wait.
     pub(crate) fn is_tight(&self) -> bool {
+        self.is_tight_with(self.used.load(Relaxed))
+    }
+
+    /// Returns whether responses alone leave less than a quarter: then clients that do not read are closed sooner.
+    /// Uploads do not count, because a client that only reads slowly must not be closed for what others send.
+    pub(crate) fn is_tight_for_responses(&self) -> bool {
+        self.is_tight_with(self.responses())
+    }
+
+    fn is_tight_with(&self, used: usize) -> bool {
         let max_bytes = self.max_bytes.load(Relaxed);
-        self.used.load(Relaxed) > max_bytes - max_bytes / 4
+        used > max_bytes - max_bytes / 4
+    }
+
+    fn responses(&self) -> usize {
+        self.used.load(SeqCst).saturating_sub(self.uploads.load(SeqCst))
     }
 
     /// Adds bytes of responses that wait.
@@ -69,7 +83,6 @@ impl UnsentBudget {
 
     /// Returns how much the responses of one connection may hold now.
     pub(crate) fn share(&self) -> usize {
-        let responses = self.used.load(SeqCst).saturating_sub(self.uploads.load(SeqCst));
-        self.max_bytes.load(Relaxed).saturating_sub(responses) / SHARE
+        self.max_bytes.load(Relaxed).saturating_sub(self.responses()) / SHARE
     }
 }

@@ -185,7 +185,7 @@ impl Backlog {
     /// Returns whether the client has for too long taken nothing of what waits for it.
     pub(super) fn is_stalled(&self) -> bool {
         let limit = self.connection.write_timeout;
-        let limit = if self.connection.budget.is_tight() { limit.min(TIGHT_TIMEOUT) } else { limit };
+        let limit = if self.connection.budget.is_tight_for_responses() { limit.min(TIGHT_TIMEOUT) } else { limit };
         let since = Duration::from_millis(now_ms().saturating_sub(self.moved_ms.load(Relaxed)));
         self.bytes.load(Relaxed) > 0 && since >= limit
     }

@@ -69,7 +69,9 @@ impl<'s> Rounds<'s> {
             let at_once = judgement.as_mut().now_or_never();
             let is_waiting = at_once.is_none();
             let standing = at_once.unwrap_or_else(|| Standing::Undecided("it waits for an answer".to_owned()));
-            match stream.take(round, standing) {
+            // One that waits for its turn is not ended for that: nobody has been asked about it yet.
+            let is_asked = !is_waiting || stream.is_asked();
+            match if is_asked { stream.take(round, standing) } else { standing } {
                 Standing::Good(_) => {}
                 Standing::Over(_) => judged.over += 1,
                 Standing::Undecided(_) => {
@@ -101,6 +103,7 @@ impl<'s> Rounds<'s> {
         if self.waiting.len() >= WAITING_MAX {
             return self.queue.push_back(Arc::downgrade(&stream));
         }
+        stream.asked();
         self.waiting.push(
             async move {
                 let standing = timeout(JUDGE_TIMEOUT, judgement).await;

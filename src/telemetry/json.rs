@@ -13,7 +13,8 @@
 //!
 //! # The danger
 //! One line is one event: a raw line end in a value would let a client write events of its own. And people read logs in
-//! terminals, so the controls that drive one are escaped too: DEL and the C1 range, which JSON would let pass.
+//! terminals, so the controls that drive one are escaped too: DEL and the C1 range, which JSON would let pass, and marks
+//! that turn the direction of text.
 
 /// An object that is being written. Without [`Object::end`] it stays open.
 #[must_use = "an object is only whole after `end`"]
@@ -158,6 +159,12 @@ fn escape_character(character: char, into: &mut Vec<u8>) {
         control if control.is_control() => {
             let code = control as usize;
             into.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[code >> 4 & 15], HEX[code & 15]]);
+        }
+        // Line ends that are none in JSON but in many programs, and marks that turn the direction of what people see.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            let code = character as usize;
+            let digit = |shift: usize| HEX[code >> shift & 15];
+            into.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
         }
         other => into.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
     }

@@ -186,3 +186,14 @@ fn a_panic_leaves_no_mark_on_its_thread() {
     });
     assert_eq!((panics.is_err(), ACTING.get()), (true, Acting::Other));
 }
+
+/// Bodies that an upstream does not take fill the budget; a client that reads slowly is not closed for that.
+#[test]
+fn uploads_make_nothing_tight_for_responses() {
+    let budget = UnsentBudget::default();
+    budget.set_max_bytes(MAX);
+    budget.add_upload(MAX);
+    assert!(budget.is_tight() && !budget.is_tight_for_responses());
+    budget.add(MAX);
+    assert!(budget.is_tight_for_responses());
+}

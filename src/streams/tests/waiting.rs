@@ -174,3 +174,21 @@ async fn a_plugin_that_panics_after_it_has_waited_ends_its_request_alone() {
         assert_eq!(stream.over().map(|why| why.reason), expected);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_waits_for_its_turn_is_not_ended_for_that() {
+    let (streams, _) = streams();
+    let all: Vec<_> = (0..WAITING_MAX + 1).map(|_| OpenStreams::enter(basis(&streams), NEVER)).collect();
+    streams.judge_again();
+    let mut rounds = Rounds::new(&streams);
+    let never = |_| pending::<Standing>();
+    assert_eq!(begin(&mut rounds, &streams, never).undecided, WAITING_MAX + 1);
+    let since = |stream: &Entered| *stream.undecided_since.lock();
+    assert_eq!(all.iter().filter(|stream| since(stream).is_some()).count(), WAITING_MAX, "one has its turn later");
+    for stream in all.iter().filter(|stream| since(stream).is_some()) {
+        let before = since(stream).and_then(|since| since.checked_sub(UNDECIDED_MAX));
+        *stream.undecided_since.lock() = before;
+    }
+    assert_eq!(begin(&mut rounds, &streams, never).over, WAITING_MAX);
+    assert_eq!(all.iter().filter(|stream| stream.over().is_none()).count(), 1);
+}

@@ -17,6 +17,7 @@ fn escaping_table() {
         ("\0\x1b[31m\x1f", r"\u0000\u001b[31m\u001f"),
         ("\x7f", r"\u007f"),
         ("\u{9b}31m", r"\u009b31m"),
+        ("a\u{2028}b\u{202e}c\u{2069}\u{200f}", r"a\u2028b\u202ec\u2069\u200f"),
         ("\u{a0}ä€😀", "\u{a0}ä€😀"),
         ("/sixteen/bytes/and/more/\"", r#"/sixteen/bytes/and/more/\""#),
         ("ä/sixteen/bytes/and/more\n", r"ä/sixteen/bytes/and/more\n"),
