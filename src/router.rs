@@ -12,7 +12,7 @@
 //! two routes that would need it are a [`Tie`], and an error.
 //!
 //! ```
-//! use http::Method;
+//! use http::{HeaderMap, Method};
 //! use portcullis::router::{Find, Pattern, Router};
 //!
 //! let orders = Pattern { paths: vec!["/orders/{id}".parse().expect("a good path")], ..Pattern::default() };
