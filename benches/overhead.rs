@@ -3,14 +3,14 @@
 //! `cargo bench --bench overhead` measures that, `-- growth` behind it what growth costs, and `-- methods` what each
 //! method of authentication does, `-- tls` what TLS does.
 //!
-//! November 2026, two cores of an EPYC. The aim is 1.05 with the log and 1.03 without it.
+//! 2026-11-30, two cores of an EPYC. The aim is 1.05 with the log and 1.03 without it.
 //!
 //! | | CPU us a request | x bare | requests/s | p99 us |
 //! |---|---|---|---|---|
-//! | bare Pingora | 17.4 | 1 | 56,800 | 685 |
-//! | key and restriction, log on | 21.2 | 1.23 | 47,100 | 1,297 |
-//! | key and restriction, log off | 19.8 | 1.15 | 49,800 | 821 |
-//! | public, log off | 18.9 | 1.09 | 52,200 | 753 |
+//! | bare Pingora | 26.0 | 1 | 38,700 | 1,229 |
+//! | key and restriction, log on | 35.9 | 1.43 | 27,800 | 1,792 |
+//! | key and restriction, log off | 33.4 | 1.32 | 29,900 | 1,730 |
+//! | public, log off | 30.1 | 1.24 | 33,300 | 1,461 |
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::time::Duration;
