@@ -8,7 +8,10 @@
 
 mod http;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwapOption;
 use openssl::{
@@ -37,6 +40,9 @@ const QUESTIONS_MAX: usize = 64;
 
 /// The longest that a request may wait for one answer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
+
+/// The `hook_timeout` of a policy where the configuration does not set one.
+const USUAL_HOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest that an answer may be kept: a certificate that was revoked works on for as long.
 const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
@@ -143,6 +149,11 @@ impl Ocsp {
         if problems.len() > before {
             return None;
         }
+        if timeout * 2 > USUAL_HOOK_TIMEOUT {
+            let why = "a request may wait for twice as long: set the policy's `hook_timeout` above that, or requests are \
+                       refused with `plugin_timed_out`, whatever `on_failure` says";
+            cx.warn("ocsp.timeout", why);
+        }
         let policy = cx.policy().to_owned();
         let counters = ["good", "revoked", "unknown", "failed"].map(|result| {
             let labels = [("policy", policy.as_str()), ("result", result)];
@@ -210,11 +221,13 @@ impl Ocsp {
     }
 
     async fn ask(&self, status: &Status, now: UnixTime) -> (RevocationStatus, UnixTime) {
+        let begun = Instant::now();
         match self.answer(status).await.and_then(|der| read(&der, status)).and_then(|found| self.until(&found, now)) {
             Ok(found) => found,
             Err(why) => {
                 log::warn!("no answer that counts from the OCSP responder {}: {why}", self.responder.name());
-                (RevocationStatus::Nothing, now.after(PAUSE))
+                // From the end of the question on: it may have taken longer than the pause.
+                (RevocationStatus::Nothing, now.after(begun.elapsed() + PAUSE))
             }
         }
     }

@@ -97,6 +97,7 @@ fn line(certificate: &Ca, revoked: bool) -> String {
 
 struct Scene {
     hook: Arc<dyn portcullis_plugin::Authenticate>,
+    warnings: Vec<(String, String)>,
     fake: Fake,
     judged_again: Arc<AtomicUsize>,
     _ca: tempfile::NamedTempFile,
@@ -111,7 +112,8 @@ impl Scene {
             format!("ca = \"{}\"\nocsp = {{ responder = \"http://{}\"{more} }}", ca.path().display(), fake.address);
         let mut build = Build::new();
         let hooks = build.plugin::<Mtls>(toml::from_str(&toml).unwrap()).unwrap_or_else(|error| panic!("{error:?}"));
-        Self { hook: hooks.authenticate.unwrap(), fake, judged_again: build.judged_again.clone(), _ca: ca }
+        let judged_again = build.judged_again.clone();
+        Self { hook: hooks.authenticate.unwrap(), warnings: build.warnings, fake, judged_again, _ca: ca }
     }
 
     async fn outcome(&self, certificate: &Ca, now: UnixTime) -> String {
@@ -398,6 +400,34 @@ fn ocsp_settings_that_make_no_sense_are_errors() {
     }
     assert!(with("responder = \"http://a\", timeout = \"1m\"").contains("ocsp.timeout: "));
     assert!(with("responder = \"http://a\", max_age = \"0s\"").contains("ocsp.max_age: "));
+}
+
+#[tokio::test]
+async fn a_wait_that_outlasts_the_hooks_deadline_is_warned_of() {
+    let root = Ca::root("Root");
+    for (timeout, is_warned) in [("2s", false), ("2500ms", false), ("3s", true), ("10s", true)] {
+        let scene = Scene::new(&root, Box::new(|_| Vec::new()), &format!(", timeout = \"{timeout}\"")).await;
+        let fields: Vec<_> = scene.warnings.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields.contains(&"ocsp.timeout"), is_warned, "{timeout}: {fields:?}");
+    }
+}
+
+/// A responder that takes longer than the pause is not asked again by the next request.
+#[tokio::test]
+async fn the_pause_after_a_failure_begins_when_it_is_known() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let slow = Box::new(|_: &[u8]| {
+        std::thread::sleep(Duration::from_millis(1_100));
+        b"no answer".to_vec()
+    });
+    let scene = Scene::new(&root, slow, "").await;
+    let now = portcullis_x509::testing::NOW;
+    scene.outcome(&leaf, now).await;
+    scene.outcome(&leaf, now.after(PAUSE)).await;
+    assert_eq!(scene.asked(), 1, "a second went by while it was asked");
+    scene.outcome(&leaf, now.after(PAUSE + Duration::from_secs(2))).await;
+    assert_eq!(scene.asked(), 2);
 }
 
 #[test]
