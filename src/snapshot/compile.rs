@@ -260,7 +260,7 @@ fn instances(
     let used = usage_lints::used_policies(&configuration.routes);
     let Configuration { policies, credentials: drafts, secrets, server, .. } = configuration;
     let max_held_body_bytes = BodyBudget::largest_part(server.max_held_body_bytes.get());
-    let around = Surroundings { secrets, services, max_held_body_bytes };
+    let around = Surroundings { secrets, services, max_held_body_bytes, hook_timeout: server.hook_timeout.0 };
     let built = policies.iter_mut().zip(opened).enumerate().map(|(number, (policy, opened))| {
         if policy.kind.needs_credentials && opened.is_empty() && used.contains(&number) {
             policy.warn(problems, nobody_gets_in(policy));
@@ -427,7 +427,8 @@ impl Built<'_, '_> {
         let auth = self.auth(draft, &mut pipeline, problems);
         for plugin in &draft.plugins {
             let policy = &self.configuration.policies[plugin.policy];
-            let Some(instance) = &self.instances[plugin.policy] else { continue };
+            // What is wrong with it has been reported. A route goes without none of its policies.
+            let Some(instance) = &self.instances[plugin.policy] else { return None };
             let hooks = &instance.hooks;
             if hooks.authenticate.is_some() {
                 plugin.location.problem(

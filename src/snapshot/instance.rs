@@ -6,6 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -71,6 +72,8 @@ pub struct Surroundings<'s> {
     pub services: &'s Services,
     /// The most of one request's body that there can be room for.
     pub max_held_body_bytes: usize,
+    /// The time that hooks may take where a policy does not say.
+    pub hook_timeout: Duration,
 }
 
 impl Instance {
@@ -87,6 +90,7 @@ impl Instance {
         let mut env = Env {
             policy: &draft.key,
             credentials,
+            hook_timeout: draft.hook_timeout.map_or(around.hook_timeout, |own| own.0),
             around,
             read: Vec::new(),
             work: Work::default(),
@@ -123,6 +127,10 @@ impl Instance {
                 Self { hooks, fingerprint, mark, metrics, ends, warnings, read, work: Mutex::new(work) }
             }),
             Err(error) => {
+                // A policy that is left out without a word would leave its routes open.
+                if error.problems.is_empty() {
+                    draft.problem(problems, "", "the plugin could not be built and does not say why: a bug in it");
+                }
                 error.problems.into_iter().for_each(|(field, text)| draft.problem(problems, &field, text));
                 None
             }
@@ -158,6 +166,7 @@ impl Instance {
 struct Env<'e> {
     policy: &'e str,
     credentials: &'e [CredentialEntry],
+    hook_timeout: Duration,
     around: &'e Surroundings<'e>,
     read: Vec<(Read, Fingerprint)>,
     work: Work,
@@ -232,6 +241,10 @@ impl BuildEnv for Env<'_> {
 
     fn has_secrets(&self) -> bool {
         !self.around.secrets.is_absent_fine()
+    }
+
+    fn hook_timeout(&self) -> Duration {
+        self.hook_timeout
     }
 
     fn metric(

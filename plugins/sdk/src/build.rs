@@ -80,6 +80,8 @@ pub trait BuildEnv {
     fn address_rules(&self) -> AddressRules;
     /// Returns `true` if secrets are read, and not only checked to be named.
     fn has_secrets(&self) -> bool;
+    /// The time that a hook of the policy may take.
+    fn hook_timeout(&self) -> Duration;
     /// The metric of this name and these labels; `new`, if there is none yet. It is of the same kind as `new`.
     fn metric(
         &mut self,
@@ -197,6 +199,11 @@ impl<'b> BuildCx<'b> {
     /// configuration.
     pub fn address_rules(&self) -> AddressRules {
         self.env.address_rules()
+    }
+
+    /// The time that a hook of this policy may take (`hook_timeout`), so that waits which would outlast it are noticed.
+    pub fn hook_timeout(&self) -> Duration {
+        self.env.hook_timeout()
     }
 
     /// Returns `false` in a run that goes without secrets (`check --no-secrets`): those from outside the file are

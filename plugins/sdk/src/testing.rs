@@ -19,6 +19,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -303,6 +304,8 @@ pub fn open_stream(identity: &Arc<Identity>) -> OpenStream<'_> {
 #[derive(Default)]
 pub struct Build {
     credentials: Vec<CredentialEntry>,
+    /// What policies share, which a plugin that is built again finds as after a reload.
+    shared: HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>,
     /// The reported problems of credentials: index, field, message.
     pub problems: Vec<(usize, String, String)>,
     /// The warnings: field, message.
@@ -393,11 +396,11 @@ impl BuildEnv for Build {
     }
     fn shared(
         &mut self,
-        _: TypeId,
-        _: &str,
+        of: TypeId,
+        key: &str,
         make: &mut dyn FnMut() -> Arc<dyn Any + Send + Sync>,
     ) -> Arc<dyn Any + Send + Sync> {
-        make()
+        self.shared.entry((of, key.to_owned())).or_insert_with(make).clone()
     }
     fn background(&mut self, work: Background) {
         self.background.push(work);
@@ -421,6 +424,9 @@ impl BuildEnv for Build {
     }
     fn has_secrets(&self) -> bool {
         true
+    }
+    fn hook_timeout(&self) -> Duration {
+        Duration::from_secs(5)
     }
     fn metric(&mut self, name: &'static str, _: &'static str, labels: &[(&'static str, &str)], new: Metric) -> Metric {
         let labels = labels.iter().map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>().join(",");
