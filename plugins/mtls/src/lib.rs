@@ -79,7 +79,8 @@ impl Plugin for Mtls {
 fn policy(config: Config, cx: &mut BuildCx<'_>) -> Result<Policy, BuildError> {
     let mut problems = config.problems();
     let trust = trust(&config, cx, &mut problems);
-    let ocsp = config.ocsp.as_ref().and_then(|ocsp| Ocsp::new(ocsp, cx, &mut problems));
+    let most = config.max_cached_certificates.map_or(MAX_CACHED_CERTIFICATES, std::num::NonZeroUsize::get);
+    let ocsp = config.ocsp.as_ref().and_then(|ocsp| Ocsp::new(ocsp, most, cx, &mut problems));
     let consumers = Consumers::new(cx);
     if problems.is_empty() {
         Ok(Policy::new(config, trust, consumers, ocsp, Verifications::new(cx)))

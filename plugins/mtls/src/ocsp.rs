@@ -20,7 +20,7 @@ use openssl::{
     stack::Stack,
     x509::{X509, store::X509StoreBuilder, verify::X509VerifyFlags},
 };
-use portcullis_plugin::{Answer, BuildCx, Counter, JudgeAgain, Reason, Span, UnixTime};
+use portcullis_plugin::{Answer, BuildCx, Cache, Counter, JudgeAgain, Reason, Span, UnixTime};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{Mutex, Semaphore};
@@ -41,11 +41,11 @@ const QUESTIONS_MAX: usize = 64;
 /// The longest that a request may wait for one answer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
-/// The `hook_timeout` of a policy where the configuration does not set one.
-const USUAL_HOOK_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The longest that an answer may be kept: a certificate that was revoked works on for as long.
 const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// How long the status of a certificate is kept, from its first use on.
+const STATUS_KEEP: Duration = Duration::from_secs(30 * 86_400);
 
 /// `{ responder = "http://ocsp.example.com", on_failure = "refuse" }`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -56,7 +56,7 @@ pub struct OcspConfig {
     /// The answer to a request where there is no good answer of the responder: `refuse` (unless said) or `allow`.
     #[serde(default)]
     pub on_failure: OnFailure,
-    /// The longest that a request waits for an answer; 2 s unless said.
+    /// The longest that the responder may take for one answer; 2 s unless said. A request may wait for twice as long.
     pub timeout: Option<Span>,
     /// The longest that an answer is kept, if it does not end before; 1 h unless said.
     pub max_age: Option<Span>,
@@ -84,6 +84,9 @@ pub(crate) struct Ocsp {
     room: Arc<Semaphore>,
     /// For certificates that are found to be revoked.
     judge_again: JudgeAgain,
+    /// By certificate and issuer, whatever chain is sent along, and over reloads: else a certificate that is known to be
+    /// revoked would be asked about anew, and with `allow` be let in while the responder is silent.
+    statuses: Arc<Cache<[u8; 64], Arc<Status>>>,
 }
 
 /// The status of one certificate, as far as it is known.
@@ -98,6 +101,8 @@ pub(crate) struct Status {
 struct Last {
     said: RevocationStatus,
     until: UnixTime,
+    /// When the responder made the answer that `said` is from.
+    made: UnixTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +137,9 @@ impl Status {
 
 impl Ocsp {
     /// Makes a responder of its settings; `None`, with the reasons in `problems`, if these make no sense.
-    pub(crate) fn new(config: &OcspConfig, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Option<Self> {
+    ///
+    /// The status of `most` certificates is kept.
+    pub(crate) fn new(config: &OcspConfig, most: usize, cx: &mut BuildCx<'_>, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
         let mut span = |field: &str, said: Option<Span>, usual: u64, most: Duration| {
             let span = said.map_or(Duration::from_secs(usual), |span| span.0);
@@ -149,7 +156,7 @@ impl Ocsp {
         if problems.len() > before {
             return None;
         }
-        if timeout * 2 > USUAL_HOOK_TIMEOUT {
+        if timeout * 2 > cx.hook_timeout() {
             let why = "a request may wait for twice as long: set the policy's `hook_timeout` above that, or requests are \
                        refused with `plugin_timed_out`, whatever `on_failure` says";
             cx.warn("ocsp.timeout", why);
@@ -159,14 +166,32 @@ impl Ocsp {
             let labels = [("policy", policy.as_str()), ("result", result)];
             cx.counter("portcullis_ocsp_answers_total", "Questions to OCSP responders, by what came of them.", &labels)
         });
+        let responder = responder.ok()?;
         Some(Self {
-            responder: responder.ok()?,
+            statuses: cx.cache(&format!("ocsp {policy} {}", responder.name()), most),
+            responder,
             on_failure: config.on_failure,
             timeout,
             max_age,
             counters,
             room: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             judge_again: cx.judge_again(),
+        })
+    }
+
+    /// Returns the status of a certificate by whoever made it, with what is known of it already.
+    pub(crate) fn status(&self, certificate: X509, issuer: X509) -> Arc<Status> {
+        let digest = |of: &X509| of.digest(MessageDigest::sha256()).ok();
+        let Some((own, other)) = digest(&certificate).zip(digest(&issuer)) else {
+            return Arc::new(Status::new(certificate, issuer));
+        };
+        let mut key = [0; 64];
+        key[..32].copy_from_slice(&own);
+        key[32..].copy_from_slice(&other);
+        self.statuses.get(&key).unwrap_or_else(|| {
+            let status = Arc::new(Status::new(certificate, issuer));
+            self.statuses.insert(key, status.clone(), STATUS_KEEP);
+            status
         })
     }
 
@@ -190,6 +215,7 @@ impl Ocsp {
     /// Asks, or waits for whoever asks already. The question is a task of its own: others wait for the answer, and the
     /// request that put it may end before it comes.
     async fn ask_once(self: &Arc<Self>, status: &Arc<Status>, now: UnixTime) -> RevocationStatus {
+        let begun = Instant::now();
         let waiting = async {
             let asking = status.asking.clone().lock_owned().await;
             if let Some(said) = status.current(now) {
@@ -200,41 +226,50 @@ impl Ocsp {
             let (ocsp, of) = (self.clone(), status.clone());
             let asked = tokio::spawn(async move {
                 let _held = (asking, room);
-                ocsp.ask_and_keep(&of, now).await
+                ocsp.ask_and_keep(&of, now, begun).await
             });
             asked.await.unwrap_or_else(|_| status.unanswered())
         };
-        // The time-out was longer than one question takes: the request has waited for another's question or for room
-        // already, and does not wait a second time.
+        // A question takes `timeout` at most. The rest is for waiting until another request's question, or one of the
+        // policy's many, has ended.
         tokio::time::timeout(self.timeout * 2, waiting).await.unwrap_or_else(|_| status.unanswered())
     }
 
-    async fn ask_and_keep(&self, status: &Status, now: UnixTime) -> RevocationStatus {
-        let (said, until) = self.ask(status, now).await;
+    /// `now` was `begun`.
+    async fn ask_and_keep(&self, status: &Status, now: UnixTime, begun: Instant) -> RevocationStatus {
+        let last = self.ask(status, now, begun).await;
+        let mut said = last.said;
         self.counters[said as usize].increment();
-        let said = if said == RevocationStatus::Nothing { status.unanswered() } else { said };
-        let before = status.last.swap(Some(Arc::new(Last { said, until })));
+        if said == RevocationStatus::Nothing {
+            said = status.unanswered();
+        }
+        let before = status.last.swap(Some(Arc::new(Last { said, ..last })));
         if said == RevocationStatus::Revoked && before.is_none_or(|before| before.said != RevocationStatus::Revoked) {
             self.judge_again.call();
         }
         said
     }
 
-    async fn ask(&self, status: &Status, now: UnixTime) -> (RevocationStatus, UnixTime) {
-        let begun = Instant::now();
-        match self.answer(status).await.and_then(|der| read(&der, status)).and_then(|found| self.until(&found, now)) {
-            Ok(found) => found,
-            Err(why) => {
-                log::warn!("no answer that counts from the OCSP responder {}: {why}", self.responder.name());
-                // From the end of the question on: it may have taken longer than the pause.
-                (RevocationStatus::Nothing, now.after(begun.elapsed() + PAUSE))
+    async fn ask(&self, status: &Status, now: UnixTime, begun: Instant) -> Last {
+        let answer = self.answer(status).await;
+        // Waiting for a place and for the answer may have taken longer than the pause.
+        let now = now.after(begun.elapsed());
+        let made = status.last.load().as_ref().map_or(UnixTime(i64::MIN), |last| last.made);
+        let found = answer.and_then(|der| read(&der, status)).and_then(|found| match found.made < made {
+            true => {
+                Err("it is older than the answer before it: somebody repeats an answer that was recorded".to_owned())
             }
-        }
+            false => self.until(&found, now),
+        });
+        found.unwrap_or_else(|why| {
+            log::warn!("no answer that counts from the OCSP responder {}: {why}", self.responder.name());
+            Last { said: RevocationStatus::Nothing, until: now.after(PAUSE), made }
+        })
     }
 
     /// Returns the status in an answer, and the time until which it is kept. An answer without an end was made for the
     /// moment (RFC 6960 section 4.2.2.1): an old one is somebody's recording, and would be good for ever.
-    fn until(&self, found: &Found, now: UnixTime) -> Result<(RevocationStatus, UnixTime), String> {
+    fn until(&self, found: &Found, now: UnixTime) -> Result<Last, String> {
         let skew = Duration::from_secs(CLOCK_SKEW_SECONDS.into());
         let ends = found.ends.unwrap_or(found.made.after(self.max_age).after(skew));
         if found.ends.is_none() && ends <= now {
@@ -242,7 +277,8 @@ impl Ocsp {
         }
         // An answer that has ended by our clock and not yet by the responder's is kept for a moment, so that not every
         // request asks for another.
-        Ok((found.said, ends.max(now.after(PAUSE)).min(now.after(self.max_age))))
+        let until = ends.max(now.after(PAUSE)).min(now.after(self.max_age));
+        Ok(Last { said: found.said, until, made: found.made })
     }
 
     async fn answer(&self, status: &Status) -> Result<Vec<u8>, String> {

@@ -211,7 +211,7 @@ impl Policy {
             Some(trust) => self.chain(trust, sent, now)?,
             None => (Vec::new(), facts.not_after),
         };
-        let status = self.ocsp.as_ref().map(|_| status(chain)).transpose()?;
+        let status = self.ocsp.as_ref().map(|ocsp| status(ocsp, chain)).transpose()?;
         Ok((status, facts.not_after.min(chain_holds_until)))
     }
 
@@ -253,10 +253,10 @@ impl Known {
 
 /// Returns the status to ask a responder for: that of the certificate, by whoever made it. A certificate that is
 /// trusted for itself has no issuer to ask.
-fn status(chain: Vec<X509>) -> Result<Arc<Status>, Fault> {
+fn status(ocsp: &Ocsp, chain: Vec<X509>) -> Result<Arc<Status>, Fault> {
     let mut chain = chain.into_iter();
     let (Some(certificate), Some(issuer)) = (chain.next(), chain.next()) else { return Err(Fault::RevocationUnknown) };
-    Ok(Arc::new(Status::new(certificate, issuer)))
+    Ok(ocsp.status(certificate, issuer))
 }
 
 /// Makes the identity of a certificate: a client and not a user, so that there is no subject.

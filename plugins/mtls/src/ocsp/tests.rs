@@ -282,6 +282,60 @@ async fn silence_takes_back_nothing_that_was_said_against_a_certificate() {
     }
 }
 
+/// OCSP goes by plain HTTP and without a nonce: whoever is on the way can send again what was answered before.
+#[tokio::test]
+async fn a_recorded_answer_takes_back_no_newer_one() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let status = Status::new(leaf.certificate.clone(), root.certificate.clone());
+    let recorded = openssl(&root, &root, &line(&leaf, false), "1")(&question(&status).unwrap());
+    // Its times are whole seconds.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let (revoked, first) = (openssl(&root, &root, &line(&leaf, true), "1"), AtomicUsize::new(0));
+    let answers = move |question: &[u8]| {
+        if first.fetch_add(1, SeqCst) == 0 { revoked(question) } else { recorded.clone() }
+    };
+    let scene = Scene::new(&root, Box::new(answers), "").await;
+    let now = UnixTime::now();
+    assert_eq!(scene.outcome(&leaf, now).await, "certificate_revoked");
+    assert_eq!(scene.outcome(&leaf, now.after(Duration::from_secs(3601))).await, "certificate_revoked");
+    assert_eq!(scene.asked(), 2);
+}
+
+/// What is known of a certificate is known of it under whatever chain, and after a reload.
+#[tokio::test]
+async fn another_chain_or_a_reload_gives_no_revoked_certificate_back() {
+    let root = Ca::root("Root");
+    let leaf = root.client("leaf", |_| {});
+    let (revoked, first) = (openssl(&root, &root, &line(&leaf, true), "1"), AtomicUsize::new(0));
+    let answers = move |question: &[u8]| {
+        if first.fetch_add(1, SeqCst) == 0 { revoked(question) } else { Vec::new() }
+    };
+    let fake = Fake::start(Box::new(answers)).await;
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), root.pem()).unwrap();
+    let toml = format!(
+        "headers = [\"client-cert-chain\"]\nca = \"{}\"\nocsp = {{ responder = \"http://{}\", on_failure = \"allow\" }}",
+        ca.path().display(),
+        fake.address
+    );
+    let mut build = Build::new();
+    let now = UnixTime::now();
+    // One policy before a reload, and one after it.
+    let mut policies = Vec::new();
+    for _ in 0..2 {
+        policies.push(build.plugin::<Mtls>(toml::from_str(&toml).unwrap()).unwrap().authenticate.unwrap());
+        let hook = policies.last().unwrap();
+        for chain in [Vec::new(), vec![root.der()], vec![root.der(), root.der()]] {
+            let certificate = Ok(Some(ClientCert::new(leaf.der(), chain)));
+            let mut request = Request { certificate, now, ..Request::get("/") };
+            let answer = hook.authenticate(&mut request.cx()).get().await.unwrap();
+            assert_eq!(Scene::told(answer), "certificate_revoked");
+        }
+    }
+    assert_eq!(fake.asked.load(SeqCst), 1);
+}
+
 #[tokio::test]
 async fn many_requests_ask_one_question() {
     let root = Ca::root("Root");
@@ -414,6 +468,7 @@ async fn a_wait_that_outlasts_the_hooks_deadline_is_warned_of() {
 
 /// A responder that takes longer than the pause is not asked again by the next request.
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a responder that is slow stops nobody but itself")]
 async fn the_pause_after_a_failure_begins_when_it_is_known() {
     let root = Ca::root("Root");
     let leaf = root.client("leaf", |_| {});
