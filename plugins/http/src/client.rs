@@ -133,6 +133,7 @@ impl Client {
         let (mut url, mut is_named) = (request.url.clone(), request.is_named);
         let mut left = request.redirects;
         loop {
+            has_head.store(false, Relaxed);
             let response = self.once(request, &url, is_named, has_head).await?;
             let Some(next) = response.location(&url).filter(|_| left > 0 && request.method == Method::GET) else {
                 return Ok(response);
@@ -181,11 +182,11 @@ impl Client {
         headers.insert(header::ACCEPT_ENCODING, http::HeaderValue::from_static("gzip"));
         headers.insert(header::USER_AGENT, http::HeaderValue::from_static("portcullis"));
         if is_origin {
-            headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+            replace(headers, &self.headers);
         }
         // Those of the request itself are for the address that it was made for, and not for one that answers it.
         if is_first || is_origin && address::is_same_origin(url, &request.url) {
-            headers.extend(request.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+            replace(headers, &request.headers);
         }
         Ok(message)
     }
@@ -194,6 +195,13 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("origin", &self.origin.origin().ascii_serialization()).finish_non_exhaustive()
+    }
+}
+
+/// Sets headers in the place of those of the same names. (`extend` would add a second line.)
+fn replace(headers: &mut HeaderMap, by: &HeaderMap) {
+    for (name, value) in by {
+        headers.insert(name, value.clone());
     }
 }
 

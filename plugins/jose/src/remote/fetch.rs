@@ -41,8 +41,9 @@ impl From<HttpError> for FetchError {
     fn from(error: HttpError) -> Self {
         match error {
             HttpError::Status(status) => Self::Status(status),
-            HttpError::TooLarge(..) => Self::Invalid(error.to_string()),
-            _ => Self::Unreachable(error.to_string()),
+            absent if absent.is_absence() => Self::Unreachable(absent.to_string()),
+            // It has answered, with something that is no key set.
+            broken => Self::Invalid(broken.to_string()),
         }
     }
 }
