@@ -14,7 +14,8 @@ use crate::{BuildCx, FairQueue, KnownCallers, PluginError};
 /// verify does not stand behind all that is forged. (Keys beside 64 connections that send forged ES512 tokens, one worker,
 /// unoptimised: 0.8 milliseconds in place of 38.) Turns go round between address blocks, and callers who have proven
 /// themselves from their address before do not stand behind strangers: see [`FairQueue`]. A right credential waits, and is
-/// refused (503) only when [`Verifications::WAITING_MAX`] others wait, or its hook's time is over.
+/// refused (503) only when its hook's time is over, or the queue has no place for it: of [`Verifications::WAITING_MAX`]
+/// places a quarter is for known callers, and of the rest one address has half at most.
 pub struct Verifications {
     queue: Arc<Shared>,
     known: KnownCallers,

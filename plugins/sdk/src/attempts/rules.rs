@@ -128,7 +128,9 @@ impl AttemptTable {
 
     /// The moment at which the policy will have forgotten all its failures, after another one.
     pub(super) fn policy_after(&self, forgotten_at: Duration, now: Duration) -> Duration {
-        forgotten_at.max(now) + self.step()
+        // Callers who are let through although the policy is at its limit fail as well. What they add must not make
+        // strangers wait for longer than a window.
+        (forgotten_at.max(now) + self.step()).min(now + self.window.0 + self.step())
     }
 
     /// Returns `true` if an address has to wait for its own failures.

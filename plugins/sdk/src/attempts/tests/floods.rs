@@ -106,3 +106,14 @@ fn one_good_password_used_from_everywhere_makes_nobody_else_a_stranger() {
         assert!(known.has(HOME, Some(format!("user-{n}").as_bytes())), "{n}");
     }
 }
+
+/// They are let through although the policy is at its limit, and fail as often as they like.
+#[test]
+fn failures_of_callers_who_are_known_do_not_add_up_against_strangers() {
+    let scene = scene(r#"{"per_principal": 1000000, "per_address": 1000000, "per_policy": 60, "window": "60s"}"#);
+    scene.succeeds(HOME, "mallory");
+    (0..10_000).for_each(|n| scene.fails(HOME, "mallory", &n.to_string()));
+    assert!(scene.asked(AWAY, "alan").is_some_and(|wait| wait <= Duration::from_secs(3)));
+    scene.after(Duration::from_secs(3));
+    assert!(scene.may(AWAY, "alan"));
+}

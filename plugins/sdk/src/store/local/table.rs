@@ -108,13 +108,13 @@ impl Table {
         room: Room,
         now: u64,
     ) -> Result<(), Refused> {
-        let was_there = self.remove(&name);
+        // Before what is there goes: a value that finds no room leaves it as it was.
+        if !keep.is_zero() && self.grows(&name, &value) {
+            self.make_room(room, now)?;
+        }
+        self.remove(&name);
         if keep.is_zero() {
             return Ok(());
-        }
-        // What was there has made room; what is larger than it may be one entry too many.
-        if !was_there {
-            self.make_room(room, now)?;
         }
         if value.is_empty() {
             let ends = mark_end(keep, now);
@@ -224,6 +224,19 @@ impl Table {
         self.last_end = self.last_end.max(ends);
     }
 
+    /// Returns `true` if this value takes more room than what is under the name.
+    fn grows(&self, name: &Name, value: &Bytes) -> bool {
+        let before = match self.values.get(name) {
+            Some(entry) => entry.room(),
+            None => usize::from(self.marks.contains_key(name)),
+        };
+        let after = match value.len() {
+            0 => 1,
+            bytes => MARKS_PER_VALUE + bytes / BYTES_PER_MARK,
+        };
+        after > before
+    }
+
     /// Everything in it has ended.
     pub(super) fn is_over(&self, now: u64) -> bool {
         self.last_end <= second(now)
@@ -235,7 +248,11 @@ impl Table {
         if self.since_sweep >= SWEEP_EVERY.max(self.len() / 2) || self.room_taken() >= room.max_marks {
             self.sweep(second(now), now);
         }
-        if room.is_cache && self.room_taken() >= room.max_marks {
+        // Sixteen parts are all there are.
+        for _ in 0..16 {
+            if !room.is_cache || self.room_taken() < room.max_marks {
+                break;
+            }
             self.forget_some();
         }
         if self.room_taken() >= room.max_marks { Err(Refused) } else { Ok(()) }

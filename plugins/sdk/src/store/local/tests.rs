@@ -152,3 +152,28 @@ fn a_fence_grows_over_a_restart() {
     }
     assert!(fence() > first, "the next store begins beyond what this one gave out");
 }
+
+#[test]
+fn a_value_that_grows_needs_room_and_stays_as_it_was_without() {
+    let store = LocalStore::new(64 * 64);
+    let names: Vec<_> = (0..10_000_u32).map(u32::to_be_bytes).collect();
+    let put = |name: &[u8], bytes: usize| now(store.put(Put::new(VALUES.key(name), Bytes::from(vec![1; bytes]), LONG)));
+    let held: Vec<_> = names.iter().filter(|name| put(&name[..], 1).is_ok()).collect();
+    let grown = held.iter().filter(|name| put(&name[..], 64 << 10).is_ok()).count();
+    assert!(grown <= 64, "at most the last one of each part: {grown} of {}", held.len());
+    let small = held.iter().filter(|name| now(store.get(VALUES.key(&name[..]))).unwrap().unwrap().len() == 1).count();
+    assert_eq!(small + grown, held.len(), "what found no room has left what was there");
+    assert!(held.iter().all(|name| put(&name[..], 1).is_ok()), "smaller ones always fit");
+}
+
+#[test]
+fn a_cache_forgets_as_much_as_it_has_to() {
+    static CACHED: Space = Space::cache("answers");
+    let store = LocalStore::new(64 * 64);
+    for number in 0..20_000_u32 {
+        let bytes = if number % 64 == 0 { 4 << 10 } else { 1 };
+        let name = number.to_be_bytes();
+        let put = Put::new(CACHED.key(&name), Bytes::from(vec![1; bytes]), LONG);
+        assert!(now(store.put(put)).is_ok(), "{number}");
+    }
+}
