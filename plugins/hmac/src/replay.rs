@@ -12,6 +12,10 @@ use portcullis_plugin::{
 use crate::scheme::{Claim, MessagePieces};
 
 /// Of no policy: a request that one of them has taken is not new to the next.
+/// How far the wall clock may be set back without a captured request being taken again. The store keeps time by another
+/// clock, and a claim is judged by this one.
+const CLOCK_STEP_MAX: Duration = Duration::from_secs(60);
+
 static SIGNATURES: Space = Space::replay("signature");
 
 /// Remembers signatures that were taken, for as long as they are valid.
@@ -24,8 +28,7 @@ impl Seen {
     /// # Errors
     /// The store could not be asked, or is full.
     pub async fn is_first(&self, name: &str, left: Duration) -> Result<bool, PluginError> {
-        // A second more than it would be taken for: the store's clock is not the one that the claim was judged by.
-        let keep = left.saturating_add(Duration::from_secs(1));
+        let keep = left.saturating_add(CLOCK_STEP_MAX);
         Ok(self.0.put(Put::mark(SIGNATURES.key(name.as_bytes()), keep)).get().await?)
     }
 }

@@ -208,6 +208,8 @@ impl Signatures {
             let first = made.next();
             let usable = |known: &&KnownKey| is_usable(cx, &known.identity);
             let known = first.filter(usable).or_else(|| first.and_then(|_| made.find(usable))).or(first);
+            // Where nothing is remembered, the message is not hashed for it.
+            let left = left.filter(|_| self.seen.is_some());
             let name = |known: &KnownKey| left.map(|left| (replay::name(&claim, &known.identity, &message), left));
             (known, known.and_then(name))
         };
