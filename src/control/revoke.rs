@@ -6,7 +6,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use log::Level;
-use portcullis_plugin::{Revocation, Span, UnixTime};
+use portcullis_plugin::{Authenticate, Revocation, Span, UnixTime};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
@@ -65,7 +65,8 @@ impl Revoker {
         let not_meant = self.not_meant(&wanted.revocation);
         let is_not_meant = not_meant.is_some();
         let error = not_meant.or_else(|| self.write(wanted, serves).err());
-        if error.is_none() {
+        // Also after an error: a write that timed out may have been made.
+        if !is_not_meant {
             self.services.streams.judge_again();
         }
         let warning = error.is_none().then(|| self.warning(&wanted.revocation)).flatten();
@@ -89,11 +90,11 @@ impl Revoker {
         }
         let Revocation::Version { issuer, subject, .. } = revocation else { return None };
         let all = Revocation::Issuer { issuer: issuer.clone(), issued_until: UnixTime(0) };
-        let is_other = !self.is_heeded(revocation) && self.is_heeded(&all);
-        is_other.then(|| {
+        let is_other = |hook: &dyn Authenticate| hook.heeds(&all) && !hook.heeds(revocation);
+        self.any(is_other).then(|| {
             format!(
-                "no policy looks at versions of tokens of `{}` (`version_claim`): all that speak of `{}` would be \
-                 refused, new ones too; say --issued-before in place of --min-version",
+                "a policy takes tokens of `{}` and looks at no version (`version_claim`): it would refuse all that speak \
+                 of `{}`, new ones too; say --issued-before in place of --min-version",
                 issuer.escape_debug(),
                 subject.escape_debug()
             )
@@ -108,9 +109,14 @@ impl Revoker {
     }
 
     fn is_heeded(&self, revocation: &Revocation) -> bool {
+        self.any(|hook| hook.heeds(revocation))
+    }
+
+    /// Returns `true` if this holds for an authenticator of the configuration.
+    fn any(&self, holds: impl Fn(&dyn Authenticate) -> bool) -> bool {
         let current = self.current.load();
         let mut hooks = current.instances.values().filter_map(|instance| instance.hooks.authenticate.as_ref());
-        hooks.any(|hook| hook.heeds(revocation))
+        hooks.any(|hook| holds(&**hook))
     }
 
     fn write(&self, wanted: &Revoke, serves: &Path) -> Result<(), String> {
@@ -128,7 +134,7 @@ impl Revoker {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_) => {
                 asking.abort();
-                Err("the store does not answer".to_owned())
+                Err("the store does not answer: it may have been written or not, so revoke again".to_owned())
             }
         }
     }
