@@ -192,6 +192,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
                     () = place.displaced() => {}
                 };
             };
+            // What the request rested on is not kept while the connection is idle.
+            life.reset();
             let (back, kept) = reused.consume();
             let Some(back) = RequestStream::back(back) else { return };
             (stream, settings) = (back, kept);

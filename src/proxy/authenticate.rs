@@ -83,6 +83,7 @@ pub async fn authenticate(
     let holds = trail.holds();
     // What guards asked for stays, whoever grants.
     let held_before = holds.count();
+    trail.state().edits.grant_behind(trail.state().edits.count());
     for (number, alternative) in auth.alternatives.iter().enumerate() {
         if number > 0 {
             // Whoever did not grant has nothing to say about the body either.

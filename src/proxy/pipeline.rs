@@ -260,6 +260,10 @@ async fn settle(
             let client = Client::of(session);
             let mut exchange = SessionExchange::new(&client, state, &gate.route, &gate.settings, held);
             let mut cx = RequestCx::new(&mut exchange);
+            // Nobody's credential was disproved, and so no authenticator is told of.
+            if outcome.by.is_none() {
+                trail.forbidden(None, reason, None, state.identity.as_deref());
+            }
             let auth = gate.auth.as_ref();
             let answer = auth.map(|auth| disproved(auth, outcome.by, reason, &mut cx, &gate.realm, &mut trail));
             (answer.unwrap_or(Problem::Unauthenticated.into()), reason, Settled::Disproved)
