@@ -5,6 +5,21 @@ use serde_json::json;
 use super::{World, now};
 use crate::harness::{Output, portcullis};
 
+/// A second policy that takes tokens of the issuer, and looks at no version.
+const WITHOUT_VERSIONS: &str = r#"
+[policies.others]
+use = "jwt"
+issuer = "@ISSUER@"
+audience = ["https://others.example.com"]
+algorithms = ["ES256"]
+discovery = true
+
+[routes.others]
+paths = ["/others/{*rest}"]
+upstream = "app"
+auth = ["others"]
+"#;
+
 impl World {
     pub(super) async fn revoke(&self, arguments: &[&str]) {
         let output = self.revoked(&self.server.issuer(), arguments).await;
@@ -59,19 +74,23 @@ async fn whoever_revokes_what_no_policy_heeds_is_warned_or_refused() {
     let output = world.revoked(&format!("{issuer}/"), &["--all-tokens"]).await;
     assert!(output.code == 3 && output.stderr.contains("no policy takes tokens of the issuer"), "{output:?}");
     assert_eq!((world.status(&old).await, world.status(&new).await), (200, 200));
-    // Where nobody looks at versions no token has one, and new ones would be refused like old ones.
+    // A policy that looks at no version takes every token for an old one, and would refuse new ones too.
     let versions = ["--subject", "alice", "--min-version", "2"];
     let output = world.revoked(&issuer, &versions).await;
-    assert!(
-        output.code == 2 && output.stderr.contains("nothing is revoked: no policy looks at versions"),
-        "{output:?}"
-    );
-    assert!(output.stderr.contains("all that speak of `alice` would be refused"), "{output:?}");
+    assert!(output.code == 2 && output.stderr.contains("looks at no version (`version_claim`)"), "{output:?}");
+    assert!(output.stderr.contains("it would refuse all that speak of `alice`, new ones too"), "{output:?}");
+    assert_eq!((world.status(&old).await, world.status(&new).await), (200, 200));
+    // One policy that looks at versions does not make up for another that does not.
+    let with_versions = super::GATEWAY.replace("discovery = true", "discovery = true\nversion_claim = \"ver\"");
+    world.gateway.rewrite(&format!("{with_versions}{WITHOUT_VERSIONS}"));
+    assert_eq!(world.gateway.reload().await.code, 0);
+    let output = world.revoked(&issuer, &versions).await;
+    assert!(output.code == 2 && output.stderr.contains("looks at no version"), "{output:?}");
     assert_eq!((world.status(&old).await, world.status(&new).await), (200, 200));
     // Of an issuer that nobody knows it can be written down beforehand.
     let output = world.revoked(&format!("{issuer}/"), &versions).await;
     assert!(output.code == 3 && output.stderr.contains("no policy takes tokens of the issuer"), "{output:?}");
-    world.gateway.rewrite(&super::GATEWAY.replace("discovery = true", "discovery = true\nversion_claim = \"ver\""));
+    world.gateway.rewrite(&with_versions);
     assert_eq!(world.gateway.reload().await.code, 0);
     world.revoke(&versions).await;
     assert_eq!((world.status(&old).await, world.status(&new).await), (401, 200));
