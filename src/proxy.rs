@@ -125,8 +125,9 @@ impl Proxy {
         let now = Instant::now();
         self.services.metrics.observe(Phase::Policy, now - state.started);
         state.forwarded = Some(now);
-        // What routes are chosen by is taken down before credentials are taken out: a condition may be about one.
-        let conditions = self.current.load().conditions_of(&session.req_header().headers);
+        // Copied before credentials are removed: a condition may be about one.
+        let conditions =
+            state.is_conditional.then(|| self.current.load().conditions_of(&session.req_header().headers)).flatten();
         let hidden = gate.auth.as_ref().map(|auth| &auth.hidden);
         forward::strip(session.req_header_mut(), &gate.route.callers, hidden)?;
         if let Some(life) = &state.life {

@@ -42,7 +42,7 @@ mod tests;
 mod tree;
 
 pub use host::{HostFault, HostPattern, MAX_HOST_BYTES, host_key};
-pub use kept::{Headers, KeptHeaders, MatchedAgain};
+pub use kept::{Headers, KeptHeaders, MatchedAgain, MatchedFirst};
 pub use method::{MethodFault, MethodFaults, MethodSet};
 pub use overlap::{Protected, Tie};
 pub use path::{MAX_PATH_SEGMENTS, PathPattern, PathPatternFault};

@@ -78,8 +78,8 @@ impl<'t> Trail<'t> {
     }
 
     /// The request's checks that wait for its body.
-    pub fn holds(&self) -> &'t DeferredChecks {
-        &self.state.holds
+    pub fn deferred_checks(&self) -> &'t DeferredChecks {
+        &self.state.deferred_checks
     }
 
     /// Notes an attempt; it is written if nothing else grants.

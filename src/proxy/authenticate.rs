@@ -80,14 +80,14 @@ pub async fn authenticate(
     // Of all policies, in the order of the file.
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut pending = Pending::default();
-    let holds = trail.holds();
+    let checks = trail.deferred_checks();
     // What guards asked for stays, whoever grants.
-    let held_before = holds.count();
+    let checks_before = checks.count();
     trail.state().edits.grant_behind(trail.state().edits.count());
     for (number, alternative) in auth.alternatives.iter().enumerate() {
         if number > 0 {
             // Whoever did not grant has nothing to say about the body either.
-            holds.truncate(held_before);
+            checks.truncate(checks_before);
         }
         let parts = &alternative.parts;
         let edits_before = trail.state().edits.count();
@@ -132,7 +132,7 @@ pub async fn authenticate(
     if failure.is_none() && denied.is_none() {
         if let Some(anonymous) = &auth.anonymous {
             trail.anonymous(anonymous);
-            holds.truncate(held_before);
+            checks.truncate(checks_before);
             return Decision::Granted(Granted { identity: anonymous.clone(), ..Granted::default() });
         }
         if let Some((policy, answer)) = proposal.map(|proposal| *proposal) {
@@ -234,10 +234,6 @@ async fn one<'a>(
         let cx = &mut *cx;
         call.wait(client, authenticator.timeout, move || authenticator.hook.authenticate(cx)).await
     };
-    let (answer, edits) = match answer {
-        Ok(Authentication::GrantedWith(identity, edits)) => (Ok(Authentication::Granted(identity)), edits),
-        answer => (answer, HeaderEdits::new()),
-    };
     let policy = Some(&authenticator.policy);
     let count = |outcome, reason| authenticator.metrics.decided(outcome, reason);
     let denied = |mut denial: Denial, identity: Option<Arc<Identity>>, trail: &mut Trail<'_>| {
@@ -246,17 +242,19 @@ async fn one<'a>(
         trail.attempted(Attempted { identity, claimed, detail, ..Attempted::denied(policy, denial.reason) });
         Found::Denied(denial)
     };
-    match answer {
-        Ok(Authentication::Granted(identity) | Authentication::GrantedWith(identity, _)) => {
-            match objection(&identity, cx.now(), cx.route(), cx.address()) {
-                // Counted once the other parts of its alternative have granted too.
-                None => {
-                    trail.state().edits.add(edits);
-                    Found::Granted(identity)
-                }
-                Some(denial) => denied(denial, Some(identity), trail),
+    let granted = |identity: Arc<Identity>, edits, cx: &RequestCx<'_>, trail: &mut Trail<'_>| {
+        // It is counted once the other parts of its alternative have granted too.
+        match objection(&identity, cx.now(), cx.route(), cx.address()) {
+            None => {
+                trail.state().edits.add(edits);
+                Found::Granted(identity)
             }
+            Some(denial) => denied(denial, Some(identity), trail),
         }
+    };
+    match answer {
+        Ok(Authentication::Granted(identity)) => granted(identity, HeaderEdits::new(), cx, trail),
+        Ok(Authentication::GrantedWith(identity, edits)) => granted(identity, edits, cx, trail),
         Ok(Authentication::Absent) => {
             count(AuthOutcome::Absent, None);
             Found::Absent(None)

@@ -37,9 +37,11 @@ fn line(challenge: &Challenge, realm: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_plugin::{HeaderEdits, Reach};
+    use pingora_http::ResponseHeader;
+    use portcullis_plugin::HeaderEdits;
 
     use super::*;
+    use crate::proxy::response_edits::Recipient;
 
     fn told(challenges: Vec<Challenge>) -> Vec<String> {
         let lines = lines(challenges, "orders", &ResponseEdits::default());
@@ -70,6 +72,8 @@ mod tests {
         let edits = ResponseEdits::default();
         lines([Challenge::new("DPoP").with(nonce), Challenge::new("Bearer")], "orders", &edits);
         assert_eq!(edits.count(), 1);
-        assert_eq!(HeaderEdits::new().reach(), Reach::Every, "a 401 has it too");
+        let mut head = ResponseHeader::build(401, None).expect("a status");
+        edits.apply(&mut head, Some(Recipient::Unauthenticated));
+        assert_eq!(head.headers.get("dpop-nonce").map(HeaderValue::as_bytes), Some(&b"n"[..]), "a 401 has it too");
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     canonical::{PathFault, canonical},
     front::{Entered, http2_head_fits, is_authority, is_target},
-    router::{Find, host_key},
+    router::{Find, MatchedFirst, host_key},
     snapshot::{Gate, Snapshot},
     tls::Misdirected,
 };
@@ -37,7 +37,10 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
     let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
     let host = if host.is_empty() { Some("".into()) } else { host_key(host) };
     let host = host.ok_or_else(|| Fault::bad("Host").noted(state))?;
-    let gate = match snapshot.router.find(&host, head.uri.path(), &head.method, &head.headers) {
+    let headers = MatchedFirst::new(&head.headers);
+    let found = snapshot.router.find(&host, head.uri.path(), &head.method, &headers);
+    state.is_conditional = headers.is_conditional();
+    let gate = match found {
         Find::Route(index) => &snapshot.gates[index],
         Find::NotFound => {
             let elsewhere = redirected(snapshot, session, state, None, &host);

@@ -13,6 +13,7 @@ use portcullis_plugin::{
 };
 
 use super::{
+    deferred_checks::DeferredCheck,
     held_body::Held,
     hook::{Client, Lent},
     state::RequestState,
@@ -112,8 +113,8 @@ impl Exchange for SessionExchange<'_, '_> {
         self.held.vouch();
     }
 
-    fn hold_body(&mut self, limit: usize, check: BodyCheck) {
-        self.state.holds.add(limit, check);
+    fn hold_body(&mut self, policy: usize, limit: usize, check: BodyCheck) {
+        self.state.deferred_checks.add(DeferredCheck { policy, limit, check });
     }
 
     fn data(&self) -> &PolicyData {

@@ -5,7 +5,6 @@ mod openssl;
 use std::io;
 
 use pingora_core::{Error, ErrorSource, ErrorType};
-use portcullis_plugin::Reason;
 
 use super::{refusal::Problem, state::RequestState};
 use crate::{
@@ -119,8 +118,7 @@ pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
         }
         _ => {
             state.failed(format!("gateway: {what}"));
-            let is_undecided = state.reason == Some(Reason::PluginFailed);
-            Some(if is_undecided { Problem::Unavailable } else { Problem::Internal })
+            Some(Problem::Internal)
         }
     }
 }

@@ -6,13 +6,14 @@ use http::header;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use portcullis_plugin::{
-    Attempt, BodyCheck, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Respond, Verdict,
+    Attempt, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Respond, Verdict,
 };
 
 use super::{
     audit::{Trail, refused_late},
     authenticate::{Decision, Granted, authenticate, disproved},
     challenges,
+    deferred_checks::DeferredCheck,
     exchange::SessionExchange,
     held_body::{Failure, Held},
     hook::{Call, Client, Undecided},
@@ -78,15 +79,16 @@ pub async fn run(
         outcome.refuse(Problem::Internal.into(), Reason::PluginFailed);
     }
     if outcome.answer.is_none()
-        && let Some(waiting) = state.holds.take()
+        && let checks = state.deferred_checks.take()
+        && !checks.is_empty()
         // Boxed: what happens to few requests must not make the future of all of them larger.
-        && Box::pin(settle(waiting, gate, session, state, held, &mut outcome)).await == Settled::Disproved
+        && Box::pin(settle(checks, gate, session, state, held, &mut outcome)).await == Settled::Disproved
     {
         state.identity = None;
         outcome.excusable.clear();
     }
     outcome.excusable.drain(..).for_each(FailedAttempt::excuse);
-    lost(held, &mut outcome);
+    outcome.lose(held.failure());
     state.reason = outcome.reason;
     if let Some(why) = outcome.failure {
         state.failed(why);
@@ -116,6 +118,20 @@ impl Outcome {
     fn refuse(&mut self, answer: Answer, reason: Reason) {
         self.answer = Some(answer);
         self.reason = Some(reason);
+    }
+
+    /// Refuses a request whose body is lost, whatever a hook made of it; a client that was too slow is told so. The
+    /// reason of an answer that is replaced goes with it.
+    fn lose(&mut self, failure: Option<Failure>) {
+        let (problem, why) = match failure {
+            Some(Failure::Stalled) => (Problem::RequestTimeout, "client: the body did not come in time"),
+            Some(Failure::Broken) => (Problem::BadRequest, "client: the body broke off"),
+            None => return,
+        };
+        self.failure.get_or_insert_with(|| why.to_owned());
+        if failure == Some(Failure::Stalled) || self.answer.is_none() {
+            (self.answer, self.reason) = (Some(problem.into()), None);
+        }
     }
 
     /// Nothing was decided, and so nobody is let in.
@@ -240,48 +256,78 @@ async fn admits(
 /// while it passes, which shows the upstream the head of a request that may be forged; here it is read as
 /// [`RequestCx::body`] reads it, and the upstream sees nothing of a request whose body is wrong.
 async fn settle(
-    (limit, check): (usize, BodyCheck),
+    checks: Vec<DeferredCheck>,
     gate: &Gate,
     session: &mut Session,
     state: &RequestState,
     held: &mut Held,
     outcome: &mut Outcome,
 ) -> Settled {
+    let Some((limit, strictest)) = checks.first().map(|first| (first.limit, first.policy)) else {
+        return Settled::Otherwise;
+    };
     let body = held.read(session, state, limit).await;
     let mut trail = Trail::of(state, &gate.settings.audit, &gate.route.record.name);
-    let call = Call { state, policy: "", hook: "hold_body" };
-    let (answer, reason, settled) = match body.map(|body| call.run(|| Ok(check(&body)))) {
-        Ok(Ok(Ok(()))) => return Settled::Otherwise,
-        Ok(Err(why)) => {
-            outcome.failure.get_or_insert_with(|| why.to_string());
-            (why.problem().into(), why.reason(), Settled::Otherwise)
+    let (policy, answer, reason) = match body.map(|body| judge(checks, &body, gate, state)) {
+        Ok(Ok(())) => return Settled::Otherwise,
+        Ok(Err((policy, Objection::Undecided(why)))) => {
+            outcome.failure.get_or_insert_with(|| format!("{policy}: {why}"));
+            (policy, why.problem(), why.reason())
         }
-        Ok(Ok(Err(reason))) => {
+        Ok(Err((policy, Objection::Wrong(reason)))) => {
             let client = Client::of(session);
             let mut exchange = SessionExchange::new(&client, state, &gate.route, &gate.settings, held);
             let mut cx = RequestCx::new(&mut exchange);
             // Nobody's credential was disproved, and so no authenticator is told of.
             if outcome.by.is_none() {
-                trail.forbidden(None, reason, None, state.identity.as_deref());
+                trail.forbidden(Some(policy), reason, None, state.identity.as_deref());
             }
             let auth = gate.auth.as_ref();
             let answer = auth.map(|auth| disproved(auth, outcome.by, reason, &mut cx, &gate.realm, &mut trail));
-            (answer.unwrap_or(Problem::Unauthenticated.into()), reason, Settled::Disproved)
+            outcome.refuse(answer.unwrap_or(Problem::Unauthenticated.into()), reason);
+            outcome.end(trail);
+            return Settled::Disproved;
         }
-        Err(BodyError::TooLarge) => (Problem::BodyTooLarge.into(), Reason::BodyTooLarge, Settled::Otherwise),
+        Err(BodyError::TooLarge) => (gate.policy(strictest), Problem::BodyTooLarge, Reason::BodyTooLarge),
         Err(BodyError::NoRoom) => {
             outcome.failure.get_or_insert_with(|| "max_held_body_bytes: no room for another body".to_owned());
-            (Problem::Unavailable.into(), Reason::PluginFailed, Settled::Otherwise)
+            (gate.policy(strictest), Problem::Unavailable, Reason::PluginFailed)
         }
         // The request is refused for having lost its body.
         Err(BodyError::Broken(_)) => return Settled::Otherwise,
     };
-    if settled == Settled::Otherwise {
-        trail.forbidden(None, reason, None, state.identity.as_deref());
-    }
-    outcome.refuse(answer, reason);
+    trail.forbidden(Some(policy), reason, None, state.identity.as_deref());
+    outcome.refuse(answer.into(), reason);
     outcome.end(trail);
-    settled
+    Settled::Otherwise
+}
+
+/// The objection of a check to a body.
+enum Objection {
+    /// The body is wrong.
+    Wrong(Reason),
+    /// The check panicked.
+    Undecided(Undecided),
+}
+
+/// Runs the checks one after the other.
+///
+/// # Errors
+/// Returns the first objection, and the policy that raised it.
+fn judge<'g>(
+    checks: Vec<DeferredCheck>,
+    body: &[u8],
+    gate: &'g Gate,
+    state: &RequestState,
+) -> Result<(), (&'g str, Objection)> {
+    checks.into_iter().try_for_each(|DeferredCheck { policy, check, .. }| {
+        let policy = gate.policy(policy);
+        match (Call { state, policy, hook: "hold_body" }).run(|| Ok(check(body))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => Err((policy, Objection::Wrong(reason))),
+            Err(why) => Err((policy, Objection::Undecided(why))),
+        }
+    })
 }
 
 /// What came of a body that was waited for.
@@ -291,19 +337,6 @@ enum Settled {
     Disproved,
     /// Anything else.
     Otherwise,
-}
-
-/// A request whose body is lost cannot go on, whatever a hook made of it; and one who was too slow is told so.
-fn lost(held: &Held, outcome: &mut Outcome) {
-    let Some(failure) = held.failure() else { return };
-    let (problem, why) = match failure {
-        Failure::Stalled => (Problem::RequestTimeout, "client: the body did not come in time"),
-        Failure::Broken => (Problem::BadRequest, "client: the body broke off"),
-    };
-    outcome.failure.get_or_insert_with(|| why.to_owned());
-    if failure == Failure::Stalled || outcome.answer.is_none() {
-        outcome.answer = Some(problem.into());
-    }
 }
 
 /// A body whose length is said beforehand is not waited for.
@@ -316,6 +349,25 @@ fn declared_too_large(route: &Route, session: &Session) -> Option<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lost_body_is_told_with_the_reason_of_no_other_answer() {
+        let lost = |failure, refused: bool| {
+            let mut outcome = Outcome::default();
+            if refused {
+                outcome.refuse(Problem::Unauthenticated.into(), Reason::SignatureInvalid);
+            }
+            outcome.lose(failure);
+            (outcome.answer.map(|answer| answer.problem), outcome.reason)
+        };
+        let refused = (Some(Problem::Unauthenticated), Some(Reason::SignatureInvalid));
+        assert_eq!(lost(None, true), refused);
+        assert_eq!(lost(None, false), (None, None));
+        assert_eq!(lost(Some(Failure::Stalled), true), (Some(Problem::RequestTimeout), None));
+        assert_eq!(lost(Some(Failure::Stalled), false), (Some(Problem::RequestTimeout), None));
+        assert_eq!(lost(Some(Failure::Broken), true), refused);
+        assert_eq!(lost(Some(Failure::Broken), false), (Some(Problem::BadRequest), None));
+    }
 
     /// Pingora copies the future of a request a dozen times: what few requests need is boxed.
     #[test]

@@ -48,6 +48,8 @@ pub struct RequestState {
     pub hsts: Option<HeaderValue>,
     /// The target in origin form as it came, where that is not the canonical one.
     pub received_target: Option<Box<str>>,
+    /// Set if the route was chosen by a header condition, or a route with one was considered.
+    pub is_conditional: bool,
     /// The matched route, until the response has begun.
     pub route: Option<Arc<Route>>,
     /// What is left of the route afterwards.
@@ -71,7 +73,7 @@ pub struct RequestState {
     /// Body bytes that the session counts and the client never sent.
     pub made_up_bytes: usize,
     /// Checks that wait for the whole body.
-    pub holds: DeferredChecks,
+    pub deferred_checks: DeferredChecks,
     /// The changes to the headers of the response that came with verdicts.
     pub edits: ResponseEdits,
     /// The place of a hook that could not edit the upstream's response.
@@ -133,6 +135,7 @@ impl RequestState {
             is_https: false,
             hsts: None,
             received_target: None,
+            is_conditional: false,
             route: None,
             record: None,
             identity: None,
@@ -144,7 +147,7 @@ impl RequestState {
             max_body_bytes: None,
             held: None,
             made_up_bytes: 0,
-            holds: DeferredChecks::default(),
+            deferred_checks: DeferredChecks::default(),
             edits: ResponseEdits::default(),
             failed_edit: None,
             data: PolicyData::default(),

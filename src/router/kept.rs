@@ -1,6 +1,9 @@
 //! The headers of a request as route conditions see them: those it came with, or those that were kept of it.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    sync::Arc,
+};
 
 use http::{HeaderMap, header::HeaderName};
 
@@ -15,6 +18,34 @@ pub trait Headers {
 impl Headers for HeaderMap {
     fn meet(&self, conditions: &[HeaderCondition]) -> bool {
         conditions.iter().all(|condition| condition.is_met(self))
+    }
+}
+
+/// The headers of a new request. It notes whether the route depended on them: most requests are matched without a look
+/// at a header, and none of theirs is kept.
+pub struct MatchedFirst<'h> {
+    headers: &'h HeaderMap,
+    is_conditional: Cell<bool>,
+}
+
+impl<'h> MatchedFirst<'h> {
+    /// Returns a request with these headers.
+    pub fn new(headers: &'h HeaderMap) -> Self {
+        Self { headers, is_conditional: Cell::new(false) }
+    }
+
+    /// Returns whether a route that was considered has a header condition.
+    pub fn is_conditional(&self) -> bool {
+        self.is_conditional.get()
+    }
+}
+
+impl Headers for MatchedFirst<'_> {
+    fn meet(&self, conditions: &[HeaderCondition]) -> bool {
+        if !conditions.is_empty() {
+            self.is_conditional.set(true);
+        }
+        self.headers.meet(conditions)
     }
 }
 

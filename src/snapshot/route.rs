@@ -200,6 +200,16 @@ impl Gate {
         guards.chain(self.admit.iter().map(|step| &*step.policy))
     }
 
+    /// Returns the name of the policy with this number, which has a hook that may hold a body; empty if none has it.
+    pub fn policy(&self, number: usize) -> &str {
+        let guards = self.guard.iter().map(|step| (step.number, &step.policy));
+        let authenticators = self.auth.iter().flat_map(Auth::authenticators);
+        let authenticators = authenticators.map(|authenticator| (authenticator.number, &authenticator.policy));
+        let admits = self.admit.iter().map(|step| (step.number, &step.policy));
+        let mut steps = guards.chain(authenticators).chain(admits);
+        steps.find(|(of, _)| *of == number).map_or("", |(_, name)| name)
+    }
+
     /// Returns the names of its policies, some of them more than once.
     pub fn policies(&self) -> impl Iterator<Item = &str> {
         fn names<H: ?Sized>(steps: &[Step<H>]) -> impl Iterator<Item = &str> {

@@ -70,8 +70,9 @@ pub trait Exchange: Send + Sync {
     fn body(&mut self, limit: usize) -> BoxFuture<'_, Result<Bytes, BodyError>>;
     /// Lets the body take memory that is kept free for clients that have proven themselves.
     fn vouch(&mut self);
-    /// Has the body held back until it is whole and `check` has accepted it.
-    fn hold_body(&mut self, limit: usize, check: BodyCheck);
+    /// Has the body held back until it is whole and `check` has accepted it. `policy` is the number of the policy that
+    /// asks for it.
+    fn hold_body(&mut self, policy: usize, limit: usize, check: BodyCheck);
     /// The data that policies keep with the request.
     fn data(&self) -> &PolicyData;
 }
@@ -219,7 +220,7 @@ impl<'r> RequestCx<'r> {
     /// included: the upstream gets nothing of the request before `check` has said yes. Everything else has to be proven
     /// already. A body above `limit` is refused; what an authenticator asked for counts only if it granted.
     pub fn hold_body(&mut self, limit: usize, check: BodyCheck) {
-        self.exchange.hold_body(limit, check);
+        self.exchange.hold_body(self.policy, limit, check);
     }
 }
 

@@ -169,7 +169,7 @@ impl Exchange for Request {
     fn vouch(&mut self) {
         self.is_vouched = true;
     }
-    fn hold_body(&mut self, limit: usize, check: BodyCheck) {
+    fn hold_body(&mut self, _: usize, limit: usize, check: BodyCheck) {
         self.held = Some((limit, check));
     }
     fn data(&self) -> &PolicyData {

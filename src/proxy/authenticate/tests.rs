@@ -14,6 +14,7 @@ use portcullis_plugin::{
 use super::*;
 use crate::{
     config::file,
+    proxy::deferred_checks::DeferredCheck,
     services::Services,
     telemetry::{Metrics, Output},
 };
@@ -176,7 +177,8 @@ fn outcome_of(guards: usize, alternatives: &[&[Says]], speaker: Option<usize>, a
         hidden: Places::default(),
     };
     let state = crate::proxy::state::RequestState::new(services);
-    (0..guards).for_each(|_| state.holds.add(1, Box::new(|_| Err(Reason::DigestMismatch))));
+    let check = || DeferredCheck { policy: 0, limit: 1, check: Box::new(|_| Err(Reason::DigestMismatch)) };
+    (0..guards).for_each(|_| state.deferred_checks.add(check()));
     let settings = file::Audit::default();
     let mut request = Request::get("/");
     let mut trail = Trail::of(&state, &settings, "test");
@@ -195,7 +197,7 @@ fn outcome_of(guards: usize, alternatives: &[&[Says]], speaker: Option<usize>, a
                 proposed: None,
                 edits: state.edits.count(),
                 retry_after: None,
-                checks: state.holds.count(),
+                checks: state.deferred_checks.count(),
                 counted,
             }
         }
@@ -207,7 +209,7 @@ fn outcome_of(guards: usize, alternatives: &[&[Says]], speaker: Option<usize>, a
             retry_after: answer.retry_after,
             proposed: answer.declared.clone(),
             edits: state.edits.count(),
-            checks: state.holds.count(),
+            checks: state.deferred_checks.count(),
             counted,
             challenges: answer.challenges.iter().map(|one| one.to_str().expect("text").to_owned()).collect(),
         },

@@ -3,10 +3,8 @@ use std::{
     sync::{Arc, atomic::AtomicUsize, atomic::Ordering::Relaxed},
 };
 
-use portcullis_plugin::Reason;
-
 use super::*;
-use crate::{body_budget::BodyBudget, proxy::deferred_checks::DeferredChecks};
+use crate::body_budget::BodyBudget;
 
 /// A room of this size, and what is taken of it.
 fn room(max_bytes: usize) -> (Arc<BodyBudget>, Arc<AtomicUsize>) {
@@ -121,17 +119,4 @@ fn an_empty_body_stays_none() {
     empty.frame(&mut head).expect("a head to frame");
     assert!(head.headers.is_empty());
     assert_eq!(handed_on(&mut empty, None), None);
-}
-
-#[test]
-fn holds_are_one_with_the_least_limit() {
-    let holds = DeferredChecks::default();
-    assert!(holds.take().is_none());
-    holds.add(10, Box::new(|_| Ok(())));
-    holds.add(5, Box::new(|body| if body == b"good" { Ok(()) } else { Err(Reason::DigestMismatch) }));
-    holds.add(1, Box::new(|_| Err(Reason::SignatureInvalid)));
-    holds.truncate(2);
-    let (limit, check) = holds.take().expect("two");
-    assert_eq!((limit, check(b"bad")), (5, Err(Reason::DigestMismatch)));
-    assert_eq!(holds.count(), 0);
 }

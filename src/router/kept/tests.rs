@@ -64,3 +64,29 @@ fn a_condition_on_what_was_not_kept_is_unclear_where_nothing_else_settles_it() {
     // A stronger route matches, whatever the weaker one requires.
     assert_eq!(again(&router(&[&["x-b", "x-c"], &["x-a"]]), &["x-b", "x-c"], &[("x-b", ""), ("x-c", "")]), Ok(0));
 }
+
+#[test]
+fn a_new_request_depends_on_its_headers_only_where_a_route_of_its_path_has_a_condition() {
+    let pattern = |path: &str, conditions: &[&str]| Pattern {
+        paths: vec![path.parse().expect("a path")],
+        headers: conditions.iter().map(|said| condition(said)).collect(),
+        ..Pattern::default()
+    };
+    let (plain, fallback, special) = (pattern("/plain", &[]), pattern("/x", &[]), pattern("/x", &["x-a"]));
+    let named = [("plain", &plain), ("fallback", &fallback), ("special", &special)];
+    let router = Router::build(&named).expect("no ties");
+    let headers = HeaderMap::from_iter([("x-a".parse().expect("a name"), HeaderValue::from_static("1"))]);
+    for (path, headers, expected) in [
+        ("/plain", &headers, (Some(0), false)),
+        ("/x", &HeaderMap::new(), (Some(1), true)),
+        ("/x", &headers, (Some(2), true)),
+        ("/nothing", &headers, (None, false)),
+    ] {
+        let first = MatchedFirst::new(headers);
+        let found = match router.find("", path, &Method::GET, &first) {
+            Find::Route(route) => Some(route),
+            _ => None,
+        };
+        assert_eq!((found, first.is_conditional()), expected, "{path}");
+    }
+}
