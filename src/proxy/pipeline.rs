@@ -5,9 +5,7 @@ use std::sync::Arc;
 use http::header;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
-use portcullis_plugin::{
-    Attempt, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Respond, Verdict,
-};
+use portcullis_plugin::{Attempt, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Respond, Verdict};
 
 use super::{
     audit::{Trail, refused_late},
