@@ -23,7 +23,8 @@
 //! - `life`: how long a request may last.
 //! - `open`: what is open and in flight, for limits and for the end of the process.
 //! - `frames`: floods of control frames, which end an HTTP/2 connection.
-//! - `unsent`: what waits to be sent, counted and bounded.
+//! - `unsent`: the responses that wait to be sent, counted and bounded.
+//! - `upload`: the same for a request's body, and the time for which its client is waited for.
 //! - `metered`: writes in HTTP/1 that the client does not take.
 //! - `streams`: how many requests of one HTTP/2 connection are in flight.
 
@@ -48,6 +49,7 @@ mod replayed;
 mod request_stream;
 mod streams;
 mod unsent;
+mod upload;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -87,6 +89,7 @@ pub use self::{
     open::Open,
     request_stream::BodyFault,
     streams::{CONNECTION_REQUESTS_MAX, small_frames_budget},
+    upload::NotForwarded,
 };
 pub(crate) use self::{
     grammar::is_target,
@@ -120,6 +123,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
             max_age: limits.max_stream_age,
             body_timeout: limits.body_timeout,
             write_timeout: limits.write_timeout,
+            min_body_rate: limits.min_body_rate,
             streams: Arc::default(),
             place: None,
             backlog: Arc::default(),
@@ -162,7 +166,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         let mut pulse = Timer::default();
         let mut settings = None;
         let home = Home::default();
-        let mut stream = RequestStream::new(stream, life.clone(), self.limits.min_body_rate, home.clone());
+        let mut stream = RequestStream::new(stream, life.clone(), home.clone());
         loop {
             let (raw, read) = stream.parts();
             let request = match connection::read_head(raw, read, waits, &self.limits, expected).await {
@@ -287,6 +291,7 @@ struct App<A> {
     max_age: Duration,
     body_timeout: Duration,
     write_timeout: Duration,
+    min_body_rate: MinBodyRate,
     /// The streams of one HTTP/2 connection; unused over HTTP/1, where requests come one after the other.
     streams: Arc<Streams>,
     /// The place of the HTTP/2 connection; over HTTP/1 the reader of its heads keeps it.
@@ -312,7 +317,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> App<A> {
 
     /// Returns the empty backlog of a new connection.
     fn connection_backlog(&self) -> Arc<ConnectionBacklog> {
-        Arc::new(ConnectionBacklog::new(self.open.unsent().clone(), self.write_timeout))
+        Arc::new(ConnectionBacklog::new(self.open.unsent().clone(), self.write_timeout, self.min_body_rate))
     }
 
     /// Serves one request. At the end of its lifetime it is dropped where it stands: an HTTP/1 connection closes, an
@@ -367,7 +372,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for App<A> {
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        self.inner.h2_options()
+        let mut options = self.inner.h2_options()?;
+        streams::set_window(&mut options, self.open.connections());
+        Some(options)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {

@@ -62,7 +62,7 @@ use self::{
     state::RequestState,
 };
 use crate::{
-    front::{BodyFault, MinBodyRate},
+    front::{BodyFault, NotForwarded},
     services::Services,
     snapshot::{Route, Snapshot, route::Ending},
     telemetry::metrics::Phase,
@@ -80,27 +80,18 @@ pub struct Proxy {
     current: Arc<ArcSwap<Snapshot>>,
     closing: watch::Receiver<bool>,
     write_timeout: Duration,
-    min_body_rate: MinBodyRate,
 }
 
 impl Proxy {
     /// Serves whatever snapshot is current. Connections are told to close once `closing` is true. A client that does
-    /// not take a piece of a response within `write_timeout` is given up. Bodies over HTTP/2 come at `min_body_rate` at
-    /// least; of those over HTTP/1 the front sees to it.
+    /// not take a piece of a response within `write_timeout` is given up.
     pub fn new(
         services: Arc<Services>,
         current: Arc<ArcSwap<Snapshot>>,
         closing: watch::Receiver<bool>,
         write_timeout: Duration,
-        min_body_rate: MinBodyRate,
     ) -> Self {
-        Self { services, current, closing, write_timeout, min_body_rate }
-    }
-
-    /// Returns whether a body over HTTP/2 comes too slowly. A call of gRPC may say little for long.
-    fn is_too_slow(&self, session: &Session, state: &RequestState) -> bool {
-        let waited = state.forwarded.map(|asked| asked.elapsed()).unwrap_or_default();
-        !has_begun(session) && self.min_body_rate.is_missed(state.body_bytes, waited) && !is_grpc(session)
+        Self { services, current, closing, write_timeout }
     }
 
     /// From the head to an answer, or to `None`: forward it.
@@ -122,9 +113,7 @@ impl Proxy {
             return Ok(answer);
         }
         state.held = (!held.is_empty()).then(|| Box::new(held));
-        let now = Instant::now();
-        self.services.metrics.observe(Phase::Policy, now - state.started);
-        state.forwarded = Some(now);
+        self.services.metrics.observe(Phase::Policy, state.started.elapsed());
         // Copied before credentials are removed: a condition may be about one.
         let conditions =
             state.is_conditional.then(|| self.current.load().conditions_of(&session.req_header().headers)).flatten();
@@ -140,13 +129,14 @@ impl Proxy {
 
     /// Waits until the client takes what was sent to it before.
     async fn may_forward(&self, state: &mut RequestState) -> Result<()> {
-        match &state.life {
-            Some(life) if !life.backlog().forward().await => {
-                state.failed("client: nothing was taken for write_timeout");
-                Err(Error::new_down(ErrorType::WriteTimedout))
-            }
-            _ => Ok(()),
+        if let Some(life) = &state.life
+            && !life.backlog().forward().await
+        {
+            state.failed("client: nothing was taken for write_timeout");
+            return Err(Error::new_down(ErrorType::WriteTimedout));
         }
+        state.forwarded = Some(Instant::now());
+        Ok(())
     }
 
     /// Sends an answer of the gateway's own.
@@ -202,6 +192,18 @@ fn refused(state: &mut RequestState, policy: Option<&str>, refusal: &Refusal) ->
     Error::new_down(ErrorType::HTTPStatus(problem.status().as_u16()))
 }
 
+/// The same where a piece of the body did not get through.
+fn not_forwarded(state: &mut RequestState, why: NotForwarded) -> Box<Error> {
+    let (problem, why) = match why {
+        NotForwarded::UpstreamStalled => {
+            (Problem::UpstreamTimeout, "upstream: nothing of the body was taken for write_timeout")
+        }
+        NotForwarded::NoMemory => (Problem::Unavailable, "max_unsent_bytes: no memory for a part of the body"),
+    };
+    state.failed(why);
+    Error::new_down(ErrorType::HTTPStatus(problem.status().as_u16()))
+}
+
 /// The same where a plugin could not do its part.
 fn undecided(state: &mut RequestState, policy: &str, why: &Undecided) -> Box<Error> {
     state.failed(format!("{policy}: {why}"));
@@ -233,12 +235,6 @@ impl ProxyHttp for Proxy {
             self.refuse(session, state, &answer).await?;
             return Ok(true);
         }
-        if session.req_header().version == Version::HTTP_2
-            && !session.is_body_done()
-            && let Some(life) = &state.life
-        {
-            life.body_moves();
-        }
         let Some(route) = state.route.clone() else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route got through");
         };
@@ -267,6 +263,8 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "a route without an upstream was forwarded");
         };
         let upstream = upstream.clone();
+        // Until there is a connection the client waits for the gateway.
+        state.life.iter().for_each(|life| life.upload().pause());
         state.upstream = Some(upstream.clone());
         let choice = retry::next(&upstream, state).await.ok_or_else(|| failure::unresolved(&upstream))?;
         let is_upgrade = session.req_header().headers.contains_key(header::UPGRADE);
@@ -309,6 +307,12 @@ impl ProxyHttp for Proxy {
         {
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
+        if session.req_header().version == Version::HTTP_2
+            && !session.is_body_done()
+            && let Some(life) = &state.life
+        {
+            life.upload().expect();
+        }
         Ok(())
     }
 
@@ -322,16 +326,18 @@ impl ProxyHttp for Proxy {
         if session.was_upgraded() {
             return Ok(());
         }
-        if session.req_header().version == Version::HTTP_2
-            && let Some(life) = &state.life
-        {
-            if end_of_stream { life.body_ended() } else { life.body_moves() }
-        }
         if let Some(held) = &mut state.held {
             held.hand_on(body);
         }
-        state.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
-        if session.req_header().version == Version::HTTP_2 && !end_of_stream && self.is_too_slow(session, state) {
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        state.body_bytes += bytes as u64;
+        let is_http2 = session.req_header().version == Version::HTTP_2;
+        let upload = state.life.as_ref().map(|life| life.upload().clone());
+        let is_slow = upload.as_ref().filter(|_| is_http2).is_some_and(|upload| upload.receive(bytes));
+        if end_of_stream && is_http2 {
+            upload.iter().for_each(|upload| upload.end());
+        } else if is_slow && !is_grpc(session) {
+            // A call of gRPC may say little for long.
             state.failed(format!("client: {}", BodyFault::TooSlow));
             return Err(Error::new_down(ErrorType::HTTPStatus(Problem::RequestTimeout.status().as_u16())));
         }
@@ -353,14 +359,10 @@ impl ProxyHttp for Proxy {
             // and end the body again: the next request on that connection to the upstream would begin with a `0`.
             body.take_if(|piece| piece.is_empty());
         }
-        if let Some(life) = &state.life
-            && let Some(piece) = body.take_if(|piece| !piece.is_empty())
-        {
-            *body = life.backlog().upload(piece).await;
-            if body.is_none() {
-                state.failed("upstream: nothing of the body was taken for write_timeout");
-                return Err(Error::new_down(ErrorType::HTTPStatus(Problem::UpstreamTimeout.status().as_u16())));
-            }
+        let Some(upload) = upload else { return Ok(()) };
+        match body.take_if(|piece| !piece.is_empty()) {
+            Some(piece) => *body = Some(upload.forward(piece).await.map_err(|why| not_forwarded(state, why))?),
+            None => upload.wait(),
         }
         Ok(())
     }

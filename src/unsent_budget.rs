@@ -1,4 +1,7 @@
 //! The memory budget of responses and uploads that wait to be sent, over all connections.
+//!
+//! Responses have at least half of it: a client that only reads slowly must not be closed, nor another one wait, for what
+//! others send to an upstream that does not read. Uploads wait for each other and for responses.
 
 use std::sync::{
     Arc,
@@ -16,7 +19,7 @@ pub(crate) const SHARE: usize = 128;
 pub struct UnsentBudget {
     max_bytes: AtomicUsize,
     used: Arc<AtomicUsize>,
-    /// Those that are used by uploads. Uploads wait for each other, and no response waits for them.
+    /// Those that are used by uploads.
     uploads: AtomicUsize,
 }
 
@@ -41,20 +44,10 @@ impl UnsentBudget {
         self.used.clone()
     }
 
-    /// Returns whether less than a quarter is free: then uploads wait.
-    pub(crate) fn is_tight(&self) -> bool {
-        self.is_tight_with(self.used.load(Relaxed))
-    }
-
     /// Returns whether responses alone leave less than a quarter: then clients that do not read are closed sooner.
-    /// Uploads do not count, because a client that only reads slowly must not be closed for what others send.
     pub(crate) fn is_tight_for_responses(&self) -> bool {
-        self.is_tight_with(self.responses())
-    }
-
-    fn is_tight_with(&self, used: usize) -> bool {
         let max_bytes = self.max_bytes.load(Relaxed);
-        used > max_bytes - max_bytes / 4
+        self.responses() > max_bytes - max_bytes / 4
     }
 
     fn responses(&self) -> usize {
@@ -71,18 +64,80 @@ impl UnsentBudget {
         self.used.fetch_sub(bytes, SeqCst);
     }
 
-    pub(crate) fn add_upload(&self, bytes: usize) {
-        self.used.fetch_add(bytes, SeqCst);
-        self.uploads.fetch_add(bytes, SeqCst);
+    /// Adds a piece of a request's body, unless uploads would hold more than half of the budget, or all together more
+    /// than all of it. For a piece that is not the first of its request which waits, the limits are three quarters of
+    /// these, so that every request gets a piece through before some get many. A piece that is larger than any limit is
+    /// added while no other upload waits.
+    pub(crate) fn try_add_upload(&self, bytes: usize, is_first: bool) -> bool {
+        let max_bytes = self.max_bytes.load(Relaxed);
+        let max_bytes = if is_first { max_bytes } else { max_bytes - max_bytes / 4 };
+        let responses = self.responses();
+        let added = self.uploads.fetch_update(SeqCst, SeqCst, |uploads| {
+            let with_it = uploads + bytes;
+            let fits = with_it <= max_bytes / 2 && responses + with_it <= max_bytes;
+            (fits || uploads == 0).then_some(with_it)
+        });
+        if added.is_ok() {
+            self.used.fetch_add(bytes, SeqCst);
+        }
+        added.is_ok()
     }
 
     pub(crate) fn remove_upload(&self, bytes: usize) {
-        self.uploads.fetch_sub(bytes, SeqCst);
         self.used.fetch_sub(bytes, SeqCst);
+        self.uploads.fetch_sub(bytes, SeqCst);
     }
 
-    /// Returns how much the responses of one connection may hold now.
+    /// Returns how much the responses of one connection may hold now. Uploads leave half of the budget, also where one
+    /// of them is larger.
     pub(crate) fn share(&self) -> usize {
-        self.max_bytes.load(Relaxed).saturating_sub(self.responses()) / SHARE
+        let max_bytes = self.max_bytes.load(Relaxed);
+        let uploads = self.uploads.load(SeqCst).min(max_bytes / 2);
+        max_bytes.saturating_sub(self.responses() + uploads) / SHARE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = SHARE * 10_000;
+
+    fn budget() -> UnsentBudget {
+        let budget = UnsentBudget::default();
+        budget.set_max_bytes(MAX);
+        budget
+    }
+
+    /// A client that reads slowly is not closed, and no response waits, for bodies that an upstream does not take.
+    #[test]
+    fn uploads_leave_half_of_it_to_responses() {
+        let budget = budget();
+        assert!(budget.try_add_upload(MAX / 2, true) && !budget.try_add_upload(1, true));
+        assert!(!budget.is_tight_for_responses());
+        assert_eq!(budget.share(), MAX / 2 / SHARE);
+        budget.add(MAX / 2);
+        assert_eq!((budget.share(), budget.used().load(SeqCst)), (0, MAX));
+        budget.add(MAX);
+        assert!(budget.is_tight_for_responses());
+    }
+
+    #[test]
+    fn uploads_never_exceed_it() {
+        let budget = budget();
+        budget.add(MAX - 1000);
+        assert!(budget.try_add_upload(900, true) && budget.try_add_upload(100, true));
+        assert!(!budget.try_add_upload(1, true), "also not where it is the first piece of its request");
+        budget.remove_upload(100);
+        budget.remove_upload(900);
+        assert!(budget.try_add_upload(3 * MAX, true), "alone it may be of any size, for it would wait for ever");
+        assert!(!budget.try_add_upload(1, true));
+    }
+
+    #[test]
+    fn every_request_gets_a_piece_before_some_get_many() {
+        let budget = budget();
+        assert!(budget.try_add_upload(3 * (MAX / 8), false));
+        assert!(!budget.try_add_upload(1, false) && budget.try_add_upload(1, true));
     }
 }

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -20,8 +20,8 @@ use portcullis_plugin::UnixTime;
 
 use super::{
     admission::Busy,
-    clock::now_ms,
     unsent::{Backlog, ConnectionBacklog},
+    upload::Upload,
 };
 use crate::streams::{self, Basis, NEVER, OpenStreams, Withdrawn};
 
@@ -46,8 +46,6 @@ pub(super) fn within<F: Future>(life: &Arc<StreamLife>, request: F) -> impl Futu
 /// The deadlines and the state of one request.
 pub struct StreamLife {
     deadline: AtomicI64,
-    /// The time of the last piece of the body while more is to come; in milliseconds of [`now_ms`], never zero.
-    body_moved: AtomicU64,
     is_answered: AtomicBool,
     is_upgraded: AtomicBool,
     backlog: Arc<Backlog>,
@@ -89,7 +87,6 @@ impl StreamLife {
     pub(super) fn new(connection: Arc<ConnectionBacklog>) -> Self {
         Self {
             deadline: AtomicI64::new(NEVER),
-            body_moved: AtomicU64::new(0),
             is_answered: AtomicBool::new(false),
             is_upgraded: AtomicBool::new(false),
             backlog: Arc::new(Backlog::new(connection)),
@@ -112,20 +109,14 @@ impl StreamLife {
         self.state.lock().basis = Some(basis);
     }
 
-    /// Notes that a piece of the body has come and more is expected. For HTTP/2 only: over HTTP/1 Pingora watches the
-    /// time itself.
-    pub fn body_moves(&self) {
-        self.body_moved.store(now_ms(), Relaxed);
-    }
-
-    /// Notes that nothing more of the body is waited for.
-    pub fn body_ended(&self) {
-        self.body_moved.store(0, Relaxed);
+    /// Returns the body of the request.
+    pub fn upload(&self) -> &Arc<Upload> {
+        self.backlog.upload()
     }
 
     /// Notes that the response has begun: from here on the rest of the body may come at any pace.
     pub fn answered(&self) {
-        self.body_ended();
+        self.upload().end();
         self.is_answered.store(true, Relaxed);
     }
 
@@ -162,7 +153,6 @@ impl StreamLife {
     /// Resets the state for the next request on this connection.
     pub(super) fn reset(&self) {
         self.deadline.store(NEVER, Relaxed);
-        self.body_moved.store(0, Relaxed);
         self.is_answered.store(false, Relaxed);
         self.is_upgraded.store(false, Relaxed);
         self.backlog.reset();
@@ -193,8 +183,8 @@ impl StreamLife {
         if left.is_zero() {
             return Some(StreamEnd::TooOld);
         }
-        let body_moved = self.body_moved.load(Relaxed);
-        if body_moved > 0 && u128::from(now_ms().saturating_sub(body_moved)) >= body_timeout.as_millis() {
+        // Over HTTP/1 Pingora watches the time itself.
+        if self.upload().waits() >= body_timeout {
             return Some(StreamEnd::BodyStalled);
         }
         if self.backlog.is_stalled() {

@@ -22,13 +22,7 @@ use parking_lot::Mutex;
 use pingora_core::protocols::{Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{
-    body_rate::{MinBodyRate, Throughput},
-    delegated::delegated,
-    framing::Framing,
-    life::StreamLife,
-    metered::Meter,
-};
+use super::{delegated::delegated, framing::Framing, life::StreamLife, metered::Meter};
 
 /// The most bytes after a request that are kept while it is served. The rest waits in the client's kernel.
 const MAX_BEHIND_BYTES: usize = 4 << 10;
@@ -39,7 +33,7 @@ pub enum BodyFault {
     /// Its chunks are malformed; the text says how, for the log only.
     #[error("{0}")]
     Malformed(&'static str),
-    /// It came more slowly than [`MinBodyRate`] allows.
+    /// It came more slowly than [`MinBodyRate`](super::MinBodyRate) allows.
     #[error("the body came too slowly")]
     TooSlow,
 }
@@ -70,7 +64,6 @@ pub(super) struct RequestStream {
     framing: Framing,
     /// The bytes after the request.
     behind: BytesMut,
-    throughput: Throughput,
     meter: Meter,
     life: Arc<StreamLife>,
     is_shut: bool,
@@ -79,10 +72,10 @@ pub(super) struct RequestStream {
 
 impl RequestStream {
     /// Wraps a stream of which nothing has been read. `life` tells when a request has become an upgraded connection.
-    pub(super) fn new(stream: Stream, life: Arc<StreamLife>, rate: MinBodyRate, home: Home) -> Box<Self> {
-        let (framing, behind, throughput) = (Framing::Length(0), BytesMut::new(), Throughput::new(rate));
+    pub(super) fn new(stream: Stream, life: Arc<StreamLife>, home: Home) -> Box<Self> {
+        let (framing, behind) = (Framing::Length(0), BytesMut::new());
         let meter = Meter::new(life.backlog().clone());
-        Box::new(Self { stream: Some(stream), framing, behind, throughput, meter, life, is_shut: false, home })
+        Box::new(Self { stream: Some(stream), framing, behind, meter, life, is_shut: false, home })
     }
 
     /// Returns the stream that Pingora was given, when it has it back for the next request.
@@ -100,7 +93,6 @@ impl RequestStream {
     /// Begins a request of which `framing` is still to come.
     pub(super) fn begin(&mut self, framing: Framing, behind: BytesMut) {
         (self.framing, self.behind) = (framing, behind);
-        self.throughput.begin();
     }
 
     /// Returns the inner stream alone, for HTTP/2.
@@ -147,12 +139,12 @@ impl RequestStream {
     fn poll_request(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = into.filled().len();
         let Poll::Ready(outcome) = Pin::new(self.inner_mut()).poll_read(cx, into) else {
-            self.throughput.waiting();
+            self.life.upload().wait_http1();
             return Poll::Pending;
         };
         outcome?;
         let read = &into.filled()[before..];
-        if self.throughput.received(read.len()) && !self.life.is_answered() {
+        if self.life.upload().receive_http1(read.len()) && !self.life.is_answered() {
             return Poll::Ready(Err(Error::new(ErrorKind::TimedOut, BodyFault::TooSlow)));
         }
         match self.framing.advance(read) {

@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::{ServerSession, v2::server::H2Options};
 
 /// The most requests of one HTTP/2 connection that are in flight. Twice the 100 streams that it may have open: a client
 /// that cancels some requests and makes others instead is no attacker.
@@ -27,6 +27,27 @@ const SMALL_FRAME_BYTES: usize = 256;
 /// frames.
 pub const fn small_frames_budget(window_bytes: usize) -> usize {
     window_bytes / SMALLEST_MESSAGE_BYTES * (SMALL_FRAME_BYTES - SMALLEST_MESSAGE_BYTES)
+}
+
+/// The window of a stream (RFC 9113 section 6.9.2): the bytes that a client may send on it before they are read.
+const STREAM_WINDOW_BYTES: usize = 65_535;
+/// The most uploads of a connection which nobody reads that stop none of its others. A proxy in front of the gateway
+/// has the requests of many users on one connection.
+const UNREAD_UPLOADS_MAX: usize = 8;
+/// The memory that is meant for the windows of all connections. The more there are, the smaller each is, down to the
+/// window of a stream.
+const WINDOWS_BYTES: usize = 64 << 20;
+
+/// Sets the window of a new connection, which is one of so many.
+pub(super) fn set_window(options: &mut H2Options, connections: usize) {
+    let bytes = window_bytes(connections);
+    options
+        .initial_connection_window_size(u32::try_from(bytes).unwrap_or(u32::MAX >> 1))
+        .data_frame_budget(small_frames_budget(bytes));
+}
+
+fn window_bytes(connections: usize) -> usize {
+    (WINDOWS_BYTES / connections.max(1)).clamp(STREAM_WINDOW_BYTES, UNREAD_UPLOADS_MAX * STREAM_WINDOW_BYTES)
 }
 
 /// Counts the requests of one connection.
@@ -54,5 +75,16 @@ impl Drop for Stream {
 pub(super) fn refuse(mut session: ServerSession) {
     if let ServerSession::H2(stream) = &mut session {
         stream.shutdown_with_reason(h2::Reason::REFUSED_STREAM);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_large_while_connections_are_few() {
+        let windows = [0, 1, 100, 500, 10_000].map(window_bytes);
+        assert_eq!(windows, [524_280, 524_280, 524_280, 134_217, 65_535]);
     }
 }

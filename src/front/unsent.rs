@@ -1,4 +1,5 @@
-//! Bytes that were read from one side and that the other side has not taken yet: counted, bounded, and kept few.
+//! Responses that were read from an upstream and that their clients have not taken yet: counted, bounded, and kept few.
+//! The other direction, the bodies of requests, is counted by [`super::upload`] within the same budget.
 //!
 //! Pingora reads ahead of a client: pieces of up to 64 KiB wait in a pipe of four between the upstream and the client,
 //! as many behind the pipe, and more in HTTP/2's buffers, about a megabyte for each response that nobody reads. It has
@@ -6,10 +7,11 @@
 //! and each request:
 //!
 //! - A response of which more than [`READ_AHEAD_BYTES`] wait to be sent goes on when its client has taken something,
-//!   and for no other reason.
-//! - A response of which nothing waits begins to be read only while its connection has a share left of the
-//!   [`UnsentBudget`]. The share is a part of what is free, so that a few connections never take all of it and a
-//!   newcomer always finds some. While the connection's socket takes nothing there is no share.
+//!   and for no other reason. One of which less waits goes on.
+//! - A response of which nothing waits is read only while its connection has a share left of the [`UnsentBudget`], or
+//!   while a part of the request's body waits for the upstream. The share is a part of what is free, so that a few
+//!   connections never take all of it and a newcomer always finds some. While the connection's socket takes nothing
+//!   there is no share.
 //!
 //! Nothing is copied to be counted. Over HTTP/2 a piece counts until its last byte is written to the connection and its
 //! memory freed; over HTTP/1 the write that the socket did not take counts.
@@ -31,24 +33,21 @@ use std::{
         },
     },
     task::{Context, Poll, Wake, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
-use super::clock::now_ms;
+use super::{body_rate::MinBodyRate, clock::now_ms, upload::Upload};
 use crate::unsent_budget::UnsentBudget;
 
 /// The size of a response that may wait to be sent while more of it is read.
 pub(super) const READ_AHEAD_BYTES: usize = 32 << 10;
 /// The memory of a piece of a body beside its bytes.
-const PIECE_OVERHEAD_BYTES: usize = 256;
+pub(super) const PIECE_OVERHEAD_BYTES: usize = 256;
 /// The time that a client may take nothing of what waits for it while memory is tight.
 const TIGHT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The interval at which an upload that waits for memory checks again.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The unsent responses of one connection.
 #[derive(Debug, Default)]
@@ -56,15 +55,18 @@ pub(super) struct ConnectionBacklog {
     bytes: AtomicUsize,
     is_blocked: AtomicBool,
     has_waiting: AtomicBool,
-    waiting: Mutex<Vec<Waker>>,
+    /// The requests that wait for room, by the address of each, with its task.
+    waiting: Mutex<Vec<(usize, Waker)>>,
     budget: Arc<UnsentBudget>,
     write_timeout: Duration,
+    min_body_rate: MinBodyRate,
 }
 
 impl ConnectionBacklog {
-    /// Returns the backlog of a connection whose client may take nothing for `write_timeout`.
-    pub(super) fn new(budget: Arc<UnsentBudget>, write_timeout: Duration) -> Self {
-        Self { budget, write_timeout, ..Self::default() }
+    /// Returns the backlog of a connection whose client may take nothing for `write_timeout`, and sends the bodies of
+    /// its requests at `min_body_rate` at least.
+    pub(super) fn new(budget: Arc<UnsentBudget>, write_timeout: Duration, min_body_rate: MinBodyRate) -> Self {
+        Self { budget, write_timeout, min_body_rate, ..Self::default() }
     }
 
     /// Notes whether the connection's socket accepts data. If it does not, no response can be sent.
@@ -78,20 +80,28 @@ impl ConnectionBacklog {
         !self.is_blocked.load(SeqCst) && self.bytes.load(SeqCst) < self.budget.share()
     }
 
-    /// Returns whether another response may be read. If not, the task is woken once it may, or at the latest when its
-    /// lifetime is checked: memory that other connections free is not watched.
-    fn has_room_for(&self, task: &Waker) -> bool {
+    /// Returns whether the response of this request may be read. If not, the task is woken once it may, or at the
+    /// latest when its lifetime is checked: memory that other connections free is not watched.
+    fn has_room_for(&self, request: &Backlog, task: &Waker) -> bool {
         if self.has_room() {
             return true;
         }
         let mut waiting = self.waiting.lock();
-        if !waiting.iter().any(|known| known.will_wake(task)) {
-            waiting.push(task.clone());
+        match waiting.iter_mut().find(|(known, _)| *known == address(request)) {
+            Some((_, known)) => known.clone_from(task),
+            None => waiting.push((address(request), task.clone())),
         }
         self.has_waiting.store(true, SeqCst);
         drop(waiting);
         // Memory that was freed in between woke nobody.
         self.has_room()
+    }
+
+    /// Removes a request that waits no longer: a client can begin and reset any number of them.
+    fn leave(&self, request: &Backlog) {
+        if self.has_waiting.load(SeqCst) {
+            self.waiting.lock().retain(|(known, _)| *known != address(request));
+        }
     }
 
     fn add(&self, bytes: usize) {
@@ -109,12 +119,16 @@ impl ConnectionBacklog {
         if self.has_waiting.load(SeqCst) && self.has_room() {
             self.has_waiting.store(false, SeqCst);
             let woken = std::mem::take(&mut *self.waiting.lock());
-            woken.into_iter().for_each(Waker::wake);
+            woken.into_iter().for_each(|(_, task)| task.wake());
         }
     }
 }
 
-/// The unsent data of one response, and of the request's body, which only counts.
+fn address(request: &Backlog) -> usize {
+    std::ptr::from_ref(request).addr()
+}
+
+/// The unsent data of one response. That of the request's body is counted by itself.
 #[derive(Debug, Default)]
 pub struct Backlog {
     bytes: AtomicUsize,
@@ -123,21 +137,27 @@ pub struct Backlog {
     /// Set once the request was let through: from here on it reads data that its client has to take.
     is_forwarded: AtomicBool,
     task: Mutex<Option<Waker>>,
-    upload_bytes: AtomicUsize,
-    upload_sent: Notify,
+    upload: Arc<Upload>,
     connection: Arc<ConnectionBacklog>,
 }
 
 impl Backlog {
     pub(super) fn new(connection: Arc<ConnectionBacklog>) -> Self {
-        Self { connection, ..Self::default() }
+        let ConnectionBacklog { budget, write_timeout, min_body_rate, .. } = &*connection;
+        let upload = Arc::new(Upload::new(budget.clone(), *write_timeout, *min_body_rate));
+        Self { upload, connection, ..Self::default() }
+    }
+
+    /// Returns the body of the request.
+    pub(super) fn upload(&self) -> &Arc<Upload> {
+        &self.upload
     }
 
     /// Waits until the response of a request that was let through may be read. A refused request waits for nothing: a
     /// client that takes nothing could otherwise keep it in memory, head and all. Returns `false` after
     /// `write_timeout`.
     pub async fn forward(&self) -> bool {
-        let has_room = poll_fn(|cx| match self.connection.has_room_for(cx.waker()) {
+        let has_room = poll_fn(|cx| match self.connection.has_room_for(self, cx.waker()) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         });
@@ -152,34 +172,13 @@ impl Backlog {
     /// Resets the state for the next request on the same connection.
     pub(super) fn reset(&self) {
         self.is_forwarded.store(false, Relaxed);
+        self.upload.reset();
     }
 
     /// Counts a piece of an HTTP/2 response until its memory is freed.
     pub fn response(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         self.add(bytes.len() + PIECE_OVERHEAD_BYTES);
-        Bytes::from_owner(Piece { bytes, backlog: self.clone(), is_upload: false })
-    }
-
-    /// Counts a piece of a request's body until its memory is freed. While memory is tight it waits until earlier
-    /// pieces are sent; `None` if none of them was for `write_timeout`.
-    pub async fn upload(self: &Arc<Self>, bytes: Bytes) -> Option<Bytes> {
-        let mut since = Instant::now();
-        loop {
-            let sent = self.upload_sent.notified();
-            if !self.connection.budget.is_tight() || self.upload_bytes.load(SeqCst) == 0 {
-                break;
-            }
-            // Memory that others free is not watched.
-            if pingora_timeout::timeout(LOOK_EVERY, sent).await.is_ok() {
-                since = Instant::now();
-            } else if since.elapsed() >= self.connection.write_timeout {
-                return None;
-            }
-        }
-        let counted = bytes.len() + PIECE_OVERHEAD_BYTES;
-        self.upload_bytes.fetch_add(counted, SeqCst);
-        self.connection.budget.add_upload(counted);
-        Some(Bytes::from_owner(Piece { bytes, backlog: self.clone(), is_upload: true }))
+        Bytes::from_owner(Piece { bytes, backlog: self.clone() })
     }
 
     /// Returns whether the client has for too long taken nothing of what waits for it.
@@ -229,9 +228,11 @@ impl Backlog {
         let may_go_on = match self.bytes.load(SeqCst) {
             // An upload has to go on: this is also the task that sends it to an HTTP/1 upstream.
             0 => {
-                !self.is_forwarded.load(Relaxed)
-                    || self.upload_bytes.load(SeqCst) > 0
-                    || self.connection.has_room_for(cx.waker())
+                let has_room = !self.is_forwarded.load(Relaxed)
+                    || self.upload.is_unsent()
+                    || self.connection.has_room_for(self, cx.waker());
+                self.upload.set_held(!has_room);
+                has_room
             }
             waiting => waiting <= READ_AHEAD_BYTES || has_moved,
         };
@@ -278,7 +279,6 @@ impl Wake for Backlog {
 struct Piece {
     bytes: Bytes,
     backlog: Arc<Backlog>,
-    is_upload: bool,
 }
 
 impl AsRef<[u8]> for Piece {
@@ -289,21 +289,17 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let counted = self.bytes.len() + PIECE_OVERHEAD_BYTES;
-        if self.is_upload {
-            self.backlog.upload_bytes.fetch_sub(counted, SeqCst);
-            self.backlog.connection.budget.remove_upload(counted);
-            self.backlog.upload_sent.notify_waiters();
-        } else {
-            self.backlog.remove(counted);
-        }
+        self.backlog.remove(self.bytes.len() + PIECE_OVERHEAD_BYTES);
     }
 }
 
 /// Serves a request so that it reads no more than its client takes.
 pub(super) async fn paced<F: Future>(backlog: &Arc<Backlog>, is_http2: bool, request: F) -> F::Output {
     // Locals are dropped last to first: if the request is dropped before its end, this runs once more.
-    let _other = OnDrop(|| ACTING.set(Acting::Other));
+    let _other = OnDrop(|| {
+        ACTING.set(Acting::Other);
+        backlog.connection.leave(backlog);
+    });
     let mut request = pin!(request);
     let _request = OnDrop(|| ACTING.set(if is_http2 { Acting::Request(backlog.identity()) } else { Acting::Other }));
     poll_fn(|cx| backlog.poll(request.as_mut(), cx, is_http2)).await

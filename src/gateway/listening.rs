@@ -21,7 +21,7 @@ use crate::{
     config::file,
     front::{
         Acceptor, Fault, Limits, MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_HEADER_LIST_BYTES, MinBodyRate, Refuse,
-        RejectionListener, small_frames_budget,
+        RejectionListener,
     },
     proxy::{
         Proxy,
@@ -44,10 +44,9 @@ const MAX_STREAMS_TAKEN_BACK: usize = 20;
 const MAX_STREAMS_AT_FAULT: usize = 200;
 /// The size of HTTP/2's send buffer, beside the pieces that are counted as unsent.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
-/// The most bytes that a client may send on an HTTP/2 connection before we have read them.
-const CONNECTION_WINDOW_BYTES: u32 = 65_535;
 /// The most idle connections to upstreams that are pooled.
 const KEPT_UPSTREAM_CONNECTIONS: usize = 1024;
+
 /// Returns the sizes of the buffers of a connection. Pingora's own 64 KiB are cleared for each connection and stay with
 /// it, also while it is idle: with ten thousand they are 640 MB. A plain connection's first read bypasses a buffer that
 /// is no larger than itself, and OpenSSL reads a record in two pieces, the second of 16 KiB.
@@ -64,16 +63,15 @@ pub(super) fn limits(server: &file::Server) -> Limits {
         head_timeout: server.head_timeout.0,
         idle_timeout: server.idle_timeout.0,
         body_timeout: server.body_timeout.0,
-        min_body_rate: min_body_rate(server),
+        min_body_rate: MinBodyRate {
+            bytes_per_second: server.min_body_bytes_per_second,
+            patience: server.body_timeout.0,
+        },
         write_timeout: server.write_timeout.0,
         max_stream_age: server.max_stream_age.0,
         max_connections: server.max_connections.get(),
         max_connections_per_address: per_address(server),
     }
-}
-
-fn min_body_rate(server: &file::Server) -> MinBodyRate {
-    MinBodyRate { bytes_per_second: server.min_body_bytes_per_second, patience: server.body_timeout.0 }
 }
 
 /// Returns the default limit of connections per address: a tenth, but at least as many as a browser or two open.
@@ -97,8 +95,7 @@ pub(super) fn proxy(
         max_retries: MAX_ATTEMPTS,
         ..ServerConf::default()
     };
-    let inner =
-        Proxy::new(services.clone(), current.clone(), closing.clone(), server.write_timeout.0, min_body_rate(server));
+    let inner = Proxy::new(services.clone(), current.clone(), closing.clone(), server.write_timeout.0);
     let mut proxy = HttpProxy::new(inner, Arc::new(conf));
     let mut http2 = H2Options::default();
     http2
@@ -106,9 +103,7 @@ pub(super) fn proxy(
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_STREAMS_TAKEN_BACK)
         .max_local_error_reset_streams(Some(MAX_STREAMS_AT_FAULT))
-        .max_send_buffer_size(SEND_BUFFER_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .data_frame_budget(small_frames_budget(CONNECTION_WINDOW_BYTES as usize));
+        .max_send_buffer_size(SEND_BUFFER_BYTES);
     proxy.h2_options = Some(http2);
     proxy.handle_init_modules();
     Arc::new(proxy)

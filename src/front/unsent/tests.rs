@@ -4,11 +4,12 @@ use super::*;
 use crate::unsent_budget::SHARE;
 
 const MAX: usize = SHARE * 10_000;
+const RATE: MinBodyRate = MinBodyRate { bytes_per_second: 0, patience: Duration::ZERO };
 
 fn backlog(max_bytes: usize) -> (Arc<Backlog>, Arc<ConnectionBacklog>, Arc<UnsentBudget>) {
     let budget = Arc::new(UnsentBudget::default());
     budget.set_max_bytes(max_bytes);
-    let connection = Arc::new(ConnectionBacklog::new(budget.clone(), Duration::ZERO));
+    let connection = Arc::new(ConnectionBacklog::new(budget.clone(), Duration::ZERO, RATE));
     (Arc::new(Backlog::new(connection.clone())), connection, budget)
 }
 
@@ -99,7 +100,7 @@ fn responses_of_a_connection_wait_for_its_share() {
     let held = first.response(piece(10_000));
     assert!(is_polled(&first) && !is_polled(&second), "10,000 bytes are the share");
     assert_eq!(connection.waiting.lock().len(), 1);
-    let other = Arc::new(ConnectionBacklog::new(budget.clone(), Duration::ZERO));
+    let other = Arc::new(ConnectionBacklog::new(budget.clone(), Duration::ZERO, RATE));
     let other = Arc::new(Backlog::new(other));
     assert!(is_polled(&other), "another connection has its own");
     drop(held);
@@ -114,7 +115,7 @@ fn responses_of_a_connection_wait_for_its_share() {
 #[tokio::test]
 async fn a_request_is_let_through_or_refused_while_others_wait() {
     let budget = Arc::new(UnsentBudget::default());
-    let connection = Arc::new(ConnectionBacklog::new(budget, Duration::from_millis(10)));
+    let connection = Arc::new(ConnectionBacklog::new(budget, Duration::from_millis(10), RATE));
     let backlog = Arc::new(Backlog::new(connection.clone()));
     connection.set_blocked(true);
     assert!(poll(&backlog), "it may be one to refuse");
@@ -130,7 +131,7 @@ async fn a_request_is_let_through_or_refused_while_others_wait() {
 async fn an_upload_goes_on_and_stops_no_response() {
     let (uploading, connection, _budget) = backlog(MAX);
     let responding = Arc::new(Backlog::new(connection));
-    let upload = uploading.upload(piece(2 * MAX)).await;
+    let upload = uploading.upload().forward(piece(2 * MAX)).await;
     assert!(is_polled(&uploading) && is_polled(&responding));
     let held = responding.response(piece(MAX));
     assert!(is_polled(&uploading), "its upstream may take something");
@@ -147,32 +148,31 @@ fn a_client_that_takes_nothing_is_stalled() {
     assert!(backlog.is_stalled());
     drop(held);
     assert!(!backlog.is_stalled());
-    let patient = Arc::new(ConnectionBacklog::new(budget, Duration::from_secs(60)));
+    let patient = Arc::new(ConnectionBacklog::new(budget, Duration::from_secs(60), RATE));
     let patient = Arc::new(Backlog::new(patient));
     let _held = patient.response(piece(1));
     assert!(!patient.is_stalled());
     drop(connection);
 }
 
-#[tokio::test]
-async fn an_upload_waits_for_its_last_piece_where_memory_is_tight() {
-    let budget = Arc::new(UnsentBudget::default());
-    budget.set_max_bytes(1000);
-    let patience = |timeout| Arc::new(Backlog::new(Arc::new(ConnectionBacklog::new(budget.clone(), timeout))));
-    let backlog = patience(Duration::from_secs(60));
-    let first = backlog.upload(piece(2000)).await;
-    let second = tokio::spawn({
-        let backlog = backlog.clone();
-        async move { backlog.upload(piece(1)).await }
-    });
-    tokio::task::yield_now().await;
-    assert!(!second.is_finished());
-    let short = patience(Duration::from_millis(1));
-    let other = short.upload(piece(1)).await.expect("the first piece never waits");
-    assert_eq!(short.upload(piece(1)).await, None, "the upstream takes nothing");
-    drop((first, other));
-    assert!(second.await.expect("no panic").is_some());
-    assert_eq!(budget.used().load(SeqCst), 0);
+/// A client can begin and reset any number of requests while there is no room.
+#[test]
+fn a_request_that_is_over_waits_no_longer() {
+    let (_, connection, _) = backlog(MAX);
+    connection.set_blocked(true);
+    let mut cx = Context::from_waker(Waker::noop());
+    let backlogs: Vec<_> = (0..3).map(|_| Arc::new(Backlog::new(connection.clone()))).collect();
+    let mut requests: Vec<_> =
+        backlogs.iter().map(|one| Box::pin(paced(one, true, std::future::pending::<()>()))).collect();
+    for (backlog, request) in backlogs.iter().zip(&mut requests) {
+        backlog.is_forwarded.store(true, SeqCst);
+        assert!(request.as_mut().poll(&mut cx).is_pending() && request.as_mut().poll(&mut cx).is_pending());
+    }
+    assert_eq!(connection.waiting.lock().len(), 3);
+    drop(requests.remove(1));
+    assert_eq!(connection.waiting.lock().len(), 2);
+    connection.set_blocked(false);
+    assert_eq!(connection.waiting.lock().len(), 0);
 }
 
 #[test]
@@ -185,15 +185,4 @@ fn a_panic_leaves_no_mark_on_its_thread() {
         let _ = connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     });
     assert_eq!((panics.is_err(), ACTING.get()), (true, Acting::Other));
-}
-
-/// Bodies that an upstream does not take fill the budget; a client that reads slowly is not closed for that.
-#[test]
-fn uploads_make_nothing_tight_for_responses() {
-    let budget = UnsentBudget::default();
-    budget.set_max_bytes(MAX);
-    budget.add_upload(MAX);
-    assert!(budget.is_tight() && !budget.is_tight_for_responses());
-    budget.add(MAX);
-    assert!(budget.is_tight_for_responses());
 }
