@@ -35,6 +35,8 @@ use crate::{router::KeptHeaders, snapshot::RouteRecord};
 
 /// The time that a request goes on although it cannot be judged, because a store or an OCSP responder does not answer.
 const UNDECIDED_MAX: Duration = Duration::from_secs(60);
+/// The time that a request goes on while nobody was asked about it, because too many others wait for their answers.
+const QUEUED_MAX: Duration = Duration::from_secs(5 * 60);
 /// A deadline that never comes.
 pub const NEVER: i64 = i64::MAX;
 
@@ -107,6 +109,7 @@ pub struct Stream {
     deadline: AtomicI64,
     over: OnceLock<Withdrawn>,
     undecided_since: Mutex<Option<Instant>>,
+    queued_since: Mutex<Option<Instant>>,
     /// Set while a judgement waits for an answer, or for a free place.
     is_waiting: AtomicBool,
 }
@@ -144,6 +147,7 @@ impl OpenStreams {
             deadline: AtomicI64::new(deadline),
             over: OnceLock::new(),
             undecided_since: Mutex::default(),
+            queued_since: Mutex::default(),
             is_waiting: AtomicBool::new(false),
             basis,
         });
@@ -210,15 +214,25 @@ impl Stream {
     /// Notes that its judgement waits for an answer from elsewhere: from now on it may take so long and no longer.
     fn asked(&self) {
         self.undecided_since.lock().get_or_insert_with(Instant::now);
+        *self.queued_since.lock() = None;
     }
 
-    /// Returns whether somebody has been asked about it and has not answered.
-    fn is_asked(&self) -> bool {
-        self.undecided_since.lock().is_some()
+    /// Notes that it cannot be judged at once in this round. Nobody may have been asked about it yet: it is not ended
+    /// for that, but for having waited too long for its turn.
+    fn take_waiting(&self, round: u64) -> Standing {
+        if self.undecided_since.lock().is_some() {
+            return self.take(round, Standing::Undecided("it waits for an answer".to_owned()));
+        }
+        let since = *self.queued_since.lock().get_or_insert_with(Instant::now);
+        if since.elapsed() < QUEUED_MAX {
+            return Standing::Undecided("it waits for its turn".to_owned());
+        }
+        let detail = Some("too many others were judged before it".into());
+        self.take(round, Standing::Over(Withdrawn { detail, ..Withdrawn::by(Reason::PluginFailed) }))
     }
 
     /// Stores the result of a judgement that was begun in this round, unless a later one has decided since; a request
-    /// that cannot be judged for too long is ended. Only one thread judges.
+    /// that cannot be judged for too long is ended. Only one thread judges a request.
     fn take(&self, round: u64, standing: Standing) -> Standing {
         if !self.is_due(round) {
             return standing;
@@ -239,6 +253,7 @@ impl Stream {
             Standing::Over(why) => _ = self.over.set(why.clone()),
         }
         *self.undecided_since.lock() = None;
+        *self.queued_since.lock() = None;
         self.judged.fetch_max(round, Relaxed);
         standing
     }

@@ -59,7 +59,7 @@ fn begin(rounds: &mut Rounds<'_>, streams: &OpenStreams, current: &ArcSwap<Snaps
     let judge = Judge::new(current.load_full());
     let by = move |stream: Arc<Stream>| {
         let judge = judge.at(UnixTime::now());
-        async move { judge.standing(stream.basis()).await }.boxed_local()
+        async move { judge.standing(stream.basis()).await }.boxed()
     };
     let judged = rounds.begin(round, Box::new(by));
     if judged.over > 0 || judged.undecided > 0 {

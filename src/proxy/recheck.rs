@@ -4,9 +4,12 @@
 //! authentication, restrictions. What cannot be asked again (a guard, whose question is about the head; a policy that
 //! cannot tell) is taken to be as it was while its settings are, and for a refusal when they are not.
 
-use std::{cell::OnceCell, collections::HashMap, rc::Rc, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
-use portcullis_plugin::{Authentication, Credential, Identity, OpenStream, Reason, UnixTime, Usage, Verdict};
+use portcullis_plugin::{Authentication, Credential, Identity, OpenStream, Reason, UnixTime, Verdict};
 
 use super::{
     authenticate::{merge, objection},
@@ -28,9 +31,9 @@ use crate::{
 pub struct Judge {
     snapshot: Arc<Snapshot>,
     now: UnixTime,
-    /// The numbers of the credentials, by where their use is counted: that outlives reloads, and is another one where the
-    /// secret is. Made when it is first needed, for all moments.
-    numbers: Rc<OnceCell<HashMap<*const Usage, usize>>>,
+    /// The numbers of the credentials, by the address of the counter of their use: that outlives reloads, and is another
+    /// one where the secret is. Made when it is first needed, for all moments.
+    numbers: Arc<OnceLock<HashMap<usize, usize>>>,
 }
 
 /// Why a request is not good.
@@ -56,7 +59,7 @@ fn is_same_caller(then: &Identity, now: &Identity) -> bool {
 impl Judge {
     /// By this configuration, now.
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
-        Self { snapshot, now: UnixTime::now(), numbers: Rc::default() }
+        Self { snapshot, now: UnixTime::now(), numbers: Arc::default() }
     }
 
     /// By the same configuration, at this moment.
@@ -229,9 +232,9 @@ impl Judge {
         let all = &self.snapshot.credentials;
         let numbers = self.numbers.get_or_init(|| {
             let numbered = all.iter().enumerate();
-            numbered.map(|(number, credential)| (Arc::as_ptr(&credential.usage), number)).collect()
+            numbered.map(|(number, credential)| (Arc::as_ptr(&credential.usage).addr(), number)).collect()
         });
-        let number = *numbers.get(&Arc::as_ptr(&then.usage))?;
+        let number = *numbers.get(&Arc::as_ptr(&then.usage).addr())?;
         let opened = self.snapshot.opened.get(policy)?;
         opened.binary_search(&u32::try_from(number).ok()?).ok().map(|_| all[number].clone())
     }

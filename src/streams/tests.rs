@@ -48,12 +48,12 @@ pub(crate) fn round(streams: &OpenStreams, standing: &Standing) -> Judged {
 }
 
 /// Begins the round that was requested last.
-fn begin<F: Future<Output = Standing> + 'static>(
+fn begin<F: Future<Output = Standing> + Send + 'static>(
     rounds: &mut Rounds<'_>,
     streams: &OpenStreams,
-    judge: impl Fn(Arc<Stream>) -> F + 'static,
+    judge: impl Fn(Arc<Stream>) -> F + Send + Sync + 'static,
 ) -> Judged {
-    rounds.begin(streams.round(), Box::new(move |stream| judge(stream).boxed_local()))
+    rounds.begin(streams.round(), Box::new(move |stream| judge(stream).boxed()))
 }
 
 const GOOD: Standing = Standing::Good(None);
@@ -128,4 +128,28 @@ fn a_plugin_that_panics_ends_its_request_and_no_other() {
     assert_eq!(judged, Judged { streams: 3, over: 1, undecided: 0 });
     let reasons = entered.iter().map(|stream| stream.over().map(|why| why.reason));
     assert_eq!(reasons.collect::<Vec<_>>(), [None, Some(Reason::PluginFailed), None]);
+}
+
+#[test]
+fn a_round_of_many_runs_on_several_threads() {
+    const MANY: usize = 1000;
+    let (streams, _) = streams();
+    let entered: Vec<_> = (0..MANY).map(|_| OpenStreams::enter(basis(&streams), NEVER)).collect();
+    streams.judge_again();
+    let threads: Arc<Mutex<std::collections::HashSet<_>>> = Arc::default();
+    let seen = threads.clone();
+    let bad = entered[MANY - 1].stream.clone();
+    let judged = begin(&mut Rounds::new(&streams), &streams, move |stream| {
+        seen.lock().insert(std::thread::current().id());
+        let is_bad = Arc::ptr_eq(&stream, &bad);
+        async move {
+            assert!(!is_bad, "a bug in a plugin");
+            over(Reason::CertificateUnknownCa)
+        }
+    });
+    assert_eq!(judged, Judged { streams: MANY, over: MANY, undecided: 0 });
+    let reasons = entered.iter().filter_map(|stream| stream.over()).map(|why| why.reason);
+    assert_eq!(reasons.filter(|reason| *reason == Reason::CertificateUnknownCa).count(), MANY - 1);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    assert_eq!(threads.lock().len() > 1, cores > 1);
 }

@@ -334,7 +334,7 @@ async fn ten_thousand_requests_of_as_many_consumers_are_judged_in_no_time() {
     let judge = Judge::new(now.clone());
     let by = move |stream: Arc<crate::streams::Stream>| {
         let judge = judge.clone();
-        async move { judge.standing(stream.basis()).await }.boxed_local()
+        async move { judge.standing(stream.basis()).await }.boxed()
     };
     let judged = crate::streams::Rounds::new(streams).begin(streams.round(), Box::new(by));
     let took = started.elapsed();

@@ -1,37 +1,36 @@
 //! Tests of judgements that wait for an answer from elsewhere.
 
-use std::{cell::RefCell, rc::Rc};
-
-use futures_util::future::select;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, select},
+};
 use tokio::sync::oneshot;
-
-use futures_util::FutureExt;
 
 use super::*;
 
 /// Judgements that were begun and have no answer yet, each with its stream.
-type Asked = Rc<RefCell<Vec<(Arc<Stream>, oneshot::Sender<Standing>)>>>;
+type Asked = Arc<Mutex<Vec<(Arc<Stream>, oneshot::Sender<Standing>)>>>;
 
 /// Judges by waiting for an answer of the test.
-fn asking(asked: &Asked) -> impl Fn(Arc<Stream>) -> futures_util::future::LocalBoxFuture<'static, Standing> + 'static {
+fn asking(asked: &Asked) -> impl Fn(Arc<Stream>) -> BoxFuture<'static, Standing> + Send + Sync + 'static {
     let asked = asked.clone();
     move |stream| {
         let (answer, waiting) = oneshot::channel();
-        asked.borrow_mut().push((stream, answer));
-        async move { waiting.await.expect("an answer") }.boxed_local()
+        asked.lock().push((stream, answer));
+        async move { waiting.await.expect("an answer") }.boxed()
     }
 }
 
 /// Removes questions that nobody waits for any more, and returns the number of those left.
 fn left(asked: &Asked) -> usize {
-    asked.borrow_mut().retain(|(_, answer)| !answer.is_closed());
-    asked.borrow().len()
+    asked.lock().retain(|(_, answer)| !answer.is_closed());
+    asked.lock().len()
 }
 
 /// Answers the question that has waited longest.
 fn answer(asked: &Asked, standing: Standing) {
     left(asked);
-    let (_, answer) = asked.borrow_mut().remove(0);
+    let (_, answer) = asked.lock().remove(0);
     answer.send(standing).expect("somebody waits");
 }
 
@@ -84,7 +83,7 @@ async fn so_many_wait_at_once_and_all_have_their_turn() {
     assert_eq!(left(&asked), WAITING_MAX);
     // Those that end meanwhile are not judged.
     let gone = entered.split_off(MANY - 10);
-    let is_asked = |stream: &Entered| asked.borrow().iter().any(|(of, _)| Arc::ptr_eq(of, &stream.stream));
+    let is_asked = |stream: &Entered| asked.lock().iter().any(|(of, _)| Arc::ptr_eq(of, &stream.stream));
     let (asked_for, not_yet): (Vec<_>, Vec<_>) = gone.into_iter().partition(is_asked);
     let expected = MANY - not_yet.len();
     drop(not_yet);
@@ -167,7 +166,7 @@ async fn a_plugin_that_panics_after_it_has_waited_ends_its_request_alone() {
     let (mut rounds, asked) = (Rounds::new(&streams), Asked::default());
     begin(&mut rounds, &streams, asking(&asked));
     // A sender that is dropped is the bug.
-    let (bad, _) = asked.borrow_mut().remove(0);
+    let (bad, _) = asked.lock().remove(0);
     work(&mut rounds).await;
     for stream in &entered {
         let expected = Arc::ptr_eq(&stream.stream, &bad).then_some(Reason::PluginFailed);
@@ -191,4 +190,43 @@ async fn a_stream_that_waits_for_its_turn_is_not_ended_for_that() {
     }
     assert_eq!(begin(&mut rounds, &streams, never).over, WAITING_MAX);
     assert_eq!(all.iter().filter(|stream| stream.over().is_none()).count(), 1);
+}
+
+/// A silent responder of thousands of streams would keep those that nobody has asked about open for long.
+#[tokio::test(start_paused = true)]
+async fn the_turn_of_a_stream_comes_in_time_or_it_ends() {
+    let (streams, _) = streams();
+    let all: Vec<_> = (0..WAITING_MAX + 1).map(|_| OpenStreams::enter(basis(&streams), NEVER)).collect();
+    streams.judge_again();
+    let mut rounds = Rounds::new(&streams);
+    let never = |_| pending::<Standing>();
+    begin(&mut rounds, &streams, never);
+    let last = all.iter().find(|stream| stream.undecided_since.lock().is_none()).expect("one has its turn later");
+    let since = last.queued_since.lock().take().expect("it waits");
+    *last.queued_since.lock() = since.checked_sub(QUEUED_MAX);
+    assert_eq!(begin(&mut rounds, &streams, never).over, 1);
+    assert_eq!(last.over().map(|why| why.reason), Some(Reason::PluginFailed));
+}
+
+#[tokio::test]
+async fn a_retry_asks_nobody_who_is_still_asked() {
+    let (streams, _) = streams();
+    let _entered: Vec<_> = (0..WAITING_MAX + 5).map(|_| OpenStreams::enter(basis(&streams), NEVER)).collect();
+    streams.judge_again();
+    let mut rounds = Rounds::new(&streams);
+    let count: Arc<AtomicUsize> = Arc::default();
+    let asked = || {
+        let count = count.clone();
+        move |_| {
+            count.fetch_add(1, Relaxed);
+            pending::<Standing>()
+        }
+    };
+    for _ in 0..3 {
+        assert_eq!(begin(&mut rounds, &streams, asked()).undecided, WAITING_MAX + 5);
+    }
+    assert_eq!(count.load(Relaxed), WAITING_MAX + 5);
+    streams.judge_again();
+    begin(&mut rounds, &streams, asked());
+    assert_eq!(count.load(Relaxed), 2 * (WAITING_MAX + 5), "another configuration may decide at once");
 }
