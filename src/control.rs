@@ -27,6 +27,7 @@ mod revoke;
 mod socket;
 
 use parking_lot::Mutex;
+use rustix::{net::sockopt::socket_peercred, process::geteuid};
 use serde::{Deserialize, Serialize};
 
 use meant::is_one_file;
@@ -71,8 +72,7 @@ pub struct Control {
 /// Where the socket is when the configuration does not say: in the runtime directory that systemd made, in root's, or
 /// in the user's. Never in a directory that everybody can write to.
 pub fn default_path() -> Option<PathBuf> {
-    // SAFETY: `geteuid` only reads.
-    let is_root = unsafe { libc::geteuid() } == 0;
+    let is_root = geteuid().is_root();
     let systemd = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
     let root = is_root.then(|| PathBuf::from("/run/portcullis"));
     let user = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("portcullis"));
@@ -213,9 +213,9 @@ fn serve(
 ) -> io::Result<()> {
     caller.set_read_timeout(Some(CALLER_TIMEOUT))?;
     caller.set_write_timeout(Some(CALLER_TIMEOUT))?;
-    let theirs = user_of(caller)?;
-    // SAFETY: `geteuid` only reads.
-    if theirs != 0 && theirs != unsafe { libc::geteuid() } {
+    // By `SO_PEERCRED` (unix(7)).
+    let theirs = socket_peercred(caller)?.uid.as_raw();
+    if theirs != 0 && theirs != geteuid().as_raw() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {theirs} may not ask for anything")));
     }
     let mut line = String::new();
@@ -251,24 +251,6 @@ fn reload(wishes: &mpsc::Sender<ReloadRequest>) -> io::Result<Asked> {
 /// file by the time of the next reload, as those of a Kubernetes ConfigMap do with each version of it.
 pub fn absolute(file: &Path) -> PathBuf {
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
-}
-
-/// The user at the other end (`SO_PEERCRED`, unix(7)).
-fn user_of(caller: &UnixStream) -> io::Result<libc::uid_t> {
-    use std::os::fd::AsRawFd;
-    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or_default();
-    // SAFETY: the kernel writes at most `length` bytes into `credentials`, which has as many.
-    let result = unsafe {
-        libc::getsockopt(
-            caller.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut credentials).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 { Ok(credentials.uid) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Why a gateway that was to be asked gave no answer.

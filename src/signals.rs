@@ -1,8 +1,12 @@
 //! Signals, handled from the first moment on: SIGHUP kills a process that does not handle it, and so do SIGUSR1,
 //! SIGUSR2 and SIGQUIT, which for other daemons mean "reopen the log" and "drain".
+//!
+//! They are blocked and waited for, not handled. A mask is one call that cannot fail halfway, is inherited by every
+//! thread, and can be taken back for commands that are not the daemon; a handler stays for the life of the process.
 
 use std::{io, sync::OnceLock};
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number};
 use tokio::sync::mpsc;
 
 /// A signal to the process.
@@ -16,27 +20,23 @@ pub enum Signal {
     Interrupt,
 }
 
-/// Signals without an effect, which are only logged.
-const UNBOUND: [(libc::c_int, &str); 3] =
-    [(libc::SIGUSR1, "SIGUSR1"), (libc::SIGUSR2, "SIGUSR2"), (libc::SIGQUIT, "SIGQUIT")];
-const BOUND: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT];
+/// All signals that do not kill the process. SIGUSR1, SIGUSR2 and SIGQUIT have no effect and are only logged.
+const HANDLED: [Number; 6] =
+    [Number::SIGHUP, Number::SIGTERM, Number::SIGINT, Number::SIGUSR1, Number::SIGUSR2, Number::SIGQUIT];
+
+/// The mask before [`block`].
+static BEFORE: OnceLock<SigSet> = OnceLock::new();
 
 /// Blocks the signals, so that they are queued instead of killing the process. Every thread started later inherits
 /// this; it must be the first thing that a process does. The previous mask is kept for [`unblock`].
 pub fn block() {
-    BEFORE.get_or_init(|| {
-        let mut before = empty();
-        // SAFETY: both sets are valid for the length of the call; the call changes only this thread's mask.
-        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const *handled(), &raw mut before) };
-        before
-    });
+    BEFORE.get_or_init(|| handled().thread_swap_mask(SigmaskHow::SIG_BLOCK).expect("a mask of known signals"));
 }
 
 /// Reverts [`block`], for commands that are not the daemon: Ctrl-C ends them.
 pub fn unblock() {
     if let Some(before) = BEFORE.get() {
-        // SAFETY: as in `block`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const *before, std::ptr::null_mut()) };
+        before.thread_set_mask().expect("a mask that was there before");
     }
 }
 
@@ -48,19 +48,15 @@ pub fn receive() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let wait = move || {
         loop {
-            let mut number = 0;
-            // SAFETY: the set and the number are valid for the length of the call.
-            if unsafe { libc::sigwait(&raw const *handled(), &raw mut number) } != 0 {
-                continue;
-            }
-            if let Some((_, name)) = UNBOUND.iter().find(|(unbound, _)| *unbound == number) {
-                log::warn!("ignored {name}: nothing is bound to it");
-                continue;
-            }
+            let Ok(number) = handled().wait() else { continue };
             let signal = match number {
-                libc::SIGHUP => Signal::Reload,
-                libc::SIGTERM => Signal::Stop,
-                _ => Signal::Interrupt,
+                Number::SIGHUP => Signal::Reload,
+                Number::SIGTERM => Signal::Stop,
+                Number::SIGINT => Signal::Interrupt,
+                unbound => {
+                    log::warn!("ignored {}: nothing is bound to it", unbound.as_str());
+                    continue;
+                }
             };
             if sender.send(signal).is_err() {
                 return;
@@ -71,24 +67,6 @@ pub fn receive() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
     Ok(receiver)
 }
 
-static BEFORE: OnceLock<libc::sigset_t> = OnceLock::new();
-
-fn handled() -> &'static libc::sigset_t {
-    static SET: OnceLock<libc::sigset_t> = OnceLock::new();
-    SET.get_or_init(|| {
-        let mut set = empty();
-        // SAFETY: the set is initialised, and the numbers are signals.
-        let mut add = |number| unsafe { _ = libc::sigaddset(&raw mut set, number) };
-        BOUND.into_iter().chain(UNBOUND.map(|(number, _)| number)).for_each(&mut add);
-        set
-    })
-}
-
-fn empty() -> libc::sigset_t {
-    let mut set = std::mem::MaybeUninit::uninit();
-    // SAFETY: `sigemptyset` initialises the set it is given.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        set.assume_init()
-    }
+fn handled() -> SigSet {
+    HANDLED.into_iter().collect()
 }

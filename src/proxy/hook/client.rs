@@ -1,5 +1,11 @@
+//! The client of a request while hooks run: whether it is still there, and the session that both sides share.
+//!
+//! # Unsafe
+//! To ask the kernel about a connection takes its descriptor, and Pingora's streams tell only the number of it.
+
 use std::{
     future::{Future, poll_fn},
+    os::fd::BorrowedFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,6 +16,7 @@ use parking_lot::Mutex;
 use pingora_core::protocols::{http::ServerSession, raw_connect::ProxyDigest};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::undecided::Undecided;
 
@@ -95,7 +102,10 @@ impl<'s> Client<'s> {
     fn connection(&self) -> Connection {
         let side = self.0.lock();
         match side.session.as_ref().map(|session| &*session.downstream_session) {
-            Some(ServerSession::H1(session)) => Connection::of(session.stream().id()),
+            Some(ServerSession::H1(session)) => {
+                // SAFETY: the session owns the connection, and neither is closed while it is borrowed here.
+                Connection::of(unsafe { BorrowedFd::borrow_raw(session.stream().id()) })
+            }
             _ => Connection::Open,
         }
     }
@@ -110,13 +120,12 @@ enum Connection {
 }
 
 impl Connection {
-    fn of(descriptor: libc::c_int) -> Self {
-        let mut asked = libc::pollfd { fd: descriptor, events: libc::POLLRDHUP, revents: 0 };
-        // SAFETY: the kernel reads and writes this one entry, and waits for nothing.
-        let said = unsafe { libc::poll(&raw mut asked, 1, 0) };
-        if said < 1 {
+    /// Asks the kernel about a connection, and waits for nothing.
+    fn of(descriptor: BorrowedFd<'_>) -> Self {
+        let mut asked = [PollFd::from_borrowed_fd(descriptor, PollFlags::RDHUP)];
+        if poll(&mut asked, Some(&Timespec::default())).unwrap_or(0) == 0 {
             Self::Open
-        } else if asked.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 {
+        } else if asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
             Self::Gone
         } else {
             Self::HalfClosed
@@ -202,7 +211,7 @@ mod tests {
     use std::{
         io::{Read as _, Write as _},
         net::{Shutdown, TcpListener, TcpStream},
-        os::fd::AsRawFd,
+        os::fd::AsFd,
     };
 
     use super::*;
@@ -215,8 +224,8 @@ mod tests {
 
     fn becomes(server: &TcpStream, expected: Connection) {
         let started = Instant::now();
-        while Connection::of(server.as_raw_fd()) != expected {
-            assert!(started.elapsed() < Duration::from_secs(5), "{:?}", Connection::of(server.as_raw_fd()));
+        while Connection::of(server.as_fd()) != expected {
+            assert!(started.elapsed() < Duration::from_secs(5), "{:?}", Connection::of(server.as_fd()));
         }
     }
 

@@ -1,4 +1,8 @@
 //! The verdict on a handshake, and on whether a request may use the connection.
+//!
+//! # Unsafe
+//! The `openssl` crate sets the shutdown state of a connection only through the stream that owns it, and in a callback
+//! of the handshake there is no stream: one call goes to OpenSSL itself.
 
 use std::{
     any::Any,
