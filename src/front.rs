@@ -185,7 +185,6 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
             // Only the first bytes of a connection can be the preface (RFC 9113 section 3.4).
             expected = Expected::Http1;
             let session = self.session(stream, request, settings.take(), closing);
-            life.reset();
             let Some(busy) = place.request() else { return };
             let served = self.app.serve(session, closing, &life, &mut pulse).await;
             drop(busy);
@@ -196,7 +195,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
                     () = place.displaced() => {}
                 };
             };
-            // What the request rested on is not kept while the connection is idle.
+            // For the next request; and what this one rested on is not kept while the connection is idle.
             life.reset();
             let (back, kept) = reused.consume();
             let Some(back) = RequestStream::back(back) else { return };

@@ -243,9 +243,7 @@ impl ProxyHttp for Proxy {
             Ending::Respond { status, body, content_type } => respond::fixed(*status, body, content_type)?,
             Ending::Echo => {
                 let mut head = session.req_header().clone();
-                let completed =
-                    self.with_cx(session, state, &route, |cx| forward::complete(&mut head, &route, state, cx));
-                completed.map_err(|(policy, why)| undecided(state, policy, &why))?;
+                self.complete(session, state, &route, &mut head)?;
                 respond::echo(&head)?
             }
         };
@@ -288,19 +286,9 @@ impl ProxyHttp for Proxy {
         if let Some(held) = &mut state.held {
             held.frame(head)?;
         }
-        let completed = self.with_cx(session, state, &route, |cx| {
-            forward::complete(head, &route, state, cx)?;
-            // A body filter may change the length, so it is not said beforehand. Made anew when a request is tried again.
-            let filters = route.body.iter().filter_map(|step| {
-                let call = Call { state, policy: &step.policy, hook: "body" };
-                cx.enter(step.number);
-                let begun = call.run(|| Ok(step.hook.begin(cx))).transpose()?;
-                let filter = begun.map(|filter| Filter { policy: step.policy.clone(), filter });
-                Some(filter.map_err(|why| (&*step.policy, why)))
-            });
-            filters.collect::<Result<Vec<_>, _>>()
-        });
-        state.bodies = completed.map_err(|(policy, why)| undecided(state, policy, &why))?;
+        self.complete(session, state, &route, head)?;
+        // A body filter may change the length, so it is not said beforehand. Made anew when a request is tried again.
+        state.bodies = self.body_filters(session, state, &route)?;
         if !state.bodies.is_empty()
             && head.remove_header(&header::CONTENT_LENGTH).is_some()
             && head.version != Version::HTTP_2
@@ -568,6 +556,41 @@ impl Proxy {
         let (mut held, client) = (Held::default(), Client::of(session));
         let mut exchange = SessionExchange::new(&client, state, route, &snapshot.settings, &mut held);
         f(&mut RequestCx::new(&mut exchange))
+    }
+
+    /// Makes the upstream's request out of the client's.
+    fn complete(
+        &self,
+        session: &mut Session,
+        state: &mut RequestState,
+        route: &Route,
+        head: &mut RequestHeader,
+    ) -> Result<()> {
+        forward::set_host(head, route);
+        if !route.edit_request.is_empty() {
+            let edited = self.with_cx(session, state, route, |cx| forward::edit(head, route, state, cx));
+            edited.map_err(|(policy, why)| undecided(state, policy, &why))?;
+        }
+        forward::announce(head, &route.callers, state, &session.req_header().headers);
+        Ok(())
+    }
+
+    /// Begins the filters of this request's bodies.
+    fn body_filters(&self, session: &mut Session, state: &mut RequestState, route: &Route) -> Result<Vec<Filter>> {
+        if route.body.is_empty() {
+            return Ok(Vec::new());
+        }
+        let begun = self.with_cx(session, state, route, |cx| {
+            let filters = route.body.iter().filter_map(|step| {
+                let call = Call { state, policy: &step.policy, hook: "body" };
+                cx.enter(step.number);
+                let begun = call.run(|| Ok(step.hook.begin(cx))).transpose()?;
+                let filter = begun.map(|filter| Filter { policy: step.policy.clone(), filter });
+                Some(filter.map_err(|why| (&*step.policy, why)))
+            });
+            filters.collect::<Result<Vec<_>, _>>()
+        });
+        begun.map_err(|(policy, why)| undecided(state, policy, &why))
     }
 
     /// Has the route's plugins edit the response of the upstream, or what the route says in its place.

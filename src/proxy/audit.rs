@@ -163,8 +163,13 @@ impl<'t> Trail<'t> {
 
     /// Why it could not be decided, and whether the request has to be refused because its trail could not be written.
     pub fn finish(self) -> (Option<String>, bool) {
-        let must_refuse = self.is_incomplete && self.settings.on_full == OnFull::Refuse;
+        let must_refuse = self.must_refuse();
         (self.failure, must_refuse)
+    }
+
+    /// Returns `true` if the request has to be refused because its trail could not be written.
+    pub fn must_refuse(&self) -> bool {
+        self.is_incomplete && self.settings.on_full == OnFull::Refuse
     }
 
     fn write(&mut self, decided: &Decided<'_>) {

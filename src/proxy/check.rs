@@ -227,7 +227,7 @@ fn http2(head: &mut RequestHeader) -> Result<(), Fault> {
     if head.headers.get_all(header::COOKIE).iter().nth(1).is_some() {
         let crumbs: Vec<&[u8]> = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
         let whole = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).map_err(|_| Fault::bad("Cookie"))?;
-        while head.remove_header(&header::COOKIE).is_some() {}
+        head.remove_header(&header::COOKIE);
         head.insert_header(header::COOKIE, whole).map_err(|_| Fault::bad("Cookie"))?;
     }
     Ok(())

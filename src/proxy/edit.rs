@@ -42,7 +42,7 @@ impl RequestHead for UpstreamEdit<'_> {
 
     fn remove(&mut self, name: &HeaderName) {
         if !self.is_managed(name) {
-            while self.head.remove_header(name).is_some() {}
+            self.head.remove_header(name);
         }
     }
 
@@ -129,7 +129,7 @@ impl ResponseHead for ClientEdit<'_> {
 
     fn remove(&mut self, name: &HeaderName) {
         if !self.is_managed(name) {
-            while self.head.remove_header(name).is_some() {}
+            self.head.remove_header(name);
         }
     }
 }

@@ -29,6 +29,7 @@ pub struct SessionExchange<'c, 's> {
     /// Where it is kept what is known of the connection, once somebody has asked.
     connection: OnceLock<Option<Arc<ProxyDigest>>>,
     state: &'c RequestState,
+    identity: Option<Arc<Identity>>,
     route: &'c Route,
     /// By these the connection's certificate is judged.
     settings: &'c Settings,
@@ -44,7 +45,13 @@ impl<'c, 's> SessionExchange<'c, 's> {
         settings: &'c Settings,
         held: &'c mut Held,
     ) -> Self {
-        Self { lent: Lent::take(client), connection: OnceLock::new(), state, route, settings, held }
+        let identity = state.identity.clone();
+        Self { lent: Lent::take(client), connection: OnceLock::new(), state, identity, route, settings, held }
+    }
+
+    /// From here on the request is the caller's who was authenticated.
+    pub fn knows(&mut self, identity: Option<&Arc<Identity>>) {
+        self.identity = identity.cloned();
     }
 }
 
@@ -79,7 +86,7 @@ impl Exchange for SessionExchange<'_, '_> {
     }
 
     fn identity(&self) -> Option<&Arc<Identity>> {
-        self.state.identity.as_ref()
+        self.identity.as_ref()
     }
 
     fn received_target(&self) -> &str {

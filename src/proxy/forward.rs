@@ -40,7 +40,7 @@ pub fn strip(head: &mut RequestHeader, callers: &Callers, hidden: Option<&Places
     // Names are gathered first because a header map cannot be walked and changed at once; mostly there are none.
     let foreign: Vec<HeaderName> = callers.identity.foreign(&head.headers).cloned().collect();
     for name in &foreign {
-        remove_all(head, name);
+        head.remove_header(name);
     }
     if let Some(hidden) = hidden.filter(|hidden| !hidden.0.is_empty()) {
         hide(head, hidden)?;
@@ -48,16 +48,12 @@ pub fn strip(head: &mut RequestHeader, callers: &Callers, hidden: Option<&Places
     Ok(())
 }
 
-fn remove_all(head: &mut RequestHeader, name: &HeaderName) {
-    while head.remove_header(name).is_some() {}
-}
-
 fn hide(head: &mut RequestHeader, hidden: &Places) -> Result<()> {
     for (name, _) in hidden.headers() {
         // By the eyes of the one who looks for credentials: what it would find must not be left.
         let is_there = |value: &HeaderValue| hidden.has_header_line(name, value.as_bytes());
         if head.headers.get_all(name).iter().any(is_there) {
-            remove_all(head, name);
+            head.remove_header(name);
         }
     }
     if hidden.has_query()
@@ -71,7 +67,7 @@ fn hide(head: &mut RequestHeader, hidden: &Places) -> Result<()> {
     if hidden.has_cookie() {
         let lines: Vec<HeaderValue> = head.headers.get_all(header::COOKIE).iter().cloned().collect();
         if lines.iter().any(|line| hidden.strip_cookies(line.as_bytes()).is_some()) {
-            remove_all(head, &header::COOKIE);
+            head.remove_header(&header::COOKIE);
             for line in lines {
                 let kept =
                     hidden.strip_cookies(line.as_bytes()).map_or(Ok(line), |kept| HeaderValue::from_bytes(&kept));
@@ -85,31 +81,38 @@ fn hide(head: &mut RequestHeader, hidden: &Places) -> Result<()> {
     Ok(())
 }
 
-/// Makes the upstream's request out of the stripped one: plugins' edits, then what only the gateway says.
-///
-/// # Errors
-/// The policy whose plugin could not edit it, and why.
-pub fn complete<'r>(
-    head: &mut RequestHeader,
-    route: &'r Route,
-    state: &RequestState,
-    cx: &mut RequestCx<'_>,
-) -> Result<(), (&'r str, Undecided)> {
+/// Names the host that the upstream is asked for, where the file says another than the client's.
+pub fn set_host(head: &mut RequestHeader, route: &Route) {
     if let Ending::Forward(upstream) = &route.ending
         && let Some(host) = &upstream.host
     {
         open(head, |parts| drop(parts.headers.insert(header::HOST, host.clone())));
     }
-    if !route.edit_request.is_empty() {
-        let mut edit = UpstreamEdit::new(head, &route.callers.identity);
-        for step in &route.edit_request {
-            let call = Call { state, policy: &step.policy, hook: "edit_request" };
-            cx.enter(step.number);
-            call.run(|| step.hook.edit_request(cx, &mut edit)).map_err(|why| (&*step.policy, why))?;
-        }
+}
+
+/// Has the route's plugins change the upstream's request.
+///
+/// # Errors
+/// The policy whose plugin could not, and why.
+pub fn edit<'r>(
+    head: &mut RequestHeader,
+    route: &'r Route,
+    state: &RequestState,
+    cx: &mut RequestCx<'_>,
+) -> Result<(), (&'r str, Undecided)> {
+    let mut edit = UpstreamEdit::new(head, &route.callers.identity);
+    for step in &route.edit_request {
+        let call = Call { state, policy: &step.policy, hook: "edit_request" };
+        cx.enter(step.number);
+        call.run(|| step.hook.edit_request(cx, &mut edit)).map_err(|why| (&*step.policy, why))?;
     }
-    open(head, |parts| announce(&mut parts.headers, &route.callers, state, cx));
     Ok(())
+}
+
+/// Says in the upstream's request, last of all, what only the gateway says. `received` are the client's headers.
+pub fn announce(head: &mut RequestHeader, callers: &Callers, state: &RequestState, received: &HeaderMap) {
+    let host = received.get(header::HOST);
+    open(head, |parts| say(&mut parts.headers, callers, state, host));
 }
 
 /// Opens a head for many changes at once, and lets go of the spelling of its header names.
@@ -127,8 +130,7 @@ pub fn open<T>(head: &mut RequestHeader, edit: impl FnOnce(&mut Parts) -> T) -> 
     outcome
 }
 
-/// Says what only the gateway says.
-fn announce(headers: &mut HeaderMap, callers: &Callers, state: &RequestState, cx: &RequestCx<'_>) {
+fn say(headers: &mut HeaderMap, callers: &Callers, state: &RequestState, host: Option<&HeaderValue>) {
     // Grown once. A header map holds 32,768 entries; the front lets a hundred through.
     headers.reserve(MANAGED_HEADERS);
     if let Some(identity) = &state.identity {
@@ -141,7 +143,7 @@ fn announce(headers: &mut HeaderMap, callers: &Callers, state: &RequestState, cx
     {
         headers.insert(name, id);
     }
-    forwarded(headers, &callers.client_address, state, cx);
+    forwarded(headers, &callers.client_address, state, host);
     // HTTP/1.0 may leave the Host out. What goes to the upstream is HTTP/1.1, which may not (RFC 9112 section 3.2).
     if !headers.contains_key(header::HOST)
         && let Some(choice) = &state.choice
@@ -152,8 +154,8 @@ fn announce(headers: &mut HeaderMap, callers: &Callers, state: &RequestState, cx
 }
 
 /// Tells the upstream about the client: every hop that is believed, and the one that sent this.
-fn forwarded(headers: &mut HeaderMap, rule: &ClientAddress, state: &RequestState, cx: &RequestCx<'_>) {
-    let host = cx.headers().get(header::HOST).or(headers.get(header::HOST)).cloned();
+fn forwarded(headers: &mut HeaderMap, rule: &ClientAddress, state: &RequestState, host: Option<&HeaderValue>) {
+    let host = host.or_else(|| headers.get(header::HOST)).cloned();
     let proto = if state.is_https { "https" } else { "http" };
     if rule.sends_x_forwarded() {
         if let Ok(value) = HeaderValue::from_maybe_shared(addresses(state)) {

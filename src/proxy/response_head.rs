@@ -130,7 +130,7 @@ fn remove_hop_by_hop(head: &mut ResponseHeader) -> Result<()> {
 }
 
 fn remove_all(head: &mut ResponseHeader, name: &HeaderName) {
-    while head.remove_header(name).is_some() {}
+    head.remove_header(name);
 }
 
 fn invalid<T>(why: &'static str) -> Result<T> {

@@ -171,6 +171,13 @@ pub struct Gate {
     pub hsts: Option<HeaderValue>,
 }
 
+impl Gate {
+    /// Returns `true` if nothing stands before the route: every request is let through.
+    pub fn is_open(&self) -> bool {
+        self.auth.is_none() && self.guard.is_empty() && self.admit.is_empty()
+    }
+}
+
 /// Handles a request that was let through. A request holds it until its response has begun, which may take long: it
 /// contains no keys.
 pub struct Route {

@@ -50,7 +50,7 @@ pub const MAX_CREDENTIALS: usize = 8;
 /// A request that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
-    /// The id that the upstream request and the response have too.
+    /// The id that the upstream request and the response have too: letters, digits, `.`, `_` and `-`.
     pub request_id: &'a str,
     /// The client's address, after trusted proxies.
     pub address: IpAddr,
@@ -61,7 +61,7 @@ pub struct Access<'a> {
     /// The canonical path. A query is cut off, if there is one.
     pub path: &'a str,
     /// The version of HTTP between client and gateway, such as `HTTP/2`.
-    pub protocol: &'a str,
+    pub protocol: &'static str,
     /// The status that the client saw.
     pub status: u16,
     /// Bytes of the response body.
@@ -94,13 +94,13 @@ impl Access<'_> {
     fn append(&self, line: &mut Vec<u8>) {
         let mut object = Object::begin(line)
             .plain("time", clock::now)
-            .str("event", "access")
-            .str("request_id", text(self.request_id))
+            .plain_str("event", "access")
+            .plain_str("request_id", self.request_id)
             .plain("address", |line| append_address(self.address, line))
             .str("method", text(self.method))
             .opt_str("host", self.host.map(text))
             .str("path", path(self.path))
-            .str("protocol", text(self.protocol))
+            .plain_str("protocol", self.protocol)
             .num("status", self.status)
             .num("bytes_sent", self.bytes_sent)
             .num("bytes_received", self.bytes_received)
@@ -182,7 +182,7 @@ pub struct Audit<'a> {
     /// The exact requirement that was not met, if a plugin gives it: a text of the configuration or of the program, and
     /// never of the request.
     pub detail: Option<&'a str>,
-    /// The id that the access line has too.
+    /// The id that the access line has too, of the same letters.
     pub request_id: &'a str,
     /// The route.
     pub route: Option<&'a str>,
@@ -216,11 +216,11 @@ impl Audit<'_> {
         let ids = self.credentials.iter().map(|credential| text(&credential.id));
         let mut object = Object::begin(line)
             .plain("time", clock::now)
-            .str("event", self.event.as_str())
-            .str("result", self.result.as_str())
+            .plain_str("event", self.event.as_str())
+            .plain_str("result", self.result.as_str())
             .opt_str("reason", self.reason.map(text))
             .opt_str("detail", self.detail.map(text))
-            .str("request_id", text(self.request_id))
+            .plain_str("request_id", self.request_id)
             .opt_str("route", self.route.map(text))
             .opt_str("policy", self.policy.map(text))
             .opt_str("consumer", self.consumer.map(text))
@@ -374,7 +374,7 @@ fn text(value: &str) -> &str {
 
 #[inline]
 fn path(value: &str) -> &str {
-    let end = value.bytes().position(|byte| byte == b'?').unwrap_or(value.len());
+    let end = memchr::memchr(b'?', value.as_bytes()).unwrap_or(value.len());
     cut(&value[..end], MAX_PATH_BYTES)
 }
 

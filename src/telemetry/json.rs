@@ -38,6 +38,13 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// Adds a text that is known to need no escaping, because of what it was made from.
+    #[inline]
+    pub fn plain_str(self, key: &'static str, value: &str) -> Self {
+        debug_assert!(value.bytes().all(is_plain), "{value:?}");
+        self.plain(key, |line| line.extend_from_slice(value.as_bytes()))
+    }
+
     /// Adds a text, if there is one.
     #[inline]
     pub fn opt_str(self, key: &'static str, value: Option<&str>) -> Self {

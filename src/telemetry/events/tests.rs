@@ -140,11 +140,9 @@ fn every_text_is_cut() {
     let long = "\u{1}".repeat(100_000);
     let mut buffer = Vec::new();
     let request = Access {
-        request_id: &long,
         method: &long,
         host: Some(&long),
         path: &long,
-        protocol: &long,
         route: Some(&long),
         upstream: Some(&long),
         target: Some(&long),
