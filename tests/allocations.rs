@@ -9,7 +9,7 @@
 //! | authenticate, admit | 0 | a digest on the stack, a ready-made identity, a reference count |
 //! | strip | 0 | nothing foreign in the request, and the list of what to remove grows only with what is |
 //! | hide the key | 0 | a header is taken out |
-//! | complete | 5 | see [`COMPLETE`] |
+//! | announce | 5 | see [`ANNOUNCE`] |
 //! | access line, audit event, counters | 0 | see `telemetry_allocations.rs` |
 
 use std::{
@@ -46,7 +46,7 @@ use sha2::{Digest, Sha256};
 
 /// Building the upstream's headers: the value of `X-Request-ID`; the text of `X-Forwarded-For` and the handle by which
 /// it is shared; and the header map growing once for the eleven headers that are added, in its entries and its indices.
-const COMPLETE: usize = 5;
+const ANNOUNCE: usize = 5;
 
 /// The system's allocator, which counts by thread.
 struct Counting;
@@ -170,7 +170,8 @@ fn request(snapshot: &Snapshot, services: &Arc<Services>) -> [(&'static str, usi
     state.identity = Some(identity);
     let (stripped, _) = allocations(|| forward::strip(&mut head, &gate.route.callers, Some(&auth.hidden)));
     assert!(!head.headers.contains_key("x-api-key"));
-    let (completed, _) = allocations(|| forward::complete(&mut head, &gate.route, &state, &mut seen.cx()));
+    let received = &seen.head.headers;
+    let (announced, ()) = allocations(|| forward::announce(&mut head, &gate.route.callers, &state, received));
     assert_eq!(head.headers["x-consumer"], "acme");
     [
         ("match", matched),
@@ -178,7 +179,7 @@ fn request(snapshot: &Snapshot, services: &Arc<Services>) -> [(&'static str, usi
         ("admit", admitted),
         ("fits", fits),
         ("strip", stripped),
-        ("complete", completed),
+        ("announce", announced),
     ]
 }
 
@@ -192,6 +193,6 @@ fn a_granted_request_allocates_for_the_upstreams_headers_alone() {
     for _ in 0..100 {
         request(&snapshot, &services);
     }
-    let expected = [("match", 0), ("authenticate", 0), ("admit", 0), ("fits", 0), ("strip", 0), ("complete", COMPLETE)];
+    let expected = [("match", 0), ("authenticate", 0), ("admit", 0), ("fits", 0), ("strip", 0), ("announce", ANNOUNCE)];
     assert_eq!(request(&snapshot, &services), expected);
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use pingora_core::{
     protocols::{GetSocketDigest, Stream},
     server::ShutdownWatch,
@@ -59,7 +60,8 @@ impl From<Fault> for End {
 
 /// The events that end a connection's wait for its peer: made once, polled again for each request.
 pub(super) struct Waits {
-    over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// A set of one: it polls what it holds only when that has been woken, and so costs an idle wait next to nothing.
+    over: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     idle: Timer,
 }
 
@@ -67,18 +69,18 @@ impl Waits {
     /// Returns those of a connection in this place.
     pub(super) fn new(closing: &ShutdownWatch, place: Arc<Place>) -> Self {
         let closed = closed(closing);
-        let over = async move {
+        let over = Box::pin(async move {
             tokio::select! {
                 () = closed => {}
                 () = place.displaced() => {}
             }
-        };
-        Self { over: Box::pin(over), idle: Timer::default() }
+        });
+        Self { over: FuturesUnordered::from_iter([over as _]), idle: Timer::default() }
     }
 
     /// Waits until the gateway stops, or the connection has to close for another one. Must not be called again then.
     pub(super) async fn over(&mut self) {
-        (&mut self.over).await;
+        self.over.next().await;
     }
 }
 
@@ -103,7 +105,7 @@ pub(super) async fn read_head(
         let read = tokio::select! {
             biased;
             read = stream.read_buf(&mut buf) => read,
-            () = &mut waits.over => return Err(End::Quiet),
+            _ = waits.over.next() => return Err(End::Quiet),
             () = waits.idle.wait_until(idle_end) => return Err(End::Quiet),
         };
         if !matches!(read, Ok(1..)) {
@@ -118,7 +120,7 @@ pub(super) async fn read_head(
     tokio::select! {
         biased;
         opening = reading.rest(stream) => opening,
-        () = &mut waits.over => Err(End::Quiet),
+        _ = waits.over.next() => Err(End::Quiet),
         () = pingora_timeout::sleep(limits.head_timeout) => Err(Fault::HeadTimeout.into()),
     }
 }

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use portcullis_plugin::UnixTime;
 
@@ -203,23 +204,22 @@ impl StreamLife {
 /// A wait that is abandoned leaves the timer running; it goes off too early for a later wait, which then makes a new
 /// one for the rest. So a busy connection makes one timer per period and not one per request, which cost 9 % of a
 /// request. This requires that later waits of one timer do not end earlier than the one that made it.
+///
+/// It is a set of at most one, which is polled only when it has been woken: every request polls a timer several times.
 #[derive(Default)]
-pub(super) struct Timer(Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>);
+pub(super) struct Timer(FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>);
 
 impl Timer {
     /// Waits until this moment. Abandoning the wait loses nothing.
     pub(super) async fn wait_until(&mut self, moment: Instant) {
         loop {
             // The clock is read only once the timer has gone off: reading it costs as much as a poll.
-            if let Some(timer) = &mut self.0 {
-                timer.await;
-                self.0 = None;
-            }
+            self.0.next().await;
             let left = moment.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            self.0 = Some(Box::pin(pingora_timeout::sleep(left)));
+            self.0.push(Box::pin(pingora_timeout::sleep(left)));
         }
     }
 }

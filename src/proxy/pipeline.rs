@@ -44,10 +44,22 @@ pub async fn run(
         let mut trail = Trail::of(state, &settings.audit, &route.record.name);
         let client = Client::of(session);
         let mut exchange = SessionExchange::new(&client, state, route, settings, held);
-        find_out(gate, &mut RequestCx::new(&mut exchange), &client, &mut trail, &mut outcome).await;
+        let mut cx = RequestCx::new(&mut exchange);
+        guards(gate, &mut cx, &client, &mut trail, &mut outcome).await;
+        if outcome.answer.is_none()
+            && let Some(auth) = &gate.auth
+        {
+            match authenticate(auth, &mut cx, &client, &gate.realm, &mut trail).await {
+                Decision::Granted(Granted { identity, by, excusable }) => {
+                    (outcome.identity, outcome.by, outcome.excusable) = (Some(identity), by, excusable);
+                }
+                Decision::Refused(answer, reason) => outcome.refuse(answer, reason),
+                Decision::Ended(why) => outcome.undecided(&why),
+            }
+        }
         if outcome.answer.is_none() && !trail.must_refuse() {
             exchange.knows(outcome.identity.as_ref());
-            permit(gate, &mut RequestCx::new(&mut exchange), &client, &mut trail, &mut outcome).await;
+            admits(gate, &mut RequestCx::new(&mut exchange), &client, &mut trail, &mut outcome).await;
         }
         outcome.end(trail);
     }
@@ -71,51 +83,6 @@ pub async fn run(
         return Err(Error::new_down(ErrorType::ConnectionClosed));
     }
     Ok(outcome.answer)
-}
-
-/// Finds out who is calling, if the guards let the request come so far.
-async fn find_out(
-    gate: &Gate,
-    cx: &mut RequestCx<'_>,
-    client: &Client<'_>,
-    trail: &mut Trail<'_>,
-    outcome: &mut Outcome,
-) {
-    guards(gate, cx, client, trail, outcome).await;
-    if outcome.answer.is_none()
-        && let Some(auth) = &gate.auth
-    {
-        match authenticate(auth, cx, client, &gate.realm, trail).await {
-            Decision::Granted(Granted { identity, by, excusable }) => {
-                (outcome.identity, outcome.by, outcome.excusable) = (Some(identity), by, excusable);
-            }
-            Decision::Refused(answer, reason) => outcome.refuse(answer, reason),
-            Decision::Ended(why) => outcome.undecided(&why),
-        }
-    }
-}
-
-/// Decides whether the caller may make the request.
-async fn permit(
-    gate: &Gate,
-    cx: &mut RequestCx<'_>,
-    client: &Client<'_>,
-    trail: &mut Trail<'_>,
-    outcome: &mut Outcome,
-) {
-    let Some(identity) = outcome.identity.clone() else {
-        // A route with restrictions and without authentication is refused when it is compiled: this is for the day when
-        // that is forgotten.
-        if !gate.admit.is_empty() {
-            outcome.refuse(Problem::Internal.into(), Reason::PluginFailed);
-        }
-        return;
-    };
-    admits(gate, cx, client, &identity, trail, outcome).await;
-    if outcome.answer.is_none() && !gate.settings.callers.identity.fits(&identity) {
-        trail.forbidden(None, Reason::IdentityTooLarge, None, Some(&identity));
-        outcome.refuse(Problem::Forbidden.into(), Reason::IdentityTooLarge);
-    }
 }
 
 /// What came of the phases so far.
@@ -250,24 +217,36 @@ async fn guards(
     }
 }
 
+/// Decides whether the caller may make the request.
 async fn admits(
     gate: &Gate,
     cx: &mut RequestCx<'_>,
     client: &Client<'_>,
-    identity: &Arc<Identity>,
     trail: &mut Trail<'_>,
     outcome: &mut Outcome,
 ) {
+    let Some(identity) = outcome.identity.clone() else {
+        // A route with restrictions and without authentication is refused when it is compiled: this is for the day when
+        // that is forgotten.
+        if !gate.admit.is_empty() {
+            outcome.refuse(Problem::Internal.into(), Reason::PluginFailed);
+        }
+        return;
+    };
     for step in &gate.admit {
         let call = Call { state: trail.state(), policy: &step.policy, hook: "admit" };
         cx.enter(step.number);
         let verdict = {
-            let cx = &mut *cx;
+            let (cx, identity) = (&mut *cx, &identity);
             call.wait(client, step.timeout, move || step.hook.admit(cx, identity)).await
         };
         if !outcome.take(verdict, &step.policy, gate, cx, trail) {
             return;
         }
+    }
+    if !gate.settings.callers.identity.fits(&identity) {
+        trail.forbidden(None, Reason::IdentityTooLarge, None, Some(&identity));
+        outcome.refuse(Problem::Forbidden.into(), Reason::IdentityTooLarge);
     }
 }
 

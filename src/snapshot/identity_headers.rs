@@ -96,6 +96,8 @@ pub struct IdentityHeaders {
     /// The header that names the client.
     reader: HeaderName,
     max_bytes: usize,
+    /// The bytes of the names of all fields.
+    name_bytes: usize,
     removed: HashSet<Box<str>, foldhash::fast::RandomState>,
     /// The first letters that a removed name can have: most names are let through by one look at this.
     first: [bool; 256],
@@ -146,10 +148,11 @@ impl IdentityHeaders {
         let starts = removed.iter().map(|name| &**name).chain(FOREIGN_PREFIXES.iter().copied());
         starts.filter_map(|name| name.bytes().next()).for_each(|byte| first[usize::from(byte)] = true);
         let request_id = chosen.iter().find(|(field, ..)| field.is_none()).map(|(_, _, name)| name.clone());
-        let fields = chosen.into_iter().filter_map(|(field, _, name)| Some((field?, name))).collect();
+        let fields: Vec<_> = chosen.into_iter().filter_map(|(field, _, name)| Some((field?, name))).collect();
+        let name_bytes = fields.iter().map(|(_, name)| name.as_str().len()).sum();
         let max_bytes = file.max_bytes.unwrap_or(DEFAULT_MAX_BYTES);
         let reader = client.header.0.0.clone();
-        Ok(Self { fields, extra: Vec::new(), request_id, reader, max_bytes, removed, first })
+        Ok(Self { fields, extra: Vec::new(), request_id, reader, max_bytes, name_bytes, removed, first })
     }
 
     /// Adds a header that identities of a policy fill: from here on it is removed from every request, as the others
@@ -225,6 +228,12 @@ impl IdentityHeaders {
 
     /// Returns whether the identity's headers together stay within the limit.
     pub fn fits(&self, identity: &Identity) -> bool {
+        // Nearly always all that there could be fits, and no header has to be found for that.
+        let values: usize = identity.values().iter().map(|(_, value)| value.len()).sum();
+        let extra: usize = identity.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if self.name_bytes + values + extra <= self.max_bytes {
+            return true;
+        }
         let bytes: usize = self.of(identity).map(|(name, value)| name.as_str().len() + value.len()).sum();
         bytes <= self.max_bytes
     }
