@@ -31,7 +31,6 @@
 mod acceptor;
 mod admission;
 mod body_rate;
-mod clock;
 mod connection;
 mod delegated;
 mod fault;

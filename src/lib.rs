@@ -15,7 +15,7 @@
 //! - [`config`]: what a file may say -> what it means -> what is wrong with it.
 //! - [`registry`], [`builtin`]: which plugins there are.
 //! - [`router`]: which route a request is for.
-//! - [`header_names`], [`body_budget`], [`unsent_budget`]: words and limits that several of these share.
+//! - [`header_names`], [`body_budget`], [`unsent_budget`], `clock`: words, limits and a clock that several of these share.
 //! - [`snapshot`]: a compiled configuration: routes with their pipelines.
 //! - [`front`]: a connection before Pingora: limits, TLS, the HTTP/1 head read and checked.
 //! - [`files`]: what the configuration names, read within bounds.
@@ -52,6 +52,7 @@ pub mod builtin;
 pub mod canonical;
 pub mod certificates;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod control;
 pub mod descriptors;

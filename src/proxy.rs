@@ -9,6 +9,7 @@ pub mod authenticate;
 mod body_filter;
 mod challenges;
 pub mod check;
+mod decide;
 mod deferred_checks;
 pub mod edit;
 mod edit_response;
@@ -16,12 +17,16 @@ mod end;
 pub mod exchange;
 pub mod failure;
 pub mod forward;
+mod heads;
 pub mod held_body;
 pub mod hook;
 pub mod judging;
+mod late_refusal;
+mod own_answer;
 mod pipeline;
 pub mod recheck;
 pub mod refusal;
+mod request_body;
 pub mod request_id;
 mod respond;
 mod response_edits;
@@ -30,10 +35,7 @@ pub mod retry;
 pub mod state;
 mod target;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -47,32 +49,25 @@ use pingora_core::{
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
-use portcullis_plugin::{Refusal, RequestCx};
+use portcullis_plugin::RequestCx;
 use tokio::sync::watch;
 
 use self::{
     body_filter::Filter,
     edit_response::Unedited,
     exchange::SessionExchange,
+    heads::has_begun,
     held_body::Held,
-    hook::{Call, Client, Undecided},
-    refusal::{Answer, Problem},
-    response_edits::Recipient,
+    hook::{Call, Client},
+    late_refusal::undecided,
     response_head::Asked,
     state::RequestState,
 };
 use crate::{
-    front::{BodyFault, NotForwarded},
     services::Services,
     snapshot::{Route, Snapshot, route::Ending},
     telemetry::metrics::Phase,
 };
-
-/// How long an HTTP/2 client may leave a small answer of the gateway's own where it is before its stream is reset. Whoever
-/// opens no window for a few hundred bytes is not going to.
-const OWN_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// The largest of them. A client may have a reason to take a larger one slowly.
-const SMALL_ANSWER_BYTES: usize = 16 << 10;
 
 /// Everything between Pingora and the snapshot.
 pub struct Proxy {
@@ -93,123 +88,6 @@ impl Proxy {
     ) -> Self {
         Self { services, current, closing, write_timeout }
     }
-
-    /// From the head to an answer, or to `None`: forward it.
-    async fn decide(&self, session: &mut Session, state: &mut RequestState) -> Result<Option<Answer>> {
-        let round = self.services.streams.round();
-        let gate = {
-            // The guard keeps the snapshot without counting; the gate that is taken out of it holds all that it needs.
-            let snapshot = self.current.load();
-            match check::matched(&snapshot, session, state) {
-                Ok(gate) => gate,
-                Err(answer) => return Ok(Some(answer)),
-            }
-        };
-        state.matched(&gate.route);
-        let mut held = Held::default();
-        let answer = pipeline::run(&gate, session, state, &mut held).await?;
-        state.made_up_bytes = held.made_up_bytes();
-        if answer.is_some() {
-            return Ok(answer);
-        }
-        state.held = (!held.is_empty()).then(|| Box::new(held));
-        self.services.metrics.observe(Phase::Policy, state.started.elapsed());
-        // Copied before credentials are removed: a condition may be about one.
-        let conditions =
-            state.is_conditional.then(|| self.current.load().conditions_of(&session.req_header().headers)).flatten();
-        let hidden = gate.auth.as_ref().map(|auth| &auth.hidden);
-        forward::strip(session.req_header_mut(), &gate.route.callers, hidden)?;
-        if let Some(life) = &state.life {
-            let deadline = state.identity.as_ref().and_then(|identity| identity.deadline());
-            deadline.into_iter().for_each(|deadline| life.set_deadline(deadline));
-            state.basis(session, round, conditions).into_iter().for_each(|basis| life.rest_on(basis));
-        }
-        Ok(None)
-    }
-
-    /// Waits until the client takes what was sent to it before.
-    async fn may_forward(&self, state: &mut RequestState) -> Result<()> {
-        if let Some(life) = &state.life
-            && !life.backlog().forward().await
-        {
-            state.failed("client: nothing was taken for write_timeout");
-            return Err(Error::new_down(ErrorType::WriteTimedout));
-        }
-        state.forwarded = Some(Instant::now());
-        Ok(())
-    }
-
-    /// Sends an answer of the gateway's own.
-    async fn refuse(&self, session: &mut Session, state: &mut RequestState, answer: &Answer) -> Result<()> {
-        let (mut head, body) = answer.response(state.id.as_str(), is_grpc(session));
-        self.edit_own(session, state, &mut head, answer.recipient());
-        if matches!(answer.problem, Problem::BadRequest | Problem::BadPath | Problem::RequestTimeout) {
-            session.set_keepalive(None);
-        }
-        self.answer(session, state, head, body).await?;
-        // A gRPC refusal travels as 200: the log and the metrics have the status that it stands for.
-        state.answered(answer.status().as_u16());
-        Ok(())
-    }
-
-    /// Sends a response that the gateway has made. One that is small and that its HTTP/2 client does not take is soon
-    /// given up, and until then its connection counts as idle.
-    async fn answer(
-        &self,
-        session: &mut Session,
-        state: &mut RequestState,
-        head: ResponseHeader,
-        body: Bytes,
-    ) -> Result<()> {
-        if session.req_header().version == Version::HTTP_2 && body.len() <= SMALL_ANSWER_BYTES {
-            session.set_write_timeout(Some(self.write_timeout.min(OWN_ANSWER_TIMEOUT)));
-            state.life.iter().for_each(|life| life.vacate());
-        }
-        respond::send(session, state, head, body).await
-    }
-}
-
-/// Whether the head of the response has been sent.
-fn has_begun(session: &Session) -> bool {
-    session.response_written().is_some_and(|head| !head.status.is_informational())
-}
-
-/// Whether the caller speaks gRPC: over HTTP/2 alone, and `application/grpc` or a kind of it.
-fn is_grpc(session: &Session) -> bool {
-    let media_type = session.get_header_bytes(header::CONTENT_TYPE);
-    let rest = media_type.strip_prefix(b"application/grpc");
-    session.req_header().version == Version::HTTP_2 && rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..]))
-}
-
-/// Ends a request that is under way with an answer of the gateway's own; [`ProxyHttp::fail_to_proxy`] sends it.
-/// `new_down`, because an error of any other source is swallowed on the way to an HTTP/2 upstream.
-fn refused(state: &mut RequestState, policy: Option<&str>, refusal: &Refusal) -> Box<Error> {
-    state.reason = Some(refusal.reason);
-    state.edits.add(refusal.headers.clone());
-    audit::refused_late(state, policy, refusal.reason, refusal.detail.as_deref());
-    let problem = Problem::from(refusal.status);
-    state.late_answer = Some(Box::new(Answer { retry_after: refusal.retry_after, ..problem.into() }));
-    Error::new_down(ErrorType::HTTPStatus(problem.status().as_u16()))
-}
-
-/// The same where a piece of the body did not get through.
-fn not_forwarded(state: &mut RequestState, why: NotForwarded) -> Box<Error> {
-    let (problem, why) = match why {
-        NotForwarded::UpstreamStalled => {
-            (Problem::UpstreamTimeout, "upstream: nothing of the body was taken for write_timeout")
-        }
-        NotForwarded::NoMemory => (Problem::Unavailable, "max_unsent_bytes: no memory for a part of the body"),
-    };
-    state.failed(why);
-    Error::new_down(ErrorType::HTTPStatus(problem.status().as_u16()))
-}
-
-/// The same where a plugin could not do its part.
-fn undecided(state: &mut RequestState, policy: &str, why: &Undecided) -> Box<Error> {
-    state.failed(format!("{policy}: {why}"));
-    state.reason = Some(why.reason());
-    audit::refused_late(state, Some(policy), why.reason(), None);
-    Error::new_down(ErrorType::HTTPStatus(why.problem().status().as_u16()))
 }
 
 #[async_trait]
@@ -231,7 +109,7 @@ impl ProxyHttp for Proxy {
         // It knows no informational answers (RFC 9110 section 15.2).
         let is_http10 = session.req_header().version == Version::HTTP_10;
         session.set_ignore_info_resp(is_http10);
-        if let Some(answer) = self.decide(session, state).await? {
+        if let Some(answer) = self.judge(session, state).await? {
             self.refuse(session, state, &answer).await?;
             return Ok(true);
         }
@@ -311,48 +189,7 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         state: &mut Self::CTX,
     ) -> Result<()> {
-        if session.was_upgraded() {
-            return Ok(());
-        }
-        if let Some(held) = &mut state.held {
-            held.hand_on(body);
-        }
-        let bytes = body.as_ref().map_or(0, Bytes::len);
-        state.body_bytes += bytes as u64;
-        let is_http2 = session.req_header().version == Version::HTTP_2;
-        let upload = state.life.as_ref().map(|life| life.upload().clone());
-        let is_slow = upload.as_ref().filter(|_| is_http2).is_some_and(|upload| upload.receive(bytes));
-        if end_of_stream && is_http2 {
-            upload.iter().for_each(|upload| upload.end());
-        } else if is_slow && !is_grpc(session) {
-            // A call of gRPC may say little for long.
-            state.failed(format!("client: {}", BodyFault::TooSlow));
-            return Err(Error::new_down(ErrorType::HTTPStatus(Problem::RequestTimeout.status().as_u16())));
-        }
-        if state.max_body_bytes.is_some_and(|limit| state.body_bytes > limit) {
-            return Err(refused(state, None, &Refusal::body_too_large()));
-        }
-        let mut filters = std::mem::take(&mut state.bodies);
-        for Filter { policy, filter } in &mut filters {
-            let call = Call { state, policy, hook: "body" };
-            match call.run(|| Ok(filter.request(body, end_of_stream))) {
-                Ok(Ok(())) => {}
-                Ok(Err(refusal)) => return Err(refused(state, Some(policy), &refusal)),
-                Err(why) => return Err(undecided(state, policy, &why)),
-            }
-        }
-        state.bodies = filters;
-        if end_of_stream {
-            // An HTTP/2 body may end with an empty frame. Pingora would write it as an empty chunk, which ends the body,
-            // and end the body again: the next request on that connection to the upstream would begin with a `0`.
-            body.take_if(|piece| piece.is_empty());
-        }
-        let Some(upload) = upload else { return Ok(()) };
-        match body.take_if(|piece| !piece.is_empty()) {
-            Some(piece) => *body = Some(upload.forward(piece).await.map_err(|why| not_forwarded(state, why))?),
-            None => upload.wait(),
-        }
-        Ok(())
+        request_body::pass(session, body, end_of_stream, state).await
     }
 
     /// Every head of an upstream comes by here as it was read, informational ones too.
@@ -604,13 +441,5 @@ impl Proxy {
         }
         state.edits.apply(head, None);
         Ok(())
-    }
-
-    /// The same for an answer of the gateway's own.
-    fn edit_own(&self, session: &mut Session, state: &RequestState, head: &mut ResponseHeader, to: Recipient) {
-        if let Some(route) = state.route.as_ref().filter(|route| !route.edit_response.is_empty()) {
-            self.with_cx(session, state, route, |cx| edit_response::edit_own(route, state, cx, head));
-        }
-        state.edits.apply(head, Some(to));
     }
 }

@@ -41,7 +41,7 @@ mod sample;
 mod tests;
 mod tree;
 
-pub use host::{HostFault, HostPattern, MAX_HOST_BYTES, host_key};
+pub use host::{HostFault, HostPattern, MAX_HOST_BYTES, host_key, request_host_key};
 pub use kept::{Headers, KeptHeaders, MatchedAgain, MatchedFirst};
 pub use method::{MethodFault, MethodFaults, MethodSet};
 pub use overlap::{Protected, Tie};

@@ -14,6 +14,9 @@ use std::sync::{
 /// A connection may hold one part in this many of the free budget.
 pub(crate) const SHARE: usize = 128;
 
+/// The memory of a piece of a body beside its bytes.
+pub(crate) const PIECE_OVERHEAD_BYTES: usize = 256;
+
 /// The budget of all bytes that wait to be sent, to clients and to upstreams.
 #[derive(Debug)]
 pub struct UnsentBudget {

@@ -39,13 +39,14 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{body_rate::MinBodyRate, clock::now_ms, upload::Upload};
-use crate::unsent_budget::UnsentBudget;
+use super::{body_rate::MinBodyRate, upload::Upload};
+use crate::{
+    clock::now_ms,
+    unsent_budget::{PIECE_OVERHEAD_BYTES, UnsentBudget},
+};
 
 /// The size of a response that may wait to be sent while more of it is read.
 pub(super) const READ_AHEAD_BYTES: usize = 32 << 10;
-/// The memory of a piece of a body beside its bytes.
-pub(super) const PIECE_OVERHEAD_BYTES: usize = 256;
 /// The time that a client may take nothing of what waits for it while memory is tight.
 const TIGHT_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -20,11 +20,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{
-    body_rate::{MinBodyRate, Throughput},
-    unsent::PIECE_OVERHEAD_BYTES,
-};
-use crate::unsent_budget::UnsentBudget;
+use super::body_rate::{MinBodyRate, Throughput};
+use crate::unsent_budget::{PIECE_OVERHEAD_BYTES, UnsentBudget};
 
 /// The interval at which an upload that waits for memory checks again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

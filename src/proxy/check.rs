@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use portcullis_plugin::UnixTime;
 
 use super::{
-    forward,
+    heads,
     refusal::{Answer, Problem},
     request_id::RequestId,
     state::RequestState,
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     canonical::{PathFault, canonical},
     front::{Entered, http2_head_fits, is_authority, is_target},
-    router::{Find, MatchedFirst, host_key},
+    router::{Find, MatchedFirst, request_host_key},
     snapshot::{Gate, Snapshot},
     tls::Misdirected,
 };
@@ -35,8 +35,7 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
 
     let head = session.req_header();
     let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
-    let host = if host.is_empty() { Some("".into()) } else { host_key(host) };
-    let host = host.ok_or_else(|| Fault::bad("Host").noted(state))?;
+    let host = request_host_key(host).ok_or_else(|| Fault::bad("Host").noted(state))?;
     let headers = MatchedFirst::new(&head.headers);
     let found = snapshot.router.find(&host, head.uri.path(), &head.method, &headers);
     state.is_conditional = headers.is_conditional();
@@ -178,7 +177,7 @@ fn unambiguous(head: &mut RequestHeader) -> Result<Target, Fault> {
     }
     let target = make_canonical(head)?;
     // The target is its URI from here on, and the spelling of names is let go.
-    forward::open(head, hop_by_hop);
+    heads::open(head, hop_by_hop);
     Ok(target)
 }
 

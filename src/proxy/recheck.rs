@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     front::Entered,
-    router::{Find, MatchedAgain, host_key},
+    router::{Find, MatchedAgain, request_host_key},
     snapshot::{
         Gate, Mark, Snapshot,
         route::{Alternative, Auth, Authenticator},
@@ -93,8 +93,7 @@ impl Judge {
     /// The request's route, if the request is still its own, on a connection that it may come on.
     fn gate(&self, basis: &Basis) -> Result<&Gate, Fault> {
         let host = basis.host.as_ref().map_or(&b""[..], |host| host.as_bytes());
-        let host = if host.is_empty() { Some("".into()) } else { host_key(host) };
-        let host = host.ok_or_else(|| over(Reason::RouteWithdrawn))?;
+        let host = request_host_key(host).ok_or_else(|| over(Reason::RouteWithdrawn))?;
         let headers = MatchedAgain::new(basis.headers.as_deref());
         let found = self.snapshot.router.find(&host, basis.uri.path(), &basis.method, &headers);
         if let Some(name) = headers.not_kept() {

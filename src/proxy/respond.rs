@@ -7,7 +7,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
 
-use super::{forward, state::RequestState};
+use super::{heads, state::RequestState};
 
 /// A fixed answer.
 pub fn fixed(status: StatusCode, body: &Bytes, content_type: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
@@ -51,7 +51,7 @@ pub async fn send(
     if session.req_header().version == Version::HTTP_2 {
         // Of an HTTP/2 connection a hundred answers may wait for a client that takes none. Nobody reads the requests any
         // more, and HPACK makes them much larger than what was sent.
-        forward::open(session.req_header_mut(), |parts| (parts.uri, parts.headers) = Default::default());
+        heads::open(session.req_header_mut(), |parts| (parts.uri, parts.headers) = Default::default());
     }
     if has_body {
         session.write_response_header(Box::new(head), false).await?;

@@ -36,12 +36,12 @@ pub fn receive(head: &mut ResponseHeader, asked: Asked) -> Result<()> {
     check_transfer_coding(head)?;
     one_length(head)?;
     if has_no_content(head.status) {
-        remove_all(head, &header::CONTENT_LENGTH);
-        remove_all(head, &header::TRANSFER_ENCODING);
+        head.remove_header(&header::CONTENT_LENGTH);
+        head.remove_header(&header::TRANSFER_ENCODING);
     }
     // It says how long the answer to a GET would be. An HTTP/2 client may take it for the length of this one.
     if head.status == StatusCode::NOT_MODIFIED && asked.version == Version::HTTP_2 {
-        remove_all(head, &header::CONTENT_LENGTH);
+        head.remove_header(&header::CONTENT_LENGTH);
     }
     remove_hop_by_hop(head)?;
     // Whatever the upstream speaks: it is the gateway that answers (RFC 9112 section 2.3).
@@ -121,16 +121,12 @@ fn remove_hop_by_hop(head: &mut ResponseHeader) -> Result<()> {
         // The body is framed by these, whoever names them.
         .filter(|name| ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))
         .collect();
-    named.iter().chain(&OF_THE_CONNECTION).for_each(|name| remove_all(head, name));
+    named.iter().chain(&OF_THE_CONNECTION).for_each(|name| _ = head.remove_header(name));
     if let Some(upgrade) = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS) {
         head.insert_header(header::UPGRADE, upgrade)?;
         head.insert_header(header::CONNECTION, "upgrade")?;
     }
     Ok(())
-}
-
-fn remove_all(head: &mut ResponseHeader, name: &HeaderName) {
-    head.remove_header(name);
 }
 
 fn invalid<T>(why: &'static str) -> Result<T> {

@@ -18,7 +18,7 @@ use log::Level;
 use pingora_core::{Error, ErrorType, upstreams::peer::HttpPeer};
 use pingora_proxy::Session;
 
-use super::state::RequestState;
+use super::{heads::has_begun, state::RequestState};
 use crate::{
     telemetry::{Note, Value},
     upstream::{Choice, Upstream},
@@ -99,8 +99,8 @@ pub fn after_sending(
             retry.retry() && is_idempotent
         }
     };
-    let has_begun = session.response_written().is_some_and(|head| !head.status.is_informational());
-    let is_possible = state.attempts < MAX_ATTEMPTS && !has_begun && !session.as_ref().retry_buffer_truncated();
+    let is_possible =
+        state.attempts < MAX_ATTEMPTS && !has_begun(session) && !session.as_ref().retry_buffer_truncated();
     if !is_wanted || !is_possible {
         return false;
     }

@@ -101,6 +101,11 @@ pub enum HostFault {
     Invalid,
 }
 
+/// Returns the [`host_key`] of a request's `Host`, which is empty where the request has none.
+pub fn request_host_key(host: &[u8]) -> Option<Cow<'_, str>> {
+    if host.is_empty() { Some(Cow::Borrowed("")) } else { host_key(host) }
+}
+
 /// Returns the host that routes are matched with: in lower case, without port and without one trailing dot.
 ///
 /// IPv6 addresses stay in their brackets and get the one spelling of RFC 5952. `None` if this is not a host (RFC 3986

@@ -1,33 +1,29 @@
-//! Compiles a configuration to a snapshot: builds plugins, assembles routes, refuses ties and overlaps.
+//! Compiles a configuration to a snapshot: builds upstreams and plugins, has routes assembled, refuses ties.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use http::HeaderName;
-use portcullis_plugin::{Credential, CredentialEntry, Identity, Places};
+use portcullis_plugin::{Credential, CredentialEntry};
 
 use super::{
     Fixed, Listener, Snapshot,
     client_address::ClientAddress,
     client_certificate_lints, contended_header_lints,
     fingerprints::OtherFingerprints,
+    gates::Built,
     identity_headers::IdentityHeaders,
     instance::{Instance, Surroundings},
-    mentions,
-    record::{Mark, RouteRecord},
-    route::{self, Alternative, Auth, Authenticator, Callers, Gate, Pipeline, Route, Settings},
+    mentions, overlaps,
+    route::{Callers, Settings},
     usage_lints,
 };
 use crate::{
     body_budget::BodyBudget,
-    config::{
-        self, Configuration, Ending, Fingerprint, ListenerDraft, Location, Opens, PluginUse, PolicyDraft, Problems,
-        Report, RouteDraft,
-    },
-    router::{self, Pattern, Router},
+    config::{Configuration, Fingerprint, ListenerDraft, Location, Opens, PolicyDraft, Problems, Report},
+    router::{Pattern, Router},
     services::{CredentialKey, Services},
     tls::Tls,
     upstream::{Name, Upstream, tls::SystemAuthorities},
@@ -63,7 +59,7 @@ pub fn compile(
             None
         }
     };
-    refuse_overlaps(&configuration, &upstreams, problems);
+    overlaps::refuse(&configuration, &upstreams, problems);
     mentions::check(&configuration, &credentials, &instances, problems);
     client_certificate_lints::check(&configuration, &instances, problems);
     contended_header_lints::check(&configuration, &instances, problems);
@@ -338,248 +334,4 @@ fn listeners(configuration: &Configuration<'_>, services: &Services, problems: &
         })
     });
     compiled.collect()
-}
-
-/// Refuses an open catch-all beside a protected route of the same servers. It is a way around the protection: any path
-/// that somebody forgot to protect, or that a server reads differently, goes through the open one. Two upstreams with a
-/// server in common count as one. If only their names resolve to one address that is a warning: behind it may be
-/// several services, told apart by their host, and the addresses of a name change independently of the file.
-fn refuse_overlaps(
-    configuration: &Configuration<'_>,
-    compiled: &BTreeMap<String, Arc<Upstream>>,
-    problems: &mut Problems,
-) {
-    let mut told: HashSet<usize> = HashSet::new();
-    let named = |name: &str| -> Vec<String> {
-        let targets = configuration.upstreams[name].file.targets.0.iter();
-        targets.map(|target| target.get_ref().address.to_ascii_lowercase()).collect()
-    };
-    for (open, beside) in overlaps(configuration, named) {
-        if told.insert(open) {
-            let text = format!(
-                "this open catch-all reaches the upstream of {}, which asks who is calling; narrow its paths, or say \
-                 `overlap = \"accepted\"`",
-                configuration.routes[beside].location.path
-            );
-            configuration.routes[open].location.problem(problems, "paths", text);
-        }
-    }
-    let resolved = |name: &str| -> Vec<String> {
-        let addresses = compiled.get(name).into_iter().flat_map(|upstream| upstream.addresses());
-        addresses.map(|address| address.to_string()).collect()
-    };
-    for (open, beside) in overlaps(configuration, resolved) {
-        if told.insert(open) {
-            let text = format!(
-                "this open catch-all goes to the same address as {}, which asks who is calling: is it another service, \
-                 or a way around?",
-                configuration.routes[beside].location.path
-            );
-            configuration.routes[open].location.warn(problems, text);
-        }
-    }
-}
-
-/// Returns open catch-alls, each with a protected route that it reaches, by the addresses of upstreams.
-fn overlaps(configuration: &Configuration<'_>, places: impl Fn(&str) -> Vec<String>) -> Vec<(usize, usize)> {
-    let routes = &configuration.routes;
-    let mut by_upstream: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (number, route) in routes.iter().enumerate() {
-        if let Ending::Forward(upstream) = &route.ending {
-            by_upstream.entry(upstream).or_default().push(number);
-        }
-    }
-    let mut by_place: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for name in configuration.upstreams.keys().filter(|name| by_upstream.contains_key(name.as_str())) {
-        for place in places(name) {
-            by_place.entry(place).or_default().insert(name);
-        }
-    }
-    // Most upstreams share no server with others: each set of routes is looked at once.
-    let together: BTreeSet<BTreeSet<&str>> = by_place.into_values().collect();
-    let mut found = Vec::new();
-    for upstreams in together {
-        let numbers = upstreams.iter().flat_map(|name| &by_upstream[name]).copied();
-        // An anonymous request needs no credential either.
-        let is_open = |number: &usize| routes[*number].auth.is_empty() || routes[*number].anonymous.is_some();
-        let (open, protected): (Vec<usize>, Vec<usize>) = numbers.partition(is_open);
-        let protected = router::Protected::new(protected.into_iter().map(|number| (number, &routes[number].pattern)));
-        let open = open.into_iter().filter(|number| !routes[*number].is_overlap_accepted);
-        found.extend(open.filter_map(|number| Some((number, protected.first_reached_by(&routes[number].pattern)?))));
-    }
-    found
-}
-
-/// The parts that routes are assembled from.
-struct Built<'b, 'i> {
-    configuration: &'b Configuration<'i>,
-    instances: &'b [Option<Arc<Instance>>],
-    upstreams: &'b BTreeMap<String, Arc<Upstream>>,
-    services: &'b Services,
-    settings: &'b Arc<Settings>,
-}
-
-impl Built<'_, '_> {
-    /// Returns `None` if a part of the route is wrong, which has been reported: a route has its whole pipeline or does
-    /// not exist.
-    fn gate(&self, draft: &RouteDraft, problems: &mut Problems) -> Option<Arc<Gate>> {
-        let mut pipeline = Pipeline::default();
-        let auth = self.auth(draft, &mut pipeline, problems);
-        for plugin in &draft.plugins {
-            let policy = &self.configuration.policies[plugin.policy];
-            // What is wrong with it has been reported. A route goes without none of its policies.
-            let Some(instance) = &self.instances[plugin.policy] else { return None };
-            let hooks = &instance.hooks;
-            if hooks.authenticate.is_some() {
-                plugin.location.problem(
-                    problems,
-                    "",
-                    format!("`{}` finds out who is calling: it belongs into `auth`", policy.key),
-                );
-            }
-            if hooks.admit.is_some() && draft.auth.is_empty() {
-                let text = format!("`{}` needs to know who is calling, and this route has no `auth`", policy.key);
-                match plugin.is_default {
-                    true => draft.location.problem(problems, "without", format!("{text}: leave it out here")),
-                    false => plugin.location.problem(problems, "", text),
-                }
-            }
-            pipeline.add((&policy.key.as_str().into(), plugin.policy), hooks, self.timeout(policy));
-        }
-        let ending = match &draft.ending {
-            Ending::Forward(upstream) => route::Ending::Forward(self.upstreams.get(upstream)?.clone()),
-            Ending::Respond { status, body, content_type } => {
-                route::Ending::Respond { status: *status, body: body.clone(), content_type: content_type.clone() }
-            }
-            Ending::Echo => route::Ending::Echo,
-        };
-        let Pipeline { guard, admit, edit_request, edit_response, body, observe } = pipeline;
-        let record = RouteRecord {
-            name: draft.name.text.as_str().into(),
-            metrics: self.services.metrics.route(&draft.name.text),
-            is_logged: self.settings.log.access,
-            observe,
-            ways: draft.auth.iter().map(|together| self.marks(together.policies.iter())).collect(),
-            passed: self.marks(draft.plugins.iter()),
-        };
-        let route = Route {
-            record: Arc::new(record),
-            callers: self.settings.callers.clone(),
-            edit_request,
-            edit_response,
-            body,
-            ending,
-            pattern: draft.pattern.clone(),
-            max_body_bytes: draft.max_body_bytes,
-        };
-        Some(Arc::new(Gate {
-            route: Arc::new(route),
-            settings: self.settings.clone(),
-            auth: auth?,
-            guard,
-            admit,
-            allows_encoded_slash: draft.allows_encoded_slash,
-            realm: draft.realm.replace(['"', '\\'], "'"),
-            https_redirect: draft.https_redirect,
-            hsts: draft.hsts.clone(),
-        }))
-    }
-
-    /// Returns the time limit for the hooks of a policy.
-    fn timeout(&self, policy: &PolicyDraft<'_>) -> Duration {
-        policy.hook_timeout.unwrap_or(self.configuration.server.hook_timeout).0
-    }
-
-    /// Returns the marks of the policies that were built.
-    fn marks<'p>(&self, uses: impl Iterator<Item = &'p PluginUse>) -> Box<[Arc<Mark>]> {
-        uses.filter_map(|plugin| Some(self.instances[plugin.policy].as_ref()?.mark.clone())).collect()
-    }
-
-    /// Returns the authentication of a route; the outer `None`: a part is wrong.
-    #[expect(clippy::option_option, reason = "the outer one is failure, the inner one a public route")]
-    fn auth(&self, draft: &RouteDraft, pipeline: &mut Pipeline, problems: &mut Problems) -> Option<Option<Auth>> {
-        if draft.auth.is_empty() {
-            return Some(None);
-        }
-        let mut hidden = Places::default();
-        let mut is_whole = true;
-        let mut needs_certificate = false;
-        let mut added: Vec<usize> = Vec::new();
-        let mut authenticator = |plugin: &PluginUse, problems: &mut Problems| {
-            let policy = &self.configuration.policies[plugin.policy];
-            let instance = self.instances[plugin.policy].as_ref()?;
-            let Some(hook) = &instance.hooks.authenticate else {
-                plugin.location.problem(
-                    problems,
-                    "",
-                    format!("`{}` does not find out who is calling: it belongs into `plugins`", policy.key),
-                );
-                return None;
-            };
-            let name: Arc<str> = policy.key.as_str().into();
-            let managed = |name: &&HeaderName| Some(*name) == self.settings.callers.identity.request_id();
-            if let Some(name) = hook.hidden().headers().map(|(name, _)| name).find(managed) {
-                let text =
-                    format!("`{}` looks for a credential in `{name}`, which is part of every log line", policy.key);
-                plugin.location.problem(problems, "", text);
-            }
-            if !added.contains(&plugin.policy) {
-                added.push(plugin.policy);
-                hidden.merge(hook.hidden());
-                if hook.needs_certificate() {
-                    needs_certificate = true;
-                }
-                pipeline.add((&name, plugin.policy), &instance.hooks, self.timeout(policy));
-            }
-            Some(Authenticator {
-                metrics: self.services.metrics.policy(&policy.key),
-                policy: name,
-                number: plugin.policy,
-                places: hook.places(),
-                fills: hook.headers().into(),
-                hook: hook.clone(),
-                timeout: self.timeout(policy),
-            })
-        };
-        let mut alternatives: Vec<Alternative> = Vec::new();
-        for config::Alternative { policies, speaker } in &draft.auth {
-            let together: Vec<_> = policies.iter().map(|plugin| authenticator(plugin, problems)).collect();
-            is_whole &= together.iter().all(Option::is_some) && !together.is_empty();
-            alternatives.push(Alternative { parts: together.into_iter().flatten().collect(), speaker: *speaker });
-        }
-        let anonymous = match &draft.anonymous {
-            None => None,
-            Some(name) => Some(Arc::new(Identity::anonymous(self.configuration.consumers.get(&name.text)?))),
-        };
-        is_whole.then(|| Some(Auth { needs_certificate, alternatives: alternatives.into(), anonymous, hidden }))
-    }
-
-    /// Returns the fingerprint of a route with everything that it uses.
-    fn fingerprint(&self, draft: &RouteDraft) -> Fingerprint {
-        let uses = draft.auth.iter().flat_map(|together| &together.policies).chain(&draft.plugins);
-        let said = |policy: &PolicyDraft<'_>| Fingerprint::of_bytes(format!("{:?}", policy.hook_timeout).as_bytes());
-        let policies = uses.filter_map(|plugin| {
-            let built = self.instances[plugin.policy].as_ref()?.fingerprint;
-            Some([built, said(&self.configuration.policies[plugin.policy])])
-        });
-        let policies = policies.flatten();
-        let own = [draft.fingerprint, self.inherited(draft)];
-        let Ending::Forward(name) = &draft.ending else {
-            return Fingerprint::all(own.into_iter().chain(policies));
-        };
-        let upstream = self.configuration.upstreams.get(name).map(|upstream| upstream.fingerprint);
-        let files = self.upstreams.get(name).map(|upstream| upstream.files);
-        Fingerprint::all(own.into_iter().chain(policies).chain(upstream).chain(files))
-    }
-
-    /// Returns the fingerprint of the settings that a route may have from `[defaults]`, as they hold for this one: its
-    /// policies, their combinations, and the size limit of bodies.
-    fn inherited(&self, draft: &RouteDraft) -> Fingerprint {
-        let name = |plugin: &PluginUse| self.configuration.policies[plugin.policy].key.as_str();
-        let together =
-            |together: &config::Alternative| (together.policies.iter().map(name).collect::<Vec<_>>(), together.speaker);
-        let auth: Vec<_> = draft.auth.iter().map(together).collect();
-        let plugins: Vec<&str> = draft.plugins.iter().map(name).collect();
-        Fingerprint::of_bytes(format!("{:?}", (auth, plugins, draft.max_body_bytes)).as_bytes())
-    }
 }

@@ -2,14 +2,13 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
+
+use crate::clock::now_ms;
 
 /// The most addresses of one name.
 pub const MAX_ADDRESSES: usize = 64;
@@ -21,7 +20,7 @@ pub struct Addresses(ArcSwap<Box<[Address]>>);
 
 struct Address {
     at: SocketAddr,
-    /// The end of its rest in milliseconds of [`now`]. 0: it was connected to, or not tried yet.
+    /// The end of its rest in milliseconds of [`now_ms`]. 0: it was connected to, or not tried yet.
     rests_until: AtomicU64,
 }
 
@@ -71,7 +70,7 @@ impl Addresses {
     /// Makes other requests avoid an address, or ends that.
     pub fn set_rest(&self, at: SocketAddr, rests: bool) {
         let list = self.0.load();
-        let until = if rests { now() + u64::try_from(REST.as_millis()).unwrap_or(u64::MAX) } else { 0 };
+        let until = if rests { now_ms() + u64::try_from(REST.as_millis()).unwrap_or(u64::MAX) } else { 0 };
         if let Some(one) = list.iter().find(|one| one.at == at)
             && one.rests_until.load(Relaxed) != until
         {
@@ -102,7 +101,7 @@ impl Address {
             Wanted::Untried => !tried.contains(&self.at),
             Wanted::Rested => {
                 let until = self.rests_until.load(Relaxed);
-                (until == 0 || until <= now()) && !tried.contains(&self.at)
+                (until == 0 || until <= now_ms()) && !tried.contains(&self.at)
             }
         }
     }
@@ -114,12 +113,6 @@ fn made(mut list: Vec<SocketAddr>, before: &[Address]) -> Box<[Address]> {
     list.truncate(MAX_ADDRESSES);
     let rest = |at| before.iter().find(|one| one.at == at).map_or(0, |one| one.rests_until.load(Relaxed));
     list.into_iter().map(|at| Address { at, rests_until: rest(at).into() }).collect()
-}
-
-/// Returns milliseconds of a clock that never goes back; never 0.
-pub fn now() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::addresses::now;
+use crate::clock::now_ms;
 
 /// The number of requests that earn one retry.
 const REQUESTS_PER_RETRY: u64 = 5;
@@ -47,7 +47,7 @@ impl RetryBudget {
 
     /// Takes a retry, if there is one.
     pub fn take(&self) -> bool {
-        self.take_at(now())
+        self.take_at(now_ms())
     }
 
     fn take_at(&self, now: u64) -> bool {

@@ -21,7 +21,7 @@ use std::{
 use parking_lot::Mutex;
 use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
 
-use super::addresses::now;
+use crate::clock::now_ms;
 
 /// The time that a target is spoken to by HTTP/1.1 after it required that.
 pub const HTTP1_FOR: Duration = Duration::from_secs(300);
@@ -34,7 +34,7 @@ const HTTP1_ONLY: u64 = 1 << 63;
 pub struct Http2 {
     /// Set once the server has chosen it.
     is_chosen: AtomicBool,
-    /// The time until which it required HTTP/1.1, in milliseconds of [`now`].
+    /// The time until which it required HTTP/1.1, in milliseconds of [`now_ms`].
     http1_until: AtomicU64,
     /// The number of times that Pingora may have entered a peer with this group key.
     entries: Arc<AtomicU64>,
@@ -60,7 +60,7 @@ impl Http2 {
         // An even number: the odd ones are those of peers for upgrades.
         peer.group_key = peer.group_key.wrapping_add(self.entries.load(Relaxed).wrapping_mul(2));
         let until = self.http1_until.load(Relaxed);
-        if until > 0 && now() < until {
+        if until > 0 && now_ms() < until {
             peer.options.alpn = ALPN::H1;
             // Connections of their own: Pingora would keep using them when both protocols may be spoken again.
             peer.group_key ^= HTTP1_ONLY;
@@ -93,7 +93,7 @@ impl Http2 {
 
     /// Notes that the server requires HTTP/1.1. Returns whether that is new.
     pub fn requires_http1(&self) -> bool {
-        let (now, length) = (now(), u64::try_from(HTTP1_FOR.as_millis()).unwrap_or(u64::MAX));
+        let (now, length) = (now_ms(), u64::try_from(HTTP1_FOR.as_millis()).unwrap_or(u64::MAX));
         self.http1_until.swap(now.saturating_add(length), Relaxed) <= now
     }
 }
@@ -151,7 +151,7 @@ mod tests {
         assert!(http2.requires_http1());
         assert_eq!(offered(&http2), (ALPN::H1, 7 | HTTP1_ONLY));
         assert!(!http2.requires_http1(), "logged once");
-        http2.http1_until.store(now(), Relaxed);
+        http2.http1_until.store(now_ms(), Relaxed);
         assert_eq!(offered(&http2), (ALPN::H2, 7), "those connections are not used any more");
     }
 }

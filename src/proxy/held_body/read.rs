@@ -5,12 +5,15 @@ use std::future::poll_fn;
 use bytes::{Bytes, BytesMut};
 use http::{Version, header};
 use pingora_core::{Error, ErrorType, Result, protocols::http::ServerSession};
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use portcullis_plugin::BodyError;
 
 use super::{Content, Failure, Growing, Held, pace::Pace};
-use crate::{body_budget::Part, front::BodyFault, proxy::state::RequestState};
+use crate::{
+    body_budget::Part,
+    front::BodyFault,
+    proxy::{heads::empty, state::RequestState},
+};
 
 /// What Pingora's buffer for trying again holds.
 const RETRY_BUFFER_BYTES: usize = 64 << 10;
@@ -159,8 +162,7 @@ fn declared_bytes(session: &Session) -> Option<usize> {
 /// hand on. What the client sent behind it on this connection is lost, so the connection closes.
 async fn stand_in(session: &mut Session) -> Result<()> {
     let ServerSession::H1(h1) = &mut *session.downstream_session else { return Ok(()) };
-    let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
-    let head = std::mem::replace(h1.req_header_mut(), nothing);
+    let head = std::mem::replace(h1.req_header_mut(), empty());
     h1.set_pipelined_prefix(BytesMut::from(&b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: 1\r\n\r\n-"[..]));
     h1.read_request().await?;
     h1.enable_retry_buffering();

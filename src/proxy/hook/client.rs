@@ -19,6 +19,7 @@ use pingora_proxy::Session;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::undecided::Undecided;
+use crate::proxy::heads::empty;
 
 /// How often a connection is looked at, while a hook waits, for whether its client is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -142,8 +143,7 @@ pub struct Lent<'c, 's> {
 impl<'c, 's> Lent<'c, 's> {
     /// Takes the head out.
     pub fn take(client: &'c Client<'s>) -> Self {
-        let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
-        let mut lent = Self { client, head: nothing };
+        let mut lent = Self { client, head: empty() };
         lent.swap();
         lent
     }

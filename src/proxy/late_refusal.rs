@@ -1,0 +1,45 @@
+//! Refusals of requests that are under way: each is an error for Pingora, which ends the exchange with the upstream, and
+//! then [`ProxyHttp::fail_to_proxy`](pingora_proxy::ProxyHttp::fail_to_proxy) sends the answer.
+//!
+//! The errors are `new_down`, because one of any other source is swallowed on the way to an HTTP/2 upstream.
+
+use pingora_core::{Error, ErrorType};
+use portcullis_plugin::Refusal;
+
+use super::{
+    audit,
+    hook::Undecided,
+    refusal::{Answer, Problem},
+    state::RequestState,
+};
+use crate::front::NotForwarded;
+
+/// Returns the error for a refusal, by a policy or else by the gateway itself.
+pub fn refused(state: &mut RequestState, policy: Option<&str>, refusal: &Refusal) -> Box<Error> {
+    state.reason = Some(refusal.reason);
+    state.edits.add(refusal.headers.clone());
+    audit::refused_late(state, policy, refusal.reason, refusal.detail.as_deref());
+    let problem = Problem::from(refusal.status);
+    state.late_answer = Some(Box::new(Answer { retry_after: refusal.retry_after, ..problem.into() }));
+    Error::new_down(ErrorType::HTTPStatus(problem.status().as_u16()))
+}
+
+/// Returns the error for a piece of the body that did not get through.
+pub fn not_forwarded(state: &mut RequestState, why: NotForwarded) -> Box<Error> {
+    let (problem, why) = match why {
+        NotForwarded::UpstreamStalled => {
+            (Problem::UpstreamTimeout, "upstream: nothing of the body was taken for write_timeout")
+        }
+        NotForwarded::NoMemory => (Problem::Unavailable, "max_unsent_bytes: no memory for a part of the body"),
+    };
+    state.failed(why);
+    Error::new_down(ErrorType::HTTPStatus(problem.status().as_u16()))
+}
+
+/// Returns the error for a plugin that could not do its part.
+pub fn undecided(state: &mut RequestState, policy: &str, why: &Undecided) -> Box<Error> {
+    state.failed(format!("{policy}: {why}"));
+    state.reason = Some(why.reason());
+    audit::refused_late(state, Some(policy), why.reason(), None);
+    Error::new_down(ErrorType::HTTPStatus(why.problem().status().as_u16()))
+}
