@@ -4,6 +4,8 @@
 //! authentication and restrictions, and then the route's ending answers or forwards. Whatever refuses goes through
 //! [`refusal`], and whatever happens ends in one log line, written by [`state`].
 
+#[cfg(test)]
+mod allocations;
 pub mod audit;
 pub mod authenticate;
 mod body_filter;

@@ -359,4 +359,6 @@ fn retain(metrics: &Metrics, snapshot: &Snapshot) {
 }
 
 #[cfg(test)]
+mod peak;
+#[cfg(test)]
 mod tests;

@@ -14,6 +14,8 @@
 //! So: no query strings, no header values but a cut `User-Agent` and the names that a denied attempt claims, every text
 //! escaped and cut, and no label that does not come from the configuration or from a written list.
 
+#[cfg(test)]
+mod allocations;
 pub mod clock;
 pub mod events;
 pub mod journal;

@@ -10,11 +10,9 @@
 //! | strip | 0 | nothing foreign in the request, and the list of what to remove grows only with what is |
 //! | hide the key | 0 | a header is taken out |
 //! | announce | 5 | see [`ANNOUNCE`] |
-//! | access line, audit event, counters | 0 | see `telemetry_allocations.rs` |
+//! | access line, audit event, counters | 0 | see `telemetry::allocations` |
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     future::Future,
     path::Path,
     pin::pin,
@@ -22,60 +20,38 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use allocation_counter::measure;
 use pingora_http::RequestHeader;
-use portcullis::{
+use portcullis_plugin::{Verdict, testing};
+use sha2::{Digest, Sha256};
+
+use super::{
+    audit::Trail,
+    authenticate::{Decision, Granted, authenticate},
+    forward,
+    hook::Client,
+    request_id::RequestId,
+    state::RequestState,
+};
+use crate::{
     builtin,
     canonical::canonical,
     config::{self, Problems, Secrets, Source, Sources},
-    proxy::{
-        audit::Trail,
-        authenticate::{Decision, Granted, authenticate},
-        forward,
-        hook::Client,
-        request_id::RequestId,
-        state::RequestState,
-    },
     registry::Registry,
     router::{Find, host_key},
     services::Services,
     snapshot::{Snapshot, compile},
     telemetry::{Metrics, Output},
 };
-use portcullis_plugin::{Verdict, testing};
-use sha2::{Digest, Sha256};
 
 /// Building the upstream's headers: the value of `X-Request-ID`; the text of `X-Forwarded-For` and the handle by which
 /// it is shared; and the header map growing once for the eleven headers that are added, in its entries and its indices.
-const ANNOUNCE: usize = 5;
+const ANNOUNCE: u64 = 5;
 
-/// The system's allocator, which counts by thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is the same as ours.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `System` with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations<T>(step: impl FnOnce() -> T) -> (usize, T) {
-    let before = ALLOCATIONS.get();
-    let outcome = step();
-    (ALLOCATIONS.get() - before, outcome)
+fn allocations<T>(step: impl FnOnce() -> T) -> (u64, T) {
+    let mut outcome = None;
+    let made = measure(|| outcome = Some(step()));
+    (made.count_total, outcome.expect("the step was run"))
 }
 
 /// The outcome of a future that waits for nothing.
@@ -130,7 +106,7 @@ scopes = ["orders:read"]
 }
 
 /// One request, step by step; what each step allocated.
-fn request(snapshot: &Snapshot, services: &Arc<Services>) -> [(&'static str, usize); 6] {
+fn request(snapshot: &Snapshot, services: &Arc<Services>) -> [(&'static str, u64); 6] {
     let mut head = RequestHeader::build("GET", b"/orders/7?expand=lines", Some(8)).expect("a head");
     for (name, value) in [
         ("Host", "api.example.com"),

@@ -3,48 +3,16 @@
 //! A configuration is taken while the one before goes on serving, so that both are in memory. What they have in common is
 //! there once, and what a file was read into goes piece by piece: a reload must not need a multiple of what it is for.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    fmt::Write as _,
-    fs,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::{fmt::Write as _, fs, sync::Arc};
 
-use portcullis::{
+use super::load;
+use crate::{
     builtin,
     registry::Registry,
-    reload,
     services::Services,
     snapshot::Snapshot,
     telemetry::{Metrics, Output},
 };
-
-/// The system's allocator, which knows how much it has given out and what was the most.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(LIVE.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller's promise is the same as ours.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `pointer` came from `System` with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const ROUTES: usize = 600;
 const CONSUMERS: usize = 8_000;
@@ -78,11 +46,13 @@ struct Taken {
 }
 
 fn measure<T>(step: impl FnOnce() -> T) -> (T, Taken) {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let made = step();
-    let taken = Taken { stays: LIVE.load(Relaxed).saturating_sub(before), peak: PEAK.load(Relaxed) - before };
-    (made, taken)
+    let mut made = None;
+    let bytes = allocation_counter::measure(|| made = Some(step()));
+    let taken = Taken {
+        stays: usize::try_from(bytes.bytes_current).unwrap_or(0),
+        peak: usize::try_from(bytes.bytes_max).expect("a size"),
+    };
+    (made.expect("the step was run"), taken)
 }
 
 #[test]
@@ -93,16 +63,16 @@ fn a_reload_takes_no_multiple_of_what_it_is_for() {
     builtin::add_all(&mut registry);
     let metrics = Arc::new(Metrics::new("0", Box::new(|| 0), Box::new(|| 0)));
     let services = Services::new(metrics, Output::start(std::io::sink()).expect("a thread"));
-    let load = |before: Option<&Snapshot>, group: &str| {
+    let loaded = |before: Option<&Snapshot>, group: &str| {
         fs::write(&path, configuration(group)).expect("our own file");
-        let (snapshot, taken) = measure(|| reload::load(&path, &registry, &services, before, false));
+        let (snapshot, taken) = measure(|| load(&path, &registry, &services, before, false));
         let snapshot = snapshot.unwrap_or_else(|report| panic!("{report}"));
         services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
         (snapshot, taken)
     };
-    let (first, start) = load(None, "partners");
-    let (second, unchanged) = load(Some(&first), "partners");
-    let (_third, changed) = load(Some(&second), "others");
+    let (first, start) = loaded(None, "partners");
+    let (second, unchanged) = loaded(Some(&first), "partners");
+    let (_third, changed) = loaded(Some(&second), "others");
     let per_credential = start.stays / CONSUMERS;
     let shown = format!(
         "start {} at the peak, {} stay ({per_credential} a credential); unchanged {} and {}; one changed {} and {}",

@@ -1,42 +1,18 @@
 //! What is written and counted for each request allocates nothing once it is warm.
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     io::{self, Write},
     net::Ipv4Addr,
     time::Duration,
 };
 
-use portcullis::telemetry::{
+use allocation_counter::measure;
+use portcullis_plugin::Reason;
+
+use super::{
     Access, Audit, AuditEvent, AuditResult, Metrics, Output,
     metrics::{AuthOutcome, Phase, UpstreamError},
 };
-use portcullis_plugin::Reason;
-
-/// The system's allocator, which counts by thread: the log's writer is not on the request path.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is the same as ours.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `System` with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 struct Nowhere;
 
@@ -110,11 +86,8 @@ fn a_warm_request_allocates_nothing_for_its_lines_and_numbers() {
     // The second round writes into the writer's buffer, which is there after the first exchange.
     for _ in 0..3 {
         assert!(output.flush(Duration::from_secs(10)));
-        let before = ALLOCATIONS.get();
-        for _ in 0..500 {
-            request();
-        }
-        assert_eq!(ALLOCATIONS.get() - before, 0);
+        let made = measure(|| (0..500).for_each(|_| request()));
+        assert_eq!(made.count_total, 0);
     }
     assert_eq!(output.dropped(), 0);
 }
