@@ -16,13 +16,6 @@
 //! | `.` or `..` as a segment, in any spelling, also between encoded slashes | refused |
 //! | `//`, `\`, `%5C`, raw `;` `?` `#`, controls raw or escaped, raw bytes from 0x80 on, incomplete escapes | refused |
 //!
-//! ```
-//! use portcullis::canonical::{PathFault, canonical};
-//! let path = canonical(b"/caf%c3%a9/%7Ejoe").expect("a good path");
-//! assert_eq!(path.path, "/caf%C3%A9/~joe");
-//! assert_eq!(canonical(b"/public/%2e%2e/admin"), Err(PathFault::DotSegment));
-//! ```
-//!
 //! A raw space is for paths that are written by people, in a configuration or by a plugin: a request with one has been
 //! refused before.
 //!

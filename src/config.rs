@@ -27,9 +27,7 @@ mod sources;
 mod tests;
 mod value_lints;
 
-pub use credentials::{
-    CONSUMER_TO_NAME, CredentialDraft, Opens, SAMPLE_KEY_SHA256, SAMPLE_PASSWORD_HASH, SAMPLE_SECRETS,
-};
+pub use credentials::{CONSUMER_TO_NAME, CredentialDraft, Opens, SAMPLE_PASSWORD_HASH, SAMPLE_SECRETS};
 pub use drafts::{PolicyDraft, UpstreamDraft};
 pub use fingerprint::Fingerprint;
 pub use listeners::{ClientsDraft, ListenerDraft, TlsDraft};

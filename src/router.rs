@@ -11,16 +11,6 @@
 //! of the routes there, or 405. A wrong method never leads on to a weaker route. The order in the file decides nothing:
 //! two routes that would need it are a [`Tie`], and an error.
 //!
-//! ```
-//! use http::{HeaderMap, Method};
-//! use portcullis::router::{Find, Pattern, Router};
-//!
-//! let orders = Pattern { paths: vec!["/orders/{id}".parse().expect("a good path")], ..Pattern::default() };
-//! let router = Router::build(&[("orders", &orders)]).expect("no ties");
-//! let found = router.find("api.example.com", "/orders/7", &Method::GET, &HeaderMap::new());
-//! assert!(matches!(found, Find::Route(0)));
-//! ```
-//!
 //! Danger: [`Router::find`] trusts its caller. The path must come from [`crate::canonical`] and the host from
 //! [`host_key`]; a raw spelling of either walks around the routes that protect it.
 

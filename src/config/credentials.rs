@@ -317,3 +317,17 @@ fn sample_in(value: &DeValue<'_>) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::SAMPLE_KEY_SHA256;
+
+    #[test]
+    fn the_key_that_readme_shows_is_known_for_a_sample() {
+        let key = include_str!("../../README.md").split("X-API-Key: ").nth(1).and_then(|rest| rest.split('\'').next());
+        assert_eq!(hex::encode(Sha256::digest(key.expect("a key"))), SAMPLE_KEY_SHA256);
+        assert!(include_str!("../../conf/portcullis.toml").contains(SAMPLE_KEY_SHA256));
+    }
+}

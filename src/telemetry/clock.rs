@@ -1,11 +1,5 @@
 //! The time of a line: RFC 3339, UTC, milliseconds, always 24 bytes long.
 //!
-//! ```
-//! let mut line = Vec::new();
-//! portcullis::telemetry::clock::now(&mut line);
-//! assert_eq!(line.len(), "2026-07-01T12:34:56.789Z".len());
-//! ```
-//!
 //! Everything up to the second is computed once a second on each thread. What remains is reading the clock.
 
 use std::{

@@ -1,13 +1,5 @@
 //! A JSON object (RFC 8259), written straight into a byte buffer.
 //!
-//! ```
-//! use portcullis::telemetry::json::Object;
-//!
-//! let mut line = Vec::new();
-//! Object::begin(&mut line).str("event", "say \"hi\"").num("status", 200u16).opt_str("route", None).end();
-//! assert_eq!(line, br#"{"event":"say \"hi\"","status":200}"#);
-//! ```
-//!
 //! Nothing is allocated but what the buffer needs to grow. Keys are constants and written as they are; values may come
 //! from anywhere.
 //!
