@@ -29,6 +29,11 @@
 //! - [`services`]: what outlives a reload.
 //! - [`telemetry`], [`admin`]: logs, metrics, health, status.
 //!
+//! # When Pingora is upgraded
+//! Files that rest on how Pingora works inside, and not on what it promises, have a section of this name: the version for
+//! which it was found out, the test that fails when it is no longer so, and what to offer upstream. A test of the house
+//! holds them to the version in the lock file, so that an upgrade reads each of them.
+//!
 //! # What always holds
 //! 1. There is one `ProxyHttp` implementation. Plugins see the SDK only.
 //! 2. A snapshot never changes. A request keeps the route it was matched to until its log line is written.

@@ -3,6 +3,8 @@
 //! A file uses another where it names something that is defined there, by whatever path: re-exports are followed to the
 //! definition, and a file that only hands names on (`pub use`) uses nothing by that. Tests are left out; they may look at
 //! everything.
+//!
+//! And what rests on how Pingora works inside says for which version that was found out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -264,6 +266,30 @@ fn no_files_use_each_other_in_a_circle() {
         let uses: usize = files.uses().values().map(BTreeSet::len).sum();
         assert!(uses + 1 >= files.0.len(), "nearly every file uses another: {} says {uses}", source.display());
         assert_eq!(files.circle(), None, "in {}", source.display());
+    }
+}
+
+/// An upgrade of Pingora has to look at each of these sections, and to write the new version into it.
+#[test]
+fn what_rests_on_pingoras_insides_names_the_version_in_the_lock_file() {
+    const TITLE: &str = "//! # When Pingora is upgraded\n";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock = fs::read_to_string(root.join("Cargo.lock")).expect("the lock file");
+    let (_, behind) = lock.split_once("name = \"pingora-core\"\nversion = \"").expect("Pingora");
+    let version = format!("Pingora {}", behind.split('"').next().expect("a version"));
+    let files = Crate::read(&root.join("src"));
+    let sections = files.0.keys().filter(|module| !module.is_empty()).filter_map(|module| {
+        let way = root.join("src").join(module.join("/"));
+        let text = fs::read_to_string(way.with_extension("rs")).expect("a file");
+        let section = text.split_once(TITLE)?.1.split("//! # ").next()?.to_owned();
+        Some((module.join("::"), section))
+    });
+    let sections: Vec<_> = sections.collect();
+    assert!(sections.len() >= 8, "{}", sections.len());
+    for (module, section) in sections {
+        let section = section.replace("\n//! ", " ");
+        assert!(section.contains(&version), "{module}: is this still so in {version}?");
+        assert!(section.contains("fail") && section.contains("To be offered upstream: "), "{module}: {section}");
     }
 }
 

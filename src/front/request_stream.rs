@@ -5,6 +5,12 @@
 //! known from its head, and the bytes after it are kept for the next one (RFC 9112 section 9.3.2). For the same reason
 //! Pingora cannot read a longer body than we do: there is nothing more for it to read.
 //!
+//! # When Pingora is upgraded
+//! This rests on Pingora 0.9.1 parsing a head from a prefix that it is given, and reading no byte of a connection but
+//! through the stream. The tests of `connections::pipelined` fail when that changes. To be offered upstream: bytes behind
+//! a request are kept for the next one. Then a stream need not end with its request.
+//!
+//! # Closing
 //! The stream is lent. When Pingora lets it go it comes back to [`Front`](super::Front) by a [`Home`], because closing
 //! a connection is more than dropping it: see [`super::linger`].
 

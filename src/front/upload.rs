@@ -4,6 +4,11 @@
 //! Over HTTP/2 nobody sees the gateway read: Pingora takes what h2 has received. So the client is waited for while the
 //! upstream has everything that came. Over HTTP/1 the connection itself is seen to have nothing, see
 //! [`super::request_stream`].
+//!
+//! # When Pingora is upgraded
+//! This rests on Pingora 0.9.1 dropping a piece of a body once it is written to the upstream. The tests
+//! `http2::unread::the_time_that_an_upstream_takes_to_read_is_not_the_clients` and `connections::trickling` fail when that
+//! changes. To be offered upstream: the time for which a session has waited for its client, over HTTP/2 too.
 
 use std::{
     sync::{

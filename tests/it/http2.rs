@@ -37,6 +37,12 @@ paths = ["/calls/{*rest}"]
 upstream = "calls"
 public = true
 
+[routes.small]
+paths = ["/small/{*rest}"]
+upstream = "calls"
+public = true
+max_body_bytes = 20000
+
 [upstreams.files]
 targets = ["@UPSTREAM@"]
 

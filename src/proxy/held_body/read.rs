@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What Pingora's buffer for trying again holds.
-const RETRY_BUFFER_BYTES: usize = 64 << 10;
+pub(super) const RETRY_BUFFER_BYTES: usize = 64 << 10;
 
 impl Held {
     /// Reads the body whole, at most `limit` bytes. It may be asked for again, also with another limit.
@@ -160,7 +160,7 @@ fn declared_bytes(session: &Session) -> Option<usize> {
 
 /// Has a request of one byte parsed in the place of the one that was read to its end, so that Pingora has a body to
 /// hand on. What the client sent behind it on this connection is lost, so the connection closes.
-async fn stand_in(session: &mut Session) -> Result<()> {
+pub(super) async fn stand_in(session: &mut Session) -> Result<()> {
     let ServerSession::H1(h1) = &mut *session.downstream_session else { return Ok(()) };
     let head = std::mem::replace(h1.req_header_mut(), empty());
     h1.set_pipelined_prefix(BytesMut::from(&b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: 1\r\n\r\n-"[..]));

@@ -3,7 +3,13 @@ use std::{
     sync::{Arc, atomic::AtomicUsize, atomic::Ordering::Relaxed},
 };
 
-use super::*;
+use pingora_proxy::Session;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+
+use super::{
+    read::{RETRY_BUFFER_BYTES, stand_in},
+    *,
+};
 use crate::body_budget::BodyBudget;
 
 /// A room of this size, and what is taken of it.
@@ -119,4 +125,53 @@ fn an_empty_body_stays_none() {
     empty.frame(&mut head).expect("a head to frame");
     assert!(head.headers.is_empty());
     assert_eq!(handed_on(&mut empty, None), None);
+}
+
+/// Returns a session that has read the head of a request, and the client's end of its connection, which has sent all of
+/// it.
+async fn session(request: Vec<u8>) -> (Session, DuplexStream) {
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    client.write_all(&request).await.expect("it fits");
+    let mut session = Session::new_h1(Box::new(server));
+    assert!(session.downstream_session.read_request().await.expect("a head"));
+    (session, client)
+}
+
+async fn read_to_the_end(session: &mut Session) -> usize {
+    let mut bytes = 0;
+    while let Some(piece) = session.downstream_session.read_request_body().await.expect("a body") {
+        bytes += piece.len();
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn pingora_keeps_64_kib_of_a_body_to_hand_on() {
+    for (length, kept) in [(RETRY_BUFFER_BYTES, Some(RETRY_BUFFER_BYTES)), (RETRY_BUFFER_BYTES + 1, None)] {
+        let mut request = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n").into_bytes();
+        request.resize(request.len() + length, b'x');
+        let (mut session, _client) = session(request).await;
+        session.enable_retry_buffering();
+        assert_eq!(read_to_the_end(&mut session).await, length);
+        assert_eq!(session.retry_buffer_truncated(), kept.is_none());
+        assert_eq!(session.get_retry_buffer().map(|body| body.len()), kept);
+    }
+}
+
+#[tokio::test]
+async fn a_stand_in_is_what_pingora_hands_on() {
+    const LENGTH: usize = 2 * RETRY_BUFFER_BYTES;
+    let mut request = format!("PUT /a?b HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{LENGTH:x}\r\n");
+    request.extend(std::iter::repeat_n('x', LENGTH));
+    request.push_str("\r\n0\r\n\r\n");
+    let (mut session, _client) = session(request.into_bytes()).await;
+    session.enable_retry_buffering();
+    assert_eq!(read_to_the_end(&mut session).await, LENGTH);
+    assert!(session.retry_buffer_truncated() && session.get_retry_buffer().is_none(), "nothing would be handed on");
+    stand_in(&mut session).await.expect("it is a request");
+    assert_eq!(session.get_retry_buffer().as_deref(), Some(&b"-"[..]));
+    assert!(session.is_body_done() && !session.retry_buffer_truncated());
+    let head = session.req_header();
+    assert_eq!((head.method.as_str(), head.raw_path()), ("PUT", &b"/a?b"[..]));
+    assert!(head.headers.contains_key("transfer-encoding"), "the head is the client's");
 }

@@ -52,3 +52,18 @@ async fn uploads_that_share_small_windows_come_back_whole() {
         assert_eq!(within("an answer", Client::http1(gateway.address(0)).get("/quick").send()).await.status, 200);
     }
 }
+
+/// It is refused while both directions are under way.
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_also_where_the_upstream_speaks_http2() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder(GATEWAY).set("UPSTREAM", &upstream.address()).start().await;
+    let client = Connection::open(gateway.address(0)).await;
+    let (answer, mut body) = client.post("/small/body").await.expect("a stream");
+    for _ in 0..2 {
+        send(&mut body, Bytes::from_static(PIECE), false).await.expect("a window");
+    }
+    let answer = within("an answer", answer).await.expect("a head");
+    assert_eq!(answer.headers()["grpc-message"], "body_too_large");
+    assert!(!upstream.last().is_complete, "what was sent of it does not pass for the whole");
+}
