@@ -60,9 +60,9 @@ async fn a_body_that_is_too_large_is_refused_also_where_the_upstream_speaks_http
     let gateway = Gateway::builder(GATEWAY).set("UPSTREAM", &upstream.address()).start().await;
     let client = Connection::open(gateway.address(0)).await;
     let (answer, mut body) = client.post("/small/body").await.expect("a stream");
-    for _ in 0..2 {
-        send(&mut body, Bytes::from_static(PIECE), false).await.expect("a window");
-    }
+    send(&mut body, Bytes::from_static(PIECE), false).await.expect("a window");
+    upstream.wait_for(1).await;
+    send(&mut body, Bytes::from_static(PIECE), false).await.expect("a window");
     let answer = within("an answer", answer).await.expect("a head");
     assert_eq!(answer.headers()["grpc-message"], "body_too_large");
     assert!(!upstream.last().is_complete, "what was sent of it does not pass for the whole");
