@@ -1,8 +1,18 @@
 //! The one [`ProxyHttp`] implementation, and what its phases call.
 //!
-//! A request's way: [`check`] makes its head unambiguous, the router finds its route, [`pipeline`] runs guards,
-//! authentication and restrictions, and then the route's ending answers or forwards. Whatever refuses goes through
-//! [`refusal`], and whatever happens ends in one log line, written by [`state`].
+//! The phases of a request, in the order of their calls:
+//!
+//! - `decide`: the head, the route and its [`pipeline`], up to an answer or to being forwarded.
+//! - [`check`], [`pipeline`], [`authenticate`], `challenges`, `deferred_checks`: what that consists of.
+//! - [`refusal`], `own_answer`, [`respond`]: answers of the gateway's own.
+//! - [`retry`], [`forward`], [`edit`], `target`: where the request goes, and what the upstream gets.
+//! - `request_body`, `body_filter`, [`held_body`]: its body.
+//! - `response_head`, `edit_response`, `response_edits`: the response.
+//! - [`failure`], `late_refusal`: what goes wrong under way.
+//! - `end`, [`audit`]: the log line, which every request has however it ends, and the audit log.
+//! - [`hook`], [`exchange`]: how plugins are called, and what they see.
+//! - [`judging`], [`recheck`]: requests that last, judged again.
+//! - [`state`], `heads`, [`request_id`]: what the phases share.
 
 #[cfg(test)]
 mod allocations;

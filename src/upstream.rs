@@ -5,6 +5,8 @@
 //! - `addresses`: the addresses of a target, which take turns.
 //! - `budget`: the limit of retries.
 //! - `http2`: a target's support of HTTP/2, as far as known.
+//! - `upgrade`: connections for requests that ask for an upgrade.
+//! - `windows`: the HTTP/2 windows of connections to targets.
 //! - `tls`: the verification of a target's certificate.
 
 mod addresses;

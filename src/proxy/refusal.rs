@@ -264,7 +264,7 @@ impl Answer {
             (Some(_), Problem::Unauthenticated) => Recipient::Proposed,
             (Some(respond), _) if respond.status() == StatusCode::UNAUTHORIZED => Recipient::Unauthenticated,
             (None, Problem::Unauthenticated) => Recipient::Unauthenticated,
-            _ => Recipient::Known,
+            _ => Recipient::Other,
         }
     }
 

@@ -22,8 +22,9 @@ struct Edits {
 /// Whom a response is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipient {
-    /// A caller whose request was let through, or was refused for another reason than those below.
-    Known,
+    /// Any caller but those below: the request was let through, or was refused for another reason, before or after it
+    /// was known who sent it.
+    Other,
     /// A caller who gets 401.
     Unauthenticated,
     /// A caller who gets what an authenticator proposed in place of 401.
@@ -68,7 +69,7 @@ impl ResponseEdits {
             return;
         }
         let mut edit = if own.is_some() { ClientEdit::of_own_answer(head) } else { ClientEdit::of_response(head) };
-        let recipient = own.unwrap_or(Recipient::Known);
+        let recipient = own.unwrap_or(Recipient::Other);
         for (name, change) in all.iter().filter(|edits| reaches(edits.reach(), recipient)).flat_map(HeaderEdits::iter) {
             edit.change(name, change);
         }
@@ -79,7 +80,7 @@ fn reaches(reach: Reach, recipient: Recipient) -> bool {
     match reach {
         Reach::Every => true,
         Reach::NoProposal => recipient != Recipient::Proposed,
-        Reach::Authenticated => recipient == Recipient::Known,
+        Reach::Authenticated => recipient == Recipient::Other,
     }
 }
 

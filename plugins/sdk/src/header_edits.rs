@@ -46,7 +46,8 @@ pub enum Reach {
     Every,
     /// All but an answer that an authenticator proposed, such as a redirect to log in.
     NoProposal,
-    /// All but a proposed answer and a 401: responses to those who have said who they are.
+    /// All but a proposed answer and a 401, which are for callers who have yet to say who they are. A refusal of a guard
+    /// is among them, and so is an error: nobody was asked then.
     Authenticated,
 }
 

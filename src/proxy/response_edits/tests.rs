@@ -25,7 +25,7 @@ fn edits_reach_those_that_they_are_for() {
         (Reach::Authenticated, [true, false, false]),
     ];
     for (reach, expected) in table {
-        let recipients = [Recipient::Known, Recipient::Unauthenticated, Recipient::Proposed];
+        let recipients = [Recipient::Other, Recipient::Unauthenticated, Recipient::Proposed];
         assert_eq!(recipients.map(|recipient| reached(reach, recipient)), expected, "{reach:?}");
     }
 }
