@@ -192,7 +192,7 @@ impl Admin {
             generation: snapshot.generation,
             stopping: *self.closing.borrow(),
             connections: self.open.connections(),
-            connections_turned_away: self.open.turned_away(),
+            connections_rejected: self.open.rejected(),
             streams_refused: self.open.streams_refused(),
             floods_ended: self.open.floods(),
             requests_in_flight: self.open.in_flight(),

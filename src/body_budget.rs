@@ -48,20 +48,20 @@ impl BodyBudget {
     }
 
     /// Returns the most that one body can take of a budget of this size when no other takes any.
-    pub const fn largest_part(max_bytes: usize) -> usize {
+    pub const fn largest_reservation(max_bytes: usize) -> usize {
         max_bytes / 2
     }
 
     /// Returns an empty budget; its use is shown in `used_bytes`.
     pub fn new(used_bytes: Arc<AtomicUsize>) -> Self {
-        let room = Self {
+        let budget = Self {
             used_bytes,
             max_bytes: AtomicUsize::new(Self::DEFAULT_MAX_BYTES),
             patience_ms: AtomicU64::new(0),
             blocks: Mutex::default(),
         };
-        room.set_patience(Self::DEFAULT_PATIENCE);
-        room
+        budget.set_patience(Self::DEFAULT_PATIENCE);
+        budget
     }
 
     /// Sets the size. Memory that is taken already stays taken.
@@ -80,8 +80,8 @@ impl BodyBudget {
     }
 
     /// Returns an empty reservation for a client at this address.
-    pub fn part(self: &Arc<Self>, address: IpAddr) -> Part {
-        Part { room: self.clone(), block: AddressBlock::of(address), bytes: 0, is_vouched: false }
+    pub fn reservation(self: &Arc<Self>, address: IpAddr) -> Reservation {
+        Reservation { budget: self.clone(), block: AddressBlock::of(address), bytes: 0, is_vouched: false }
     }
 
     fn take(&self, block: AddressBlock, bytes: usize, is_vouched: bool) -> bool {
@@ -90,12 +90,12 @@ impl BodyBudget {
         let of_block = blocks.get(&block).copied().unwrap_or(0).saturating_add(bytes);
         let max_bytes = self.max_bytes.load(Relaxed);
         let least = if is_vouched { 0 } else { Self::kept_free(max_bytes).max(of_block) };
-        let has_room = max_bytes.checked_sub(used).is_some_and(|free| free >= least);
-        if has_room {
+        let fits = max_bytes.checked_sub(used).is_some_and(|free| free >= least);
+        if fits {
             self.used_bytes.store(used, Relaxed);
             blocks.insert(block, of_block);
         }
-        has_room
+        fits
     }
 
     /// Counts memory that is in use already, whether it fits or not.
@@ -122,14 +122,14 @@ impl BodyBudget {
 
 /// The reservation of one body; given back when it is dropped.
 #[derive(Debug)]
-pub struct Part {
-    room: Arc<BodyBudget>,
+pub struct Reservation {
+    budget: Arc<BodyBudget>,
     block: AddressBlock,
     bytes: usize,
     is_vouched: bool,
 }
 
-impl Part {
+impl Reservation {
     /// Returns its size.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -143,23 +143,23 @@ impl Part {
 
     /// Grows it to this size, and returns whether it fits.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
-        let has_room = bytes <= self.bytes || self.room.take(self.block, bytes - self.bytes, self.is_vouched);
-        if has_room {
+        let fits = bytes <= self.bytes || self.budget.take(self.block, bytes - self.bytes, self.is_vouched);
+        if fits {
             self.bytes = self.bytes.max(bytes);
         }
-        has_room
+        fits
     }
 
     /// Grows it to this size, for a piece that has been read already.
     pub fn overdraw_to(&mut self, bytes: usize) {
-        self.room.overdraw(self.block, bytes.saturating_sub(self.bytes));
+        self.budget.overdraw(self.block, bytes.saturating_sub(self.bytes));
         self.bytes = self.bytes.max(bytes);
     }
 }
 
-impl Drop for Part {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.room.give_back(self.block, self.bytes);
+        self.budget.give_back(self.block, self.bytes);
     }
 }
 

@@ -102,7 +102,7 @@ impl Control {
 pub struct Service {
     socket: Mutex<Control>,
     callers: Arc<AtomicUsize>,
-    wishes: mpsc::Sender<ReloadRequest>,
+    requests: mpsc::Sender<ReloadRequest>,
     revoker: Revoker,
     /// The configuration's file.
     serves: PathBuf,
@@ -115,11 +115,11 @@ impl Service {
     /// There is no thread to be had.
     pub fn start(
         control: Control,
-        wishes: mpsc::Sender<ReloadRequest>,
+        requests: mpsc::Sender<ReloadRequest>,
         revoker: Revoker,
         serves: PathBuf,
     ) -> io::Result<Arc<Self>> {
-        let service = Self { socket: Mutex::new(control), callers: Arc::default(), wishes, revoker, serves };
+        let service = Self { socket: Mutex::new(control), callers: Arc::default(), requests, revoker, serves };
         let service = Arc::new(service);
         service.accept_on_a_thread(&service.socket.lock())?;
         Ok(service)
@@ -180,7 +180,7 @@ impl Service {
 
     /// Serves a caller. A panic is a bug, of the gateway or of a plugin; the caller gets no answer.
     fn serve_or_log(&self, caller: &UnixStream) {
-        let serve = || serve(caller, &self.wishes, &self.revoker, &self.serves);
+        let serve = || serve(caller, &self.requests, &self.revoker, &self.serves);
         match catch_unwind(AssertUnwindSafe(serve)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::warn!("control socket: {error}"),
@@ -207,7 +207,7 @@ impl Drop for Slot {
 
 fn serve(
     caller: &UnixStream,
-    wishes: &mpsc::Sender<ReloadRequest>,
+    requests: &mpsc::Sender<ReloadRequest>,
     revoker: &Revoker,
     serves: &Path,
 ) -> io::Result<()> {
@@ -223,27 +223,27 @@ fn serve(
     let line = line.trim_end();
     let mut answer = match line.strip_prefix("revoke ") {
         Some(wanted) => serde_json::to_vec(&revoker.revoke(&serde_json::from_str(wanted)?, serves, theirs))?,
-        None => serde_json::to_vec(&asked_to_reload(line, wishes, serves)?)?,
+        None => serde_json::to_vec(&asked_to_reload(line, requests, serves)?)?,
     };
     answer.push(b'\n');
     let mut caller = caller;
     caller.write_all(&answer)
 }
 
-fn asked_to_reload(line: &str, wishes: &mpsc::Sender<ReloadRequest>, serves: &Path) -> io::Result<Asked> {
+fn asked_to_reload(line: &str, requests: &mpsc::Sender<ReloadRequest>, serves: &Path) -> io::Result<Asked> {
     match line.strip_prefix("reload") {
-        Some("") => reload(wishes),
+        Some("") => reload(requests),
         Some(named) if named.starts_with(" /") => match is_one_file(Path::new(&named[1..]), serves) {
-            true => reload(wishes),
+            true => reload(requests),
             false => Ok(Asked::ServesAnother { serves: serves.to_owned() }),
         },
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted neither `reload` nor `revoke`")),
     }
 }
 
-fn reload(wishes: &mpsc::Sender<ReloadRequest>) -> io::Result<Asked> {
+fn reload(requests: &mpsc::Sender<ReloadRequest>) -> io::Result<Asked> {
     let (answer, waits) = mpsc::channel();
-    wishes.send(ReloadRequest { scope: Scope::Configuration, answer: Some(answer) }).map_err(io::Error::other)?;
+    requests.send(ReloadRequest { scope: Scope::Configuration, answer: Some(answer) }).map_err(io::Error::other)?;
     waits.recv_timeout(RELOAD_TIMEOUT).map(|reloaded| Asked::Reloaded(Box::new(reloaded))).map_err(io::Error::other)
 }
 

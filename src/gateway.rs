@@ -140,9 +140,9 @@ fn start(path: &Path, registry: Registry, output: &Output, bound: &Bound) -> Res
     if let Some(shortage) = descriptors::shortage(snapshot.fixed.server.max_connections.get()) {
         log::warn!("{shortage}");
     }
-    services.room.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
+    services.body_budget.set_max_bytes(snapshot.fixed.server.max_held_body_bytes.get());
     open.unsent().set_max_bytes(snapshot.fixed.server.max_unsent_bytes.get());
-    services.room.set_patience(snapshot.fixed.server.body_timeout.0);
+    services.body_budget.set_patience(snapshot.fixed.server.body_timeout.0);
     Started::new(path, registry, services, open, snapshot, bound)
 }
 

@@ -34,7 +34,7 @@ pub struct Services {
     /// The store of plugins.
     pub store: Arc<dyn Store>,
     /// The memory budget of buffered bodies.
-    pub room: Arc<BodyBudget>,
+    pub body_budget: Arc<BodyBudget>,
     /// The names of upstreams' targets, with their addresses.
     pub names: Arc<Names>,
     /// The retry budgets of upstreams.
@@ -55,7 +55,7 @@ impl Services {
     /// Returns services with nothing counted yet.
     pub fn new(metrics: Arc<Metrics>, output: Output) -> Self {
         Self {
-            room: Arc::new(BodyBudget::new(metrics.held_body_bytes())),
+            body_budget: Arc::new(BodyBudget::new(metrics.held_body_bytes())),
             streams: Arc::new(OpenStreams::new(metrics.open_streams())),
             metrics,
             names: Arc::new(Names::new(output.clone())),

@@ -19,7 +19,7 @@ pub(super) struct Status<'s> {
     pub(super) generation: u64,
     pub(super) stopping: bool,
     pub(super) connections: usize,
-    pub(super) connections_turned_away: u64,
+    pub(super) connections_rejected: u64,
     pub(super) streams_refused: u64,
     pub(super) floods_ended: u64,
     pub(super) requests_in_flight: u64,

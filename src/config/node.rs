@@ -5,9 +5,14 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::problem::{Problems, nearest, suggestion};
+use self::{
+    message::{NO_STRING, between_ticks, explain},
+    spans::{Value, cut, follow, innermost, join},
+};
+use super::problem::{Problems, suggestion};
 
-type Value<'i> = toml::Spanned<DeValue<'i>>;
+mod message;
+mod spans;
 
 /// Decodes a value.
 type Decode<T> = fn(Value<'_>) -> Result<T, toml::de::Error>;
@@ -346,83 +351,6 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-}
-
-fn is_inside(outer: &Range<usize>, inner: &Range<usize>) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
-}
-
-/// Returns whether the span lies in this value. The span of a table written as `[a.b]` covers its header alone, so its
-/// entries are searched too.
-fn holds(value: &Value<'_>, span: &Range<usize>) -> bool {
-    is_inside(&value.span(), span)
-        || match value.get_ref() {
-            DeValue::Table(table) => {
-                table.iter().any(|(key, value)| is_inside(&key.span(), span) || holds(value, span))
-            }
-            DeValue::Array(items) => items.iter().any(|value| holds(value, span)),
-            _ => false,
-        }
-}
-
-/// Appends the path to the innermost entry that the span lies in. `is_about_table`: the span is a table's own. A table
-/// without a header of its own has the span of the first one below it.
-fn follow(mut at: &Value<'_>, span: &Range<usize>, is_about_table: bool, path: &mut String) {
-    while !(is_about_table && at.span() == *span) {
-        at = match at.get_ref() {
-            DeValue::Table(table) => {
-                let holder = table.iter().find(|(key, value)| is_inside(&key.span(), span) || holds(value, span));
-                let Some((key, value)) = holder else { return };
-                *path = join(path, key.get_ref());
-                if is_inside(&key.span(), span) {
-                    return;
-                }
-                value
-            }
-            DeValue::Array(items) => {
-                let Some((index, item)) = items.iter().enumerate().find(|(_, item)| holds(item, span)) else { return };
-                path.push_str(&format!("[{index}]"));
-                item
-            }
-            _ => return,
-        };
-    }
-}
-
-/// Removes the innermost entry that the span lies in, and a list with its last item. Returns `false` if the value as a
-/// whole is wrong.
-fn cut<'i>(value: &mut Value<'i>, span: &Range<usize>) -> bool {
-    match value.get_mut() {
-        DeValue::Table(table) => {
-            let holder = table.iter().find(|(key, value)| is_inside(&key.span(), span) || holds(value, span));
-            let Some(key) = holder.map(|(key, _)| key.clone()) else { return false };
-            let is_key = is_inside(&key.span(), span);
-            if is_key || !table.get_mut(&key).is_some_and(|below| cut(below, span)) {
-                table.remove(&key);
-            }
-            true
-        }
-        DeValue::Array(items) => {
-            let Some(index) = items.iter().position(|item| holds(item, span)) else { return false };
-            if cut(&mut AsMut::<[Value<'i>]>::as_mut(items)[index], span) {
-                return true;
-            }
-            let DeValue::Array(all) = std::mem::replace(value.get_mut(), DeValue::Boolean(false)) else { return false };
-            let others: Vec<_> =
-                all.into_iter().enumerate().filter(|(at, _)| *at != index).map(|(_, item)| item).collect();
-            let is_left = !others.is_empty();
-            *value.get_mut() = DeValue::Array(others.into_iter().collect());
-            is_left
-        }
-        _ => false,
-    }
-}
-
-/// The error text of `toml` for an enum that is neither a string nor a table.
-const NO_STRING: &str = "wanted string or table";
-
 /// Returns the valid strings of an enum, in serde's words. Serde lists them only for a string, so one is put there and
 /// decoded.
 fn choices<T>(decode: Decode<T>, value: &Value<'_>, span: &Range<usize>) -> Option<String> {
@@ -432,65 +360,9 @@ fn choices<T>(decode: Decode<T>, value: &Value<'_>, span: &Range<usize>) -> Opti
     Some(error.message().trim_end().strip_prefix("unknown variant `?`, expected ")?.to_owned())
 }
 
-/// Returns the innermost value that the span lies in.
-fn innermost<'v, 'i>(value: &'v mut Value<'i>, span: &Range<usize>) -> &'v mut Value<'i> {
-    let step = match value.get_ref() {
-        DeValue::Table(table) => table.iter().position(|(_, value)| holds(value, span)),
-        DeValue::Array(items) => items.iter().position(|value| holds(value, span)),
-        _ => None,
-    };
-    let Some(step) = step else { return value };
-    let below = match value.get_mut() {
-        DeValue::Table(table) => table.iter_mut().nth(step).map(|(_, value)| value),
-        DeValue::Array(items) => AsMut::<[Value<'i>]>::as_mut(items).get_mut(step),
-        _ => None,
-    };
-    innermost(below.expect("it was found there"), span)
-}
-
 /// Returns the path of the table that contains an entry.
 fn parent(path: &str) -> &str {
     path.rsplit_once('.').map_or("", |(parent, _)| parent)
-}
-
-/// Returns the text between the first two backticks of a message that begins like this.
-fn between_ticks<'m>(begin: &str, message: &'m str) -> Option<&'m str> {
-    message.strip_prefix(begin)?.split('`').nth(1)
-}
-
-/// Rephrases serde's message in the terms of the file, and suggests a known name for an unknown one.
-fn explain<'m>(
-    message: &'m str,
-    also_known: &'static [&'static str],
-    choices: Option<String>,
-) -> (String, Option<&'m str>) {
-    let message = message.trim_end();
-    for kind in ["unknown field", "unknown variant"] {
-        let Some(name) = between_ticks(&format!("{kind} "), message) else { continue };
-        let known: Vec<&str> = message.split('`').skip(3).step_by(2).chain(also_known.iter().copied()).collect();
-        if let Some(meant) = nearest(name, known.iter().copied()) {
-            return (format!("{kind} `{name}`, did you mean `{meant}`?"), Some(meant));
-        }
-        if !also_known.is_empty() {
-            return (format!("{kind} `{name}`, expected one of `{}`", known.join("`, `")), None);
-        }
-    }
-    if message == NO_STRING {
-        let text = choices.map_or_else(String::new, |choices| format!(": {choices}"));
-        return (format!("this has to be a string{text}"), None);
-    }
-    let Some((what, expected)) = message.rsplit_once(", expected ") else { return (message.to_owned(), None) };
-    let expected = match expected {
-        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number that is not negative, and not too large",
-        "a nonzero usize" | "a nonzero u64" => "a whole number above zero, and not too large",
-        "a nonzero u32" => "a whole number from 1 to 4294967295",
-        "a nonzero u16" => "a whole number from 1 to 65535",
-        "a nonzero u8" => "a whole number from 1 to 255",
-        "a sequence" => "a list",
-        _ if expected.starts_with("struct ") || expected == "a map" => "a table",
-        _ => expected,
-    };
-    (format!("{what}, expected {expected}"), None)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ const SHARDS: usize = 16;
 #[derive(Debug, Default)]
 pub struct Open {
     connections: AtomicUsize,
-    turned_away: AtomicU64,
+    rejected: AtomicU64,
     streams_refused: AtomicU64,
     floods: AtomicU64,
     unsent: Arc<UnsentBudget>,
@@ -54,8 +54,8 @@ impl Open {
 
     /// Returns the number of connections that were closed at once because there were too many, in total or of their
     /// address.
-    pub fn turned_away(&self) -> u64 {
-        self.turned_away.load(SeqCst)
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(SeqCst)
     }
 
     /// Returns the number of HTTP/2 streams that were refused because their connection had too many requests in flight.
@@ -122,7 +122,7 @@ impl Open {
         if makes_room {
             displaced();
         } else if before >= max {
-            self.turned_away.fetch_add(1, SeqCst);
+            self.rejected.fetch_add(1, SeqCst);
             return Err(Rejection::TooMany);
         }
         Ok(connection)
@@ -175,7 +175,7 @@ impl Connection {
     pub(super) fn count_for(&mut self, address: IpAddr, max: usize) -> Result<(), Rejection> {
         self.block = self.open.admission.take(address, max);
         if self.block.is_none() {
-            self.open.turned_away.fetch_add(1, SeqCst);
+            self.open.rejected.fetch_add(1, SeqCst);
             return Err(Rejection::TooManyOfAddress);
         }
         Ok(())

@@ -184,7 +184,7 @@ async fn too_many_connections_are_closed_at_once() {
     }
     gateway.serves(2).await;
     assert_eq!(gateway.connect().await.rest().await, "");
-    assert_eq!((gateway.open.connections(), gateway.open.turned_away()), (2, 1));
+    assert_eq!((gateway.open.connections(), gateway.open.rejected()), (2, 1));
     let drained = async {
         while timeout(Duration::from_millis(50), gateway.open.drained()).await.is_err() {
             gateway.withdraw();
@@ -217,7 +217,7 @@ async fn the_oldest_idle_connection_closes_for_a_new_one() {
     timeout(SOON, connection).await.expect("closed by the gateway").expect("no panic");
     assert_eq!(silent.rest().await, "");
     busy.until("/slow").await;
-    assert_eq!(gateway.open.turned_away(), 0);
+    assert_eq!(gateway.open.rejected(), 0);
 }
 
 #[tokio::test]

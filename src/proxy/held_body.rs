@@ -14,7 +14,7 @@
 //! Pingora then calls `request_body_filter` with what its buffer has, for each target that is tried, and
 //! [`Held::hand_on`] puts the body in the place of what stands for it.
 //!
-//! A body that is longer than a hook wanted, or for which there is no room, is not lost: what was read of it goes to the
+//! A body that is longer than a hook wanted, or for which there is no memory, is not lost: what was read of it goes to the
 //! upstream before the rest, where somebody else lets the request through.
 //!
 //! # When Pingora is upgraded
@@ -26,10 +26,10 @@
 //!
 //! # The danger
 //! Whoever sends a body that is held takes memory before it is known who that is. All of them together have one
-//! [`BodyBudget`](crate::body_budget::BodyBudget), of which one address takes no more than it leaves; what is counted there is what is allocated; and a body
-//! keeps a place only as long as it [comes](pace).
+//! [`BodyBudget`](crate::body_budget::BodyBudget), of which one address takes no
+//! more than it leaves; what is counted there is what is allocated; and a body keeps its memory only as long as it comes (`min_throughput`).
 
-pub mod pace;
+mod min_throughput;
 mod read;
 
 use bytes::Bytes;
@@ -38,7 +38,7 @@ use pingora_core::{ErrorType, Result};
 use pingora_http::RequestHeader;
 use portcullis_plugin::BodyError;
 
-use crate::body_budget::Part;
+use crate::body_budget::Reservation;
 
 /// What of one request's body has been read.
 #[derive(Default)]
@@ -51,8 +51,8 @@ pub struct Held {
     failure: Option<Failure>,
     /// Whoever sends it has proven themselves before.
     is_vouched: bool,
-    /// There was no room for a piece of it. Whoever asks again is told so, and reads no other piece beyond the limit.
-    has_no_room: bool,
+    /// There was no memory for a piece of it. Whoever asks again is told so, and reads no other piece beyond the limit.
+    is_over_budget: bool,
     is_handed_on: bool,
 }
 
@@ -78,10 +78,10 @@ pub enum Failure {
     Broken,
 }
 
-/// Bytes, and their part of the room. What is counted is what is allocated, not what is in use.
+/// Bytes, and the reservation of their memory. What is counted is what is allocated, not what is in use.
 struct Growing {
     bytes: Vec<u8>,
-    part: Part,
+    reservation: Reservation,
 }
 
 impl AsRef<[u8]> for Growing {
@@ -91,24 +91,24 @@ impl AsRef<[u8]> for Growing {
 }
 
 impl Growing {
-    /// Adds a piece of a body that will have at most about `expected` bytes; `false`: there is no room.
+    /// Adds a piece of a body that will have at most about `expected` bytes; `false`: there is no memory for it.
     fn push(&mut self, piece: &[u8], expected: usize) -> bool {
         let needed = self.bytes.len() + piece.len();
-        if needed > self.part.bytes() {
-            let generous = (self.part.bytes() * 2).min(expected).max(needed);
-            if !self.part.grow_to(generous) && !self.part.grow_to(needed) {
+        if needed > self.reservation.bytes() {
+            let generous = (self.reservation.bytes() * 2).min(expected).max(needed);
+            if !self.reservation.grow_to(generous) && !self.reservation.grow_to(needed) {
                 return false;
             }
-            self.bytes.reserve_exact(self.part.bytes() - self.bytes.len());
+            self.bytes.reserve_exact(self.reservation.bytes() - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
         true
     }
 
-    /// Adds a piece for which there is no room. It has left the connection, and would be missing in what is forwarded.
+    /// Adds a piece for which there is no memory. It has left the connection, and would be missing in what is forwarded.
     fn push_beyond(&mut self, piece: &[u8]) {
         let needed = self.bytes.len() + piece.len();
-        self.part.overdraw_to(needed);
+        self.reservation.overdraw_to(needed);
         self.bytes.reserve_exact(needed - self.bytes.len());
         self.bytes.extend_from_slice(piece);
     }

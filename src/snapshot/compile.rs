@@ -255,7 +255,7 @@ fn instances(
 ) -> Vec<Option<Arc<Instance>>> {
     let used = usage_lints::used_policies(&configuration.routes);
     let Configuration { policies, credentials: drafts, secrets, server, .. } = configuration;
-    let max_held_body_bytes = BodyBudget::largest_part(server.max_held_body_bytes.get());
+    let max_held_body_bytes = BodyBudget::largest_reservation(server.max_held_body_bytes.get());
     let around = Surroundings { secrets, services, max_held_body_bytes, hook_timeout: server.hook_timeout.0 };
     let built = policies.iter_mut().zip(opened).enumerate().map(|(number, (policy, opened))| {
         if policy.kind.needs_credentials && opened.is_empty() && used.contains(&number) {

@@ -70,7 +70,7 @@ pub struct Surroundings<'s> {
     pub secrets: &'s Secrets,
     /// What outlives a reload.
     pub services: &'s Services,
-    /// The most of one request's body that there can be room for.
+    /// The largest body of one request for which there can be memory.
     pub max_held_body_bytes: usize,
     /// The time that hooks may take where a policy does not say.
     pub hook_timeout: Duration,

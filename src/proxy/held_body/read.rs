@@ -8,9 +8,9 @@ use pingora_core::{Error, ErrorType, Result, protocols::http::ServerSession};
 use pingora_proxy::Session;
 use portcullis_plugin::BodyError;
 
-use super::{Content, Failure, Growing, Held, pace::Pace};
+use super::{Content, Failure, Growing, Held, min_throughput::MinThroughput};
 use crate::{
-    body_budget::Part,
+    body_budget::Reservation,
     front::BodyFault,
     proxy::{heads::empty, state::RequestState},
 };
@@ -30,7 +30,7 @@ impl Held {
         if let Some(failure) = self.failure {
             return Err(failure.into());
         }
-        if self.has_no_room {
+        if self.is_over_budget {
             return Err(BodyError::NoRoom);
         }
         if let Content::Untouched = self.content {
@@ -57,26 +57,26 @@ impl Held {
         {
             session.write_continue_response().await?;
         }
-        self.content = Content::Begun(Growing { bytes: Vec::new(), part: self.part(state) });
+        self.content = Content::Begun(Growing { bytes: Vec::new(), reservation: self.reservation(state) });
         Ok(())
     }
 
-    fn part(&self, state: &RequestState) -> Part {
-        let part = state.services.room.part(state.client);
-        if self.is_vouched { part.vouched() } else { part }
+    fn reservation(&self, state: &RequestState) -> Reservation {
+        let reservation = state.services.body_budget.reservation(state.client);
+        if self.is_vouched { reservation.vouched() } else { reservation }
     }
 
     /// Reads until the end, or until it is longer than `limit`.
     async fn fill(&mut self, session: &mut Session, state: &RequestState, limit: usize) -> Result<(), BodyError> {
         let expected = declared_bytes(session).unwrap_or(limit);
-        let mut pace = Pace::new(state.services.room.patience());
+        let mut throughput = MinThroughput::new(state.services.body_budget.patience());
         let mut received = 0;
         while let Content::Begun(growing) = &mut self.content {
             if growing.bytes.len() > limit {
                 return self.note_end(session).await;
             }
             let length = growing.bytes.len();
-            let piece = pace.next(received, self.next(session, length)).await;
+            let piece = throughput.next(received, self.next(session, length)).await;
             let piece = piece.ok_or_else(|| self.lost(Failure::Stalled))?.map_err(|error| self.failed(&error))?;
             let Some(piece) = piece else { return self.end(session).await };
             let Content::Begun(growing) = &mut self.content else { break };
@@ -86,7 +86,7 @@ impl Held {
                     // There would have been too much of it anyway.
                     return self.note_end(session).await;
                 }
-                self.has_no_room = true;
+                self.is_over_budget = true;
                 self.note_end(session).await?;
                 return Err(BodyError::NoRoom);
             }

@@ -12,22 +12,22 @@ use super::{
 };
 use crate::body_budget::BodyBudget;
 
-/// A room of this size, and what is taken of it.
-fn room(max_bytes: usize) -> (Arc<BodyBudget>, Arc<AtomicUsize>) {
+/// Returns a budget of this size, and the counter of what is taken of it.
+fn budget(max_bytes: usize) -> (Arc<BodyBudget>, Arc<AtomicUsize>) {
     let used = Arc::new(AtomicUsize::new(0));
-    let room = BodyBudget::new(used.clone());
-    room.set_max_bytes(max_bytes);
-    (Arc::new(room), used)
+    let budget = BodyBudget::new(used.clone());
+    budget.set_max_bytes(max_bytes);
+    (Arc::new(budget), used)
 }
 
-fn growing(room: &Arc<BodyBudget>) -> Growing {
-    Growing { bytes: Vec::new(), part: room.part(IpAddr::V4(Ipv4Addr::LOCALHOST)) }
+fn growing(budget: &Arc<BodyBudget>) -> Growing {
+    Growing { bytes: Vec::new(), reservation: budget.reservation(IpAddr::V4(Ipv4Addr::LOCALHOST)) }
 }
 
 #[test]
 fn what_is_counted_is_what_is_allocated() {
-    let (room, used) = room(1 << 20);
-    let mut body = growing(&room);
+    let (budget, used) = budget(1 << 20);
+    let mut body = growing(&budget);
     for _ in 0..100 {
         assert!(body.push(&[1; 700], 50_000));
         assert!(used.load(Relaxed) >= body.bytes.capacity(), "{} {}", used.load(Relaxed), body.bytes.capacity());
@@ -43,8 +43,8 @@ fn what_is_counted_is_what_is_allocated() {
 
 #[test]
 fn a_body_of_known_length_takes_no_more_than_that() {
-    let (room, used) = room(1 << 20);
-    let mut body = growing(&room);
+    let (budget, used) = budget(1 << 20);
+    let mut body = growing(&budget);
     for piece in [&[0; 60_000][..], &[0; 40_000]] {
         assert!(body.push(piece, 100_000));
     }
@@ -54,14 +54,14 @@ fn a_body_of_known_length_takes_no_more_than_that() {
 #[test]
 fn the_room_is_shared_and_bounded() {
     // One address has half of it.
-    let (room, used) = room(2000);
-    let (mut first, mut second) = (growing(&room), growing(&room));
+    let (budget, used) = budget(2000);
+    let (mut first, mut second) = (growing(&budget), growing(&budget));
     assert!(first.push(&[0; 600], 10_000));
     assert!(!second.push(&[0; 401], 10_000));
     assert!(second.push(&[0; 400], 10_000), "what was refused took nothing");
     assert!(!first.push(&[0; 1], 10_000));
     drop(second);
-    assert!(first.push(&[0; 300], 10_000), "without the room to be generous it takes what it needs");
+    assert!(first.push(&[0; 300], 10_000), "without the budget to be generous it takes what it needs");
     assert_eq!(used.load(Relaxed), 900);
     drop(first);
     assert_eq!(used.load(Relaxed), 0);
@@ -94,8 +94,8 @@ fn a_body_takes_the_place_of_what_stands_for_it_once_for_each_target() {
 
 #[test]
 fn a_piece_beyond_the_room_is_kept_and_counted() {
-    let (room, used) = room(1000);
-    let mut body = growing(&room);
+    let (budget, used) = budget(1000);
+    let mut body = growing(&budget);
     assert!(body.push(&[1; 400], 10_000));
     assert!(!body.push(&[2; 200], 10_000));
     body.push_beyond(&[2; 200]);
@@ -106,9 +106,9 @@ fn a_piece_beyond_the_room_is_kept_and_counted() {
 
 #[test]
 fn a_beginning_comes_before_the_rest() {
-    let (room, _) = room(1000);
+    let (budget, _) = budget(1000);
     let begun = |stand_in_bytes| {
-        let mut body = growing(&room);
+        let mut body = growing(&budget);
         assert!(body.push(b"begin", 100));
         held(Content::Begun(body), stand_in_bytes)
     };

@@ -133,7 +133,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_load_balancer_that_says_it_wrongly_is_turned_away() {
+async fn an_invalid_proxy_header_is_rejected() {
     let ca = Authority::new("Root");
     let world = World::with(ca.clone(), listeners(&ca)).await;
     for listener in TRUSTED {

@@ -6,20 +6,20 @@ use tokio::time::{Instant, timeout_at};
 
 /// The slowest that a held body may come, on the whole. At 8 MiB, the largest that `hmac` reads unless it is told
 /// otherwise, it is nine minutes; of a phone's connection it is a small part.
-pub const SLOWEST_BYTES_PER_SECOND: u32 = 16 << 10;
+pub const MIN_BYTES_PER_SECOND: u32 = 16 << 10;
 
-/// The time that one body has: it may stand still, or lag behind the [slowest pace](SLOWEST_BYTES_PER_SECOND), for no
+/// The time that one body has: it may stand still, or lag behind the [minimum](MIN_BYTES_PER_SECOND), for no
 /// longer than `patience` (`server.body_timeout`).
 ///
-/// A fixed time for the whole would be too long for a byte now and then, which keeps a place in the room, and too short
+/// A fixed time for the whole would be too long for a byte now and then, which keeps its memory reserved, and too short
 /// for a large body that comes steadily.
-pub struct Pace {
+pub struct MinThroughput {
     begun: Instant,
     moved: Instant,
     patience: Duration,
 }
 
-impl Pace {
+impl MinThroughput {
     /// From now on.
     pub fn new(patience: Duration) -> Self {
         let now = Instant::now();
@@ -34,7 +34,7 @@ impl Pace {
     }
 
     fn deadline(&self, received_bytes: usize) -> Instant {
-        let received = Duration::from_secs(received_bytes as u64) / SLOWEST_BYTES_PER_SECOND;
+        let received = Duration::from_secs(received_bytes as u64) / MIN_BYTES_PER_SECOND;
         (self.begun + received).min(self.moved) + self.patience
     }
 }

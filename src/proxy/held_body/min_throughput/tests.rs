@@ -7,9 +7,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a body of these pieces is read, and how much of it came: each piece is as long after the one before as it
 /// says.
 async fn read(pieces: impl IntoIterator<Item = (Duration, usize)>) -> (Duration, usize) {
-    let (mut pace, mut received, begun) = (Pace::new(PATIENCE), 0, Instant::now());
+    let (mut throughput, mut received, begun) = (MinThroughput::new(PATIENCE), 0, Instant::now());
     for (pause, bytes) in pieces {
-        if pace.next(received, sleep(pause)).await.is_none() {
+        if throughput.next(received, sleep(pause)).await.is_none() {
             break;
         }
         received += bytes;
