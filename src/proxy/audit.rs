@@ -20,24 +20,24 @@ use crate::{
     telemetry::{Audit, AuditEvent, AuditResult, output},
 };
 
-/// What came of one attempt at proving an identity.
+/// The result of one attempt at proving an identity.
 pub struct Attempted {
     /// The policy that judged it.
     pub policy: Option<Arc<str>>,
-    /// How it was judged.
+    /// The result.
     pub result: AuditResult,
-    /// Why.
+    /// The reason for the result.
     pub reason: Reason,
-    /// Why exactly, where the plugin says it.
+    /// Details, if the plugin gives any.
     pub detail: Option<&'static str>,
-    /// Who it is about, where a credential is known but cannot be used.
+    /// The owner of a credential that is known but cannot be used.
     pub identity: Option<Arc<Identity>>,
-    /// Who was claimed, which nothing proves.
+    /// The identity that was claimed, which nothing proves.
     pub claimed: Option<Claimed>,
 }
 
 impl Attempted {
-    /// It proved nothing.
+    /// Returns an attempt that proved nothing.
     pub fn denied(policy: Option<&Arc<str>>, reason: Reason) -> Self {
         Self {
             policy: policy.cloned(),
@@ -49,7 +49,7 @@ impl Attempted {
         }
     }
 
-    /// It could not be judged.
+    /// Returns an attempt that could not be judged.
     pub fn failed(policy: Option<&Arc<str>>, reason: Reason) -> Self {
         Self { result: AuditResult::Failed, ..Self::denied(policy, reason) }
     }
@@ -62,32 +62,32 @@ pub struct Trail<'t> {
     route: &'t str,
     attempts: Vec<Attempted>,
     failure: Option<String>,
-    /// Events that found no room, to be tried again.
+    /// Set if an event found no room in the queue.
     is_incomplete: bool,
 }
 
 impl<'t> Trail<'t> {
-    /// Of this request.
+    /// Returns the empty trail of a request.
     pub fn of(state: &'t RequestState, settings: &'t file::Audit, route: &'t str) -> Self {
         Self { state, settings, route, attempts: Vec::new(), failure: None, is_incomplete: false }
     }
 
-    /// The request.
+    /// Returns the request.
     pub fn state(&self) -> &'t RequestState {
         self.state
     }
 
-    /// The request's checks that wait for its body.
+    /// Returns the checks that wait for the request's body.
     pub fn deferred_checks(&self) -> &'t DeferredChecks {
         &self.state.deferred_checks
     }
 
-    /// Notes an attempt; it is written if nothing else grants.
+    /// Adds an attempt, which is written if no alternative grants.
     pub fn attempted(&mut self, attempt: Attempted) {
         self.attempts.push(attempt);
     }
 
-    /// Nothing granted: writes the attempts.
+    /// Writes the attempts, because no alternative granted.
     pub fn refused(&mut self) {
         for attempt in std::mem::take(&mut self.attempts) {
             let Attempted { policy, result, reason, detail, identity, claimed } = &attempt;
@@ -102,7 +102,7 @@ impl<'t> Trail<'t> {
         }
     }
 
-    /// An alternative granted: one success in so many is written.
+    /// Writes that an alternative granted: one such event in `sample_successes`.
     pub fn granted(&mut self, alternative: &[Authenticator], identity: &Identity) {
         thread_local! {
             static SEEN: Cell<u32> = const { Cell::new(0) };
@@ -129,12 +129,12 @@ impl<'t> Trail<'t> {
         }
     }
 
-    /// Whether nobody may be let in, because what they do later could not be written down.
+    /// Returns whether nobody may be let in, because what they do later could not be written down.
     fn is_unwritable(&self) -> bool {
         self.settings.on_full == OnFull::Refuse && self.state.services.output.is_failing()
     }
 
-    /// Nothing was sent, and the route has a consumer for that.
+    /// Notes that no credential was sent, and that the request counts as that of the anonymous consumer.
     pub fn anonymous(&mut self, identity: &Identity) {
         self.attempts.clear();
         self.is_incomplete |= self.is_unwritable();
@@ -144,7 +144,7 @@ impl<'t> Trail<'t> {
         }
     }
 
-    /// A guard or a restriction refused, or what comes after them.
+    /// Writes that a guard or a restriction, or a later check, refused the request.
     pub fn forbidden(
         &mut self,
         policy: Option<&str>,
@@ -156,12 +156,13 @@ impl<'t> Trail<'t> {
         self.write(&Decided { reason: Some(reason), detail, policy, identity, ..denied });
     }
 
-    /// Notes why it could not be decided, for the access line.
+    /// Stores the reason why the request could not be decided, for the access line.
     pub fn failed(&mut self, why: String) {
         self.failure.get_or_insert(why);
     }
 
-    /// Why it could not be decided, and whether the request has to be refused because its trail could not be written.
+    /// Returns why the request could not be decided, and whether the request has to be refused because its trail could
+    /// not be written.
     pub fn finish(self) -> (Option<String>, bool) {
         let must_refuse = self.must_refuse();
         (self.failure, must_refuse)
@@ -200,7 +201,7 @@ impl<'t> Trail<'t> {
     }
 }
 
-/// What an event says beside the request that it is about.
+/// The part of an event that is not about its request.
 struct Decided<'d> {
     event: AuditEvent,
     result: AuditResult,
@@ -239,7 +240,7 @@ pub fn stream_ended(state: &RequestState, why: &Withdrawn) {
     });
 }
 
-/// Queues the event, waiting a little where there is no room. The queue is full only while whoever reads it stands
+/// Queues the event, and waits a little if the queue is full. The queue is full only while whoever reads it stands
 /// still. The first worker to find it so waits, for at most [`output::AUDIT_WAIT`]; once that was in vain nobody waits
 /// until there is room again, because a reader that is gone must not take the gateway with it.
 ///

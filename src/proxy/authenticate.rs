@@ -34,35 +34,35 @@ mod pending;
 
 use pending::Pending;
 
-/// Who is calling, or the answer to a request that does not prove it.
+/// The result of authentication.
 pub enum Decision {
-    /// Somebody.
+    /// The caller is known.
     Granted(Granted),
-    /// Nobody.
+    /// The caller is not known, and gets this answer.
     Refused(Answer, Reason),
-    /// It could not be found out, and what asked for it is over: a client that left.
+    /// The client left before the caller was known.
     Ended(Undecided),
 }
 
-/// Somebody who is known.
+/// A caller that is known.
 #[derive(Default)]
 pub struct Granted {
-    /// Who.
+    /// The identity.
     pub identity: Arc<Identity>,
-    /// The number of the alternative that found it out; none where it is the anonymous consumer.
+    /// The number of the alternative that granted; `None` for the anonymous consumer.
     pub by: Option<usize>,
     /// Attempts at other policies that failed with the credential that was granted. They count if its body proves it
     /// wrong after all.
     pub excusable: Vec<FailedAttempt>,
 }
 
-/// What one authenticator, or all of an alternative, found.
+/// The result of one authenticator, or of all in an alternative.
 enum Found {
     Granted(Arc<Identity>),
-    /// Nothing, and the answer that was proposed for it.
+    /// No credential was sent; with the answer that was proposed for that.
     Absent(Option<Respond>),
     Denied(Denial),
-    /// By the policy of this name.
+    /// The policy of this name could not decide.
     Failed(Arc<str>, Undecided),
 }
 
@@ -156,7 +156,7 @@ pub async fn authenticate(
     Decision::Refused(Answer { challenges, ..answer }, reason)
 }
 
-/// The answer that an authenticator proposed. One that is a 401 says as well which credentials are taken.
+/// Returns the answer that an authenticator proposed. One that is a 401 says as well which credentials are taken.
 fn proposed(
     auth: &Auth,
     answer: Respond,
@@ -174,7 +174,7 @@ fn proposed(
     Decision::Refused(Answer { challenges, declared: Some(answer), ..Problem::Unauthenticated.into() }, reason)
 }
 
-/// The answer to a request whose body proves wrong what its head proved, by the alternative that granted.
+/// Returns the answer to a request whose body proves wrong what its head proved, by the alternative that granted.
 pub fn disproved(
     auth: &Auth,
     by: Option<usize>,
@@ -198,7 +198,7 @@ pub fn disproved(
     Answer { challenges: challenges(auth, &attempts, cx, realm, trail), ..Problem::Unauthenticated.into() }
 }
 
-/// The `WWW-Authenticate` lines for all ways in.
+/// Returns the `WWW-Authenticate` lines of all authenticators.
 fn challenges(
     auth: &Auth,
     attempts: &[Attempt],
@@ -209,7 +209,7 @@ fn challenges(
     challenges::lines(asked(auth, attempts, cx, trail), realm, &trail.state().edits)
 }
 
-/// The challenges of all authenticators.
+/// Returns the challenges of all authenticators.
 fn asked(auth: &Auth, attempts: &[Attempt], cx: &mut RequestCx<'_>, trail: &Trail<'_>) -> Vec<Challenge> {
     let asked = auth.authenticators().zip(attempts).flat_map(|(authenticator, attempt)| {
         let call = Call { state: trail.state(), policy: &authenticator.policy, hook: "challenge" };
@@ -220,7 +220,7 @@ fn asked(auth: &Auth, attempts: &[Attempt], cx: &mut RequestCx<'_>, trail: &Trai
     asked.collect()
 }
 
-/// Asks one authenticator, and checks what holds for credentials of every kind.
+/// Asks one authenticator, and checks the limits that credentials of every kind have.
 async fn one<'a>(
     authenticator: &'a Authenticator,
     cx: &mut RequestCx<'_>,
@@ -276,7 +276,7 @@ async fn one<'a>(
     }
 }
 
-/// What stands against this identity here and now, by what its credentials say of themselves.
+/// Returns the objection to this identity on this route and now, by the limits of its credentials.
 pub(super) fn objection(identity: &Identity, now: UnixTime, route: &str, address: IpAddr) -> Option<Denial> {
     if identity.expires.is_some_and(|until| now >= until) {
         return Some(Denial::unauthorized(Reason::KeyExpired));
@@ -284,7 +284,7 @@ pub(super) fn objection(identity: &Identity, now: UnixTime, route: &str, address
     identity.credentials.iter().find_map(|credential| credential.objection(now, route, address))
 }
 
-/// All of several methods: each has to grant, and they have to agree on who it is.
+/// Asks all authenticators of an alternative: each has to grant, and they have to agree on the caller.
 async fn all<'a>(
     alternative: &'a Alternative,
     cx: &mut RequestCx<'_>,
@@ -339,7 +339,7 @@ async fn all<'a>(
     }
 }
 
-/// One identity out of several that were proven together; `None` where they do not agree.
+/// Merges identities that were proven together into one; returns `None` if they do not agree.
 ///
 /// One of them speaks: it gives subject, e-mail, issuer, claims, roles and scopes, none of which is ever added up. The
 /// client comes from the first that names one and no subject (a certificate, a key).
@@ -375,16 +375,16 @@ pub(super) fn merge(parts: &[Arc<Identity>], alternative: &Alternative) -> Optio
     })
 }
 
-/// The part that speaks where the file does not say which: the first that names a subject, or else the first. `None`: they
-/// name different subjects, and nothing tells which of them the request is made for.
+/// Returns the part that speaks if the file does not name one: the first that names a subject, or else the first.
+/// `None`: they name different subjects, and nothing tells which of them the request is made for.
 fn only_speaker(parts: &[Arc<Identity>]) -> Option<usize> {
     let mut naming = parts.iter().enumerate().filter(|(_, part)| part.subject.is_some());
     let Some((number, first)) = naming.next() else { return Some(0) };
     naming.all(|(_, other)| is_same_subject(first, other)).then_some(number)
 }
 
-/// Whether both name the same subject. A name is unique within its issuer only (RFC 7519 section 4.1.2): the same name from
-/// another issuer is somebody else, unless the file says that both belong to one consumer.
+/// Returns whether both name the same subject. A name is unique within its issuer only (RFC 7519 section 4.1.2): the
+/// same name from another issuer is somebody else, unless the file says that both belong to one consumer.
 fn is_same_subject(one: &Identity, other: &Identity) -> bool {
     let is_one_issuer = one.issuer.is_some() && one.issuer == other.issuer;
     let is_one_consumer = match (&one.consumer, &other.consumer) {
@@ -394,8 +394,8 @@ fn is_same_subject(one: &Identity, other: &Identity) -> bool {
     one.subject == other.subject && (is_one_issuer || is_one_consumer)
 }
 
-/// The headers that the parts fill. Those that the speaker's policy fills are the speaker's alone: where it fills none of
-/// them, such as a plan that its token does not name, there is none. Of others the first part's counts.
+/// Returns the headers that the parts fill. Those that the speaker's policy fills are the speaker's alone: where it
+/// fills none of them, such as a plan that its token does not name, there is none. Of others the first part's counts.
 fn headers(parts: &[Arc<Identity>], speaking: usize, fills: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<_> = parts[speaking].headers.clone();
     for (_, part) in parts.iter().enumerate().filter(|(number, _)| *number != speaking) {
@@ -408,7 +408,7 @@ fn headers(parts: &[Arc<Identity>], speaking: usize, fills: &[HeaderName]) -> Ve
     headers
 }
 
-/// The one value that all agree on, if any has one; the outer `None`: they differ.
+/// Returns the value that all agree on, if any has one; the outer `None`: they differ.
 #[expect(clippy::option_option, reason = "the outer one is disagreement, the inner one nothing to agree on")]
 fn agreed<'a, T>(mut values: impl Iterator<Item = &'a T>, same: impl Fn(&T, &T) -> bool) -> Option<Option<&'a T>> {
     let Some(first) = values.next() else { return Some(None) };

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-/// A body filter of one request, and whose it is.
+/// A body filter of one request, with its policy.
 pub struct Filter {
     /// The policy's name.
     pub policy: Arc<str>,
-    /// What looks at the pieces.
+    /// The filter.
     pub filter: Box<dyn portcullis_plugin::BodyFilter>,
 }

@@ -26,7 +26,7 @@ pub fn lines(challenges: impl IntoIterator<Item = Challenge>, realm: &str, edits
     lines
 }
 
-/// A challenge as `WWW-Authenticate` has it (RFC 9110 section 11.6.1).
+/// Returns a challenge as a line of `WWW-Authenticate` (RFC 9110 section 11.6.1).
 fn line(challenge: &Challenge, realm: &str) -> Option<HeaderValue> {
     let mut text = format!("{} realm=\"{realm}\"", challenge.scheme);
     for (name, value) in &challenge.parameters {

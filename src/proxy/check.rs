@@ -24,7 +24,7 @@ use crate::{
     tls::Misdirected,
 };
 
-/// Finds the route, with the head made unambiguous on the way.
+/// Makes the head unambiguous, and finds the route.
 pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestState) -> Result<Arc<Gate>, Answer> {
     identify(snapshot, session, state);
     let target = unambiguous(session.req_header_mut());
@@ -68,8 +68,8 @@ pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestSt
     Ok(gate.clone())
 }
 
-/// Whether the request came on the right connection: who a client is was found out when it was made, and was asked by the
-/// name that it was made for.
+/// Checks whether the request came on the right connection: a client certificate belongs to its connection, and was
+/// asked for by the name that the connection was made for.
 fn belongs(
     snapshot: &Snapshot,
     session: &Session,
@@ -84,7 +84,7 @@ fn belongs(
     })
 }
 
-/// Whether a request of this route, for this host, may come on a connection.
+/// Checks whether a request of this route, for this host, may come on a connection.
 pub(super) fn fits(
     snapshot: &Snapshot,
     entered: Option<&Entered>,
@@ -104,14 +104,14 @@ pub(super) fn fits(
     }
 }
 
-/// The port that a client is sent to which did not speak TLS, where it has to. What a route says counts before what its
-/// listener says.
+/// Returns the port that a client is redirected to because it did not speak TLS. The setting of a route overrides that
+/// of its listener.
 pub(super) fn https_port(snapshot: &Snapshot, entered: Option<&Entered>, gate: Option<&Gate>) -> Option<u16> {
     let of_listener = || snapshot.settings.listeners.get(entered?.listener)?.https_redirect;
     gate.and_then(|gate| gate.https_redirect).map_or_else(of_listener, |redirect| redirect.0)
 }
 
-/// The same over TLS, for a client that did not speak it where it has to.
+/// Returns the redirect of a client that did not speak TLS where it has to.
 fn redirected(
     snapshot: &Snapshot,
     session: &Session,
@@ -134,7 +134,7 @@ fn redirected(
     Some(Answer { location: location.map(Box::new), ..problem.into() })
 }
 
-/// Why a head is refused: the row of the table, and words that are for the log alone.
+/// The reason why a head is refused: a row of the table, and a text for the log alone.
 struct Fault {
     problem: Problem,
     why: Cow<'static, str>,
@@ -149,7 +149,7 @@ impl Fault {
         Self { problem: Problem::BadPath, why: why.into() }
     }
 
-    /// Puts the words where the log line finds them.
+    /// Stores the text for the log line.
     fn noted(self, state: &mut RequestState) -> Answer {
         state.failed(self.why);
         self.problem.into()
@@ -162,15 +162,15 @@ impl From<PathFault> for Fault {
     }
 }
 
-/// What there is to say of a target that was made canonical.
+/// The facts about a target that was made canonical.
 struct Target {
-    /// Its path holds `%2F`.
+    /// Set if its path contains `%2F`.
     has_encoded_slash: bool,
-    /// It came like this, where that is not what it is now.
+    /// The target as it came, if that is another.
     received: Option<Box<str>>,
 }
 
-/// Leaves a head with one reading.
+/// Makes a head such that it can be read in one way only.
 fn unambiguous(head: &mut RequestHeader) -> Result<Target, Fault> {
     if head.version == Version::HTTP_2 {
         http2(head)?;
@@ -181,7 +181,7 @@ fn unambiguous(head: &mut RequestHeader) -> Result<Target, Fault> {
     Ok(target)
 }
 
-/// Who calls, by address, and the request's id: a peer that is believed may have given it one.
+/// Sets the client's address and the request's id. A trusted peer may have given it one.
 fn identify(snapshot: &Snapshot, session: &Session, state: &mut RequestState) {
     let settings = &snapshot.settings;
     let headers = &session.req_header().headers;
@@ -202,7 +202,7 @@ fn identify(snapshot: &Snapshot, session: &Session, state: &mut RequestState) {
     state.id = given.unwrap_or_else(RequestId::random);
 }
 
-/// What the HTTP/2 codec lets through and HTTP/1 upstreams would trip over.
+/// Refuses or mends what the HTTP/2 codec lets through and HTTP/1 upstreams would misread.
 fn http2(head: &mut RequestHeader) -> Result<(), Fault> {
     http2_head_fits(head).map_err(|why| Fault { problem: Problem::HeadTooLarge, why: why.into() })?;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
@@ -232,7 +232,7 @@ fn http2(head: &mut RequestHeader) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Leaves the target in origin form with the canonical path.
+/// Makes the target origin form with the canonical path.
 fn make_canonical(head: &mut RequestHeader) -> Result<Target, Fault> {
     // HTTP/2 has its target in parts, and HTTP/1 as the bytes that came; those may be in absolute form.
     let has_authority = head.uri.authority().is_some();
@@ -266,7 +266,8 @@ fn make_canonical(head: &mut RequestHeader) -> Result<Target, Fault> {
     Ok(Target { has_encoded_slash, received })
 }
 
-/// `http://host/path` (RFC 9112 section 3.2.2); that its authority is the `Host` has been checked.
+/// Returns the path and query of `http://host/path` (RFC 9112 section 3.2.2); that its authority is the `Host` has been
+/// checked.
 fn absolute(raw: &[u8]) -> Result<&[u8], Fault> {
     let no_path = || Fault::bad("target in neither origin nor absolute form");
     let after_scheme = memchr::memmem::find(raw, b"://").ok_or_else(no_path)? + 3;

@@ -14,7 +14,7 @@ pub struct UpstreamEdit<'e> {
 }
 
 impl<'e> UpstreamEdit<'e> {
-    /// Whatever `managed` would remove from a client's request cannot be written by a plugin either.
+    /// Returns a request in which plugins can set no header that `managed` would remove from a client's request.
     pub fn new(head: &'e mut RequestHeader, managed: &'e IdentityHeaders) -> Self {
         Self { head, managed }
     }
@@ -61,12 +61,12 @@ pub struct ClientEdit<'e> {
 }
 
 impl<'e> ClientEdit<'e> {
-    /// The upstream's, or what the route says in its place.
+    /// Returns the response of the upstream, or the route's own.
     pub fn of_response(head: &'e mut ResponseHeader) -> Self {
         Self { head, is_own: false }
     }
 
-    /// One of the gateway's own.
+    /// Returns an answer of the gateway's own.
     pub fn of_own_answer(head: &'e mut ResponseHeader) -> Self {
         Self { head, is_own: true }
     }

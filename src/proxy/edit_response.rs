@@ -14,11 +14,11 @@ use crate::snapshot::Route;
 
 /// A hook that could not edit a response.
 pub struct Unedited {
-    /// Its place among those of the route.
+    /// Its index among the route's.
     pub step: usize,
     /// Its policy.
     pub policy: Arc<str>,
-    /// Why.
+    /// The reason.
     pub why: Undecided,
 }
 

@@ -45,7 +45,7 @@ impl RequestState {
         }
     }
 
-    /// Says why the request was ended before its time.
+    /// Stores the reason why the request was ended early, and counts it.
     fn ended(&mut self, end: StreamEnd) {
         let (code, text) = match &end {
             StreamEnd::TooOld => ("max_stream_age", "the request lasted longer than max_stream_age"),
@@ -67,7 +67,7 @@ impl RequestState {
         audit::stream_ended(self, &why);
     }
 
-    /// Which of the things that prove who is calling has expired.
+    /// Returns the reason for the credential that has expired.
     fn expired(&self) -> Reason {
         let identity = self.identity.as_deref();
         let is_proof =

@@ -23,21 +23,21 @@ use crate::{
     snapshot::{Route, route::Settings},
 };
 
-/// Borrows the session and the state; nothing is copied.
+/// A request as plugins see it: it borrows the session and the state, and copies nothing.
 pub struct SessionExchange<'c, 's> {
     lent: Lent<'c, 's>,
-    /// Where it is kept what is known of the connection, once somebody has asked.
+    /// The facts about the connection, once somebody has asked for them.
     connection: OnceLock<Option<Arc<ProxyDigest>>>,
     state: &'c RequestState,
     identity: Option<Arc<Identity>>,
     route: &'c Route,
-    /// By these the connection's certificate is judged.
+    /// The settings by which the connection's certificate is judged.
     settings: &'c Settings,
     held: &'c mut Held,
 }
 
 impl<'c, 's> SessionExchange<'c, 's> {
-    /// Of this client's request, which was matched to this route. `held` is what hooks have read of the body.
+    /// Returns this client's request, which was matched to this route. `held` is what hooks have read of the body.
     pub fn new(
         client: &'c Client<'s>,
         state: &'c RequestState,
@@ -49,7 +49,7 @@ impl<'c, 's> SessionExchange<'c, 's> {
         Self { lent: Lent::take(client), connection: OnceLock::new(), state, identity, route, settings, held }
     }
 
-    /// From here on the request is the caller's who was authenticated.
+    /// Sets the identity of the caller, once it is known.
     pub fn knows(&mut self, identity: Option<&Arc<Identity>>) {
         self.identity = identity.cloned();
     }

@@ -13,8 +13,8 @@ use crate::{
     upstream::{Upstream, tls::Fault},
 };
 
-/// Whether this process (`EMFILE`) or the machine (`ENFILE`) has no descriptor left for a connection: no fault of an
-/// upstream, and the next target cannot be reached either.
+/// Returns whether this process (`EMFILE`) or the machine (`ENFILE`) has no descriptor left for a connection: no fault
+/// of an upstream, and the next target cannot be reached either.
 pub fn is_out_of_descriptors(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
     matches!(cause, Some(libc::EMFILE | libc::ENFILE))
@@ -27,7 +27,7 @@ pub fn count(state: &RequestState, error: &Error) {
     }
 }
 
-/// No name of a target leads anywhere: there is nothing to connect to.
+/// Returns the error for an upstream without an address: none of its names resolves.
 pub fn unresolved(upstream: &Upstream) -> Box<Error> {
     upstream.metrics.failed(UpstreamError::Unresolved);
     let mut error = Error::new(UNRESOLVED);
@@ -37,7 +37,7 @@ pub fn unresolved(upstream: &Upstream) -> Box<Error> {
 
 const UNRESOLVED: ErrorType = ErrorType::new("unresolved");
 
-/// What was wrong with a handshake says more than what Pingora could not do after it.
+/// Returns the fault of the handshake, which says more than the error of Pingora that followed it.
 fn fault(state: &RequestState) -> Option<Fault> {
     state.handshake.as_ref().filter(|_| !state.is_connected).and_then(|handshake| handshake.fault())
 }
@@ -71,7 +71,7 @@ fn kind(error: &ErrorType) -> UpstreamError {
     }
 }
 
-/// The answer to an error, with what the log should say; `None`: the client is gone.
+/// Returns the answer to an error, and stores the text for the log; `None`: the client is gone.
 pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
     // Only the kind of error: Pingora's words about it hold parts of the request.
     let what = error.etype().as_str().to_owned();

@@ -32,7 +32,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// How many headers the gateway may add to a request.
+/// The most headers that the gateway adds to a request.
 const MANAGED_HEADERS: usize = 16;
 
 /// Takes out of the client's request what must not be forwarded: headers that only the gateway may set, and the places
@@ -171,7 +171,7 @@ fn addresses(state: &RequestState) -> Bytes {
     text.into()
 }
 
-/// RFC 7239 section 4: one element a hop; IPv6 addresses in brackets and quotes.
+/// Returns the value of `Forwarded` (RFC 7239 section 4): one element a hop; IPv6 addresses in brackets and quotes.
 fn forwarded_value(state: &RequestState, host: Option<&str>, proto: &str) -> String {
     let node = |address: &IpAddr| match address {
         IpAddr::V4(v4) => format!("for={v4}"),

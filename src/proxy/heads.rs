@@ -9,7 +9,7 @@ pub fn empty() -> RequestHeader {
     RequestHeader::from(http::Request::new(()).into_parts().0)
 }
 
-/// Opens a head for many changes at once, and lets go of the spelling of its header names.
+/// Opens a head for many changes at once, and drops the original spelling of its header names.
 ///
 /// Pingora keeps the spelling in a second map. To set one header through both, a name that is known is copied, parsed
 /// and copied again: for the eleven that the gateway sets that made 17,600 instructions, where a bare proxy needs

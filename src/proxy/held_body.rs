@@ -40,36 +40,37 @@ use portcullis_plugin::BodyError;
 
 use crate::body_budget::Reservation;
 
-/// What of one request's body has been read.
+/// The part of a request's body that has been read.
 #[derive(Default)]
 pub struct Held {
     content: Content,
-    /// How many bytes of what Pingora hands on stand for it.
+    /// The number of bytes handed on by Pingora that stand for it.
     stand_in_bytes: usize,
-    /// Those of them that the client never sent.
+    /// The number of those that the client never sent.
     made_up_bytes: usize,
     failure: Option<Failure>,
-    /// Whoever sends it has proven themselves before.
+    /// Set if its sender has authenticated before.
     is_vouched: bool,
-    /// There was no memory for a piece of it. Whoever asks again is told so, and reads no other piece beyond the limit.
+    /// Set if there was no memory for a piece of it. A hook that asks again is told so, and reads no other piece beyond
+    /// the limit.
     is_over_budget: bool,
     is_handed_on: bool,
 }
 
 #[derive(Default)]
 enum Content {
-    /// Nobody wanted it.
+    /// No hook has asked for it.
     #[default]
     Untouched,
-    /// This much, and there is more.
+    /// A part has been read, and there is more.
     Begun(Growing),
-    /// All of it.
+    /// All of it has been read.
     Whole(Bytes),
-    /// This much was handed on, and more came behind it: no length can be said for another target.
+    /// This part was handed on, and more came behind it: no length can be said for another target.
     Part(Bytes),
 }
 
-/// Why a body is lost: the request cannot be forwarded any more.
+/// The reason why a body is lost, and the request cannot be forwarded any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It did not come in time.
@@ -78,7 +79,7 @@ pub enum Failure {
     Broken,
 }
 
-/// Bytes, and the reservation of their memory. What is counted is what is allocated, not what is in use.
+/// A body that grows, with the reservation of its memory, which covers what is allocated and not only what is in use.
 struct Growing {
     bytes: Vec<u8>,
     reservation: Reservation,
@@ -115,28 +116,28 @@ impl Growing {
 }
 
 impl Held {
-    /// Whoever sends the body has proven themselves before.
+    /// Notes that the sender of the body has authenticated before.
     pub fn vouch(&mut self) {
         self.is_vouched = true;
     }
 
-    /// Why the request can no longer be forwarded, if it cannot.
+    /// Returns the reason why the request can no longer be forwarded, if there is one.
     pub fn failure(&self) -> Option<Failure> {
         self.failure
     }
 
-    /// Whether anything of the body has been read.
+    /// Returns whether nothing of the body has been read.
     pub fn is_empty(&self) -> bool {
         matches!(self.content, Content::Untouched)
     }
 
-    /// Bytes that were counted as read and are not the client's.
+    /// Returns the number of bytes that were counted as read and are not the client's.
     pub fn made_up_bytes(&self) -> usize {
         self.made_up_bytes
     }
 
-    /// Another target is asked: the body is handed on from its beginning, and framed by its length where all of it is
-    /// here.
+    /// Prepares the body for another target: it is handed on from its beginning, and framed by its length if all of it
+    /// is here.
     pub fn frame(&mut self, head: &mut RequestHeader) -> Result<()> {
         self.is_handed_on = false;
         if let Content::Whole(body) = &self.content {
@@ -148,7 +149,7 @@ impl Held {
         Ok(())
     }
 
-    /// Whether the upstream has it, or gets it from Pingora.
+    /// Returns whether the upstream has it, or gets it from Pingora.
     pub fn is_handed_on(&self) -> bool {
         self.is_handed_on
     }

@@ -16,9 +16,9 @@ use crate::{
     streams::{Judged, OpenStreams, Rounds, Stream},
 };
 
-/// How often all are judged although nobody said that anything changed.
+/// The interval at which all are judged without a known change.
 const JUDGE_EVERY: Duration = Duration::from_secs(60);
-/// How soon those are judged again that could not be judged.
+/// The time until those that could not be judged are judged again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The least time between two rounds: many revocations one after the other are one round.
 const PAUSE: Duration = Duration::from_millis(200);

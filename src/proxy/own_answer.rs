@@ -17,7 +17,7 @@ use super::{
     state::RequestState,
 };
 
-/// How long an HTTP/2 client may leave a small answer of the gateway's own where it is before its stream is reset. Whoever
+/// The time that an HTTP/2 client has to take a small answer of the gateway's own before its stream is reset. Whoever
 /// opens no window for a few hundred bytes is not going to.
 const OWN_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest of them. A client may have a reason to take a larger one slowly.

@@ -85,7 +85,7 @@ pub async fn run(
     Ok(outcome.answer)
 }
 
-/// What came of the phases so far.
+/// The result of the phases so far.
 #[derive(Default)]
 struct Outcome {
     answer: Option<Answer>,
@@ -120,7 +120,7 @@ impl Outcome {
         }
     }
 
-    /// Nothing was decided, and so nobody is let in.
+    /// Refuses a request about which nothing was decided.
     fn undecided(&mut self, why: &Undecided) {
         self.is_abandoned = *why == Undecided::ClientGone;
         self.refuse(why.problem().into(), why.reason());
@@ -328,10 +328,10 @@ fn judge<'g>(
     })
 }
 
-/// What came of a body that was waited for.
+/// The result of the checks of a body.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Settled {
-    /// It shows that the caller is not who the head said.
+    /// The body proves the identity wrong.
     Disproved,
     /// Anything else.
     Otherwise,

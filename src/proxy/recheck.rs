@@ -36,7 +36,7 @@ pub struct Judge {
     numbers: Arc<OnceLock<HashMap<usize, usize>>>,
 }
 
-/// Why a request is not good.
+/// The reason why a request is not good.
 enum Fault {
     Over(Withdrawn),
     Undecided(String),
@@ -57,18 +57,18 @@ fn is_same_caller(then: &Identity, now: &Identity) -> bool {
 }
 
 impl Judge {
-    /// By this configuration, now.
+    /// Returns a judge by this configuration, now.
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
         Self { snapshot, now: UnixTime::now(), numbers: Arc::default() }
     }
 
-    /// By the same configuration, at this moment.
+    /// Returns a judge by the same configuration, at this moment.
     #[must_use]
     pub fn at(&self, now: UnixTime) -> Self {
         Self { now, ..self.clone() }
     }
 
-    /// How a request stands.
+    /// Judges a request.
     pub async fn standing(&self, basis: &Basis) -> Standing {
         match self.judge(basis).await {
             Ok(deadline) => Standing::Good(deadline),
@@ -77,7 +77,7 @@ impl Judge {
         }
     }
 
-    /// Until when it is good.
+    /// Returns the time until which it is good.
     async fn judge(&self, basis: &Basis) -> Result<Option<UnixTime>, Fault> {
         let gate = self.gate(basis)?;
         self.guards(gate, basis)?;
@@ -137,7 +137,8 @@ impl Judge {
         Ok(())
     }
 
-    /// Whether a policy says, and reads, what one of those before did: the one of its name, or else any.
+    /// Returns whether a policy has the settings, and the files, of one of those before: the one of its name, or else
+    /// any.
     fn likeness(&self, policy: &str, before: &[Arc<Mark>]) -> (bool, bool) {
         let Some(now) = self.snapshot.instances.get(policy).map(|instance| &instance.mark) else {
             return (false, false);
@@ -147,7 +148,7 @@ impl Judge {
         then.map_or((false, false), |then| (then.settings == now.settings, then.read == now.read))
     }
 
-    /// Who is calling, by what the configuration says now.
+    /// Returns the caller by the current configuration.
     async fn identity(&self, auth: &Auth, basis: &Basis) -> Result<Arc<Identity>, Fault> {
         let way = basis.granted_by.and_then(|by| basis.record.ways.get(by));
         let (Some(identity), Some(way)) = (&basis.identity, way) else {
@@ -194,7 +195,7 @@ impl Judge {
         }
     }
 
-    /// What one authenticator says to what it, or its like, has found.
+    /// Asks one authenticator about an identity that it, or one like it, has found.
     async fn part(
         &self,
         authenticator: &Authenticator,
@@ -226,7 +227,7 @@ impl Judge {
         }
     }
 
-    /// What the configuration says now of a credential, if it is still there and opens the policy.
+    /// Returns the current entry of a credential, if it is still there and opens the policy.
     fn credential(&self, then: &Credential, policy: &str) -> Option<Arc<Credential>> {
         let all = &self.snapshot.credentials;
         let numbers = self.numbers.get_or_init(|| {

@@ -44,7 +44,7 @@ pub enum Problem {
 type Row = (u16, &'static str, &'static str, &'static str, u8);
 
 impl Problem {
-    /// Every row, for documentation and tests.
+    /// All rows, for documentation and tests.
     pub const ALL: [Self; 18] = [
         Self::HttpsRequired,
         Self::BadRequest,
@@ -152,13 +152,13 @@ impl From<DenialStatus> for Answer {
 pub struct Answer {
     /// The row.
     pub problem: Problem,
-    /// For `WWW-Authenticate`, one line each.
+    /// The lines of `WWW-Authenticate`.
     pub challenges: Vec<HeaderValue>,
-    /// For `Retry-After`.
+    /// The value of `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// For `Allow`.
+    /// The value of `Allow`.
     pub allow: Option<Box<HeaderValue>>,
-    /// For `Location`.
+    /// The value of `Location`.
     pub location: Option<Box<HeaderValue>>,
     /// The answer that a plugin gives in place of the row.
     pub declared: Option<Respond>,
@@ -258,7 +258,7 @@ impl Answer {
         self.declared.as_ref().map_or_else(|| self.problem.status(), Respond::status)
     }
 
-    /// Whom it is for.
+    /// Returns the recipient of the answer.
     pub fn recipient(&self) -> Recipient {
         match (&self.declared, self.problem) {
             (Some(_), Problem::Unauthenticated) => Recipient::Proposed,

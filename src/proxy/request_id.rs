@@ -33,7 +33,7 @@ impl RequestId {
         id
     }
 
-    /// One from outside, if it is made of letters, digits, `.`, `_` and `-` alone and is not too long.
+    /// Returns an id from outside, if it is made of letters, digits, `.`, `_` and `-` alone and is not too long.
     pub fn accepted(from: &[u8]) -> Option<Self> {
         let is_fit = (1..=Self::MAX_BYTES).contains(&from.len())
             && from.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
@@ -44,14 +44,14 @@ impl RequestId {
         })
     }
 
-    /// As text; empty before there is one.
+    /// Returns the id as text; empty before there is one.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
     }
 }
 
-/// How many random bytes a thread asks the system for at once: enough for 256 ids, so that a request pays for the copy of
-/// 16 bytes.
+/// The number of random bytes that a thread asks the system for at once: enough for 256 ids, so that a request pays for
+/// the copy of 16 bytes.
 const STOCK_BYTES: usize = 4096;
 
 /// Random bytes from the system that a thread has not used yet. Used ones are wiped.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{heads, state::RequestState};
 
-/// A fixed answer.
+/// Returns a fixed answer.
 pub fn fixed(status: StatusCode, body: &Bytes, content_type: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
     let mut head = ResponseHeader::build(status, Some(4))?;
     if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
@@ -21,7 +21,8 @@ pub fn fixed(status: StatusCode, body: &Bytes, content_type: &HeaderValue) -> Re
     Ok((head, body.clone()))
 }
 
-/// What would have been forwarded, as JSON: method, target and headers. A header that occurs several times is a list.
+/// Returns the request that would have been forwarded, as JSON: method, target and headers. A header that occurs
+/// several times is a list.
 pub fn echo(request: &RequestHeader) -> Result<(ResponseHeader, Bytes)> {
     let mut headers = Map::new();
     for name in request.headers.keys() {

@@ -15,11 +15,11 @@ pub struct ResponseEdits(Mutex<Edits>);
 #[derive(Default)]
 struct Edits {
     all: Vec<HeaderEdits>,
-    /// How many there were before the alternative that granted.
+    /// The number of edits before the alternative that granted.
     before_grant: usize,
 }
 
-/// Whom a response is for.
+/// The recipient of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipient {
     /// Any caller but those below: the request was let through, or was refused for another reason, before or after it
@@ -39,29 +39,29 @@ impl ResponseEdits {
         }
     }
 
-    /// How many verdicts had some.
+    /// Returns the number of verdicts with edits.
     pub fn count(&self) -> usize {
         self.0.lock().all.len()
     }
 
-    /// Forgets all but the first so many: those of an alternative that did not grant in the end.
+    /// Removes all but the first `count`: those of an alternative that did not grant in the end.
     pub fn truncate(&self, count: usize) {
         self.0.lock().all.truncate(count);
     }
 
-    /// Notes that an alternative granted behind so many.
+    /// Notes that an alternative granted after the first `count` edits.
     pub fn grant_behind(&self, count: usize) {
         self.0.lock().before_grant = count;
     }
 
-    /// Forgets those of the alternative that granted, and of all who judged its identity afterwards.
+    /// Removes those of the alternative that granted, and of all who judged its identity afterwards.
     pub fn disprove(&self) {
         let mut edits = self.0.lock();
         let before_grant = edits.before_grant;
         edits.all.truncate(before_grant);
     }
 
-    /// Makes them, in the upstream's response or, where there is a recipient, in an answer of the gateway's own: those
+    /// Applies them to the upstream's response or, where there is a recipient, in an answer of the gateway's own: those
     /// that reach it. It is done after every hook, so that none of them loses a cookie.
     pub fn apply(&self, head: &mut ResponseHeader, own: Option<Recipient>) {
         let all = &self.0.lock().all;

@@ -18,12 +18,12 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
     header::UPGRADE,
 ];
 
-/// Whom an answer goes to.
+/// The request that an answer is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
     /// The version of the client's request.
     pub version: Version,
-    /// Whether it asked for an upgrade.
+    /// Set if it asked for an upgrade.
     pub wants_upgrade: bool,
 }
 
@@ -49,12 +49,12 @@ pub fn receive(head: &mut ResponseHeader, asked: Asked) -> Result<()> {
     Ok(())
 }
 
-/// RFC 9110 sections 8.6 and 15.2: neither has a body.
+/// Returns whether a response has no body (RFC 9110 sections 8.6 and 15.2).
 fn has_no_content(status: StatusCode) -> bool {
     status.is_informational() || status == StatusCode::NO_CONTENT
 }
 
-/// After a 101 the connection is no HTTP any more, on either side, or on none.
+/// Checks a 101: after it the connection is no HTTP any more, on both sides or on none.
 fn check_upgrade(head: &ResponseHeader, asked: Asked) -> Result<()> {
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
@@ -72,7 +72,8 @@ fn check_upgrade(head: &ResponseHeader, asked: Asked) -> Result<()> {
     Ok(())
 }
 
-/// RFC 9112 section 6.1: HTTP/1.0 has none, and none but `chunked` may be used that was not asked for (`TE`).
+/// Checks the transfer coding (RFC 9112 section 6.1): HTTP/1.0 has none, and none but `chunked` may be used that was
+/// not asked for (`TE`).
 fn check_transfer_coding(head: &ResponseHeader) -> Result<()> {
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(()) };
@@ -99,8 +100,8 @@ fn one_length(head: &mut ResponseHeader) -> Result<()> {
     head.insert_header(header::CONTENT_LENGTH, length)
 }
 
-/// What `Connection` says beside the names of fields (RFC 9112 section 9, RFC 9110 section 7.8): nearly always nothing
-/// else.
+/// The options of `Connection` beside the names of fields (RFC 9112 section 9, RFC 9110 section 7.8): nearly always
+/// nothing else.
 const OPTIONS: [&[u8]; 3] = [b"close", b"keep-alive", b"upgrade"];
 
 fn remove_hop_by_hop(head: &mut ResponseHeader) -> Result<()> {

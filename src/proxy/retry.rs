@@ -24,13 +24,13 @@ use crate::{
     upstream::{Choice, Upstream},
 };
 
-/// How often one request is tried, all reasons together.
+/// The most attempts for one request, for all reasons together.
 pub const MAX_ATTEMPTS: usize = 3;
 /// The shortest pause before a request that was refused is sent again. The second one is twice as long; each may be up to
 /// twice what it is, so that those who were refused together do not come back together.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Where the request goes now. `None`: there is nowhere.
+/// Chooses the address that the request goes to now. `None`: there is none.
 pub async fn next(upstream: &Upstream, state: &mut RequestState) -> Option<Choice> {
     match &state.choice {
         None => upstream.retries.earn(),
@@ -45,13 +45,14 @@ pub async fn next(upstream: &Upstream, state: &mut RequestState) -> Option<Choic
     }
 }
 
-/// Whether a request that was not sent can be tried with another address. Nothing of it is lost, whatever its method.
+/// Returns whether a request that was not sent can be tried with another address. Nothing of it is lost, whatever its
+/// method.
 fn may_try_another(state: &RequestState) -> bool {
     let addresses = state.upstream.as_ref().map_or(1, |upstream| upstream.len());
     state.attempts < addresses.min(MAX_ATTEMPTS)
 }
 
-/// Whether a request that could not be connected for is tried again.
+/// Returns whether a request for which no connection could be made is tried again.
 pub fn after_connecting(state: &mut RequestState, peer: &HttpPeer, error: &Error) -> bool {
     let Some(choice) = &state.choice else { return false };
     let is_tls = matches!(error.etype(), ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert);
@@ -75,7 +76,7 @@ pub fn unreached(state: &mut RequestState) -> bool {
     may_try_another(state)
 }
 
-/// Whether a request that was sent, at least in part, is sent again.
+/// Returns whether a request that was sent, at least in part, is sent again.
 pub fn after_sending(
     state: &mut RequestState,
     session: &mut Session,
@@ -112,8 +113,8 @@ pub fn after_sending(
     is_allowed
 }
 
-/// Whether the upstream says that it has not looked at the request. h2 gives a stream the error of a `GOAWAY` only where
-/// its number is above the last one that the upstream has taken.
+/// Returns whether the upstream says that it has not looked at the request. h2 gives a stream the error of a `GOAWAY`
+/// only where its number is above the last one that the upstream has taken.
 fn is_unprocessed(error: &Error) -> bool {
     let error = error.root_cause().downcast_ref::<h2::Error>();
     error.is_some_and(|error| {
@@ -122,7 +123,7 @@ fn is_unprocessed(error: &Error) -> bool {
     })
 }
 
-/// Whether HTTP/1.1 may be spoken in the place of the HTTP/2 that was refused.
+/// Returns whether HTTP/1.1 may be spoken instead of the HTTP/2 that was refused.
 fn turn_to_http1(state: &RequestState, upstream: &Arc<Upstream>, choice: &Choice, peer: &HttpPeer) -> bool {
     choice.broke_http2(&peer.options.alpn);
     let Some(is_new) = choice.requires_http1() else { return false };

@@ -23,8 +23,8 @@ impl<'a> Pending<'a> {
         }
     }
 
-    /// What is to be excused because this alternative grants: attempts with the credential that it was granted for. The
-    /// others count, or whoever has any credential could guess at others beside it.
+    /// Returns the attempts that are excused because this alternative grants: attempts with the credential that it was
+    /// granted for. The others count, or whoever has any credential could guess at others beside it.
     pub fn excusable_by(self, granted: &[Authenticator]) -> Vec<FailedAttempt> {
         let is_same = |by: &Authenticator| granted.iter().any(|part| part.places.are_those_of(&by.places));
         self.0

@@ -8,7 +8,7 @@ use std::io;
 
 use pingora_core::{Error, ErrorType};
 
-/// What OpenSSL says. `None`: the error is not one of TLS.
+/// Returns the message of OpenSSL. `None`: the error is not one of TLS.
 pub(super) fn reason(error: &Error) -> Option<String> {
     let root = error.root_cause();
     let io = root.downcast_ref::<io::Error>().or_else(|| root.downcast_ref::<h2::Error>()?.get_io());
@@ -23,8 +23,9 @@ pub(super) fn reason(error: &Error) -> Option<String> {
     (!is_end).then(|| said(number, words))
 }
 
-/// Pingora's context holds OpenSSL's errors then, and the name in the certificate that the file asks for. It says
-/// `InvalidCert` of whatever went wrong after a certificate that it did not verify itself.
+/// Returns whether the error is one of a handshake. Pingora's context contains OpenSSL's errors then, and the name in
+/// the certificate that the file asks for. It says `InvalidCert` of whatever went wrong after a certificate that it did
+/// not verify itself.
 fn is_of_handshake(error: &Error) -> bool {
     matches!(error.etype(), ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert)
 }
@@ -46,9 +47,9 @@ fn first(text: &str) -> Option<(u32, &str)> {
     errors.iter().find(|(number, _)| *number > 0).or(errors.first()).copied()
 }
 
-/// What each of its errors begins with.
+/// The beginning of each of its errors.
 const MARK: &str = "error:";
-/// How OpenSSL 3 packs library and reason into the code of an error (err.h).
+/// The position of the library in the code of an error (err.h of OpenSSL 3).
 const LIBRARY_AT: u32 = 23;
 const TLS_LIBRARY: u32 = 20;
 const REASON: u32 = 0x7f_ffff;
@@ -56,7 +57,7 @@ const UNEXPECTED_EOF: u32 = 294;
 /// An alert of the other side is this and its number (RFC 8446 section 6).
 const ALERTS: u32 = 1000;
 
-/// Numbers of OpenSSL's sslerr.h, which are part of its interface.
+/// Returns the text for a reason. The numbers are those of OpenSSL's sslerr.h, which are part of its interface.
 fn said(reason: u32, words: &str) -> String {
     match reason {
         // WRONG_VERSION_NUMBER, HTTP_REQUEST

@@ -4,8 +4,8 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-/// The slowest that a held body may come, on the whole. At 8 MiB, the largest that `hmac` reads unless it is told
-/// otherwise, it is nine minutes; of a phone's connection it is a small part.
+/// The minimum rate of a held body, on the whole. At 8 MiB, the largest that `hmac` reads unless it is told otherwise,
+/// it is nine minutes; of a phone's connection it is a small part.
 pub const MIN_BYTES_PER_SECOND: u32 = 16 << 10;
 
 /// The time that one body has: it may stand still, or lag behind the [minimum](MIN_BYTES_PER_SECOND), for no
@@ -20,7 +20,7 @@ pub struct MinThroughput {
 }
 
 impl MinThroughput {
-    /// From now on.
+    /// Returns the time of a body that begins now.
     pub fn new(patience: Duration) -> Self {
         let now = Instant::now();
         Self { begun: now, moved: now, patience }

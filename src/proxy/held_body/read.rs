@@ -15,7 +15,7 @@ use crate::{
     proxy::{heads::empty, state::RequestState},
 };
 
-/// What Pingora's buffer for trying again holds.
+/// The size of Pingora's buffer for trying again.
 pub(super) const RETRY_BUFFER_BYTES: usize = 64 << 10;
 
 impl Held {
@@ -95,7 +95,7 @@ impl Held {
         Ok(())
     }
 
-    /// The next piece. Only what stands for the body goes into Pingora's buffer.
+    /// Reads the next piece. Only what stands for the body goes into Pingora's buffer.
     async fn next(&mut self, session: &mut Session, length: usize) -> Result<Option<Bytes>> {
         let left = declared_bytes(session).map_or(0, |declared| declared.saturating_sub(length));
         if let ServerSession::H2(stream) = &mut *session.downstream_session
@@ -153,7 +153,8 @@ impl Held {
     }
 }
 
-/// What the head says of the body's length. Where there is a transfer coding it says nothing (RFC 9112 section 6.3).
+/// Returns the body's length as the head declares it. Where there is a transfer coding it says nothing (RFC 9112
+/// section 6.3).
 fn declared_bytes(session: &Session) -> Option<usize> {
     session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

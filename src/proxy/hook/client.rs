@@ -21,12 +21,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::undecided::Undecided;
 use crate::proxy::heads::empty;
 
-/// How often a connection is looked at, while a hook waits, for whether its client is still there.
+/// The interval at which a connection is checked for whether its client is still there, while a hook waits.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How long a hook goes on for a client that has closed its side of an HTTP/1 connection. That may be a client which has
-/// nothing more to say and waits for its answer (RFC 9112 section 9.6), or one that has left: there is no telling which
-/// until something is written to it. So it gets this long, and then an answer.
+/// The time that a hook goes on for a client that has closed its side of an HTTP/1 connection. That may be a client
+/// which has nothing more to say and waits for its answer (RFC 9112 section 9.6), or one that has left: there is no
+/// telling which until something is written to it. So it gets this long, and then an answer.
 pub const HALF_CLOSED_WAIT: Duration = Duration::from_secs(1);
 
 /// The client of a request while hooks run.
@@ -39,11 +39,11 @@ pub struct Client<'s>(Mutex<Side<'s>>);
 
 #[derive(Default)]
 struct Side<'s> {
-    /// Absent while the body is read. A client that leaves meanwhile is noticed there.
+    /// `None` while the body is read. A client that leaves meanwhile is noticed there.
     session: Option<&'s mut Session>,
-    /// How long hooks have waited for the body.
+    /// The time that hooks have waited for the body.
     waited: Duration,
-    /// Since when one waits for it now.
+    /// The beginning of the current wait for it.
     waits_since: Option<Instant>,
 }
 
@@ -53,12 +53,13 @@ impl<'s> Client<'s> {
         Self(Mutex::new(Side { session: Some(session), ..Side::default() }))
     }
 
-    /// Where it is kept what is known of its connection.
+    /// Returns the facts about its connection.
     pub fn connection_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.0.lock().session.as_ref()?.digest()?.proxy_digest.clone()
     }
 
-    /// Ends when a hook that has begun to wait is to be ended: after this time of its own, or because the client has left.
+    /// Waits until a hook that has begun to wait is to be ended: after this time of its own, or because the client has
+    /// left.
     pub(super) async fn ends_after(&self, timeout: Duration) -> Undecided {
         let (started, waited_before) = (Instant::now(), self.waited());
         let mut half_closed: Option<Instant> = None;
@@ -85,13 +86,13 @@ impl<'s> Client<'s> {
         }
     }
 
-    /// How long hooks have waited for the body so far.
+    /// Returns the time that hooks have waited for the body so far.
     fn waited(&self) -> Duration {
         let side = self.0.lock();
         side.waited + side.waits_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Ready when an HTTP/2 client has reset the stream, or its connection is lost.
+    /// Waits until an HTTP/2 client has reset the stream, or its connection is lost.
     fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut side = self.0.lock();
         match side.session.as_mut().map(|session| &mut *session.downstream_session) {
@@ -112,7 +113,7 @@ impl<'s> Client<'s> {
     }
 }
 
-/// Whether the client of an HTTP/1 connection is there. Nothing is read of what it has sent: that may be its next request.
+/// The state of the client of an HTTP/1 connection. Nothing is read of what it has sent: that may be its next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Connection {
     Open,
@@ -148,7 +149,7 @@ impl<'c, 's> Lent<'c, 's> {
         lent
     }
 
-    /// Whose request it is.
+    /// Returns the client whose request it is.
     pub fn client(&self) -> &Client<'s> {
         self.client
     }

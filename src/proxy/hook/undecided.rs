@@ -4,16 +4,16 @@ use portcullis_plugin::{PluginError, Reason};
 
 use crate::proxy::refusal::Problem;
 
-/// Why a hook decided nothing.
+/// The reason why a hook decided nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecided {
-    /// It says that it could not.
+    /// The hook returned an error.
     #[error("{0}")]
     Failed(String),
     /// Its deadline passed.
     #[error("it took longer than {} (`hook_timeout`)", portcullis_plugin::Span(*.0))]
     TimedOut(Duration),
-    /// It panicked: a bug in it.
+    /// It panicked, which is a bug in it.
     #[error("it panicked: a bug in the plugin")]
     Panicked,
     /// The client closed the connection or reset the stream: there is nobody to answer.
@@ -40,7 +40,7 @@ impl Undecided {
         }
     }
 
-    /// Whether nobody waits for what others would say.
+    /// Returns whether the client has left, so that nobody waits for a decision.
     pub fn is_about_the_client(&self) -> bool {
         matches!(self, Self::ClientGone | Self::ClientHalfClosed)
     }
