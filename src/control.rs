@@ -22,41 +22,41 @@ use std::{
     time::Duration,
 };
 
-mod meant;
 mod revoke;
+mod served_file;
 mod socket;
 
 use parking_lot::Mutex;
 use rustix::{net::sockopt::socket_peercred, process::geteuid};
 use serde::{Deserialize, Serialize};
 
-use meant::is_one_file;
-pub use meant::serves_another;
 pub use revoke::{Revoke, Revoked, Revoker};
+use served_file::is_one_file;
+pub use served_file::serves_another;
 pub use socket::{SocketFile, bind};
 
 use crate::reload::{ReloadRequest, Reloaded, Scope};
 
-/// The longest request.
+/// The size limit of a request.
 const MAX_REQUEST_BYTES: u64 = 16 << 10;
-/// How long a caller may take to say what it wants, or to take the answer.
+/// The time that a caller may take to send its request, or to read the answer.
 const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many callers are served at once.
+/// The most callers that are served at once.
 const CALLERS_MAX: usize = 16;
-/// How long a caller waits for a reload.
+/// The time that a caller waits for a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long nobody is accepted after that has failed, as it does when descriptors have run out.
+/// The pause after a failure to accept a caller, as happens when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a gateway that gave no answer is given to end, before it is asked whether it still listens.
+/// The time that a gateway which gave no answer has to end, before it is checked whether it still listens.
 const END_PAUSE: Duration = Duration::from_millis(200);
 
-/// What a gateway says that was asked to reload.
+/// The answer of a gateway to a request to reload.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Asked {
-    /// What came of it.
+    /// The result.
     Reloaded(Box<Reloaded>),
-    /// Nothing: another file was meant.
+    /// Nothing was done, because another file was meant.
     ServesAnother {
         /// The file that this gateway serves.
         serves: PathBuf,
@@ -69,8 +69,8 @@ pub struct Control {
     file: SocketFile,
 }
 
-/// Where the socket is when the configuration does not say: in the runtime directory that systemd made, in root's, or
-/// in the user's. Never in a directory that everybody can write to.
+/// Returns the path of the socket if the configuration names none: in the runtime directory that systemd made, in
+/// root's, or in the user's. Never in a directory that everybody can write to.
 pub fn default_path() -> Option<PathBuf> {
     let is_root = geteuid().is_root();
     let systemd = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
@@ -92,7 +92,7 @@ impl Control {
         Ok(Self { listener, file })
     }
 
-    /// Its file.
+    /// Returns its file.
     pub fn file(&self) -> &SocketFile {
         &self.file
     }
@@ -189,7 +189,7 @@ impl Service {
     }
 }
 
-/// One of the callers that are served at once, until it is dropped: also by a panic.
+/// A guard for one of the callers that are served at once.
 struct Slot(Arc<AtomicUsize>);
 
 impl Slot {
@@ -247,24 +247,25 @@ fn reload(requests: &mpsc::Sender<ReloadRequest>) -> io::Result<Asked> {
     waits.recv_timeout(RELOAD_TIMEOUT).map(|reloaded| Asked::Reloaded(Box::new(reloaded))).map_err(io::Error::other)
 }
 
-/// A file by the name that was given for it, from the root on. Links are not followed: one of them may lead to another
-/// file by the time of the next reload, as those of a Kubernetes ConfigMap do with each version of it.
+/// Returns the absolute path of a file, by the name that was given for it. Links are not followed: one of them may lead
+/// to another file by the time of the next reload, as those of a Kubernetes ConfigMap do with each version of it.
 pub fn absolute(file: &Path) -> PathBuf {
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 
-/// Why a gateway that was to be asked gave no answer.
+/// The reason why a gateway gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// Nobody listens there, or whoever does gives none.
+    /// Nobody listens there, or no answer came.
     #[error("{0}")]
     Silent(#[from] io::Error),
-    /// The gateway ended before it answered: what came of it is not known.
+    /// The gateway ended before it answered: whether it did anything is not known.
     #[error("the gateway ended before it answered")]
     Ended,
 }
 
-/// Asks the gateway behind this socket to reload this file, which has to be the one it serves, and waits for what comes of it.
+/// Asks the gateway behind this socket to reload this file, which has to be the one it serves, and waits for the
+/// result.
 ///
 /// # Errors
 /// Nobody listens there, or no answer came.
@@ -284,7 +285,7 @@ pub fn ask_to_revoke(path: &Path, revoke: &Revoke) -> Result<Revoked, NoAnswer> 
     told(path, &line)
 }
 
-/// What the gateway behind this socket says to a line.
+/// Sends a line to the gateway behind this socket, and returns its answer.
 fn told<T: serde::de::DeserializeOwned>(path: &Path, line: &str) -> Result<T, NoAnswer> {
     let mut gateway = UnixStream::connect(path)?;
     gateway.set_read_timeout(Some(RELOAD_TIMEOUT))?;
@@ -312,7 +313,8 @@ fn told<T: serde::de::DeserializeOwned>(path: &Path, line: &str) -> Result<T, No
     }
 }
 
-/// Whether the gateway behind this socket listens no longer. One that ends closes its sockets one after the other.
+/// Returns whether the gateway behind this socket listens no longer. One that ends closes its sockets one after the
+/// other.
 #[expect(clippy::disallowed_methods, reason = "this is a subcommand, which has nothing else to do")]
 fn has_ended(path: &Path) -> bool {
     thread::sleep(END_PAUSE);

@@ -81,7 +81,7 @@ use crate::{
     telemetry::metrics::Phase,
 };
 
-/// Everything between Pingora and the snapshot.
+/// The application that Pingora runs for each request.
 pub struct Proxy {
     services: Arc<Services>,
     current: Arc<ArcSwap<Snapshot>>,
@@ -90,8 +90,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Serves whatever snapshot is current. Connections are told to close once `closing` is true. A client that does
-    /// not take a piece of a response within `write_timeout` is given up.
+    /// Returns a proxy that serves whatever snapshot is current. Connections are told to close once `closing` is true.
+    /// A client that does not take a piece of a response within `write_timeout` is given up.
     pub fn new(
         services: Arc<Services>,
         current: Arc<ArcSwap<Snapshot>>,
@@ -204,7 +204,7 @@ impl ProxyHttp for Proxy {
         request_body::pass(session, body, end_of_stream, state).await
     }
 
-    /// Every head of an upstream comes by here as it was read, informational ones too.
+    /// Sees every head of an upstream as it was read, informational ones too.
     async fn upstream_response_filter(
         &self,
         session: &mut Session,
@@ -306,7 +306,7 @@ impl ProxyHttp for Proxy {
         error
     }
 
-    /// Every request comes by here before a byte of it is written, on new connections and on kept ones.
+    /// Sees every request before a byte of it is written, on new connections and on kept ones.
     async fn connected_to_upstream(
         &self,
         _: &mut Session,
@@ -372,7 +372,7 @@ impl ProxyHttp for Proxy {
         state.end(Some(session));
     }
 
-    /// Ours are in the access line, without the query that Pingora would print.
+    /// Suppresses all: the access line has them, without the query that Pingora would print.
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }

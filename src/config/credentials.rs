@@ -1,3 +1,5 @@
+//! The credentials of consumers, with every reference resolved.
+
 use std::{
     any::Any,
     collections::{HashMap, HashSet, hash_map::Entry},

@@ -1,3 +1,5 @@
+//! Fingerprints, by which parts of two configurations are compared.
+
 use sha2::{Digest, Sha256};
 use toml::de::DeValue;
 

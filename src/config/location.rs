@@ -1,3 +1,5 @@
+//! The location of a part of the configuration, for errors that are found after it was read.
+
 use super::{node::Node, problem::Problems};
 
 /// The location of an entry in a file, for messages that come after it was read.

@@ -1,3 +1,5 @@
+//! Reads the file of a configuration and those that it includes, within limits.
+
 use std::{fs, path::Path, thread, time::Duration};
 
 use super::{

@@ -1,3 +1,5 @@
+//! Errors and warnings with their file, line and column.
+
 use std::fmt;
 
 /// An error or a warning, with its location as it is printed.

@@ -1,3 +1,5 @@
+//! The files of a configuration as they were read.
+
 use std::path::PathBuf;
 
 /// One file of a configuration.

@@ -1,3 +1,5 @@
+//! Revocations that are asked for at the control socket.
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
@@ -10,57 +12,57 @@ use portcullis_plugin::{Authenticate, Revocation, Span, UnixTime};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-use super::meant::{is_one_file, serves_another};
+use super::served_file::{is_one_file, serves_another};
 use crate::{
     services::Services,
     snapshot::Snapshot,
     telemetry::{Note, Value, clock::rfc3339},
 };
 
-/// How long the store may take.
+/// The time limit of the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a caller wants to be revoked.
+/// A request to revoke tokens.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
     /// The configuration's file of the gateway that the caller means.
     pub serves: PathBuf,
-    /// Which tokens.
+    /// The tokens.
     pub revocation: Revocation,
-    /// For how many seconds.
+    /// The time for which that holds, in seconds.
     pub keep_s: u64,
 }
 
 impl Revoke {
-    /// How far clocks may differ: a moment that is later than now by more is a slip, such as a wrong year.
+    /// The most that clocks may differ. A moment that is later than now by more is a mistake, such as a wrong year.
     pub const MAX_AHEAD: Duration = Duration::from_secs(300);
 }
 
-/// What came of it.
+/// The result of such a request.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Revoked {
-    /// Why nothing is revoked, if nothing is.
+    /// The reason why nothing was revoked, if nothing was.
     pub error: Option<String>,
-    /// Nothing is, because it would have done something else than it says.
+    /// Set if nothing was revoked because the request would have done something else than it says.
     #[serde(default)]
     pub is_not_meant: bool,
-    /// Why it has no effect as the configuration is now.
+    /// The reason why it has no effect under the current configuration.
     pub warning: Option<String>,
 }
 
-/// Writes revocations down for this gateway.
+/// Carries out revocations for this gateway.
 pub struct Revoker {
-    /// Where the store is.
+    /// The services, with the store.
     pub services: Arc<Services>,
-    /// Where a store that has to be waited for is asked.
+    /// The runtime that waits for the store.
     pub runtime: Handle,
-    /// What is current: whether anybody heeds what is revoked.
+    /// The current snapshot, which tells whether a policy heeds revocations.
     pub current: Arc<ArcSwap<Snapshot>>,
 }
 
 impl Revoker {
-    /// Writes one down, and leaves a line about it in the log, with the user who wanted it.
+    /// Stores a revocation, and logs it with the user who asked for it.
     pub fn revoke(&self, wanted: &Revoke, serves: &Path, user: libc::uid_t) -> Revoked {
         let not_meant = self.not_meant(&wanted.revocation);
         let is_not_meant = not_meant.is_some();
@@ -80,8 +82,8 @@ impl Revoker {
         Revoked { error, is_not_meant, warning }
     }
 
-    /// Why it would do something else than it says. A token without a version counts as an old one: where nobody looks
-    /// at versions, all that speak of the subject would be refused, and without an end.
+    /// Returns why it would do something else than it says. A token without a version counts as an old one: where
+    /// nobody looks at versions, all that speak of the subject would be refused, and without an end.
     fn not_meant(&self, revocation: &Revocation) -> Option<String> {
         if let Revocation::Subject { issued_until, .. } | Revocation::Issuer { issued_until, .. } = revocation
             && *issued_until > UnixTime::now().after(Revoke::MAX_AHEAD)
@@ -101,7 +103,7 @@ impl Revoker {
         })
     }
 
-    /// Why it has no effect, as the configuration is now.
+    /// Returns why it has no effect under the current configuration.
     fn warning(&self, revocation: &Revocation) -> Option<String> {
         let shown = revocation.issuer().escape_debug();
         let is_idle = !self.is_heeded(revocation);

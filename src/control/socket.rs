@@ -16,14 +16,14 @@ use std::{
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How many callers may wait until they are accepted.
+/// The most callers that wait until they are accepted.
 const BACKLOG: i32 = 128;
 
 /// The file of a Unix socket that this process has bound. Somebody may delete it, and put another in its place.
 #[derive(Clone, Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Held open, so that its inode number is not given to another file.
+    /// Kept open, so that its inode number is not given to another file.
     file: Arc<File>,
 }
 
@@ -34,12 +34,12 @@ impl SocketFile {
         Ok(Self { path: path.to_owned(), file: Arc::new(file) })
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns true while the path leads to this very socket.
+    /// Returns whether the path leads to this very socket.
     pub fn is_in_place(&self) -> bool {
         let number = |of: io::Result<fs::Metadata>| of.ok().map(|of| (of.dev(), of.ino()));
         let there = number(fs::symlink_metadata(&self.path));

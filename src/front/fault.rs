@@ -1,3 +1,5 @@
+//! The faults of heads that are refused before Pingora sees them.
+
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;

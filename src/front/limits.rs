@@ -1,3 +1,5 @@
+//! The limits of connections.
+
 use std::time::Duration;
 
 use super::body_rate::MinBodyRate;

@@ -1,3 +1,5 @@
+//! The reasons why the gateway does not start.
+
 use std::io;
 
 use crate::config::Report;

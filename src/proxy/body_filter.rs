@@ -1,3 +1,5 @@
+//! The body filters of a request, as its state keeps them.
+
 use std::sync::Arc;
 
 /// A body filter of one request, with its policy.

@@ -28,23 +28,23 @@ use crate::{
 /// Pingora's `CTX`. It writes the request's log line when it is dropped, so that a request which was cut off by its
 /// deadline, by a client that left or by a panic leaves one as well.
 pub struct RequestState {
-    /// What outlives reloads.
+    /// The state that outlives reloads.
     pub services: Arc<Services>,
-    /// When the request began.
+    /// The beginning of the request.
     pub started: Instant,
-    /// The same, by the clock.
+    /// The time of that.
     pub now: UnixTime,
     /// Its id.
     pub id: RequestId,
     /// The other end of the connection.
     pub peer: SocketAddr,
-    /// Who calls, by address.
+    /// The client's address.
     pub client: IpAddr,
     /// The hops between both, the farthest first.
     pub hops: Vec<IpAddr>,
-    /// Whether the client spoke TLS: to the gateway, or to a peer that is believed and says so.
+    /// Set if the client spoke TLS: to the gateway, or to a trusted peer that says so.
     pub is_https: bool,
-    /// What `Strict-Transport-Security` says in the response.
+    /// The value of `Strict-Transport-Security` in the response.
     pub hsts: Option<HeaderValue>,
     /// The target in origin form as it came, where that is not the canonical one.
     pub received_target: Option<Box<str>>,
@@ -52,60 +52,60 @@ pub struct RequestState {
     pub is_conditional: bool,
     /// The matched route, until the response has begun.
     pub route: Option<Arc<Route>>,
-    /// What is left of the route afterwards.
+    /// The part of the route that is kept afterwards.
     pub record: Option<Arc<RouteRecord>>,
-    /// Who is calling.
+    /// The caller.
     pub identity: Option<Arc<Identity>>,
-    /// The alternative of the route's `auth` that found it out.
+    /// The number of the alternative of the route's `auth` that granted.
     pub granted_by: Option<usize>,
-    /// Why the request was refused.
+    /// The reason why the request was refused.
     pub reason: Option<Reason>,
     /// The answer to a request that was refused while it was under way.
     pub late_answer: Option<Box<Answer>>,
-    /// What failed, for the log.
+    /// The failure, for the log.
     pub error: Option<String>,
-    /// Body filters of this request.
+    /// The body filters of this request.
     pub bodies: Vec<Filter>,
     /// The largest body the route takes.
     pub max_body_bytes: Option<u64>,
-    /// What of the body was read before the upstream was chosen.
+    /// The part of the body that was read before the upstream was chosen.
     pub held: Option<Box<Held>>,
-    /// Body bytes that the session counts and the client never sent.
+    /// The number of bytes that the session counts as body and the client never sent.
     pub made_up_bytes: usize,
-    /// Checks that wait for the whole body.
+    /// The checks that wait for the whole body.
     pub deferred_checks: DeferredChecks,
     /// The changes to the headers of the response that came with verdicts.
     pub edits: ResponseEdits,
-    /// The place of a hook that could not edit the upstream's response.
+    /// The index of a hook that could not edit the upstream's response.
     pub failed_edit: Option<usize>,
     /// The data that policies keep.
     pub data: PolicyData,
-    /// Request body bytes seen so far.
+    /// The bytes of the request's body so far.
     pub body_bytes: u64,
-    /// Connections tried so far.
+    /// The number of connections tried so far.
     pub attempts: usize,
-    /// Where this request has been sent before, or could not be.
+    /// The addresses that this request has been sent to, or could not be sent to.
     pub tried: Vec<SocketAddr>,
-    /// How long it waits before it is sent again.
+    /// The pause before it is sent again.
     pub pause: Option<Duration>,
     /// The targets that could not be connected to.
     pub unreached: Vec<Arc<str>>,
     /// The upstream that the request goes to.
     pub upstream: Option<Arc<Upstream>>,
-    /// Where it was tried last.
+    /// The address that was tried last.
     pub choice: Option<Choice>,
-    /// What judges its handshake, where TLS is spoken.
+    /// The check of its handshake, if TLS is spoken.
     pub handshake: Option<Arc<Handshake>>,
-    /// Whether the request may go, or has gone, over a connection to it.
+    /// Set if the request may go, or has gone, over a connection to it.
     pub is_connected: bool,
-    /// When the upstream was asked.
+    /// The moment at which the request was ready for an upstream.
     pub forwarded: Option<Instant>,
-    /// How long the request may last.
+    /// The deadlines of the request.
     pub life: Option<Arc<StreamLife>>,
     pub(super) line: Line,
 }
 
-/// What the log line needs and the session will not tell once it is gone.
+/// The facts that the log line needs and the session no longer tells once it is gone.
 #[derive(Default)]
 pub(super) struct Line {
     pub(super) method: Method,
@@ -114,14 +114,14 @@ pub(super) struct Line {
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) version: Option<Version>,
     pub(super) status: u16,
-    /// As far as the body has gone by; how much of it was written is the session's to say.
+    /// The bytes of the response's body that have passed. The session knows how much was written.
     pub(super) sent: u64,
     pub(super) is_written: bool,
     pub(super) has_begun: bool,
 }
 
 impl RequestState {
-    /// Before anything is known.
+    /// Returns the state of a request of which nothing is known.
     pub fn new(services: Arc<Services>) -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         Self {
@@ -166,7 +166,7 @@ impl RequestState {
         }
     }
 
-    /// A request has come; Pingora makes its state when the head has been read.
+    /// Notes that a request has come. Pingora makes its state when the head has been read.
     pub fn begin(&mut self, session: &Session) {
         self.now = UnixTime::now();
         self.peer = session.client_addr().and_then(|address| address.as_inet()).copied().unwrap_or(self.peer);
@@ -175,7 +175,7 @@ impl RequestState {
         self.line.has_begun = true;
     }
 
-    /// The head is as it will be matched and logged.
+    /// Stores the facts of the head for the log, as it will be matched.
     pub fn remember(&mut self, session: &Session) {
         let head = session.req_header();
         self.line.method = head.method.clone();
@@ -184,14 +184,14 @@ impl RequestState {
         self.line.user_agent = head.headers.get(header::USER_AGENT).cloned();
     }
 
-    /// The route was found.
+    /// Stores the route that was found.
     pub fn matched(&mut self, route: &Arc<Route>) {
         self.record = Some(route.record.clone());
         self.max_body_bytes = route.max_body_bytes;
         self.route = Some(route.clone());
     }
 
-    /// What the request rests on from here on: it was let through.
+    /// Returns the basis of a request that was let through.
     pub fn basis(&self, session: &Session, round: u64, headers: Option<Box<KeptHeaders>>) -> Option<Basis> {
         Some(Basis {
             round,
@@ -210,27 +210,27 @@ impl RequestState {
         })
     }
 
-    /// The status that goes to the client.
+    /// Stores the status that goes to the client.
     pub fn answered(&mut self, status: u16) {
         self.line.status = status;
     }
 
-    /// Has a client that spoke TLS told to go on doing so, where the configuration says that it is.
+    /// Adds `Strict-Transport-Security`, if the client spoke TLS and the configuration has a value for it.
     pub fn secure(&self, head: &mut ResponseHeader) -> Result<()> {
         self.hsts.as_ref().map_or(Ok(()), |hsts| head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts))
     }
 
-    /// The path for logs: canonical where the request came that far, and never with its query.
+    /// Returns the path for logs: canonical if the request came that far, and always without its query.
     pub fn path(&self) -> &str {
         self.line.uri.path()
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &Method {
         &self.line.method
     }
 
-    /// A piece of a body goes to the client.
+    /// Counts a piece of the body that goes to the client.
     pub fn sends(&mut self, bytes: usize) {
         self.line.sent += bytes as u64;
     }

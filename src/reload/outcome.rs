@@ -1,3 +1,5 @@
+//! The result of a reload.
+
 use crate::{
     config::{Located, problem::counted},
     snapshot::{Changes, Snapshot},

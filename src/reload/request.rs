@@ -1,3 +1,5 @@
+//! Requests to reload.
+
 use std::sync::mpsc;
 
 use super::outcome::Reloaded;

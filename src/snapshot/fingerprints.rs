@@ -1,3 +1,5 @@
+//! The fingerprints by which a reload tells what has changed beside the routes.
+
 use std::collections::HashMap;
 
 use crate::{config::Fingerprint, services::CredentialKey};

@@ -29,17 +29,17 @@ const MAX_FILE_BYTES: usize = 64 << 20;
 
 /// A built policy.
 pub struct Instance {
-    /// What it takes part in.
+    /// Its hooks.
     pub hooks: Hooks,
-    /// Of its plugin, configuration and credentials.
+    /// The fingerprint of its plugin, configuration and credentials.
     pub fingerprint: Fingerprint,
-    /// What it is later told apart by.
+    /// The mark by which it is told apart later.
     pub mark: Arc<Mark>,
     /// Its metrics.
     pub metrics: Vec<PluginMetricKey>,
-    /// What it goes by and when that ends.
+    /// The things it depends on that expire, with the time of each.
     pub ends: Vec<(Ends, UnixTime)>,
-    /// What is probably a mistake in it, by field: told at each load, also where it is kept from the one before.
+    /// Probable mistakes in it, by field: told at each load, also where it is kept from the one before.
     pub warnings: Vec<(String, String)>,
     read: Vec<(Read, Fingerprint)>,
     work: Mutex<Work>,
@@ -64,20 +64,20 @@ impl Drop for Work {
     }
 }
 
-/// What all policies of a configuration are built with.
+/// The surroundings that all policies of a configuration are built in.
 pub struct Surroundings<'s> {
-    /// Where secrets and files are read.
+    /// The reader of secrets and files.
     pub secrets: &'s Secrets,
-    /// What outlives a reload.
+    /// The state that outlives a reload.
     pub services: &'s Services,
     /// The largest body of one request for which there can be memory.
     pub max_held_body_bytes: usize,
-    /// The time that hooks may take where a policy does not say.
+    /// The time limit of hooks, if a policy sets none.
     pub hook_timeout: Duration,
 }
 
 impl Instance {
-    /// Builds a policy; what is wrong with it is added to `problems`, also where a part of it could not be decoded.
+    /// Builds a policy, and adds its errors to `problems`, also where a part of it could not be decoded.
     pub fn build(
         draft: &mut PolicyDraft<'_>,
         fingerprint: Fingerprint,
@@ -137,7 +137,7 @@ impl Instance {
         }
     }
 
-    /// Whether everything it read still says the same.
+    /// Returns whether everything that it read is unchanged.
     pub fn is_current(&self, secrets: &Secrets) -> bool {
         self.read.iter().all(|(read, then)| {
             let now = match read {
@@ -148,8 +148,8 @@ impl Instance {
         })
     }
 
-    /// The work that wants to be finished before the configuration is published; given once, so that a policy which is
-    /// kept does not do it again.
+    /// Returns the work that is to be finished before the configuration is published; given once, so that a policy
+    /// which is kept does not do it again.
     pub fn before_publish(&self) -> Vec<Background> {
         std::mem::take(&mut self.work.lock().before_publish)
     }
@@ -174,7 +174,7 @@ struct Env<'e> {
     ends: Vec<(Ends, UnixTime)>,
     warnings: Vec<(String, String)>,
     wrong: Vec<(usize, String, String)>,
-    /// What is wrong with the plugin rather than with what it was given.
+    /// The faults of the plugin itself, not of its configuration.
     faults: Vec<String>,
 }
 

@@ -1,3 +1,5 @@
+//! The parts of a route and of its policies that a request keeps to its end.
+
 use std::{sync::Arc, time::Duration};
 
 use portcullis_plugin::Observe;

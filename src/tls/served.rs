@@ -1,3 +1,5 @@
+//! The TLS settings that clients get for each server name, and what a reload changed of them.
+
 use portcullis_plugin::UnixTime;
 
 use crate::{config::file::ClientAuth, telemetry::clock::rfc3339};

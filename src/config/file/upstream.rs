@@ -1,3 +1,5 @@
+//! The shape of `[upstreams]`.
+
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use portcullis_plugin::Span;

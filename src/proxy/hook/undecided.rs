@@ -1,3 +1,5 @@
+//! The reasons why a hook decided nothing, and what the client gets for each.
+
 use std::time::Duration;
 
 use portcullis_plugin::{PluginError, Reason};

@@ -1,3 +1,5 @@
+//! The certificate authorities that are trusted for a target.
+
 use std::sync::Arc;
 
 use openssl::x509::X509;
