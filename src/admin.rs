@@ -22,12 +22,12 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{HeaderValue, Method, StatusCode, Version, header};
-use pingora_core::{
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream},
     protocols::http::ServerSession,
     server::ShutdownWatch,
 };
-use pingora_http::{RequestHeader, ResponseHeader};
 use portcullis_plugin::{Secret, UnixTime};
 use tokio::sync::watch;
 

@@ -53,14 +53,14 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{StatusCode, Version, header};
-use pingora_core::{
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::{
     Error, ErrorType, Result,
     modules::http::HttpModules,
     protocols::{Digest, http::ServerSession},
     upstreams::peer::HttpPeer,
 };
-use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use portcullis_plugin::RequestCx;
 use tokio::sync::watch;
 
@@ -382,7 +382,7 @@ impl ProxyHttp for Proxy {
         _: &Session,
         _: &Self::CTX,
         _: &Error,
-        _: pingora_proxy::ProxyWarnLogContext,
+        _: pingora::proxy::ProxyWarnLogContext,
     ) -> bool {
         true
     }

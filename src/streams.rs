@@ -26,7 +26,7 @@ use std::{
 
 use http::{HeaderValue, Method, Uri};
 use parking_lot::Mutex;
-use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::raw_connect::ProxyDigest;
 use portcullis_plugin::{Identity, Reason, UnixTime};
 use tokio::sync::Notify;
 

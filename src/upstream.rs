@@ -28,7 +28,7 @@ use std::{
 };
 
 use http::HeaderValue;
-use pingora_core::{
+use pingora::{
     protocols::{ALPN, l4::socket},
     upstreams::peer::HttpPeer,
 };

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use pingora_core::{
+use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
+use pingora::{
     Result,
     server::{Server, configuration::ServerConf},
     upstreams::peer::HttpPeer,
 };
-use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
 struct Bare(SocketAddr);
 

@@ -10,11 +10,11 @@ use std::{
     sync::Arc,
 };
 
-use pingora_core::protocols::{
+use pingora::http::ResponseHeader;
+use pingora::protocols::{
     Digest, GetProxyDigest, GetSocketDigest, SocketDigest, Stream, l4::stream::Stream as L4Stream,
     raw_connect::ProxyDigest,
 };
-use pingora_http::ResponseHeader;
 
 use super::{
     admission::Rejection,
@@ -113,7 +113,7 @@ impl Acceptor {
         let mut plain = *stream.into_any().downcast::<L4Stream>().ok()?;
         let address = connection::peer(&plain).ip().to_canonical();
         let client = if listener.proxy_protocol.iter().any(|network| network.contains(&address)) {
-            let heard = pingora_timeout::timeout(limits.head_timeout, proxy_protocol::read(&mut plain)).await;
+            let heard = pingora::time::timeout(limits.head_timeout, proxy_protocol::read(&mut plain)).await;
             match heard.unwrap_or(Err("the load balancer took too long to send it")) {
                 Ok(None) => return None,
                 // The load balancer's own health check counts as the trusted peer that it is.

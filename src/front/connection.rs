@@ -10,7 +10,7 @@ use std::{
 
 use bytes::BytesMut;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use pingora_core::{
+use pingora::{
     protocols::{GetSocketDigest, Stream},
     server::ShutdownWatch,
 };
@@ -121,7 +121,7 @@ pub(super) async fn read_head(
         biased;
         opening = reading.rest(stream) => opening,
         _ = waits.over.next() => Err(End::Quiet),
-        () = pingora_timeout::sleep(limits.head_timeout) => Err(Fault::HeadTimeout.into()),
+        () = pingora::time::sleep(limits.head_timeout) => Err(Fault::HeadTimeout.into()),
     }
 }
 

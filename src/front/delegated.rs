@@ -6,28 +6,28 @@
 /// Implements the traits for a stream that wraps another one, by its `inner` and `inner_mut`.
 macro_rules! delegated {
     ($outer:ty) => {
-        impl pingora_core::protocols::UniqueID for $outer {
-            fn id(&self) -> pingora_core::protocols::UniqueIDType {
+        impl pingora::protocols::UniqueID for $outer {
+            fn id(&self) -> pingora::protocols::UniqueIDType {
                 self.inner().id()
             }
         }
 
-        impl pingora_core::protocols::Ssl for $outer {
-            fn get_ssl(&self) -> Option<&pingora_core::protocols::tls::TlsRef> {
+        impl pingora::protocols::Ssl for $outer {
+            fn get_ssl(&self) -> Option<&pingora::protocols::tls::TlsRef> {
                 self.inner().get_ssl()
             }
 
-            fn get_ssl_digest(&self) -> Option<std::sync::Arc<pingora_core::protocols::tls::SslDigest>> {
+            fn get_ssl_digest(&self) -> Option<std::sync::Arc<pingora::protocols::tls::SslDigest>> {
                 self.inner().get_ssl_digest()
             }
 
-            fn selected_alpn_proto(&self) -> Option<pingora_core::protocols::ALPN> {
+            fn selected_alpn_proto(&self) -> Option<pingora::protocols::ALPN> {
                 self.inner().selected_alpn_proto()
             }
         }
 
-        impl pingora_core::protocols::GetTimingDigest for $outer {
-            fn get_timing_digest(&self) -> Vec<Option<pingora_core::protocols::TimingDigest>> {
+        impl pingora::protocols::GetTimingDigest for $outer {
+            fn get_timing_digest(&self) -> Vec<Option<pingora::protocols::TimingDigest>> {
                 self.inner().get_timing_digest()
             }
 
@@ -40,27 +40,27 @@ macro_rules! delegated {
             }
         }
 
-        impl pingora_core::protocols::GetProxyDigest for $outer {
-            fn get_proxy_digest(&self) -> Option<std::sync::Arc<pingora_core::protocols::raw_connect::ProxyDigest>> {
+        impl pingora::protocols::GetProxyDigest for $outer {
+            fn get_proxy_digest(&self) -> Option<std::sync::Arc<pingora::protocols::raw_connect::ProxyDigest>> {
                 self.inner().get_proxy_digest()
             }
 
-            fn set_proxy_digest(&mut self, digest: pingora_core::protocols::raw_connect::ProxyDigest) {
+            fn set_proxy_digest(&mut self, digest: pingora::protocols::raw_connect::ProxyDigest) {
                 self.inner_mut().set_proxy_digest(digest);
             }
         }
 
-        impl pingora_core::protocols::GetSocketDigest for $outer {
-            fn get_socket_digest(&self) -> Option<std::sync::Arc<pingora_core::protocols::SocketDigest>> {
+        impl pingora::protocols::GetSocketDigest for $outer {
+            fn get_socket_digest(&self) -> Option<std::sync::Arc<pingora::protocols::SocketDigest>> {
                 self.inner().get_socket_digest()
             }
 
-            fn set_socket_digest(&mut self, digest: pingora_core::protocols::SocketDigest) {
+            fn set_socket_digest(&mut self, digest: pingora::protocols::SocketDigest) {
                 self.inner_mut().set_socket_digest(digest);
             }
         }
 
-        impl pingora_core::protocols::Peek for $outer {}
+        impl pingora::protocols::Peek for $outer {}
     };
 }
 

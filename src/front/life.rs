@@ -219,7 +219,7 @@ impl Timer {
             if left.is_zero() {
                 return;
             }
-            self.0.push(Box::pin(pingora_timeout::sleep(left)));
+            self.0.push(Box::pin(pingora::time::sleep(left)));
         }
     }
 }

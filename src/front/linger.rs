@@ -32,7 +32,7 @@ pub(super) async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), a
         stream.flush().await
     };
     // Whether or not that worked, the connection is over.
-    if matches!(pingora_timeout::timeout(WRITE_TIME, sent).await, Ok(Ok(()))) {
+    if matches!(pingora::time::timeout(WRITE_TIME, sent).await, Ok(Ok(()))) {
         linger(stream).await;
     }
 }
@@ -40,7 +40,7 @@ pub(super) async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), a
 /// Closes the write side of an idle connection. Over TLS it sends a close alert (RFC 8446 section 6.1): without one the
 /// peer cannot tell the end from a truncation by an attacker.
 pub(super) async fn farewell(stream: &mut (impl AsyncWrite + Unpin)) {
-    let _ = pingora_timeout::timeout(WRITE_TIME, stream.shutdown()).await;
+    let _ = pingora::time::timeout(WRITE_TIME, stream.shutdown()).await;
 }
 
 /// Closes the write side, then does the same as [`until_gone`].

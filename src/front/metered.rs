@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use pingora_core::protocols::Stream;
+use pingora::protocols::Stream;
 
 use super::unsent::{Backlog, READ_AHEAD_BYTES};
 

@@ -92,7 +92,7 @@ impl Open {
         }
         // HTTP/2 streams are tasks of their own and may outlive their connection for a moment.
         while self.in_flight() > 0 {
-            pingora_timeout::sleep(LOOK_EVERY).await;
+            pingora::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -104,7 +104,7 @@ impl Open {
             if begun != now_begun || self.in_flight() > 0 {
                 (since, begun) = (Instant::now(), now_begun);
             }
-            pingora_timeout::sleep(LOOK_EVERY.min(span)).await;
+            pingora::time::sleep(LOOK_EVERY.min(span)).await;
         }
     }
 

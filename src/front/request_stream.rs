@@ -25,7 +25,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
-use pingora_core::protocols::{Shutdown, Stream};
+use pingora::protocols::{Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{delegated::delegated, framing::Framing, life::StreamLife, metered::Meter};
@@ -46,7 +46,7 @@ pub enum BodyFault {
 
 impl BodyFault {
     /// Returns the fault that caused this error, if one did.
-    pub fn of(error: &pingora_core::Error) -> Option<Self> {
+    pub fn of(error: &pingora::Error) -> Option<Self> {
         error.root_cause().downcast_ref::<Error>()?.get_ref()?.downcast_ref().copied()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use pingora_core::protocols::http::{ServerSession, v2::server::H2Options};
+use pingora::protocols::http::{ServerSession, v2::server::H2Options};
 
 /// The most requests of one HTTP/2 connection that are in flight. Twice the 100 streams that it may have open: a client
 /// that cancels some requests and makes others instead is no attacker.

@@ -170,7 +170,7 @@ impl Backlog {
         });
         let has_room = self.connection.has_room() || {
             let limit = self.connection.write_timeout;
-            pingora_timeout::timeout(limit, has_room).await.is_ok()
+            pingora::time::timeout(limit, has_room).await.is_ok()
         };
         self.is_forwarded.store(true, Relaxed);
         has_room

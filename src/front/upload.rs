@@ -171,7 +171,7 @@ impl Upload {
             // Pieces before this one may be sent meanwhile.
             self.pause();
             // Memory that others free is not watched.
-            if pingora_timeout::timeout(LOOK_EVERY, sent).await.is_ok() {
+            if pingora::time::timeout(LOOK_EVERY, sent).await.is_ok() {
                 since = Instant::now();
             } else if since.elapsed() >= self.write_timeout {
                 return Err(if is_first { NotForwarded::NoMemory } else { NotForwarded::UpstreamStalled });

@@ -11,10 +11,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use pingora_core::{
-    listeners::L4BufferSettings, protocols::http::v2::server::H2Options, server::configuration::ServerConf,
-};
-use pingora_proxy::HttpProxy;
+use pingora::proxy::HttpProxy;
+use pingora::{listeners::L4BufferSettings, protocols::http::v2::server::H2Options, server::configuration::ServerConf};
 use tokio::sync::watch;
 
 use crate::{

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use pingora_core::{
+use pingora::proxy::HttpProxy;
+use pingora::{
     apps::ServerApp,
     listeners::ListenerConfig,
     server::{Fds, ShutdownWatch},
     services::{Service as _, listening::Service},
 };
-use pingora_proxy::HttpProxy;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use super::{

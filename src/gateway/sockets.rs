@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use pingora_core::server::Fds;
+use pingora::server::Fds;
 
 use super::error::{StartError, system};
 use crate::{

@@ -21,7 +21,7 @@ use std::{
 };
 
 use allocation_counter::measure;
-use pingora_http::RequestHeader;
+use pingora::http::RequestHeader;
 use portcullis_plugin::{Verdict, testing};
 use sha2::{Digest, Sha256};
 

@@ -37,7 +37,7 @@ fn line(challenge: &Challenge, realm: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use pingora_http::ResponseHeader;
+    use pingora::http::ResponseHeader;
     use portcullis_plugin::HeaderEdits;
 
     use super::*;

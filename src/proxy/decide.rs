@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use pingora_core::{Error, ErrorType, Result};
-use pingora_proxy::Session;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 
 use super::{Proxy, check, forward, held_body::Held, pipeline, refusal::Answer, state::RequestState};
 use crate::telemetry::metrics::Phase;

@@ -1,7 +1,7 @@
 //! Heads as plugins may change them.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora::http::{RequestHeader, ResponseHeader};
 use portcullis_plugin::{HeaderEdit, ManagedHeader, RequestHead, ResponseHead};
 
 use super::target::set_target;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pingora_http::ResponseHeader;
+use pingora::http::ResponseHeader;
 use portcullis_plugin::RequestCx;
 
 use super::{

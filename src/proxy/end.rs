@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use http::{HeaderValue, Version};
-use pingora_proxy::Session;
+use pingora::proxy::Session;
 use portcullis_plugin::{Outcome, Reason};
 
 use super::{

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{request::Parts, uri::PathAndQuery};
-use pingora_core::{ErrorType, protocols::raw_connect::ProxyDigest};
+use pingora::{ErrorType, protocols::raw_connect::ProxyDigest};
 use portcullis_plugin::{
     BodyCheck, BodyError, BoxFuture, ClientCert, Exchange, Identity, PolicyData, Reason, UnixTime,
 };

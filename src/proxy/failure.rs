@@ -4,7 +4,7 @@ mod openssl;
 
 use std::io;
 
-use pingora_core::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType};
 
 use super::{refusal::Problem, state::RequestState};
 use crate::{

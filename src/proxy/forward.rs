@@ -8,8 +8,8 @@ use std::{fmt::Write, net::IpAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pingora_core::Result;
-use pingora_http::RequestHeader;
+use pingora::Result;
+use pingora::http::RequestHeader;
 use portcullis_plugin::{Places, RequestCx};
 
 use super::{

@@ -1,8 +1,8 @@
 //! Small operations on Pingora's heads and sessions that several phases share.
 
 use http::{Version, header, request::Parts};
-use pingora_http::RequestHeader;
-use pingora_proxy::Session;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
 
 /// Returns an empty head, to stand in the place of one that is taken out of its session. It allocates nothing.
 pub fn empty() -> RequestHeader {

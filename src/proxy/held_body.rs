@@ -34,8 +34,8 @@ mod read;
 
 use bytes::Bytes;
 use http::header;
-use pingora_core::{ErrorType, Result};
-use pingora_http::RequestHeader;
+use pingora::http::RequestHeader;
+use pingora::{ErrorType, Result};
 use portcullis_plugin::BodyError;
 
 use crate::body_budget::Reservation;

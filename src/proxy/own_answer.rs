@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Version;
-use pingora_core::Result;
-use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
 
 use super::{
     Proxy, edit_response,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::header;
-use pingora_core::{Error, ErrorType, Result};
-use pingora_proxy::Session;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 use portcullis_plugin::{Attempt, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Respond, Verdict};
 
 use super::{

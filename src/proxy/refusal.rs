@@ -10,7 +10,7 @@ use std::{fmt::Write, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use pingora_http::ResponseHeader;
+use pingora::http::ResponseHeader;
 use portcullis_plugin::{DenialStatus, RefusalStatus, Respond};
 
 use super::response_edits::Recipient;

@@ -7,8 +7,8 @@
 
 use bytes::Bytes;
 use http::Version;
-use pingora_core::{Error, ErrorType, Result};
-use pingora_proxy::Session;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 use portcullis_plugin::Refusal;
 
 use super::{

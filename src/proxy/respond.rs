@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version, header};
-use pingora_core::{Result, protocols::http::ServerSession};
-use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::Session;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+use pingora::{Result, protocols::http::ServerSession};
 use serde_json::{Map, Value, json};
 
 use super::{heads, state::RequestState};

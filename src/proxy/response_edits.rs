@@ -1,7 +1,7 @@
 //! Changes to the head of a response that plugins attached to their verdicts before there was a response.
 
 use parking_lot::Mutex;
-use pingora_http::ResponseHeader;
+use pingora::http::ResponseHeader;
 use portcullis_plugin::{HeaderEdits, Reach};
 
 use super::edit::ClientEdit;

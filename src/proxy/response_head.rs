@@ -5,8 +5,8 @@
 //! before, from its own copy; so a head that two readers would frame differently must not go on.
 
 use http::{HeaderName, StatusCode, Version, header};
-use pingora_core::{Error, ErrorType, Result};
-use pingora_http::ResponseHeader;
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorType, Result};
 
 /// Fields that every connection has for itself (RFC 9110 section 7.6.1). `Transfer-Encoding` is another one: Pingora
 /// frames the answer by it.

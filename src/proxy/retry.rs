@@ -15,8 +15,8 @@
 use std::{sync::Arc, time::Duration};
 
 use log::Level;
-use pingora_core::{Error, ErrorType, upstreams::peer::HttpPeer};
-use pingora_proxy::Session;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, upstreams::peer::HttpPeer};
 
 use super::{heads::has_begun, state::RequestState};
 use crate::{

@@ -7,9 +7,9 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Uri, Version, header};
-use pingora_core::Result;
-use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
 use portcullis_plugin::{Identity, PolicyData, Reason, UnixTime};
 
 use super::{

@@ -1,8 +1,8 @@
 //! The target of the request to the upstream.
 
 use http::Uri;
-use pingora_core::{Error, ErrorType, Result};
-use pingora_http::RequestHeader;
+use pingora::http::RequestHeader;
+use pingora::{Error, ErrorType, Result};
 
 /// Sets another path and query, in origin form.
 pub fn set_target(head: &mut RequestHeader, target: &str) -> Result<()> {

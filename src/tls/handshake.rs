@@ -6,7 +6,7 @@ use openssl::{
     error::ErrorStack,
     ssl::{self, Ssl, SslRef},
 };
-use pingora_core::protocols::{l4::stream::Stream as L4Stream, tls::SslStream};
+use pingora::protocols::{l4::stream::Stream as L4Stream, tls::SslStream};
 use portcullis_plugin::Reason;
 
 use super::{
@@ -97,7 +97,7 @@ pub async fn accept(tls: &Tls, plain: L4Stream) -> HandshakeResult {
     let Some(mut stream) = made.ok().and_then(|ssl| SslStream::new(ssl, plain).ok()) else {
         return HandshakeResult { handshake: observer.result(Err(Failure::Malformed)), stream: None, secured: None };
     };
-    let outcome = match pingora_timeout::timeout(tls.handshake_timeout, stream.accept()).await {
+    let outcome = match pingora::time::timeout(tls.handshake_timeout, stream.accept()).await {
         Ok(Ok(())) => observer.secured(stream.ssl()),
         Ok(Err(error)) => Err(observer.failure(&error)),
         Err(_) => Err(Failure::Timeout),

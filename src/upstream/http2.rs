@@ -24,7 +24,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer};
+use pingora::{protocols::ALPN, upstreams::peer::HttpPeer};
 
 use crate::clock::now_ms;
 

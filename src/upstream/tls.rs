@@ -21,7 +21,7 @@ mod trust;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use pingora_core::{protocols::ALPN, upstreams::peer::HttpPeer, utils::tls::CertKey};
+use pingora::{protocols::ALPN, upstreams::peer::HttpPeer, utils::tls::CertKey};
 use portcullis_plugin::{SecretSource, UnixTime};
 use portcullis_x509::Facts;
 use sha2::{Digest as _, Sha256};

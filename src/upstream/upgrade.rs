@@ -24,7 +24,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use pingora_core::{
+use pingora::{
     Error, ErrorType, OrErr, Result,
     connectors::l4::Connect,
     protocols::l4::{

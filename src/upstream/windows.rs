@@ -14,7 +14,7 @@
 //! `http2::small_frames::a_client_that_reads_no_small_frames_breaks_nobody_else_s_streams` fails when either changes. To
 //! be offered upstream: `data_frame_budget` in `PeerOptions`, as `H2Options` has it for clients.
 
-use pingora_core::upstreams::peer::PeerOptions;
+use pingora::upstreams::peer::PeerOptions;
 
 use crate::front::small_frames_budget;
 

@@ -4,7 +4,7 @@
 //! thousand empty fields pass it, each of which takes a hundred bytes of memory.
 
 use http::header;
-use pingora_http::RequestHeader;
+use pingora::http::RequestHeader;
 
 use super::{MAX_HEAD_BYTES, MAX_HEAD_LINES, TOO_MANY_BYTES, TOO_MANY_LINES};
 

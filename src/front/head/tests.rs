@@ -382,6 +382,6 @@ fn assert_read_alike(raw: &[u8]) -> bool {
     let path = String::from_utf8_lossy(path);
     let expected = if path.starts_with('/') { path.into_owned() } else { format!("/{path}") };
     assert_eq!(request.path, Some(&expected[..]), "{}", target.escape_ascii());
-    pingora_http::RequestHeader::build(&method[..], expected.as_bytes(), None).expect("Pingora takes the target");
+    pingora::http::RequestHeader::build(&method[..], expected.as_bytes(), None).expect("Pingora takes the target");
     true
 }

@@ -10,8 +10,8 @@ use std::{
     },
 };
 
-use pingora_core::protocols::{GetSocketDigest, SocketDigest, l4};
-use pingora_http::ResponseHeader;
+use pingora::http::ResponseHeader;
+use pingora::protocols::{GetSocketDigest, SocketDigest, l4};
 use portcullis_plugin::{Reason, UnixTime};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

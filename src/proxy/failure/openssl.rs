@@ -6,7 +6,7 @@
 
 use std::io;
 
-use pingora_core::{Error, ErrorType};
+use pingora::{Error, ErrorType};
 
 /// Returns the message of OpenSSL. `None`: the error is not one of TLS.
 pub(super) fn reason(error: &Error) -> Option<String> {

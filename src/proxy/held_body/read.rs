@@ -4,8 +4,8 @@ use std::future::poll_fn;
 
 use bytes::{Bytes, BytesMut};
 use http::{Version, header};
-use pingora_core::{Error, ErrorType, Result, protocols::http::ServerSession};
-use pingora_proxy::Session;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result, protocols::http::ServerSession};
 use portcullis_plugin::BodyError;
 
 use super::{Content, Failure, Growing, Held, min_throughput::MinThroughput};

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, atomic::AtomicUsize, atomic::Ordering::Relaxed},
 };
 
-use pingora_proxy::Session;
+use pingora::proxy::Session;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
 use super::{

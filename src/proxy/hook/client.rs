@@ -13,9 +13,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pingora_core::protocols::{http::ServerSession, raw_connect::ProxyDigest};
-use pingora_http::RequestHeader;
-use pingora_proxy::Session;
+use pingora::http::RequestHeader;
+use pingora::protocols::{http::ServerSession, raw_connect::ProxyDigest};
+use pingora::proxy::Session;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::undecided::Undecided;
@@ -71,7 +71,7 @@ impl<'s> Client<'s> {
             }
             tokio::select! {
                 () = poll_fn(|cx| self.poll_reset(cx)) => return Undecided::ClientGone,
-                () = pingora_timeout::sleep(left.min(LOOK_EVERY)) => {}
+                () = pingora::time::sleep(left.min(LOOK_EVERY)) => {}
             }
             match self.connection() {
                 Connection::Open => {}

@@ -22,7 +22,7 @@ use openssl::{
         verify::{X509CheckFlags, X509VerifyFlags, X509VerifyParam},
     },
 };
-use pingora_core::{protocols::Digest, upstreams::peer::HttpPeer};
+use pingora::{protocols::Digest, upstreams::peer::HttpPeer};
 
 use super::trust::Trust;
 use crate::{config::file::ServerName, telemetry::metrics::UpstreamError, upstream::http2::Http2};

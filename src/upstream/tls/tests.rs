@@ -76,9 +76,9 @@ fn what_was_not_verified_is_not_admitted() {
     let handshake = Handshake::watch(&verifier, None, &mut peer);
     assert!(peer.options.upstream_tls_handshake_complete_hook.is_some());
     let kind =
-        |connection: Option<&pingora_core::protocols::Digest>| handshake.admit(connection).map_err(|fault| fault.kind);
+        |connection: Option<&pingora::protocols::Digest>| handshake.admit(connection).map_err(|fault| fault.kind);
     assert_eq!(kind(None), Err(UpstreamError::Tls));
-    assert_eq!(kind(Some(&pingora_core::protocols::Digest::default())), Err(UpstreamError::Tls));
+    assert_eq!(kind(Some(&pingora::protocols::Digest::default())), Err(UpstreamError::Tls));
 }
 
 #[test]

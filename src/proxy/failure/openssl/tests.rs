@@ -1,4 +1,4 @@
-use pingora_core::ErrorSource;
+use pingora::ErrorSource;
 
 use super::*;
 
