@@ -108,6 +108,7 @@ pub struct Stream {
     judged: AtomicU64,
     deadline: AtomicI64,
     over: OnceLock<Withdrawn>,
+    ended: Notify,
     undecided_since: Mutex<Option<Instant>>,
     queued_since: Mutex<Option<Instant>>,
     /// Set while a judgement waits for an answer, or for a free place.
@@ -146,6 +147,7 @@ impl OpenStreams {
             judged: AtomicU64::new(basis.round),
             deadline: AtomicI64::new(deadline),
             over: OnceLock::new(),
+            ended: Notify::new(),
             undecided_since: Mutex::default(),
             queued_since: Mutex::default(),
             is_waiting: AtomicBool::new(false),
@@ -250,7 +252,10 @@ impl Stream {
             Standing::Undecided(_) => return standing,
             Standing::Good(deadline) => self.deadline.store(deadline.map_or(NEVER, |deadline| deadline.0), Relaxed),
             // The first reason ends it, and is final.
-            Standing::Over(why) => _ = self.over.set(why.clone()),
+            Standing::Over(why) => {
+                _ = self.over.set(why.clone());
+                self.ended.notify_one();
+            }
         }
         *self.undecided_since.lock() = None;
         *self.queued_since.lock() = None;
@@ -261,6 +266,11 @@ impl Stream {
     /// Returns the reason why it has to end, if it was judged so.
     pub fn over(&self) -> Option<&Withdrawn> {
         self.over.get()
+    }
+
+    /// Waits until it was judged so. Only one task waits for that.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
     }
 
     /// Returns the time when it has to end, by its identity.

@@ -3,7 +3,7 @@
 //! Authentication happens once, at the beginning of a request. A download, a WebSocket or a stream of events goes on
 //! for hours after it, and would outlast the end of a token or the revocation of a key. The engine tells the
 //! [`StreamLife`] of a request what its permission is based on; a long request is judged again by [`crate::streams`],
-//! and ends within about a second of losing that basis.
+//! and ends as soon as it is found to have lost that basis.
 
 use std::{
     future::Future,
@@ -164,9 +164,16 @@ impl StreamLife {
     pub(super) async fn over(&self, max_age: Duration, body_timeout: Duration, pulse: &mut Timer) {
         let started = Instant::now();
         let (mut now, mut left) = (started, max_age);
-        let mut stream = None;
+        let mut stream: Option<streams::Entered> = None;
         loop {
-            pulse.wait_until(now + LOOK_EVERY.min(left)).await;
+            let next = pulse.wait_until(now + LOOK_EVERY.min(left));
+            match &stream {
+                None => next.await,
+                Some(stream) => tokio::select! {
+                    () = next => {}
+                    () = stream.ended() => {}
+                },
+            }
             now = Instant::now();
             left = max_age.saturating_sub(now - started);
             if stream.is_none() {

@@ -463,7 +463,8 @@ async fn a_request_that_lasts_ends_when_it_would_be_refused_now() {
     gateway.withdraw();
     let since = Instant::now();
     assert_eq!(client.rest().await, "");
-    assert_took(since, 0, 2000);
+    // Its deadlines are looked at once a second, and the next time is later.
+    assert_took(since, 0, 600);
     assert_eq!(gateway.app.lives.lock().expect("no panics")[0].ended(), Some(WITHDRAWN));
     assert!(gateway.app.streams.is_empty());
 }
