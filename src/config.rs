@@ -2,8 +2,8 @@
 //!
 //! The path of a configuration: [`read`] reads the file and those it includes, [`node`] walks the tables and decodes
 //! their leaves so that every error of a run has its file, line and column, [`mod@file`] holds the shapes, and
-//! [`load()`] puts them together into a [`Configuration`]. Plugins are built from it in [`crate::snapshot`]; nothing here
-//! connects, binds or publishes.
+//! [`load()`] puts them together into a [`Configuration`]. Plugins are built from it in [`crate::snapshot`]; nothing
+//! here connects, binds or publishes.
 
 mod credentials;
 mod drafts;

@@ -33,9 +33,10 @@
 //! # The way of a request
 //! 1. [`front`] counts the connection and gives it a place, or closes it; then come the PROXY header and the TLS
 //!    handshake ([`front::Acceptor`], [`tls`]).
-//! 2. Over HTTP/1 `front::connection` reads the head and `front::head` checks it, before Pingora gets it as bytes already
-//!    read. Over HTTP/2 h2 has checked it, and each stream comes back to `front::App`.
-//! 3. `front::App` counts the request and gives it a [`front::StreamLife`]: its deadlines, and how much may wait unsent.
+//! 2. Over HTTP/1 `front::connection` reads the head and `front::head` checks it, before Pingora gets it as bytes
+//!    already read. Over HTTP/2 h2 has checked it, and each stream comes back to `front::App`.
+//! 3. `front::App` counts the request and gives it a [`front::StreamLife`]: its deadlines, and how much may wait
+//!    unsent.
 //! 4. Pingora calls [`proxy::Proxy`], whose `proxy::decide` takes the current [`snapshot::Snapshot`]: [`proxy::check`]
 //!    makes the head unambiguous ([`canonical`]), and [`router`] finds the [`snapshot::Gate`].
 //! 5. `proxy::pipeline` runs the gate's guards, [`proxy::authenticate`], restrictions, and checks of the whole body.
@@ -44,10 +45,10 @@
 //! 7. A route without an upstream answers by `proxy::respond`. For others [`proxy::retry`] has [`upstream`] choose an
 //!    address, and [`proxy::forward`] makes the upstream's request: plugins' edits, then what only the gateway says.
 //! 8. Pieces of the body pass `proxy::request_body`.
-//! 9. The response passes `proxy::response_head`, `proxy::edit_response` and `proxy::response_edits`; a failure becomes an
-//!    answer in [`proxy::failure`].
-//! 10. `proxy::end` writes the log line and tells metrics and observers. A request that lasts longer than a second is in
-//!     [`streams`] meanwhile, where [`proxy::judging`] asks [`proxy::recheck`] again and again whether it may go on.
+//! 9. The response passes `proxy::response_head`, `proxy::edit_response` and `proxy::response_edits`; a failure becomes
+//!    an answer in [`proxy::failure`].
+//! 10. `proxy::end` writes the log line and tells metrics and observers. A request that lasts longer than a second is
+//!     in [`streams`] meanwhile, where [`proxy::judging`] asks [`proxy::recheck`] again and again whether it may go on.
 //!
 //! # The way of a configuration
 //! 1. A signal ([`signals`]), a command ([`control`]) or a changed file (`reload::watch`) makes a
@@ -55,25 +56,26 @@
 //! 2. `config::read` reads the file and those that it includes; `config::pieces` cuts large ones.
 //! 3. [`config::node`] decodes the shapes in [`config::file`], so that every error has its line and none hides another.
 //! 4. [`config::load`] resolves names and secrets into a [`config::Configuration`]; `config::value_lints` warns.
-//! 5. [`snapshot::compile`] builds upstreams, and policies by their [`registry::Registry`] entry, or takes over those that
-//!    did not change.
-//! 6. `snapshot::gates` assembles routes with their whole pipelines, [`router::Router::build`] finds ties, and the lints
-//!    and `snapshot::overlaps` look for ways around.
-//! 7. Any error, or a change that only a restart can make, refuses all of it: the report goes to the log and the caller.
+//! 5. [`snapshot::compile`] builds upstreams, and policies by their [`registry::Registry`] entry, or takes over those
+//!    that did not change.
+//! 6. `snapshot::gates` assembles routes with their whole pipelines, [`router::Router::build`] finds ties, and the
+//!    lints and `snapshot::overlaps` look for ways around.
+//! 7. Any error, or a change that only a restart can make, refuses all of it: the report goes to the log and the
+//!    caller.
 //! 8. [`reload::prepare`] has plugins fetch what they need, and names of targets are looked up, for a bounded time.
 //! 9. Publishing is one atomic store of the snapshot. Requests that were decided keep what they need of the one before.
 //! 10. [`services`] keeps what outlives it, [`streams`] judge long requests again, and the difference
 //!     ([`snapshot::Changes`]) goes to the log and the caller.
 //!
 //! # When Pingora is upgraded
-//! Files that rest on how Pingora works inside, and not on what it promises, have a section of this name: the version for
-//! which it was found out, the test that fails when it is no longer so, and what to offer upstream. A test of the house
-//! holds them to the version in the lock file, so that an upgrade reads each of them.
+//! Files that rest on how Pingora works inside, and not on what it promises, have a section of this name: the version
+//! for which it was found out, the test that fails when it is no longer so, and what to offer upstream. A test of the
+//! house holds them to the version in the lock file, so that an upgrade reads each of them.
 //!
 //! # What always holds
 //! 1. There is one `ProxyHttp` implementation. Plugins see the SDK only.
-//! 2. A snapshot never changes. A request is decided by one. It keeps the [`snapshot::Route`] that it was matched to until
-//!    its response has begun, and the small [`snapshot::RouteRecord`] of that until its log line is written.
+//! 2. A snapshot never changes. A request is decided by one. It keeps the [`snapshot::Route`] that it was matched to
+//!    until its response has begun, and the small [`snapshot::RouteRecord`] of that until its log line is written.
 //! 3. A configuration is taken whole or not at all. A failed reload leaves the old one serving, and says so in the log,
 //!    in a metric, in systemd's status and in the exit code of the command.
 //! 4. A route has its whole pipeline, or the configuration is refused. No unknown, failed or misspelt plugin ever means
@@ -83,8 +85,8 @@
 //! 6. The path that is matched is the path that is authorised is the path that is forwarded: made canonical once.
 //! 7. Nothing in the request but the matched route chooses policy: no `Upgrade`, method override or cookie switches a
 //!    plugin off.
-//! 8. Every response that the gateway makes comes from one table, or was declared by a plugin. It never says which part of
-//!    a credential was wrong; the audit log does.
+//! 8. Every response that the gateway makes comes from one table, or was declared by a plugin. It never says which part
+//!    of a credential was wrong; the audit log does.
 //! 9. A secret is never logged, printed, put into a metric or an error, or compared in variable time.
 //! 10. Everything has a limit with a name: bodies, headers, caches, queues, waits, retries.
 

@@ -118,8 +118,8 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Serves reload requests until nobody can send any. Requests that came while one was carried out are carried out together:
-    /// the file is read after the last of them.
+    /// Serves reload requests until nobody can send any. Requests that came while one was carried out are carried out
+    /// together: the file is read after the last of them.
     pub fn run(self, requests: &mpsc::Receiver<ReloadRequest>) {
         while let Ok(request) = requests.recv() {
             let requests: Vec<_> = std::iter::once(request).chain(requests.try_iter()).collect();

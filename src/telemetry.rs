@@ -2,8 +2,8 @@
 //!
 //! - [`output`]: a bounded queue of JSON lines in front of a writer thread. A request never waits for the reader of the
 //!   log.
-//! - [`events`]: the lines: of a request (`access`), of a decision (`authentication`, `authorization`), and of events of
-//!   the process itself.
+//! - [`events`]: the lines: of a request (`access`), of a decision (`authentication`, `authorization`), and of events
+//!   of the process itself.
 //! - [`logger`]: messages of libraries through the `log` crate, on the same output.
 //! - [`journal`]: the priority of a line for systemd's journal.
 //! - [`metrics`]: counters per core, resolved by name when a configuration is built, and their text for Prometheus.

@@ -1,7 +1,7 @@
 //! The memory budget of responses and uploads that wait to be sent, over all connections.
 //!
-//! Responses have at least half of it: a client that only reads slowly must not be closed, nor another one wait, for what
-//! others send to an upstream that does not read. Uploads wait for each other and for responses.
+//! Responses have at least half of it: a client that only reads slowly must not be closed, nor another one wait, for
+//! what others send to an upstream that does not read. Uploads wait for each other and for responses.
 
 use std::sync::{
     Arc,

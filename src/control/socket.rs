@@ -72,8 +72,8 @@ impl SocketFile {
     }
 }
 
-/// Binds a Unix socket with these permissions, less those that the umask takes away. One that a dead process left behind
-/// is replaced; one of a living process is not, and nothing that is no socket is ever removed.
+/// Binds a Unix socket with these permissions, less those that the umask takes away. One that a dead process left
+/// behind is replaced; one of a living process is not, and nothing that is no socket is ever removed.
 ///
 /// # Errors
 /// The place is taken, or cannot be written to.

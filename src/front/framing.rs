@@ -46,7 +46,8 @@ impl Framing {
 
 /// The longest line of a chunk's size with its extensions, which nobody uses.
 const MAX_SIZE_LINE_BYTES: u32 = 256;
-/// The most hexadecimal digits of a chunk's size: no reader of a size this short overflows, and larger ones do not exist.
+/// The most hexadecimal digits of a chunk's size: no reader of a size this short overflows, and larger ones do not
+/// exist.
 const MAX_SIZE_DIGITS: u8 = 15;
 /// The most bytes that the chunks of one body may take beside its data. A body of nothing but one-byte chunks with long
 /// extensions makes work that no limit of the body's size detects (CVE-2023-39326).

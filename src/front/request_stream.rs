@@ -7,8 +7,8 @@
 //!
 //! # When Pingora is upgraded
 //! This rests on Pingora 0.9.1 parsing a head from a prefix that it is given, and reading no byte of a connection but
-//! through the stream. The tests of `connections::pipelined` fail when that changes. To be offered upstream: bytes behind
-//! a request are kept for the next one. Then a stream need not end with its request.
+//! through the stream. The tests of `connections::pipelined` fail when that changes. To be offered upstream: bytes
+//! behind a request are kept for the next one. Then a stream need not end with its request.
 //!
 //! # Closing
 //! The stream is lent. When Pingora lets it go it comes back to [`Front`](super::Front) by a [`Home`], because closing

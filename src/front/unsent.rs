@@ -17,10 +17,10 @@
 //! memory freed; over HTTP/1 the write that the socket did not take counts.
 //!
 //! # When Pingora is upgraded
-//! This rests on Pingora 0.9.1 reading from an upstream in the task of the request, in pieces that it drops once they are
-//! written, and on a wake-up about the client coming from within the HTTP/2 connection's own task. The tests of
-//! `http2::unread` fail when that changes. To be offered upstream: a limit of the bytes that are read ahead of a client,
-//! in `HttpServerOptions`. With it [`paced`] can go.
+//! This rests on Pingora 0.9.1 reading from an upstream in the task of the request, in pieces that it drops once they
+//! are written, and on a wake-up about the client coming from within the HTTP/2 connection's own task. The tests of
+//! `http2::unread` fail when that changes. To be offered upstream: a limit of the bytes that are read ahead of a
+//! client, in `HttpServerOptions`. With it [`paced`] can go.
 //!
 //! # The danger
 //! A request that is no longer polled hangs. So it is polled whenever it may have something to do for its client:

@@ -7,8 +7,8 @@
 //!
 //! # When Pingora is upgraded
 //! This rests on Pingora 0.9.1 dropping a piece of a body once it is written to the upstream. The tests
-//! `http2::unread::the_time_that_an_upstream_takes_to_read_is_not_the_clients` and `connections::trickling` fail when that
-//! changes. To be offered upstream: the time for which a session has waited for its client, over HTTP/2 too.
+//! `http2::unread::the_time_that_an_upstream_takes_to_read_is_not_the_clients` and `connections::trickling` fail when
+//! that changes. To be offered upstream: the time for which a session has waited for its client, over HTTP/2 too.
 
 use std::{
     sync::{

@@ -8,8 +8,8 @@ use portcullis_plugin::Challenge;
 use super::response_edits::ResponseEdits;
 
 /// Makes one line of each challenge, with `Bearer` before all others: some clients read the first line alone, and take
-/// everything behind it for its parameters. The same challenge twice is made once. Headers that come with challenges are
-/// added to the edits of the response.
+/// everything behind it for its parameters. The same challenge twice is made once. Headers that come with challenges
+/// are added to the edits of the response.
 pub fn lines(challenges: impl IntoIterator<Item = Challenge>, realm: &str, edits: &ResponseEdits) -> Vec<HeaderValue> {
     let mut lines: Vec<HeaderValue> = Vec::new();
     let mut bearers = 0;

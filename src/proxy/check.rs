@@ -1,7 +1,7 @@
 //! From a head to a route: what is ambiguous ends here, and what goes on has one path, one host and no tricks left.
 //!
-//! HTTP/1 heads have passed the check of [`crate::front`] already; HTTP/2 heads have passed the codec's, and are held to
-//! the same size here.
+//! HTTP/1 heads have passed the check of [`crate::front`] already; HTTP/2 heads have passed the codec's, and are held
+//! to the same size here.
 
 use std::{borrow::Cow, sync::Arc};
 

@@ -71,8 +71,8 @@ impl<'e> ClientEdit<'e> {
         Self { head, is_own: true }
     }
 
-    /// Makes one change that came with a verdict. What it cannot change stays: a refusal is not stored, whatever was said
-    /// of the response.
+    /// Makes one change that came with a verdict. What it cannot change stays: a refusal is not stored, whatever was
+    /// said of the response.
     pub fn change(&mut self, name: &HeaderName, edit: &HeaderEdit) {
         let changed = match edit {
             HeaderEdit::Set(value) => self.set(name.clone(), value.clone()),

@@ -41,8 +41,8 @@ pub fn edit(
     })
 }
 
-/// Changes an answer of the gateway's own. A hook that fails changes nothing about what the client is told; one that has
-/// failed at the upstream's response is not asked again.
+/// Changes an answer of the gateway's own. A hook that fails changes nothing about what the client is told; one that
+/// has failed at the upstream's response is not asked again.
 pub fn edit_own(route: &Route, state: &RequestState, cx: &mut RequestCx<'_>, head: &mut ResponseHeader) {
     let mut edit = ClientEdit::of_own_answer(head);
     for (step, hook) in route.edit_response.iter().enumerate().rev() {

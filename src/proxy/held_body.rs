@@ -14,20 +14,20 @@
 //! Pingora then calls `request_body_filter` with what its buffer has, for each target that is tried, and
 //! [`Held::hand_on`] puts the body in the place of what stands for it.
 //!
-//! A body that is longer than a hook wanted, or for which there is no memory, is not lost: what was read of it goes to the
-//! upstream before the rest, where somebody else lets the request through.
+//! A body that is longer than a hook wanted, or for which there is no memory, is not lost: what was read of it goes to
+//! the upstream before the rest, where somebody else lets the request through.
 //!
 //! # When Pingora is upgraded
 //! All of this rests on how Pingora 0.9.1 works inside: the size of its buffer, that reading beyond it empties it, and
 //! that a request can be parsed in the place of another one. The tests `pingora_keeps_64_kib_of_a_body_to_hand_on` and
 //! `a_stand_in_is_what_pingora_hands_on` fail when that changes; `own_gateway::held_bodies` tries every framing from
-//! outside. To be offered upstream: a call that gives a session the body that it is to hand on, or a setting for the size
-//! of the buffer. With either, the stand-ins can go.
+//! outside. To be offered upstream: a call that gives a session the body that it is to hand on, or a setting for the
+//! size of the buffer. With either, the stand-ins can go.
 //!
 //! # The danger
 //! Whoever sends a body that is held takes memory before it is known who that is. All of them together have one
-//! [`BodyBudget`](crate::body_budget::BodyBudget), of which one address takes no
-//! more than it leaves; what is counted there is what is allocated; and a body keeps its memory only as long as it comes (`min_throughput`).
+//! [`BodyBudget`](crate::body_budget::BodyBudget), of which one address takes no more than it leaves; what is counted
+//! there is what is allocated; and a body keeps its memory only as long as it comes (`min_throughput`).
 
 mod min_throughput;
 mod read;
@@ -106,7 +106,8 @@ impl Growing {
         true
     }
 
-    /// Adds a piece for which there is no memory. It has left the connection, and would be missing in what is forwarded.
+    /// Adds a piece for which there is no memory. It has left the connection, and would be missing in what is
+    /// forwarded.
     fn push_beyond(&mut self, piece: &[u8]) {
         let needed = self.bytes.len() + piece.len();
         self.reservation.overdraw_to(needed);

@@ -1,8 +1,8 @@
 //! Runs the hooks of plugins: under their deadline, while their client is there, and so that a panic in one of them is
 //! the end of its request alone.
 //!
-//! A hook that answers at once pays for none of this but the frame that catches a panic. For one that has to wait there is
-//! a timer and, over HTTP/2, a look at the stream; [`Client`] says how it is told that a client has left.
+//! A hook that answers at once pays for none of this but the frame that catches a panic. For one that has to wait there
+//! is a timer and, over HTTP/2, a look at the stream; [`Client`] says how it is told that a client has left.
 
 mod client;
 mod undecided;

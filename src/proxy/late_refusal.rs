@@ -1,12 +1,13 @@
-//! Refusals of requests that are under way: each is an error for Pingora, which ends the exchange with the upstream, and
-//! then [`ProxyHttp::fail_to_proxy`](pingora::proxy::ProxyHttp::fail_to_proxy) sends the answer.
+//! Refusals of requests that are under way: each is an error for Pingora, which ends the exchange with the upstream,
+//! and then [`ProxyHttp::fail_to_proxy`](pingora::proxy::ProxyHttp::fail_to_proxy) sends the answer.
 //!
 //! The errors are `new_down`, because one of any other source is swallowed on the way to an HTTP/2 upstream.
 //!
 //! # When Pingora is upgraded
 //! That is so in Pingora 0.9.1: an error of the request's body that is not the client's ends the exchange with the
-//! upstream and not the request, which hangs. The test `http2::uploads::a_body_that_is_too_large_is_refused_also_where_the_upstream_speaks_http2`
-//! fails when it is no longer enough. To be offered upstream: every error of `request_body_filter` ends the request.
+//! upstream and not the request, which hangs. The test
+//! `http2::uploads::a_body_that_is_too_large_is_refused_also_where_the_upstream_speaks_http2` fails when it is no
+//! longer enough. To be offered upstream: every error of `request_body_filter` ends the request.
 
 use pingora::{Error, ErrorType};
 use portcullis_plugin::Refusal;

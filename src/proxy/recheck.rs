@@ -31,8 +31,8 @@ use crate::{
 pub struct Judge {
     snapshot: Arc<Snapshot>,
     now: UnixTime,
-    /// The numbers of the credentials, by the address of the counter of their use: that outlives reloads, and is another
-    /// one where the secret is. Made when it is first needed, for all moments.
+    /// The numbers of the credentials, by the address of the counter of their use: that outlives reloads, and is
+    /// another one where the secret is. Made when it is first needed, for all moments.
     numbers: Arc<OnceLock<HashMap<usize, usize>>>,
 }
 

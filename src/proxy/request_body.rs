@@ -1,9 +1,9 @@
 //! A piece of the request's body on its way to the upstream.
 //!
 //! # When Pingora is upgraded
-//! Pingora 0.9.1 writes an empty piece at the end of an HTTP/2 body as an empty chunk to an HTTP/1 upstream, and then ends
-//! the body again. It is taken out here; the test `streams::http2::a_streamed_body_ends_once_at_an_http1_upstream` fails
-//! without that. To be offered upstream: an empty piece is not written as a chunk.
+//! Pingora 0.9.1 writes an empty piece at the end of an HTTP/2 body as an empty chunk to an HTTP/1 upstream, and then
+//! ends the body again. It is taken out here; the test `streams::http2::a_streamed_body_ends_once_at_an_http1_upstream`
+//! fails without that. To be offered upstream: an empty piece is not written as a chunk.
 
 use bytes::Bytes;
 use http::Version;

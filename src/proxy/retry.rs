@@ -9,8 +9,9 @@
 //! | anything else | no |
 //!
 //! Never more than [`MAX_ATTEMPTS`] in all, nor once the client has a part of an answer, nor where the body is longer
-//! than what Pingora keeps of it. What was sent before also needs the upstream's [budget](crate::upstream::RetryBudget):
-//! a request that reached nobody adds nothing to anybody's load, and needs none.
+//! than what Pingora keeps of it. What was sent before also needs the upstream's
+//! [budget](crate::upstream::RetryBudget): a request that reached nobody adds nothing to anybody's load, and needs
+//! none.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,8 +27,8 @@ use crate::{
 
 /// The most attempts for one request, for all reasons together.
 pub const MAX_ATTEMPTS: usize = 3;
-/// The shortest pause before a request that was refused is sent again. The second one is twice as long; each may be up to
-/// twice what it is, so that those who were refused together do not come back together.
+/// The shortest pause before a request that was refused is sent again. The second one is twice as long; each may be up
+/// to twice what it is, so that those who were refused together do not come back together.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Chooses the address that the request goes to now. `None`: there is none.
@@ -63,8 +64,8 @@ pub fn after_connecting(state: &mut RequestState, peer: &HttpPeer, error: &Error
     unreached(state)
 }
 
-/// The target cannot be reached, or is none to send anything to: other requests pass it over for a while. Returns whether
-/// this one, of which nothing was sent, can go to another address.
+/// The target cannot be reached, or is none to send anything to: other requests pass it over for a while. Returns
+/// whether this one, of which nothing was sent, can go to another address.
 pub fn unreached(state: &mut RequestState) -> bool {
     let Some(choice) = &state.choice else { return false };
     choice.set_reached(false);

@@ -1,7 +1,8 @@
 //! What a reload of a large configuration takes at its peak, beside what it leaves behind.
 //!
-//! A configuration is taken while the one before goes on serving, so that both are in memory. What they have in common is
-//! there once, and what a file was read into goes piece by piece: a reload must not need a multiple of what it is for.
+//! A configuration is taken while the one before goes on serving, so that both are in memory. What they have in common
+//! is there once, and what a file was read into goes piece by piece: a reload must not need a multiple of what it is
+//! for.
 
 use std::{fmt::Write as _, fs, sync::Arc};
 

@@ -5,8 +5,8 @@
 //!
 //! # The danger
 //! One line is one event: a raw line end in a value would let a client write events of its own. And people read logs in
-//! terminals, so the controls that drive one are escaped too: DEL and the C1 range, which JSON would let pass, and marks
-//! that turn the direction of text.
+//! terminals, so the controls that drive one are escaped too: DEL and the C1 range, which JSON would let pass, and
+//! marks that turn the direction of text.
 
 /// An object that is being written. Without [`Object::end`] it stays open.
 #[must_use = "an object is only whole after `end`"]

@@ -1,8 +1,8 @@
 //! Functions of OpenSSL that its Rust crate does not expose: five calls, each behind a safe function.
 //!
 //! # Unsafe
-//! Every call gets pointers that are valid as long as the borrow they were taken from, and OpenSSL copies or counts what
-//! it keeps. A call that the crate comes to expose is to be removed from here.
+//! Every call gets pointers that are valid as long as the borrow they were taken from, and OpenSSL copies or counts
+//! what it keeps. A call that the crate comes to expose is to be removed from here.
 
 use std::{
     ffi::{c_long, c_uint, c_void},

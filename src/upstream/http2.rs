@@ -11,8 +11,8 @@
 //!
 //! # When Pingora is upgraded
 //! This rests on the map of Pingora 0.9.1 having a peer's hash as its key, and on a group key being a part of that. The
-//! tests of `upstream_tls::broken_http2` fail when that changes. To be offered upstream: entries of `prefer_h1` that end,
-//! and none for a response that only broke the protocol. Then the group keys can stay as they are.
+//! tests of `upstream_tls::broken_http2` fail when that changes. To be offered upstream: entries of `prefer_h1` that
+//! end, and none for a response that only broke the protocol. Then the group keys can stay as they are.
 
 use std::{
     collections::HashMap,

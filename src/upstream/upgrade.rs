@@ -11,9 +11,9 @@
 //! # When Pingora is upgraded
 //! This rests on how Pingora 0.9.1 polls the two directions, and on its connecting by `custom_l4` for one request. The
 //! tests `upgrades::an_answer_that_comes_at_once_does_not_end_the_connection` and
-//! `upstream_tls::protocols::a_websocket_of_a_server_that_is_faster_than_the_gateway_lasts` fail when that changes. To be
-//! offered upstream: the end of a request that asked for an upgrade is not passed on once the upgrade was accepted. Where
-//! both tests pass without this file, it can go.
+//! `upstream_tls::protocols::a_websocket_of_a_server_that_is_faster_than_the_gateway_lasts` fail when that changes. To
+//! be offered upstream: the end of a request that asked for an upgrade is not passed on once the upgrade was accepted.
+//! Where both tests pass without this file, it can go.
 
 use std::{
     io::{self, ErrorKind},

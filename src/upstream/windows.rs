@@ -11,8 +11,8 @@
 //!
 //! # When Pingora is upgraded
 //! Pingora 0.9.1 leaves the budget of small frames to h2, which takes half of the connection's window. The test
-//! `http2::small_frames::a_client_that_reads_no_small_frames_breaks_nobody_else_s_streams` fails when either changes. To
-//! be offered upstream: `data_frame_budget` in `PeerOptions`, as `H2Options` has it for clients.
+//! `http2::small_frames::a_client_that_reads_no_small_frames_breaks_nobody_else_s_streams` fails when either changes.
+//! To be offered upstream: `data_frame_budget` in `PeerOptions`, as `H2Options` has it for clients.
 
 use pingora::upstreams::peer::PeerOptions;
 

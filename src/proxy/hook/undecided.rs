@@ -21,7 +21,8 @@ pub enum Undecided {
     /// The client closed the connection or reset the stream: there is nobody to answer.
     #[error("the client left before it had decided")]
     ClientGone,
-    /// The client closed its side of the connection, and may have left: see [`HALF_CLOSED_WAIT`](super::client::HALF_CLOSED_WAIT).
+    /// The client closed its side of the connection, and may have left: see
+    /// [`HALF_CLOSED_WAIT`](super::client::HALF_CLOSED_WAIT).
     #[error("the client closed its side of the connection before it had decided")]
     ClientHalfClosed,
 }

@@ -90,7 +90,8 @@ impl PluginMetrics {
         Ok((PluginMetricKey { name, labels }, metric))
     }
 
-    /// Forgets the metrics of plugins that are not among these, as [`Metrics::retain`](super::Metrics::retain) does with names.
+    /// Forgets the metrics of plugins that are not among these, as [`Metrics::retain`](super::Metrics::retain) does
+    /// with names.
     pub(super) fn retain<'k>(&self, kept: impl Iterator<Item = &'k PluginMetricKey>) {
         let kept: HashSet<(&str, &Labels)> = kept.map(|key| (key.name, &key.labels)).collect();
         self.0.lock().retain(|name, family| {
