@@ -24,7 +24,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const SPAN: Duration = Duration::from_millis(1200);
 
 /// Measures both, and prints them.
-pub fn run(cores: Cores) {
+pub(crate) fn run(cores: Cores) {
     let other_side = OtherSide::start();
     let toml = |routes, credentials| grown(routes, credentials, &other_side.upstream.to_string());
     for (name, routes, credentials) in [

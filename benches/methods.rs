@@ -38,7 +38,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const SPAN: Duration = Duration::from_millis(1000);
 
 /// Measures all of them, and prints them.
-pub fn run(cores: Cores) {
+pub(crate) fn run(cores: Cores) {
     let other_side = OtherSide::start();
     let bare = Process::bare(cores, other_side.upstream);
     let keys =

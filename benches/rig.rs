@@ -9,14 +9,14 @@
 
 use std::{rc::Rc, time::Duration};
 
-pub mod bare;
-pub mod certificate;
-pub mod handshakes;
-pub mod load;
-pub mod process;
+pub(crate) mod bare;
+pub(crate) mod certificate;
+pub(crate) mod handshakes;
+pub(crate) mod load;
+pub(crate) mod process;
 
 /// Plays the part that the command line asks for, if it does: the bench starts itself again as the bare proxy.
-pub fn has_played_a_part() -> bool {
+pub(crate) fn has_played_a_part() -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
@@ -28,19 +28,19 @@ pub fn has_played_a_part() -> bool {
 }
 
 /// The middle one. Of an even number the upper of the two.
-pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
 /// In microseconds.
-pub fn micros(duration: Duration) -> f64 {
+pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
 /// A request for this path with these headers: some 250 bytes in eight lines, as a program sends it.
-pub fn request(path: &str, headers: &[(&str, &str)]) -> Rc<[u8]> {
+pub(crate) fn request(path: &str, headers: &[(&str, &str)]) -> Rc<[u8]> {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
         "GET {path} HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: orders-client/3.14 (linux; x86_64)\r\n\

@@ -101,7 +101,7 @@ http {
 "#;
 
 /// Measures both, and prints them.
-pub fn run(cores: Cores) {
+pub(crate) fn run(cores: Cores) {
     let other_side = OtherSide::start_with_tls();
     let ours = openssl::version::version();
     let nginx = openssl_of_nginx();

@@ -48,7 +48,7 @@ use crate::{
     telemetry::{clock::rfc3339, metrics},
 };
 
-pub use page::PAGES_AT_ONCE_MAX;
+pub(crate) use page::PAGES_AT_ONCE_MAX;
 
 /// The time that a client may take for the whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers requests to the admin listener.
-pub struct Admin {
+pub(crate) struct Admin {
     services: Arc<Services>,
     current: Arc<ArcSwap<Snapshot>>,
     open: Arc<Open>,
@@ -81,7 +81,7 @@ enum Request {
 
 impl Admin {
     /// Returns an admin service for a running gateway.
-    pub fn new(
+    pub(crate) fn new(
         services: Arc<Services>,
         current: Arc<ArcSwap<Snapshot>>,
         open: Arc<Open>,

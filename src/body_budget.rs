@@ -25,7 +25,7 @@ use portcullis_plugin::AddressBlock;
 
 /// The memory budget of buffered bodies.
 #[derive(Debug)]
-pub struct BodyBudget {
+pub(crate) struct BodyBudget {
     /// Written only under the lock of `blocks`; the metric reads it without.
     used_bytes: Arc<AtomicUsize>,
     max_bytes: AtomicUsize,
@@ -37,10 +37,10 @@ pub struct BodyBudget {
 
 impl BodyBudget {
     /// The default of `server.max_held_body_bytes`.
-    pub const DEFAULT_MAX_BYTES: usize = 256 << 20;
+    pub(crate) const DEFAULT_MAX_BYTES: usize = 256 << 20;
 
     /// The default of `server.body_timeout`.
-    pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+    pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 
     /// Returns the part of a budget of this size that strangers must leave free.
     const fn kept_free(max_bytes: usize) -> usize {
@@ -48,12 +48,12 @@ impl BodyBudget {
     }
 
     /// Returns the most that one body can take of a budget of this size when no other takes any.
-    pub const fn largest_reservation(max_bytes: usize) -> usize {
+    pub(crate) const fn largest_reservation(max_bytes: usize) -> usize {
         max_bytes / 2
     }
 
     /// Returns an empty budget; its use is shown in `used_bytes`.
-    pub fn new(used_bytes: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(used_bytes: Arc<AtomicUsize>) -> Self {
         let budget = Self {
             used_bytes,
             max_bytes: AtomicUsize::new(Self::DEFAULT_MAX_BYTES),
@@ -65,22 +65,22 @@ impl BodyBudget {
     }
 
     /// Sets the size. Memory that is taken already stays taken.
-    pub fn set_max_bytes(&self, max_bytes: usize) {
+    pub(crate) fn set_max_bytes(&self, max_bytes: usize) {
         self.max_bytes.store(max_bytes, Relaxed);
     }
 
     /// Sets the time that a buffered body may make no progress.
-    pub fn set_patience(&self, patience: Duration) {
+    pub(crate) fn set_patience(&self, patience: Duration) {
         self.patience_ms.store(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Returns the time that a buffered body may make no progress.
-    pub fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         Duration::from_millis(self.patience_ms.load(Relaxed))
     }
 
     /// Returns an empty reservation for a client at this address.
-    pub fn reservation(self: &Arc<Self>, address: IpAddr) -> Reservation {
+    pub(crate) fn reservation(self: &Arc<Self>, address: IpAddr) -> Reservation {
         Reservation { budget: self.clone(), block: AddressBlock::of(address), bytes: 0, is_vouched: false }
     }
 
@@ -122,7 +122,7 @@ impl BodyBudget {
 
 /// The reservation of one body; given back when it is dropped.
 #[derive(Debug)]
-pub struct Reservation {
+pub(crate) struct Reservation {
     budget: Arc<BodyBudget>,
     block: AddressBlock,
     bytes: usize,
@@ -131,18 +131,18 @@ pub struct Reservation {
 
 impl Reservation {
     /// Returns its size.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Allows it the reserved part, for a client that has authenticated before.
-    pub fn vouched(mut self) -> Self {
+    pub(crate) fn vouched(mut self) -> Self {
         self.is_vouched = true;
         self
     }
 
     /// Grows it to this size, and returns whether it fits.
-    pub fn grow_to(&mut self, bytes: usize) -> bool {
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         let fits = bytes <= self.bytes || self.budget.take(self.block, bytes - self.bytes, self.is_vouched);
         if fits {
             self.bytes = self.bytes.max(bytes);
@@ -151,7 +151,7 @@ impl Reservation {
     }
 
     /// Grows it to this size, for a piece that has been read already.
-    pub fn overdraw_to(&mut self, bytes: usize) {
+    pub(crate) fn overdraw_to(&mut self, bytes: usize) {
         self.budget.overdraw(self.block, bytes.saturating_sub(self.bytes));
         self.bytes = self.bytes.max(bytes);
     }

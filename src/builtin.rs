@@ -3,7 +3,7 @@
 use crate::registry::Registry;
 
 /// Adds every built-in plugin that this build has.
-pub fn add_all(registry: &mut Registry) {
+pub(crate) fn add_all(registry: &mut Registry) {
     #[cfg(feature = "basic-auth")]
     registry.add::<portcullis_basic_auth::BasicAuth>();
     #[cfg(feature = "consumer-restriction")]

@@ -30,11 +30,11 @@ use thiserror::Error;
 mod tests;
 
 /// The longest path, in bytes, both as received and after it was made canonical: raw spaces become three bytes each.
-pub const MAX_PATH_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_PATH_BYTES: usize = 16 * 1024;
 
 /// A path that has one spelling only, without the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CanonicalPath<'r> {
+pub(crate) struct CanonicalPath<'r> {
     /// The path. It borrows from the request where that already was canonical.
     pub path: Cow<'r, str>,
     /// Set if the path has a `%2F`: data to this gateway, perhaps a separator to the server behind it.
@@ -43,7 +43,7 @@ pub struct CanonicalPath<'r> {
 
 /// The reason why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum PathFault {
+pub(crate) enum PathFault {
     /// Absolute form, authority form, `*`, or nothing at all.
     #[error("the path does not begin with `/`")]
     NotAbsolute,
@@ -80,7 +80,7 @@ pub enum PathFault {
 }
 
 /// Makes `raw`, a path without its query, canonical; see the module for the rule.
-pub fn canonical(raw: &[u8]) -> Result<CanonicalPath<'_>, PathFault> {
+pub(crate) fn canonical(raw: &[u8]) -> Result<CanonicalPath<'_>, PathFault> {
     if raw.first() != Some(&b'/') {
         return Err(PathFault::NotAbsolute);
     }

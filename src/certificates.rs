@@ -13,11 +13,11 @@ use portcullis_x509::{Facts, Fault};
 use crate::files::read;
 
 /// The largest file with certificates. A thousand of the longest that are accepted fit.
-pub const CERTIFICATES_MAX_BYTES: usize = 64 << 20;
+pub(crate) const CERTIFICATES_MAX_BYTES: usize = 64 << 20;
 
 /// The role that a certificate of the gateway is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// The server that clients connect to.
     Server,
     /// The client of an upstream.
@@ -29,7 +29,7 @@ pub enum Purpose {
 ///
 /// # Errors
 /// Returns what a peer would object to.
-pub fn chain(path: &Path, beside_key: bool, purpose: Purpose) -> Result<Vec<X509>, String> {
+pub(crate) fn chain(path: &Path, beside_key: bool, purpose: Purpose) -> Result<Vec<X509>, String> {
     let read_all = if beside_key { portcullis_x509::certificates_beside_key } else { portcullis_x509::certificates };
     let chain = read_all(&read(path, CERTIFICATES_MAX_BYTES)?).map_err(|why| format!("`{}` {why}", path.display()))?;
     check(&chain, purpose).map_err(|why| format!("`{}`: {why}", path.display()))?;
@@ -80,7 +80,7 @@ fn check_purpose(certificate: &X509Ref, purpose: Purpose) -> Result<(), String> 
 ///
 /// # Errors
 /// It is not a key, or that of another certificate. The message contains nothing of it.
-pub fn key(secret: &Secret, chain: &[X509]) -> Result<PKey<Private>, String> {
+pub(crate) fn key(secret: &Secret, chain: &[X509]) -> Result<PKey<Private>, String> {
     // OpenSSL would ask the terminal for a passphrase; this gives it none.
     let key = PKey::private_key_from_pem_callback(secret.expose(), |_| Ok(0));
     let key = key.map_err(|_| "this is not a private key in PEM without a passphrase".to_owned())?;
@@ -91,13 +91,13 @@ pub fn key(secret: &Secret, chain: &[X509]) -> Result<PKey<Private>, String> {
 }
 
 /// Returns whether one certificate has issued the other, by name and by signature.
-pub fn is_issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
+pub(crate) fn is_issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
     issuer.issued(certificate) == X509VerifyResult::OK
         && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
 }
 
 /// Returns the subject as text for messages.
-pub fn subject(certificate: &X509Ref) -> String {
+pub(crate) fn subject(certificate: &X509Ref) -> String {
     match Facts::of(certificate) {
         Ok(facts) if !facts.subject.is_empty() => format!("`{}`", facts.subject),
         _ => "nobody".to_owned(),

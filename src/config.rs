@@ -7,34 +7,36 @@
 
 mod credentials;
 mod drafts;
-pub mod file;
+pub(crate) mod file;
 mod fingerprint;
 mod folders;
 mod include;
 mod listeners;
 mod load;
 mod location;
-pub mod node;
+pub(crate) mod node;
 mod pieces;
-pub mod problem;
+pub(crate) mod problem;
 mod read;
 mod references;
 mod report;
 mod routes;
-pub mod secrets;
+pub(crate) mod secrets;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod value_lints;
 
-pub use credentials::{CONSUMER_TO_NAME, CredentialDraft, Opens, SAMPLE_PASSWORD_HASH, SAMPLE_SECRETS};
-pub use drafts::{PolicyDraft, UpstreamDraft};
-pub use fingerprint::Fingerprint;
-pub use listeners::{ClientsDraft, ListenerDraft, TlsDraft};
-pub use load::{Configuration, load};
-pub use location::Location;
-pub use problem::Problems;
-pub use report::{Located, Report};
-pub use routes::{Alternative, Ending, PluginUse, PolicyRef, RouteDraft};
-pub use secrets::{OfTheStart, Secrets, changed_since_start};
-pub use sources::{Source, Sources};
+#[cfg(feature = "key-auth")]
+pub(crate) use credentials::CONSUMER_TO_NAME;
+pub(crate) use credentials::Opens;
+pub(crate) use drafts::{PolicyDraft, UpstreamDraft};
+pub(crate) use fingerprint::Fingerprint;
+pub(crate) use listeners::{ClientsDraft, ListenerDraft, TlsDraft};
+pub(crate) use load::{Configuration, load};
+pub(crate) use location::Location;
+pub(crate) use problem::Problems;
+pub(crate) use report::{Located, Report};
+pub(crate) use routes::{Alternative, Ending, PluginUse, RouteDraft};
+pub(crate) use secrets::{OfTheStart, Secrets, changed_since_start};
+pub(crate) use sources::{Source, Sources};

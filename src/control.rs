@@ -30,10 +30,10 @@ use parking_lot::Mutex;
 use rustix::{net::sockopt::socket_peercred, process::geteuid};
 use serde::{Deserialize, Serialize};
 
-pub use revoke::{Revoke, Revoked, Revoker};
+pub(crate) use revoke::{Revoke, Revoked, Revoker};
 use served_file::is_one_file;
-pub use served_file::serves_another;
-pub use socket::{SocketFile, bind};
+pub(crate) use served_file::serves_another;
+pub(crate) use socket::{SocketFile, bind};
 
 use crate::reload::{ReloadRequest, Reloaded, Scope};
 
@@ -53,7 +53,7 @@ const END_PAUSE: Duration = Duration::from_millis(200);
 /// The answer of a gateway to a request to reload.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// The result.
     Reloaded(Box<Reloaded>),
     /// Nothing was done, because another file was meant.
@@ -64,14 +64,14 @@ pub enum Asked {
 }
 
 /// The gateway's end of the socket, bound.
-pub struct Control {
+pub(crate) struct Control {
     listener: UnixListener,
     file: SocketFile,
 }
 
 /// Returns the path of the socket if the configuration names none: in the runtime directory that systemd made, in
 /// root's, or in the user's. Never in a directory that everybody can write to.
-pub fn default_path() -> Option<PathBuf> {
+pub(crate) fn default_path() -> Option<PathBuf> {
     let is_root = geteuid().is_root();
     let systemd = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
     let root = is_root.then(|| PathBuf::from("/run/portcullis"));
@@ -84,7 +84,7 @@ impl Control {
     ///
     /// # Errors
     /// Another gateway has it, or its folder cannot be written to.
-    pub fn bind(path: &Path) -> io::Result<Self> {
+    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -93,13 +93,13 @@ impl Control {
     }
 
     /// Returns its file.
-    pub fn file(&self) -> &SocketFile {
+    pub(crate) fn file(&self) -> &SocketFile {
         &self.file
     }
 }
 
 /// Serves callers until the process ends, each in a thread of its own: who revokes must not wait for who reloads.
-pub struct Service {
+pub(crate) struct Service {
     socket: Mutex<Control>,
     callers: Arc<AtomicUsize>,
     requests: mpsc::Sender<ReloadRequest>,
@@ -113,7 +113,7 @@ impl Service {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn start(
+    pub(crate) fn start(
         control: Control,
         requests: mpsc::Sender<ReloadRequest>,
         revoker: Revoker,
@@ -126,7 +126,7 @@ impl Service {
     }
 
     /// Makes the socket again if somebody has deleted it.
-    pub fn renew(self: &Arc<Self>) {
+    pub(crate) fn renew(self: &Arc<Self>) {
         let mut socket = self.socket.lock();
         let renewed = socket.file.renew("the control socket", |path| {
             let renewed = Control::bind(path)?;
@@ -141,7 +141,7 @@ impl Service {
     }
 
     /// Removes the socket, unless its path belongs to somebody else by now.
-    pub fn remove(&self) {
+    pub(crate) fn remove(&self) {
         self.socket.lock().file.remove();
     }
 
@@ -249,13 +249,13 @@ fn reload(requests: &mpsc::Sender<ReloadRequest>) -> io::Result<Asked> {
 
 /// Returns the absolute path of a file, by the name that was given for it. Links are not followed: one of them may lead
 /// to another file by the time of the next reload, as those of a Kubernetes ConfigMap do with each version of it.
-pub fn absolute(file: &Path) -> PathBuf {
+pub(crate) fn absolute(file: &Path) -> PathBuf {
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 
 /// The reason why a gateway gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// Nobody listens there, or no answer came.
     #[error("{0}")]
     Silent(#[from] io::Error),
@@ -269,7 +269,7 @@ pub enum NoAnswer {
 ///
 /// # Errors
 /// Nobody listens there, or no answer came.
-pub fn ask(path: &Path, file: &Path) -> Result<Asked, NoAnswer> {
+pub(crate) fn ask(path: &Path, file: &Path) -> Result<Asked, NoAnswer> {
     told(path, &format!("reload {}\n", absolute(file).display()))
 }
 
@@ -277,7 +277,7 @@ pub fn ask(path: &Path, file: &Path) -> Result<Asked, NoAnswer> {
 ///
 /// # Errors
 /// Nobody listens there, or no answer came.
-pub fn ask_to_revoke(path: &Path, revoke: &Revoke) -> Result<Revoked, NoAnswer> {
+pub(crate) fn ask_to_revoke(path: &Path, revoke: &Revoke) -> Result<Revoked, NoAnswer> {
     let line = format!("revoke {}\n", serde_json::to_string(revoke).map_err(io::Error::from)?);
     if line.len() as u64 > MAX_REQUEST_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is to be revoked is too long").into());

@@ -12,7 +12,7 @@ const RESERVE: u64 = 128;
 ///
 /// # Errors
 /// The system does not allow it.
-pub fn raise_limit() -> io::Result<()> {
+pub(crate) fn raise_limit() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
@@ -21,7 +21,7 @@ pub fn raise_limit() -> io::Result<()> {
 }
 
 /// Returns a warning if this process may run out of file descriptors with this many connections of clients.
-pub fn shortage(max_connections: usize) -> Option<String> {
+pub(crate) fn shortage(max_connections: usize) -> Option<String> {
     shortage_within(max_connections, getrlimit(Resource::Nofile).maximum)
 }
 

@@ -13,7 +13,7 @@ use std::{
 ///
 /// # Errors
 /// It cannot be read, is not a regular file, or is larger than `max_bytes`. The message contains its path.
-pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
     contents(path, max_bytes).map_err(|why| format!("`{}`: {why}", path.display()))
 }
 
@@ -21,7 +21,7 @@ pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// As [`read`], without the path.
-pub fn contents(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn contents(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
     let file = open(path)?;
     let fails = |error: std::io::Error| error.to_string();
     // Allocated at once: a vector that grows takes up to twice as much.
@@ -33,7 +33,7 @@ pub fn contents(path: &Path, max_bytes: usize) -> Result<Vec<u8>, String> {
 }
 
 /// Returns whether this is the content of a file. Reads it piece by piece.
-pub fn holds(path: &Path, expected: &[u8]) -> bool {
+pub(crate) fn holds(path: &Path, expected: &[u8]) -> bool {
     let Ok(mut file) = open(path) else { return false };
     let (mut piece, mut rest) = (vec![0; 64 << 10], expected);
     loop {

@@ -77,8 +77,8 @@ use self::{
     unsent::ConnectionBacklog,
 };
 
-pub use self::{
-    acceptor::{Acceptor, Entered, HandshakeListener, RejectionListener},
+pub(crate) use self::{
+    acceptor::{Acceptor, Entered, RejectionListener},
     admission::Rejection,
     body_rate::MinBodyRate,
     fault::{Fault, Refuse},
@@ -87,7 +87,7 @@ pub use self::{
     limits::Limits,
     open::Open,
     request_stream::BodyFault,
-    streams::{CONNECTION_REQUESTS_MAX, small_frames_budget},
+    streams::small_frames_budget,
     upload::NotForwarded,
 };
 pub(crate) use self::{
@@ -99,7 +99,7 @@ pub(crate) use self::{
 const GOAWAY_TIME: Duration = Duration::from_secs(1);
 
 /// The application that a listening service runs: see the module.
-pub struct Front<A> {
+pub(crate) struct Front<A> {
     app: Arc<App<A>>,
     limits: Limits,
     refuse: Refuse,
@@ -110,7 +110,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
     /// Puts itself in front of `app`. Where the listener says `h2c`, a plain connection that begins with the HTTP/2
     /// preface speaks HTTP/2 (RFC 9113 section 3.3); elsewhere the preface is a bad request. On TLS the handshake
     /// decides.
-    pub fn new(app: Arc<A>, limits: Limits, open: Arc<Open>, refuse: Refuse, acceptor: Acceptor) -> Self {
+    pub(crate) fn new(app: Arc<A>, limits: Limits, open: Arc<Open>, refuse: Refuse, acceptor: Acceptor) -> Self {
         let mut options = app.server_options().cloned().unwrap_or_default();
         // Pingora is handed connections only once they have proven to be HTTP/2.
         options.h2c = true;

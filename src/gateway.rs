@@ -28,7 +28,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-pub use self::error::StartError;
+pub(crate) use self::error::StartError;
 use self::{
     error::system,
     listening::{limits, proxy, refuse},
@@ -62,7 +62,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// It did not start. Nothing was served then.
-pub fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
+pub(crate) fn run(path: &Path, registry: Registry) -> Result<(), StartError> {
     let mut signals = signals::receive().map_err(system("signals"))?;
     let output = Output::stdout().map_err(system("standard output"))?;
     let main = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("the main loop"))?;

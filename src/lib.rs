@@ -90,34 +90,34 @@
 //! 9. A secret is never logged, printed, put into a metric or an error, or compared in variable time.
 //! 10. Everything has a limit with a name: bodies, headers, caches, queues, waits, retries.
 
-pub mod admin;
-pub mod body_budget;
-pub mod builtin;
-pub mod canonical;
-pub mod certificates;
-pub mod cli;
+mod admin;
+mod body_budget;
+mod builtin;
+mod canonical;
+mod certificates;
+mod cli;
 mod clock;
-pub mod config;
-pub mod control;
-pub mod descriptors;
-pub mod files;
-pub mod front;
-pub mod gateway;
-pub mod header_names;
-pub mod proxy;
-pub mod registry;
-pub mod reload;
-pub mod router;
-pub mod services;
-pub mod signals;
-pub mod snapshot;
-pub mod streams;
-pub mod systemd;
-pub mod telemetry;
-pub mod tls;
-pub mod unit;
-pub mod unsent_budget;
-pub mod upstream;
+mod config;
+mod control;
+mod descriptors;
+mod files;
+mod front;
+mod gateway;
+mod header_names;
+mod proxy;
+mod registry;
+mod reload;
+mod router;
+mod services;
+mod signals;
+mod snapshot;
+mod streams;
+mod systemd;
+mod telemetry;
+mod tls;
+mod unit;
+mod unsent_budget;
+mod upstream;
 
 use std::process::ExitCode;
 

@@ -16,35 +16,35 @@
 
 #[cfg(test)]
 mod allocations;
-pub mod audit;
-pub mod authenticate;
+pub(crate) mod audit;
+pub(crate) mod authenticate;
 mod body_filter;
 mod challenges;
-pub mod check;
+pub(crate) mod check;
 mod decide;
 mod deferred_checks;
-pub mod edit;
+pub(crate) mod edit;
 mod edit_response;
 mod end;
-pub mod exchange;
-pub mod failure;
-pub mod forward;
+pub(crate) mod exchange;
+pub(crate) mod failure;
+pub(crate) mod forward;
 mod heads;
-pub mod held_body;
-pub mod hook;
-pub mod judging;
+pub(crate) mod held_body;
+pub(crate) mod hook;
+pub(crate) mod judging;
 mod late_refusal;
 mod own_answer;
 mod pipeline;
-pub mod recheck;
-pub mod refusal;
+pub(crate) mod recheck;
+pub(crate) mod refusal;
 mod request_body;
-pub mod request_id;
+pub(crate) mod request_id;
 mod respond;
 mod response_edits;
 mod response_head;
-pub mod retry;
-pub mod state;
+pub(crate) mod retry;
+pub(crate) mod state;
 mod target;
 
 use std::{sync::Arc, time::Duration};
@@ -82,7 +82,7 @@ use crate::{
 };
 
 /// The application that Pingora runs for each request.
-pub struct Proxy {
+pub(crate) struct Proxy {
     services: Arc<Services>,
     current: Arc<ArcSwap<Snapshot>>,
     closing: watch::Receiver<bool>,
@@ -92,7 +92,7 @@ pub struct Proxy {
 impl Proxy {
     /// Returns a proxy that serves whatever snapshot is current. Connections are told to close once `closing` is true.
     /// A client that does not take a piece of a response within `write_timeout` is given up.
-    pub fn new(
+    pub(crate) fn new(
         services: Arc<Services>,
         current: Arc<ArcSwap<Snapshot>>,
         closing: watch::Receiver<bool>,

@@ -15,17 +15,17 @@ use portcullis_plugin::{
 use toml::de::{DeValue, Error, ValueDeserializer};
 
 /// A value of a file.
-pub type Value<'i> = toml::Spanned<DeValue<'i>>;
+pub(crate) type Value<'i> = toml::Spanned<DeValue<'i>>;
 
 /// A policy's configuration, decoded, before its plugin is built.
-pub type Decoded = Box<dyn Any>;
+pub(crate) type Decoded = Box<dyn Any>;
 
 /// A consumer's entry, decoded.
-pub type Own = Arc<dyn Any + Send + Sync>;
+pub(crate) type Own = Arc<dyn Any + Send + Sync>;
 
 /// One plugin.
 #[derive(Clone, Copy)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// Its name, as in `use = "..."`.
     pub name: &'static str,
     /// Set if a consumer's entry holds a secret.
@@ -46,13 +46,13 @@ pub struct Kind {
 
 /// All plugins that a configuration may use.
 #[derive(Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     kinds: BTreeMap<&'static str, Kind>,
 }
 
 impl Registry {
     /// Returns a registry without plugins.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
@@ -60,7 +60,7 @@ impl Registry {
     ///
     /// # Panics
     /// Another plugin has the same name: a mistake in the program, found at its first start.
-    pub fn add<P: Plugin>(&mut self) {
+    pub(crate) fn add<P: Plugin>(&mut self) {
         let kind = Kind {
             name: P::NAME,
             holds_secrets: P::HOLDS_SECRETS,
@@ -78,12 +78,12 @@ impl Registry {
     }
 
     /// Returns all plugins, by name.
-    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Kind> {
         self.kinds.values()
     }
 
     /// Returns the plugin of this name.
-    pub fn kind(&self, name: &str) -> Option<&Kind> {
+    pub(crate) fn kind(&self, name: &str) -> Option<&Kind> {
         self.kinds.get(name)
     }
 }

@@ -37,16 +37,16 @@ use crate::{
 };
 
 use cost::Cost;
-pub use outcome::Reloaded;
-pub use prepare::{BEFORE_PUBLISH_TIMEOUT, prepare};
-pub use request::{ReloadRequest, Scope};
-pub use watch::run as watch;
+pub(crate) use outcome::Reloaded;
+pub(crate) use prepare::prepare;
+pub(crate) use request::{ReloadRequest, Scope};
+pub(crate) use watch::run as watch;
 
 /// Reads and compiles a configuration, without effect on the running gateway.
 ///
 /// # Errors
 /// Returns everything that is wrong with it.
-pub fn load(
+pub(crate) fn load(
     path: &Path,
     registry: &Registry,
     services: &Services,
@@ -62,7 +62,7 @@ pub fn load(
 ///
 /// # Errors
 /// Returns everything that is wrong with it.
-pub fn check(
+pub(crate) fn check(
     path: &Path,
     sources: &Arc<Sources>,
     registry: &Registry,
@@ -104,7 +104,7 @@ fn load_from(
 }
 
 /// Carries out reloads, one at a time.
-pub struct Reloader {
+pub(crate) struct Reloader {
     /// The path of the file.
     pub path: PathBuf,
     /// The plugins.
@@ -120,7 +120,7 @@ pub struct Reloader {
 impl Reloader {
     /// Serves reload requests until nobody can send any. Requests that came while one was carried out are carried out
     /// together: the file is read after the last of them.
-    pub fn run(self, requests: &mpsc::Receiver<ReloadRequest>) {
+    pub(crate) fn run(self, requests: &mpsc::Receiver<ReloadRequest>) {
         while let Ok(request) = requests.recv() {
             let requests: Vec<_> = std::iter::once(request).chain(requests.try_iter()).collect();
             let is_of_file = requests.iter().any(|request| request.scope == Scope::Configuration);
@@ -283,13 +283,13 @@ fn needs_restart(fixed: &[&str]) -> String {
 const NAMES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Begins to resolve the names of a configuration's targets in the background.
-pub fn look_up(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
+pub(crate) fn look_up(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     let names = snapshot.named_targets.iter().map(|(name, _)| name.clone());
     services.names.keep(names, runtime);
 }
 
 /// Waits until all names of a configuration have been looked up once, concurrently, and no longer than this.
-pub async fn settle(snapshot: &Snapshot, limit: Duration) {
+pub(crate) async fn settle(snapshot: &Snapshot, limit: Duration) {
     let all = async {
         for (name, _) in &snapshot.named_targets {
             name.settled().await;
@@ -300,7 +300,7 @@ pub async fn settle(snapshot: &Snapshot, limit: Duration) {
 }
 
 /// Returns warnings about names that do not resolve, each with its location in `sources`.
-pub fn unresolved(snapshot: &Snapshot, sources: &Sources) -> Vec<Located> {
+pub(crate) fn unresolved(snapshot: &Snapshot, sources: &Sources) -> Vec<Located> {
     let mut warnings = Problems::default();
     for (name, at) in &snapshot.named_targets {
         let last = name.last();
@@ -316,7 +316,7 @@ pub fn unresolved(snapshot: &Snapshot, sources: &Sources) -> Vec<Located> {
 }
 
 /// Starts the background work of a snapshot that is current now, and has long requests judged by it.
-pub fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
+pub(crate) fn adopt(snapshot: &Snapshot, services: &Services, runtime: &Handle) {
     services.adopt(snapshot.credentials.iter().zip(snapshot.secrets.iter().copied()));
     retain(&services.metrics, snapshot);
     let served = || snapshot.settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());

@@ -31,14 +31,14 @@ mod sample;
 mod tests;
 mod tree;
 
-pub use host::{HostFault, HostPattern, MAX_HOST_BYTES, host_key, request_host_key};
-pub use kept::{Headers, KeptHeaders, MatchedAgain, MatchedFirst};
-pub use method::{MethodFault, MethodFaults, MethodSet};
-pub use overlap::{Protected, Tie};
-pub use path::{MAX_PATH_SEGMENTS, PathPattern, PathPatternFault};
-pub use pattern::{HeaderCondition, Pattern};
-pub use sample::Sample;
-pub use tree::Find;
+pub(crate) use host::{HostPattern, host_key, request_host_key};
+pub(crate) use kept::{Headers, KeptHeaders, MatchedAgain, MatchedFirst};
+pub(crate) use method::MethodSet;
+pub(crate) use overlap::{Protected, Tie};
+pub(crate) use path::PathPattern;
+pub(crate) use pattern::{HeaderCondition, Pattern};
+pub(crate) use sample::Sample;
+pub(crate) use tree::Find;
 
 use overlap::TieFinder;
 use tree::{Entry, Forest, NodeIndex, Wanted};
@@ -46,7 +46,7 @@ use tree::{Entry, Forest, NodeIndex, Wanted};
 /// All routes of a snapshot, compiled. A look-up costs one hash per segment, however many routes there are, and
 /// allocates nothing.
 #[derive(Debug)]
-pub struct Router {
+pub(crate) struct Router {
     exact: Hosts,
     /// By the part after `*.`.
     wildcards: Hosts,
@@ -64,7 +64,7 @@ impl Router {
     ///
     /// # Errors
     /// Returns all ties, though of several routes that tie with each other only each with the first.
-    pub fn build(patterns: &[(&str, &Pattern)]) -> Result<Self, Vec<Tie>> {
+    pub(crate) fn build(patterns: &[(&str, &Pattern)]) -> Result<Self, Vec<Tie>> {
         let mut router = Self {
             exact: Hosts::default(),
             wildcards: Hosts::default(),
@@ -104,7 +104,7 @@ impl Router {
 
     /// Returns the route that owns a request: `host` as [`host_key`] returns it (empty if a request has none), `path`
     /// as [`crate::canonical::canonical`] returns it.
-    pub fn find(&self, host: &str, path: &str, method: &Method, headers: &impl Headers) -> Find<'_> {
+    pub(crate) fn find(&self, host: &str, path: &str, method: &Method, headers: &impl Headers) -> Find<'_> {
         let Some(rest) = path.strip_prefix('/') else { return Find::NotFound };
         let wanted = Wanted { method, headers };
         self.roots(host).find_map(|root| self.forest.search(root, Some(rest), &wanted)).unwrap_or(Find::NotFound)

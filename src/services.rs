@@ -19,14 +19,14 @@ use crate::{
 };
 
 /// A credential's kind and id.
-pub type CredentialKey = (&'static str, Arc<str>);
+pub(crate) type CredentialKey = (&'static str, Arc<str>);
 
 /// The use of each credential, with the fingerprint of its secret.
 type Used = HashMap<CredentialKey, (Fingerprint, Arc<Usage>)>;
 type Shared = HashMap<(TypeId, String), Weak<dyn Any + Send + Sync>>;
 
 /// State that all snapshots of a process share.
-pub struct Services {
+pub(crate) struct Services {
     /// Counters and histograms.
     pub metrics: Arc<Metrics>,
     /// The output of log lines.
@@ -53,7 +53,7 @@ pub struct Services {
 
 impl Services {
     /// Returns services with nothing counted yet.
-    pub fn new(metrics: Arc<Metrics>, output: Output) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, output: Output) -> Self {
         Self {
             body_budget: Arc::new(BodyBudget::new(metrics.held_body_bytes())),
             streams: Arc::new(OpenStreams::new(metrics.open_streams())),
@@ -71,12 +71,12 @@ impl Services {
     }
 
     /// Returns the state that upstreams share.
-    pub fn of_upstreams(&self) -> SharedByUpstreams<'_> {
+    pub(crate) fn of_upstreams(&self) -> SharedByUpstreams<'_> {
         SharedByUpstreams { metrics: &self.metrics, names: &self.names, retries: &self.retries }
     }
 
     /// Returns the use of a credential. With another secret the same id is another credential.
-    pub fn usage(&self, key: &CredentialKey, secret: Fingerprint) -> Arc<Usage> {
+    pub(crate) fn usage(&self, key: &CredentialKey, secret: Fingerprint) -> Arc<Usage> {
         let known = self.usage.lock().get(key).filter(|known| known.0 == secret).cloned();
         // Not stored yet: a configuration that is only checked, or refused, leaves nothing behind.
         known.map(|(_, usage)| usage).unwrap_or_default()
@@ -84,7 +84,7 @@ impl Services {
 
     /// Stores the credentials of a published snapshot, each with the fingerprint of its secret: the use of others is
     /// forgotten.
-    pub fn adopt<'a>(&self, credentials: impl Iterator<Item = (&'a Arc<Credential>, Fingerprint)>) {
+    pub(crate) fn adopt<'a>(&self, credentials: impl Iterator<Item = (&'a Arc<Credential>, Fingerprint)>) {
         let current = credentials.map(|(credential, secret)| {
             credential.usage.set_revoked(credential.limits.disabled);
             ((credential.kind, credential.id.clone()), (secret, credential.usage.clone()))
@@ -99,7 +99,7 @@ impl Services {
     }
 
     /// Returns a value that plugins share, by its type and key; it lives as long as a policy holds it.
-    pub fn shared(
+    pub(crate) fn shared(
         &self,
         of: TypeId,
         key: &str,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 /// A signal to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// SIGHUP: reload the configuration.
     Reload,
     /// SIGTERM: finish requests in flight, then end.
@@ -29,12 +29,12 @@ static BEFORE: OnceLock<SigSet> = OnceLock::new();
 
 /// Blocks the signals, so that they are queued instead of killing the process. Every thread started later inherits
 /// this; it must be the first thing that a process does. The previous mask is kept for [`unblock`].
-pub fn block() {
+pub(crate) fn block() {
     BEFORE.get_or_init(|| handled().thread_swap_mask(SigmaskHow::SIG_BLOCK).expect("a mask of known signals"));
 }
 
 /// Reverts [`block`], for commands that are not the daemon: Ctrl-C ends them.
-pub fn unblock() {
+pub(crate) fn unblock() {
     if let Some(before) = BEFORE.get() {
         before.thread_set_mask().expect("a mask that was there before");
     }
@@ -44,7 +44,7 @@ pub fn unblock() {
 ///
 /// # Errors
 /// The thread cannot be started.
-pub fn receive() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
+pub(crate) fn receive() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let wait = move || {
         loop {

@@ -2,20 +2,20 @@
 //! keeps only what it still needs of the route it was matched to: see [`route`].
 
 mod changes;
-pub mod client_address;
+pub(crate) mod client_address;
 mod client_certificate_lints;
 mod compile;
 mod contended_header_lints;
 mod exposed;
 mod fingerprints;
 mod gates;
-pub mod identity_headers;
-pub mod instance;
+pub(crate) mod identity_headers;
+pub(crate) mod instance;
 mod listener;
 mod mentions;
 mod overlaps;
 mod record;
-pub mod route;
+pub(crate) mod route;
 mod usage_lints;
 
 use std::{
@@ -27,11 +27,11 @@ use std::{
 use http::{HeaderMap, HeaderName};
 use portcullis_plugin::Credential;
 
-pub use changes::Changes;
-pub use compile::compile;
-pub use listener::Listener;
-pub use record::{Mark, RouteRecord, Step};
-pub use route::{Gate, Route};
+pub(crate) use changes::Changes;
+pub(crate) use compile::compile;
+pub(crate) use listener::Listener;
+pub(crate) use record::{Mark, RouteRecord};
+pub(crate) use route::{Gate, Route};
 
 use self::{fingerprints::OtherFingerprints, instance::Instance, route::Settings};
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// One configuration, compiled.
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The number of the publication, from 1.
     pub generation: u64,
     /// The routes with the checks in front of them; the router returns indexes into this.
@@ -81,19 +81,19 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Returns the routes, in the order of the configuration.
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.gates.iter().map(|gate| &gate.route)
     }
 
     /// Returns the headers of a request that routes have conditions on; `None` if no route has one.
-    pub fn conditions_of(&self, headers: &HeaderMap) -> Option<Box<KeptHeaders>> {
+    pub(crate) fn conditions_of(&self, headers: &HeaderMap) -> Option<Box<KeptHeaders>> {
         (!self.condition_headers.is_empty()).then(|| Box::new(KeptHeaders::of(headers, &self.condition_headers)))
     }
 }
 
 /// The part of a configuration that a running process cannot change: a reload that changes it is refused by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fixed {
+pub(crate) struct Fixed {
     /// `[server]`.
     pub server: file::Server,
     /// `[admin] listen`.
@@ -104,14 +104,14 @@ pub struct Fixed {
 
 impl Snapshot {
     /// Returns whether a listener has its files watched.
-    pub fn is_watching(&self) -> bool {
+    pub(crate) fn is_watching(&self) -> bool {
         self.settings.listeners.iter().any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.watch.is_some()))
     }
 }
 
 impl Fixed {
     /// Returns the names of the settings that differ, as in the file.
-    pub fn differences(&self, new: &Self) -> Vec<&'static str> {
+    pub(crate) fn differences(&self, new: &Self) -> Vec<&'static str> {
         let differs = [
             (self.server != new.server, "server"),
             (self.admin != new.admin, "admin.listen"),

@@ -30,7 +30,7 @@ use pingora::protocols::raw_connect::ProxyDigest;
 use portcullis_plugin::{Identity, Reason, UnixTime};
 use tokio::sync::Notify;
 
-pub use self::rounds::{JudgeBy, Judged, Judgement, Rounds, WAITING_MAX};
+pub(crate) use self::rounds::{Judged, Rounds};
 use crate::{router::KeptHeaders, snapshot::RouteRecord};
 
 /// The time that a request goes on although it cannot be judged, because a store or an OCSP responder does not answer.
@@ -38,10 +38,10 @@ const UNDECIDED_MAX: Duration = Duration::from_secs(60);
 /// The time that a request goes on while nobody was asked about it, because too many others wait for their answers.
 const QUEUED_MAX: Duration = Duration::from_secs(5 * 60);
 /// A deadline that never comes.
-pub const NEVER: i64 = i64::MAX;
+pub(crate) const NEVER: i64 = i64::MAX;
 
 /// The basis of a request's permission, from the moment it is let through.
-pub struct Basis {
+pub(crate) struct Basis {
     /// The round of judging that the request's own admission counts as: see [`OpenStreams::round`].
     pub round: u64,
     /// The registry for long requests.
@@ -72,7 +72,7 @@ pub struct Basis {
 
 /// The reason why a request that goes on would be refused if it came now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Withdrawn {
+pub(crate) struct Withdrawn {
     /// The reason for log and metric.
     pub reason: Reason,
     /// The policy that refuses it, if one does.
@@ -83,7 +83,7 @@ pub struct Withdrawn {
 
 /// The result of judging a request again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It would be let in now, and may go on until this moment.
     Good(Option<UnixTime>),
     /// It would be refused now.
@@ -93,7 +93,7 @@ pub enum Standing {
 }
 
 /// The registry of long requests.
-pub struct OpenStreams {
+pub(crate) struct OpenStreams {
     round: AtomicU64,
     due: Notify,
     next: AtomicU64,
@@ -103,7 +103,7 @@ pub struct OpenStreams {
 }
 
 /// A registered request.
-pub struct Stream {
+pub(crate) struct Stream {
     basis: Basis,
     judged: AtomicU64,
     deadline: AtomicI64,
@@ -116,32 +116,32 @@ pub struct Stream {
 }
 
 /// A registration, which is removed when it is dropped.
-pub struct Entered {
+pub(crate) struct Entered {
     stream: Arc<Stream>,
     number: u64,
 }
 
 impl OpenStreams {
     /// Returns an empty registry. `count` is kept up to date.
-    pub fn new(count: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(count: Arc<AtomicUsize>) -> Self {
         Self { round: AtomicU64::new(0), due: Notify::new(), next: AtomicU64::new(0), open: Mutex::default(), count }
     }
 
     /// Returns the number of the last round that was requested. A request reads it before it looks at anything that it
     /// is judged by: it has seen every change before that.
-    pub fn round(&self) -> u64 {
+    pub(crate) fn round(&self) -> u64 {
         self.round.load(SeqCst)
     }
 
     /// Requests a round, after a change of something that requests are judged by. To be called when the change is
     /// visible.
-    pub fn judge_again(&self) {
+    pub(crate) fn judge_again(&self) {
         self.round.fetch_add(1, SeqCst);
         self.due.notify_one();
     }
 
     /// Registers a request, which ends at `deadline` unless it is judged otherwise.
-    pub fn enter(basis: Basis, deadline: i64) -> Entered {
+    pub(crate) fn enter(basis: Basis, deadline: i64) -> Entered {
         let streams = basis.streams.clone();
         let stream = Arc::new(Stream {
             judged: AtomicU64::new(basis.round),
@@ -164,12 +164,12 @@ impl OpenStreams {
     }
 
     /// Waits until a round has been requested.
-    pub async fn called(&self) {
+    pub(crate) async fn called(&self) {
         self.due.notified().await;
     }
 
     /// Begins a round that was not requested.
-    pub fn begin_round(&self) {
+    pub(crate) fn begin_round(&self) {
         self.round.fetch_add(1, SeqCst);
     }
 
@@ -179,12 +179,14 @@ impl OpenStreams {
     }
 
     /// Returns their number.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.open.lock().len()
     }
 
     /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
@@ -197,14 +199,14 @@ impl Default for OpenStreams {
 
 impl Withdrawn {
     /// Returns the result for a reason without details.
-    pub fn by(reason: Reason) -> Self {
+    pub(crate) fn by(reason: Reason) -> Self {
         Self { reason, policy: None, detail: None }
     }
 }
 
 impl Stream {
     /// Returns the basis that it is judged by.
-    pub fn basis(&self) -> &Basis {
+    pub(crate) fn basis(&self) -> &Basis {
         &self.basis
     }
 
@@ -264,17 +266,17 @@ impl Stream {
     }
 
     /// Returns the reason why it has to end, if it was judged so.
-    pub fn over(&self) -> Option<&Withdrawn> {
+    pub(crate) fn over(&self) -> Option<&Withdrawn> {
         self.over.get()
     }
 
     /// Waits until it was judged so. Only one task waits for that.
-    pub async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         self.ended.notified().await;
     }
 
     /// Returns the time when it has to end, by its identity.
-    pub fn deadline(&self) -> i64 {
+    pub(crate) fn deadline(&self) -> i64 {
         self.deadline.load(Relaxed)
     }
 }

@@ -25,7 +25,7 @@ const MAX_STATUS_BYTES: usize = 1024;
 
 /// Notifies that a reload has begun. `MONOTONIC_USEC` tells systemd that this is about its own `ExecReload`, not about
 /// an older one.
-pub fn reloading() {
+pub(crate) fn reloading() {
     let mut states = vec![NotifyState::Reloading];
     states.extend(NotifyState::monotonic_usec_now());
     notify(&states);
@@ -33,14 +33,14 @@ pub fn reloading() {
 
 /// Notifies that the gateway serves: after its start, and after each reload, successful or not. The first kilobyte of
 /// the status is shown, in one line.
-pub fn ready(status: &str) {
+pub(crate) fn ready(status: &str) {
     // One line: the next one would be another field of the message.
     let status = status.replace(char::is_control, " ");
     notify(&[NotifyState::Ready, NotifyState::Status(cut(&status, MAX_STATUS_BYTES))]);
 }
 
 /// Notifies that the gateway is stopping.
-pub fn stopping() {
+pub(crate) fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("finishing what is in flight")]);
 }
 

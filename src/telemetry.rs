@@ -16,15 +16,15 @@
 
 #[cfg(test)]
 mod allocations;
-pub mod clock;
-pub mod events;
-pub mod journal;
-pub mod json;
-pub mod logger;
-pub mod metrics;
-pub mod output;
+pub(crate) mod clock;
+pub(crate) mod events;
+pub(crate) mod journal;
+pub(crate) mod json;
+pub(crate) mod logger;
+pub(crate) mod metrics;
+pub(crate) mod output;
 
-pub use events::{Access, Audit, AuditEvent, AuditResult, Note, RefusedHandshake, Value};
-pub use logger::Logger;
-pub use metrics::Metrics;
-pub use output::{Full, Output};
+pub(crate) use events::{Access, Audit, AuditEvent, AuditResult, Note, RefusedHandshake, Value};
+pub(crate) use logger::Logger;
+pub(crate) use metrics::Metrics;
+pub(crate) use output::Output;

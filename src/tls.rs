@@ -36,12 +36,11 @@ mod secured;
 mod served;
 mod staple;
 
-pub use self::{
+pub(crate) use self::{
     compiled::Tls,
     ffi::TicketKeys,
-    handshake::{Failure, Handshake, HandshakeResult, accept},
+    handshake::{Failure, Handshake, accept},
     secured::{Misdirected, Secured},
-    served::Served,
 };
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// The settings of a unit's service.
 #[derive(Debug)]
-pub struct Unit {
+pub(crate) struct Unit {
     /// Its name, such as `portcullis.service`.
     pub name: String,
     /// The settings in `[Service]`, drop-ins included, in the order that they count in.
@@ -40,7 +40,7 @@ pub struct Unit {
 
 /// The source of a credential.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A file.
     File(PathBuf),
     /// A source that cannot be read outside of the service, in the words of the unit.
@@ -50,7 +50,7 @@ pub enum Source {
 impl Unit {
     /// Returns the unit that this process belongs to, or else the usual one. `SYSTEMD_UNIT_PATH` sets the folders of
     /// units, as it does for systemd's own tools.
-    pub fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         let folders: Vec<PathBuf> = match std::env::var_os("SYSTEMD_UNIT_PATH") {
             Some(path) => std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect(),
             None => FOLDERS.iter().map(PathBuf::from).collect(),
@@ -80,7 +80,7 @@ impl Unit {
     }
 
     /// Returns the source of a credential of this name.
-    pub fn credential(&self, name: &str) -> Option<Source> {
+    pub(crate) fn credential(&self, name: &str) -> Option<Source> {
         let of_name = |entry: &'_ str| {
             let (id, source) = entry.split_once(':').unwrap_or((entry, ""));
             (id == name).then(|| source.to_owned())
@@ -112,7 +112,7 @@ impl Unit {
 
     /// Returns the value of an environment variable in the unit's files, and the file. `None`: none of those that can
     /// be read has it.
-    pub fn variable(&self, name: &str) -> Option<(String, PathBuf)> {
+    pub(crate) fn variable(&self, name: &str) -> Option<(String, PathBuf)> {
         let found = |file: PathBuf| Some((variable_in(&text_of(&file)?, name)?, file));
         self.environment_files().rev().find_map(found)
     }

@@ -19,7 +19,7 @@ pub(crate) const PIECE_OVERHEAD_BYTES: usize = 256;
 
 /// The budget of all bytes that wait to be sent, to clients and to upstreams.
 #[derive(Debug)]
-pub struct UnsentBudget {
+pub(crate) struct UnsentBudget {
     max_bytes: AtomicUsize,
     used: Arc<AtomicUsize>,
     /// Those that are used by uploads.
@@ -35,15 +35,15 @@ impl Default for UnsentBudget {
 
 impl UnsentBudget {
     /// The limit where the file does not name one.
-    pub const DEFAULT_MAX_BYTES: usize = 128 << 20;
+    pub(crate) const DEFAULT_MAX_BYTES: usize = 128 << 20;
 
     /// Sets the limit.
-    pub fn set_max_bytes(&self, max_bytes: usize) {
+    pub(crate) fn set_max_bytes(&self, max_bytes: usize) {
         self.max_bytes.store(max_bytes, Relaxed);
     }
 
     /// Returns the counter of bytes that wait.
-    pub fn used(&self) -> Arc<AtomicUsize> {
+    pub(crate) fn used(&self) -> Arc<AtomicUsize> {
         self.used.clone()
     }
 

@@ -13,10 +13,10 @@ mod addresses;
 mod budget;
 mod http2;
 mod names;
-pub mod place;
-pub mod tls;
+pub(crate) mod place;
+pub(crate) mod tls;
 mod upgrade;
-pub mod windows;
+pub(crate) mod windows;
 
 use std::{
     net::SocketAddr,
@@ -50,11 +50,11 @@ use crate::{
     },
 };
 
-pub use budget::{RetryBudget, RetryBudgets};
-pub use names::{Name, Names};
+pub(crate) use budget::{RetryBudget, RetryBudgets};
+pub(crate) use names::{Name, Names};
 
 /// State that upstreams share, and that outlives a reload of them.
-pub struct SharedByUpstreams<'s> {
+pub(crate) struct SharedByUpstreams<'s> {
     /// The counters.
     pub metrics: &'s Metrics,
     /// The names of targets, with their addresses.
@@ -65,7 +65,7 @@ pub struct SharedByUpstreams<'s> {
 
 impl SharedByUpstreams<'_> {
     /// Forgets the state of upstreams that no configuration has any more.
-    pub fn forget_unused(&self) {
+    pub(crate) fn forget_unused(&self) {
         self.names.forget_unused();
         self.retries.forget_unused();
         Http2::forget_unused();
@@ -73,7 +73,7 @@ impl SharedByUpstreams<'_> {
 }
 
 /// One upstream, compiled.
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// Its name in the file.
     pub name: Arc<str>,
     /// The `Host` header that is sent instead of the client's.
@@ -99,7 +99,7 @@ pub struct Upstream {
 }
 
 /// One server, or several behind one name.
-pub struct Target {
+pub(crate) struct Target {
     /// Its address as the file has it.
     pub address: Arc<str>,
     addresses: Known,
@@ -122,7 +122,7 @@ enum Known {
 
 /// The destination of a request.
 #[derive(Clone)]
-pub struct Choice {
+pub(crate) struct Choice {
     /// The target.
     pub target: Arc<Target>,
     /// The chosen address.
@@ -134,7 +134,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Returns what is wrong, each with its field.
-    pub fn compile(
+    pub(crate) fn compile(
         name: &str,
         file: &file::Upstream,
         secrets: &Secrets,
@@ -180,7 +180,7 @@ impl Upstream {
 
     /// Returns the next address that this request has not tried, by the targets' weights: one that can be connected to,
     /// as far as that is known. If all were tried, returns the next one again. `None`: no name of a target resolves.
-    pub fn choose(&self, tried: &[SocketAddr]) -> Option<Choice> {
+    pub(crate) fn choose(&self, tried: &[SocketAddr]) -> Option<Choice> {
         let turn = self.turn.fetch_add(1, Relaxed);
         let order = |wanted: Wanted| {
             let mut turns = (0..self.turns.len()).map(|step| self.turns[turn.wrapping_add(step) % self.turns.len()]);
@@ -191,7 +191,7 @@ impl Upstream {
 
     /// Does the same for a request that comes before the names were resolved: it waits for them, as it waits for a
     /// connection.
-    pub async fn choose_once_resolved(&self, tried: &[SocketAddr]) -> Option<Choice> {
+    pub(crate) async fn choose_once_resolved(&self, tried: &[SocketAddr]) -> Option<Choice> {
         let settled = async {
             for (_, name) in self.names() {
                 name.settled().await;
@@ -206,7 +206,7 @@ impl Upstream {
     }
 
     /// Returns the names of its targets, each with the number of its target.
-    pub fn names(&self) -> impl Iterator<Item = (usize, &Arc<Name>)> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = (usize, &Arc<Name>)> {
         self.targets.iter().enumerate().filter_map(|(number, target)| match &target.addresses {
             Known::Named(name) => Some((number, name)),
             Known::Written(_) => None,
@@ -214,22 +214,17 @@ impl Upstream {
     }
 
     /// Returns the addresses of its targets, as far as they are known.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.targets.iter().flat_map(|target| target.addresses().list()).map(plain)
     }
 
     /// Returns the number of different addresses to try.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.targets.iter().map(|target| target.addresses().len()).sum()
     }
 
-    /// Returns whether there are none, because no name resolves.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Returns the names that could not be resolved, each with the reason, for the log.
-    pub fn unresolved_names(&self) -> String {
+    pub(crate) fn unresolved_names(&self) -> String {
         let why = |(_, name): (usize, &Arc<Name>)| {
             let last = name.last();
             format!("`{name}`: {}", last.failure.as_deref().unwrap_or("no answer yet"))
@@ -243,12 +238,12 @@ impl Upstream {
     }
 
     /// Returns the numbers of its targets and addresses.
-    pub fn counts(&self) -> TargetCounts {
+    pub(crate) fn counts(&self) -> TargetCounts {
         TargetCounts { upstream: self.name.clone(), addresses: self.len(), unresolved: self.unresolved() }
     }
 
     /// Returns a description of its targets for the operator.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let targets = self.targets.iter().map(|target| {
             let addresses: Vec<_> = target.addresses().list().iter().map(ToString::to_string).collect();
             match &target.addresses {
@@ -308,7 +303,7 @@ impl Target {
     }
 
     /// Returns whether its addresses are resolved from a name.
-    pub fn is_name(&self) -> bool {
+    pub(crate) fn is_name(&self) -> bool {
         matches!(self.addresses, Known::Named(_))
     }
 
@@ -322,7 +317,7 @@ impl Target {
 
 impl Choice {
     /// Returns the peer to connect to for one request, and an observer of its handshake.
-    pub fn peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
+    pub(crate) fn peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
         let mut peer = self.own_peer();
         if let Some(http2) = &self.target.http2 {
             http2.offer(&mut peer);
@@ -332,7 +327,7 @@ impl Choice {
     }
 
     /// Does the same for a request that asks for an upgrade.
-    pub fn upgradable_peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
+    pub(crate) fn upgradable_peer(&self) -> (Box<HttpPeer>, Option<Arc<Handshake>>) {
         let mut peer = self.own_peer();
         // HTTP/2 has no upgrade: there it is a request like any other (RFC 9113 section 8.6).
         if peer.options.alpn != ALPN::H2 {
@@ -357,22 +352,22 @@ impl Choice {
 
     /// Handles a failed handshake that offered this. Returns whether another one may succeed, which offers HTTP/1.1 as
     /// well.
-    pub fn may_speak_http1_now(&self, offered: &ALPN) -> bool {
+    pub(crate) fn may_speak_http1_now(&self, offered: &ALPN) -> bool {
         self.target.http2.as_ref().is_some_and(|http2| http2.may_have_gone(offered))
     }
 
     /// Handles an invalid HTTP/2 response from a peer that offered this.
-    pub fn broke_http2(&self, offered: &ALPN) {
+    pub(crate) fn broke_http2(&self, offered: &ALPN) {
         self.target.http2.iter().for_each(|http2| http2.failed(offered));
     }
 
     /// Notes that the server requires HTTP/1.1. Returns whether that is new; `None`: the file allows no other protocol.
-    pub fn requires_http1(&self) -> Option<bool> {
+    pub(crate) fn requires_http1(&self) -> Option<bool> {
         self.target.http2.as_ref().map(|http2| http2.requires_http1())
     }
 
     /// Notes whether the address can be connected to.
-    pub fn set_reached(&self, is_reached: bool) {
+    pub(crate) fn set_reached(&self, is_reached: bool) {
         self.target.addresses().set_rest(self.at, !is_reached);
     }
 }

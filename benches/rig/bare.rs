@@ -26,7 +26,7 @@ impl ProxyHttp for Bare {
 
 /// Serves until it is killed: by TLS where a certificate and its key are named.
 #[expect(clippy::disallowed_methods, reason = "the bare proxy is one as Pingora's own examples have it")]
-pub fn serve(address: &str, upstream: &str, certificate: Option<(&str, &str)>) {
+pub(crate) fn serve(address: &str, upstream: &str, certificate: Option<(&str, &str)>) {
     let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads: 1, ..ServerConf::default() });
     server.bootstrap();
     let bare = Bare(upstream.parse().expect("an address"));

@@ -19,11 +19,11 @@ use openssl::{
 use tempfile::TempDir;
 
 /// The name that every client asks for.
-pub const NAME: &str = "api.example.com";
+pub(crate) const NAME: &str = "api.example.com";
 
 /// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// 2048 bits: a signature costs the proxy far more than the client's check of it.
     Rsa,
     /// P-256: what a proxy of today should have, and cheaper to make than to check.
@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 /// Two files of PEM.
-pub struct Certificate {
+pub(crate) struct Certificate {
     /// The leaf, then the one that signed it.
     pub cert: PathBuf,
     /// The leaf's key.
@@ -41,7 +41,7 @@ pub struct Certificate {
 
 impl Certificate {
     /// For [`NAME`], good for a day.
-    pub fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: Kind) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         let (chain, private) = chain(kind).expect("OpenSSL signs");

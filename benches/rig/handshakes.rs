@@ -26,7 +26,7 @@ const CLIENTS: usize = 16;
 
 /// How hands are shaken.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub(crate) struct Manner {
     /// This version and no other.
     pub version: SslVersion,
     /// By the ticket of a session before.
@@ -34,7 +34,7 @@ pub struct Manner {
 }
 
 /// Clients with one way of shaking hands.
-pub struct Clients {
+pub(crate) struct Clients {
     connector: SslConnector,
     manner: Manner,
     /// The session that came last.
@@ -44,7 +44,7 @@ pub struct Clients {
 impl Clients {
     /// They leave the proxy no choice: one version, one cipher, and a key for one group. The certificate is not
     /// verified, its signature of the handshake always is.
-    pub fn new(manner: Manner) -> Self {
+    pub(crate) fn new(manner: Manner) -> Self {
         let session = Arc::new(Mutex::new(None));
         let mut builder = SslConnector::builder(SslMethod::tls_client()).expect("OpenSSL");
         let version = Some(manner.version);
@@ -67,7 +67,7 @@ impl Clients {
 
     /// Shakes hands for `span`, after doing so for `warm_up` unmeasured.
     #[expect(clippy::disallowed_methods, reason = "this thread has nothing else to do")]
-    pub fn measure(&self, proxy: &Process, warm_up: Duration, span: Duration) -> Cost {
+    pub(crate) fn measure(&self, proxy: &Process, warm_up: Duration, span: Duration) -> Cost {
         // Tickets are good for some minutes only: each measurement has its own.
         self.shake(proxy.address, None);
         let session = self.session.lock().expect("no panic").take();

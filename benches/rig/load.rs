@@ -23,7 +23,7 @@ use tokio_openssl::SslStream;
 use super::{certificate::NAME, process::Process};
 
 /// Connections that are kept and always busy.
-pub const CONNECTIONS: usize = 32;
+pub(crate) const CONNECTIONS: usize = 32;
 
 /// The longest that a warm-up may take. A proxy that does not answer is a failed bench and not an endless one.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ const ANSWER_END: &[u8] = b"\"state\":\"shipped\"}";
 
 /// What is asked.
 #[derive(Clone)]
-pub enum Requests {
+pub(crate) enum Requests {
     /// These, in turn.
     List(Rc<[Rc<[u8]>]>),
     /// One after the other, none of them twice.
@@ -46,7 +46,7 @@ pub enum Requests {
 
 impl Requests {
     /// These, in turn.
-    pub fn list(requests: impl IntoIterator<Item = Rc<[u8]>>) -> Self {
+    pub(crate) fn list(requests: impl IntoIterator<Item = Rc<[u8]>>) -> Self {
         Self::List(requests.into_iter().collect())
     }
 
@@ -68,7 +68,7 @@ impl Requests {
 
 /// What so many requests cost.
 #[derive(Clone, Copy, Debug)]
-pub struct Cost {
+pub(crate) struct Cost {
     /// CPU time of the proxy for each request.
     pub cpu: Duration,
     /// Requests in a second.
@@ -79,7 +79,7 @@ pub struct Cost {
 
 impl Cost {
     /// Of what took so long each, so much CPU time in all, and so long in all.
-    pub fn of(mut took: Vec<Duration>, cpu: Duration, wall: Duration) -> Self {
+    pub(crate) fn of(mut took: Vec<Duration>, cpu: Duration, wall: Duration) -> Self {
         let count = took.len();
         let (_, p99, _) = took.select_nth_unstable(count * 99 / 100);
         Self { cpu: cpu.div_f64(count as f64), rate: count as f64 / wall.as_secs_f64(), p99: *p99 }
@@ -87,7 +87,7 @@ impl Cost {
 }
 
 /// Clients and upstream.
-pub struct OtherSide {
+pub(crate) struct OtherSide {
     runtime: Runtime,
     tasks: LocalSet,
     /// How the clients speak TLS, if they do.
@@ -98,7 +98,7 @@ pub struct OtherSide {
 
 impl OtherSide {
     /// With an upstream that listens.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // Sockets are looked at as often as tasks are run.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build();
         let (runtime, tasks) = (runtime.expect("a runtime"), LocalSet::new());
@@ -113,14 +113,14 @@ impl OtherSide {
     }
 
     /// With clients that speak TLS, by the version and cipher that the proxy likes best.
-    pub fn start_with_tls() -> Self {
+    pub(crate) fn start_with_tls() -> Self {
         let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("OpenSSL");
         connector.set_verify(SslVerifyMode::NONE);
         Self { tls: Some(connector.build()), ..Self::start() }
     }
 
     /// Asks for `span`, after asking for `warm_up` unmeasured and, where the requests are a list, with each of them once.
-    pub fn measure(&self, proxy: &Process, requests: &Requests, warm_up: Duration, span: Duration) -> Cost {
+    pub(crate) fn measure(&self, proxy: &Process, requests: &Requests, warm_up: Duration, span: Duration) -> Cost {
         self.tasks.block_on(&self.runtime, measure(proxy, self.tls.as_ref(), requests, warm_up, span))
     }
 }

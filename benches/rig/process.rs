@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::certificate::Certificate;
 
 /// The gateway, built with the bench's own profile.
-pub const GATEWAY: &str = env!("CARGO_BIN_EXE_portcullis");
+pub(crate) const GATEWAY: &str = env!("CARGO_BIN_EXE_portcullis");
 
 /// Debian's, as it is found.
 const NGINX: &str = "nginx";
@@ -27,7 +27,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Which of the machine's cores does what.
 #[derive(Clone, Copy, Debug)]
-pub struct Cores {
+pub(crate) struct Cores {
     /// What is measured, alone.
     pub proxy: usize,
     /// Everything else.
@@ -37,7 +37,7 @@ pub struct Cores {
 impl Cores {
     /// The first two that this process may use; `None` where there is one only. From here on this process and what it
     /// starts stay on the second.
-    pub fn claim() -> Option<Self> {
+    pub(crate) fn claim() -> Option<Self> {
         let mut allowed = empty_set();
         // SAFETY: the set is as large as its size says, and outlives the call.
         unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut allowed) };
@@ -66,7 +66,7 @@ fn stay_on(core: usize) -> io::Result<()> {
 }
 
 /// A process of the bench. It is killed when dropped.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     /// Where it accepts connections.
     pub address: SocketAddr,
@@ -77,7 +77,7 @@ pub struct Process {
 
 impl Process {
     /// A bare Pingora proxy in front of the upstream.
-    pub fn bare(cores: Cores, upstream: SocketAddr) -> Self {
+    pub(crate) fn bare(cores: Cores, upstream: SocketAddr) -> Self {
         let address = free_address();
         let mut command = itself();
         command.args(["part", "bare", &address.to_string(), &upstream.to_string()]);
@@ -85,7 +85,7 @@ impl Process {
     }
 
     /// The same by TLS.
-    pub fn bare_by_tls(cores: Cores, upstream: SocketAddr, certificate: &Certificate) -> Self {
+    pub(crate) fn bare_by_tls(cores: Cores, upstream: SocketAddr, certificate: &Certificate) -> Self {
         let address = free_address();
         let mut command = itself();
         command.args(["part", "bare", &address.to_string(), &upstream.to_string()]);
@@ -95,7 +95,7 @@ impl Process {
 
     /// nginx with this configuration, in one process; `@DIR@` in it is a directory of its own, `@ADDRESS@` where it
     /// shall listen.
-    pub fn nginx(cores: Cores, configuration: &str) -> Self {
+    pub(crate) fn nginx(cores: Cores, configuration: &str) -> Self {
         let (dir, address) = (TempDir::new().expect("a temporary directory"), free_address());
         let file = dir.path().join("nginx.conf");
         let configuration = configuration.replace("@DIR@", &dir.path().display().to_string());
@@ -122,7 +122,7 @@ impl Process {
     }
 
     /// The gateway with this configuration; `@DIR@` in it is a directory of its own. Its log is read and thrown away.
-    pub fn gateway(cores: Cores, toml: &str) -> Self {
+    pub(crate) fn gateway(cores: Cores, toml: &str) -> Self {
         let (dir, file) = configuration(toml);
         let begun = Instant::now();
         let (child, mut out) = started(Command::new(GATEWAY).args(["run", "-c"]).arg(file), cores.proxy);
@@ -145,7 +145,7 @@ impl Process {
     }
 
     /// The CPU time of the process so far: all its threads, in user and system mode.
-    pub fn cpu_time(&self) -> Duration {
+    pub(crate) fn cpu_time(&self) -> Duration {
         let mut clock = 0;
         let pid = self.child.id().cast_signed();
         // SAFETY: both calls write to what they are given, which outlives them.
@@ -168,7 +168,7 @@ impl Drop for Process {
 }
 
 /// A configuration in a directory of its own.
-pub fn configuration(toml: &str) -> (TempDir, std::path::PathBuf) {
+pub(crate) fn configuration(toml: &str) -> (TempDir, std::path::PathBuf) {
     let dir = TempDir::new().expect("a temporary directory");
     let file = dir.path().join("portcullis.toml");
     let path: &Path = dir.path();
@@ -177,7 +177,7 @@ pub fn configuration(toml: &str) -> (TempDir, std::path::PathBuf) {
 }
 
 /// The version of OpenSSL that nginx runs with, as OpenSSL writes it; `None` where there is no nginx.
-pub fn openssl_of_nginx() -> Option<String> {
+pub(crate) fn openssl_of_nginx() -> Option<String> {
     let said = Command::new(NGINX).arg("-V").output().ok()?;
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     let line = said.lines().find_map(|line| line.strip_prefix("built with "))?;

@@ -16,7 +16,7 @@ use tokio::{
 use crate::proxy::refusal::{Answer, Problem};
 
 /// The most pages that are made at once; further requests wait.
-pub const PAGES_AT_ONCE_MAX: usize = 2;
+pub(crate) const PAGES_AT_ONCE_MAX: usize = 2;
 /// The longest wait, after which the answer is 503.
 const PAGE_WAIT: Duration = Duration::from_secs(2);
 /// The value of `Retry-After` in that answer.

@@ -22,7 +22,7 @@ use crate::config::CONSUMER_TO_NAME;
 
 /// Makes keys, and the lines that go into the configuration in their place.
 #[derive(Debug, Subcommand)]
-pub enum KeyCommand {
+pub(super) enum KeyCommand {
     /// Makes a key: prints it once on the first line, and beneath it the entry for the configuration.
     New(NewKey),
     /// Reads a key from standard input and prints the line for the configuration.
@@ -33,7 +33,7 @@ pub enum KeyCommand {
 
 /// The arguments of `portcullis key new`.
 #[derive(Debug, Args)]
-pub struct NewKey {
+pub(super) struct NewKey {
     /// The prefix of the key, such as `sk_live_`: at most 32 visible ASCII characters.
     #[arg(long, default_value = "", hide_default_value = true, value_parser = parse_prefix)]
     pub prefix: String,
@@ -58,7 +58,7 @@ const KEY_MIN_CHARS: usize = 32;
 ///
 /// # Errors
 /// Returns what went wrong, in words that show no key.
-pub fn run(command: KeyCommand, out: &mut impl Write, input: &mut impl Read) -> Result<(), String> {
+pub(super) fn run(command: KeyCommand, out: &mut impl Write, input: &mut impl Read) -> Result<(), String> {
     let text = match command {
         KeyCommand::New(options) => {
             let mut random = [0; 32];

@@ -11,7 +11,7 @@ use portcullis_plugin::Secret;
 
 /// Makes the lines that stand in the configuration for passwords.
 #[derive(Debug, Subcommand)]
-pub enum PasswordCommand {
+pub(super) enum PasswordCommand {
     /// Reads a password from standard input and prints the line for the configuration.
     ///
     /// The password may end with one newline. It has at least 12 characters: whoever gets hold of the file can try
@@ -21,7 +21,7 @@ pub enum PasswordCommand {
 
 /// The arguments of `portcullis password hash`.
 #[derive(Debug, Args)]
-pub struct HashPassword {
+pub(super) struct HashPassword {
     /// The algorithm of the hash.
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: AlgorithmName,
@@ -53,7 +53,7 @@ const PASSWORD_MIN_CHARS: usize = 12;
 ///
 /// # Errors
 /// Returns what went wrong, in words that show no password.
-pub fn run(command: &PasswordCommand, out: &mut impl Write, input: &mut impl Read) -> Result<(), String> {
+pub(super) fn run(command: &PasswordCommand, out: &mut impl Write, input: &mut impl Read) -> Result<(), String> {
     let PasswordCommand::Hash(options) = command;
     let password = read_password(input)?;
     let hash = hash_password(options.algorithm.into(), password.expose()).map_err(|error| error.to_string())?;

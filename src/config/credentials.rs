@@ -24,21 +24,21 @@ use crate::registry::Registry;
 
 /// The SHA-256 of the key that samples show. The loader refuses it wherever a listener is not loopback: no sample
 /// credential opens anything.
-pub const SAMPLE_KEY_SHA256: &str = "78b40ee681873584e97aba6a4d322d16397d8022036c07feb4d3909798013902";
+pub(super) const SAMPLE_KEY_SHA256: &str = "78b40ee681873584e97aba6a4d322d16397d8022036c07feb4d3909798013902";
 
 /// The hash of the password that samples show, in `conf/examples/basic-auth.toml`. It is refused in the same way.
-pub const SAMPLE_PASSWORD_HASH: &str =
+pub(crate) const SAMPLE_PASSWORD_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$jfQMEqkXnmXDrKgCvqBCOg$XoaBhzygRD9fz/ADhc8t0R1MLFH8AeXXgLHEDxdupk0";
 
 /// The secrets that samples show, in `conf/examples/hmac.toml`. They are refused in the same way.
-pub const SAMPLE_SECRETS: [&str; 2] =
+pub(crate) const SAMPLE_SECRETS: [&str; 2] =
     ["sample-signing-secret-that-everybody-knows-0001", "whsec_sample_secret_that_everybody_knows_02"];
 
 /// The placeholder that `portcullis key new` prints where no consumer was given.
-pub const CONSUMER_TO_NAME: &str = "NAME";
+pub(crate) const CONSUMER_TO_NAME: &str = "NAME";
 
 /// A consumer's credential entry, before the policies that it opens are resolved.
-pub struct CredentialDraft {
+pub(crate) struct CredentialDraft {
     /// The plugin it belongs to.
     pub kind: &'static str,
     /// Its name.
@@ -72,7 +72,7 @@ pub struct CredentialDraft {
 
 /// The policies that a credential opens.
 #[derive(Clone, Debug)]
-pub enum Opens {
+pub(crate) enum Opens {
     /// The only policy of its kind.
     Only,
     /// All policies of its kind.

@@ -12,7 +12,7 @@ use super::{
 use crate::registry::{Decoded, Kind, Registry};
 
 /// An upstream before its names are resolved.
-pub struct UpstreamDraft<'i> {
+pub(crate) struct UpstreamDraft<'i> {
     /// Its decoded fields.
     pub file: file::Upstream,
     /// The fingerprint of its fields.
@@ -22,19 +22,19 @@ pub struct UpstreamDraft<'i> {
 
 impl UpstreamDraft<'_> {
     /// Adds an error about a field of it.
-    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+    pub(crate) fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let field = field.trim_end_matches('.');
         problems.add(self.node.file, self.node.span_of(field), format!("{}.{field}", self.node.path), text);
     }
 
     /// Adds a warning about a field of it, or about all of it where `field` is empty.
-    pub fn warn(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+    pub(crate) fn warn(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path = if field.is_empty() { self.node.path.clone() } else { format!("{}.{field}", self.node.path) };
         problems.warn(self.node.file, self.node.span_of(field), path, text);
     }
 
     /// Returns the location of one of its targets.
-    pub fn target_location(&self, index: usize) -> Location {
+    pub(crate) fn target_location(&self, index: usize) -> Location {
         let field = format!("targets[{index}]");
         Location {
             span: self.node.span_of(&field),
@@ -45,7 +45,7 @@ impl UpstreamDraft<'_> {
 }
 
 /// A policy before its plugin is built.
-pub struct PolicyDraft<'i> {
+pub(crate) struct PolicyDraft<'i> {
     /// Its unique key: the name, or `route/id` of an inline policy.
     pub key: String,
     /// The route it belongs to if it is inline; `None` for a policy of `[policies]`.
@@ -94,31 +94,31 @@ impl<'i> PolicyDraft<'i> {
     }
 
     /// Adds an error about a field of it.
-    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+    pub(crate) fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path =
             if field.is_empty() { self.location.path.clone() } else { format!("{}.{field}", self.location.path) };
         problems.add(self.location.file, self.node.span_of(field), path, text);
     }
 
     /// Adds a warning about the policy as a whole.
-    pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
+    pub(crate) fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.warn(self.location.file, self.location.span.clone(), self.location.path.clone(), text);
     }
 
     /// Adds a warning about a field of it.
-    pub fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+    pub(crate) fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         problems.warn(self.location.file, self.node.span_of(field), format!("{}.{field}", self.location.path), text);
     }
 
     /// Returns whether all of its configuration could be decoded.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.config.as_ref().is_some_and(Partly::is_whole)
     }
 
     /// Adds a further error about a policy of which a part could not be decoded, unless the error may be a consequence
     /// of that part. Left out are errors about the policy as a whole, about fields that are not there, and about those
     /// in which something was wrong: items of a list have other numbers since.
-    pub fn problem_beside(&self, partly: &Partly<()>, problems: &mut Problems, field: &str, text: String) {
+    pub(crate) fn problem_beside(&self, partly: &Partly<()>, problems: &mut Problems, field: &str, text: String) {
         let first = field.split(['.', '[']).next().unwrap_or_default();
         if !partly.lacks_a_choice() && self.node.has(first) && !partly.lacks(first) {
             self.problem(problems, field, text);

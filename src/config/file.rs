@@ -27,17 +27,17 @@ mod route;
 mod upstream;
 mod values;
 
-pub use consumer::*;
-pub use listener::*;
-pub use route::*;
-pub use upstream::*;
+pub(crate) use consumer::*;
+pub(crate) use listener::*;
+pub(crate) use route::*;
+pub(crate) use upstream::*;
 use values::not_zero;
-pub use values::*;
+pub(crate) use values::*;
 
 /// `[server]`: the process, and the limits that hold for every connection.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Server {
+pub(crate) struct Server {
     /// Worker threads; 0: one per core.
     pub threads: usize,
     /// The time that requests in flight have to finish after SIGTERM.
@@ -106,14 +106,14 @@ impl Default for Server {
 
 impl Server {
     /// Returns the DNS servers that resolve names; empty: those of the system.
-    pub fn name_servers(&self) -> Vec<SocketAddr> {
+    pub(crate) fn name_servers(&self) -> Vec<SocketAddr> {
         self.resolver.iter().flat_map(|servers| &servers.0).map(|server| server.0.0).collect()
     }
 }
 
 /// A DNS server: an address, with port 53 unless it names another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NameServer(pub SocketAddr);
+pub(crate) struct NameServer(pub SocketAddr);
 
 impl FromStr for NameServer {
     type Err = &'static str;
@@ -137,7 +137,7 @@ fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pa
 
 /// The address of the admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminAddress {
+pub(crate) enum AdminAddress {
     /// A TCP address.
     Tcp(SocketAddr),
     /// `unix:/path`.
@@ -146,7 +146,7 @@ pub enum AdminAddress {
 
 impl AdminAddress {
     /// Returns the TCP address, if it is one.
-    pub fn tcp(&self) -> Option<SocketAddr> {
+    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
             Self::Unix(_) => None,
@@ -179,7 +179,7 @@ impl fmt::Display for AdminAddress {
 /// `[admin]`: health, metrics and status.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// The address it listens on.
     pub listen: Spanned<Parsed<AdminAddress>>,
     /// The token that a caller has to send as `Authorization: Bearer`; required unless the address is a loopback one.
@@ -189,7 +189,7 @@ pub struct Admin {
 /// `[client_address]`: the hops in front of the gateway that are trusted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ClientAddress {
+pub(crate) struct ClientAddress {
     /// The number of proxies in front, or the networks they are in; absent: nothing is trusted.
     pub trust: Option<Trust>,
     /// The one header that names the client.
@@ -201,7 +201,7 @@ pub struct ClientAddress {
 /// A way to tell the upstream about the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Forwarding {
+pub(crate) enum Forwarding {
     /// `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host`.
     XForwarded,
     /// `Forwarded` (RFC 7239).
@@ -221,7 +221,7 @@ impl Default for ClientAddress {
 /// A header that can name the client. Headers that the message itself needs are excluded, because this one is removed
 /// from the forwarded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientHeader(pub HeaderName);
+pub(crate) struct ClientHeader(pub HeaderName);
 
 impl FromStr for ClientHeader {
     type Err = &'static str;
@@ -234,7 +234,7 @@ impl FromStr for ClientHeader {
 
 /// The peers and hops that are trusted to name the client's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
+pub(crate) enum Trust {
     /// This many hops, counted from the gateway.
     Hops(u8),
     /// Peers and hops in these networks.
@@ -274,7 +274,7 @@ impl<'de> Deserialize<'de> for Trust {
 
 /// The name of an identity header, or `None` if it is turned off with `false`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderChoice(pub Option<HeaderName>);
+pub(crate) struct HeaderChoice(pub Option<HeaderName>);
 
 impl<'de> Deserialize<'de> for HeaderChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -303,7 +303,7 @@ impl<'de> Deserialize<'de> for HeaderChoice {
 /// `[identity]`: the headers that carry the identity to the upstream.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Names in place of the default ones; `false` turns a header off. It is removed from requests all the same.
     pub headers: IdentityHeaders,
     /// More headers that are removed from incoming requests.
@@ -315,8 +315,7 @@ pub struct Identity {
 /// `[identity.headers]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "each field is a row of the table in conf/README.md")]
-pub struct IdentityHeaders {
+pub(crate) struct IdentityHeaders {
     pub user: Option<HeaderChoice>,
     pub consumer: Option<HeaderChoice>,
     pub groups: Option<HeaderChoice>,
@@ -333,7 +332,7 @@ pub struct IdentityHeaders {
 /// `[log]`: the lines that are written to standard output beside the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Log {
+pub(crate) struct Log {
     /// One line a request.
     pub access: bool,
     /// The lowest level of operational lines that are written: error, warn, info, debug.
@@ -369,7 +368,7 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parsed<log::Level
 /// `[audit]`: the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Audit {
+pub(crate) struct Audit {
     /// Writes one of this many successes; 1: all, 0: none. Failures are always written.
     pub sample_successes: u32,
     /// The treatment of a request whose event cannot be written.
@@ -385,7 +384,7 @@ impl Default for Audit {
 /// The treatment of a request whose audit event cannot be written, because the queue is full or the log takes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum OnFull {
+pub(crate) enum OnFull {
     /// The request goes on, and the loss is counted.
     Drop,
     /// The request is refused with 503.

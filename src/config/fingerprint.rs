@@ -8,30 +8,30 @@ use super::node::Node;
 /// A hash of a piece of configuration: equal for two pieces with the same meaning, whatever their white space, order
 /// and file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Fingerprint(pub [u8; 32]);
+pub(crate) struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
     /// Returns the fingerprint of a value in a file.
-    pub fn of(node: &Node<'_>) -> Self {
+    pub(crate) fn of(node: &Node<'_>) -> Self {
         let mut hasher = Sha256::new();
         feed(node.value(), &mut hasher, str::to_owned);
         Self(hasher.finalize().into())
     }
 
     /// Returns the fingerprint of a value in a file without regard to case: a hash in capitals is the same hash.
-    pub fn of_any_case(node: &Node<'_>) -> Self {
+    pub(crate) fn of_any_case(node: &Node<'_>) -> Self {
         let mut hasher = Sha256::new();
         feed(node.value(), &mut hasher, str::to_ascii_lowercase);
         Self(hasher.finalize().into())
     }
 
     /// Returns the fingerprint of bytes, such as a file that a policy read.
-    pub fn of_bytes(bytes: &[u8]) -> Self {
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
     /// Combines several, in their order.
-    pub fn all(parts: impl IntoIterator<Item = Self>) -> Self {
+    pub(crate) fn all(parts: impl IntoIterator<Item = Self>) -> Self {
         let mut hasher = Sha256::new();
         parts.into_iter().for_each(|part| hasher.update(part.0));
         Self(hasher.finalize().into())

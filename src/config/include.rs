@@ -15,7 +15,7 @@ use glob::Pattern;
 use super::{file::Accepted, folders::Folders, node::Node, problem::Problems};
 
 /// The most files that one configuration includes.
-pub const MAX_INCLUDED_FILES: usize = 10_000;
+pub(super) const MAX_INCLUDED_FILES: usize = 10_000;
 
 /// The settings of the main file about including others.
 #[derive(Default)]

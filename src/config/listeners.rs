@@ -12,7 +12,7 @@ use super::{
 };
 
 /// A listener before its certificates are read.
-pub struct ListenerDraft<'i> {
+pub(crate) struct ListenerDraft<'i> {
     /// Its decoded fields.
     pub file: file::Listener,
     /// Its TLS settings; `None`: connections are plain.
@@ -22,7 +22,7 @@ pub struct ListenerDraft<'i> {
 }
 
 /// `[listeners.tls]` before its files are read.
-pub struct TlsDraft<'i> {
+pub(crate) struct TlsDraft<'i> {
     /// Its decoded fields.
     pub file: file::Tls,
     /// The client certificate settings of the listener.
@@ -34,7 +34,7 @@ pub struct TlsDraft<'i> {
 }
 
 /// Client certificate settings, before the files with CAs are read.
-pub struct ClientsDraft<'i> {
+pub(crate) struct ClientsDraft<'i> {
     /// Its decoded fields.
     pub file: file::Clients,
     node: Node<'i>,
@@ -71,7 +71,7 @@ impl<'i> ClientsDraft<'i> {
     }
 
     /// Adds an error about a field of it.
-    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+    pub(crate) fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path = format!("{}.{field}", self.node.path);
         problems.add(self.node.file, self.node.span_of(field), path, text);
     }

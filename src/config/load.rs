@@ -26,7 +26,7 @@ use super::{
 use crate::registry::Registry;
 
 /// A configuration whose files are read and whose names are known, before plugins are built.
-pub struct Configuration<'i> {
+pub(crate) struct Configuration<'i> {
     /// `[server]`.
     pub server: file::Server,
     /// `[admin]`: its address and token.
@@ -81,7 +81,7 @@ const TABLES: [&str; 14] = [
 ];
 
 /// Reads a configuration. Errors are added to `problems`; `None` if nothing can be returned.
-pub fn load<'i>(
+pub(crate) fn load<'i>(
     sources: &'i Sources,
     registry: &Registry,
     secrets: Secrets,

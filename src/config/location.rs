@@ -4,7 +4,7 @@ use super::{node::Node, problem::Problems};
 
 /// The location of an entry in a file, for messages that come after it was read.
 #[derive(Clone, Debug)]
-pub struct Location {
+pub(crate) struct Location {
     /// The file.
     pub file: usize,
     /// The range of bytes.
@@ -19,17 +19,17 @@ impl Location {
     }
 
     /// Adds a warning about the entry.
-    pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
+    pub(crate) fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.warn(self.file, self.span.clone(), self.path.clone(), text);
     }
 
     /// Adds a warning about a field of the entry.
-    pub fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+    pub(crate) fn warn_of(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         problems.warn(self.file, self.span.clone(), format!("{}.{field}", self.path), text);
     }
 
     /// Adds an error about a field of the entry.
-    pub fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
+    pub(crate) fn problem(&self, problems: &mut Problems, field: &str, text: impl Into<String>) {
         let path = if field.is_empty() { self.path.clone() } else { format!("{}.{field}", self.path) };
         problems.add(self.file, self.span.clone(), path, text);
     }

@@ -19,7 +19,7 @@ type Decode<T> = fn(Value<'_>) -> Result<T, toml::de::Error>;
 
 /// A value of a file, with the path that leads to it.
 #[derive(Clone)]
-pub struct Node<'i> {
+pub(crate) struct Node<'i> {
     /// The path as text, such as `routes.orders.plugins[0]`.
     pub path: String,
     /// The index of its file in [`Sources`](super::Sources).
@@ -31,7 +31,7 @@ pub struct Node<'i> {
 
 /// A name in a file: a table's key or a string that refers to one.
 #[derive(Clone, Debug)]
-pub struct Name {
+pub(crate) struct Name {
     /// The name.
     pub text: String,
     /// The index of its file.
@@ -44,12 +44,12 @@ pub struct Name {
 
 impl Name {
     /// Adds an error about it.
-    pub fn problem(&self, problems: &mut Problems, text: impl Into<String>) {
+    pub(crate) fn problem(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.add(self.file, self.span.clone(), self.path.clone(), text);
     }
 
     /// Adds the error that there is no such `what`, and suggests a known name that is similar.
-    pub fn unknown<'a>(&self, what: &str, known: impl IntoIterator<Item = &'a str>, problems: &mut Problems) {
+    pub(crate) fn unknown<'a>(&self, what: &str, known: impl IntoIterator<Item = &'a str>, problems: &mut Problems) {
         let near = suggestion(&self.text, known);
         self.problem(problems, format!("there is no {what} `{}`{near}", self.text));
     }
@@ -57,7 +57,7 @@ impl Name {
 
 impl<'i> Node<'i> {
     /// Parses a file. Only the first syntax error of each line is reported: those after it are mostly consequences.
-    pub fn parse(file: usize, text: &'i str, problems: &mut Problems) -> Option<Self> {
+    pub(crate) fn parse(file: usize, text: &'i str, problems: &mut Problems) -> Option<Self> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut errors: Vec<_> =
             errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message().trim_end())).collect();
@@ -92,27 +92,27 @@ impl<'i> Node<'i> {
     }
 
     /// Returns its range of bytes. That of a table written as `[a.b]` covers its header alone.
-    pub fn span(&self) -> Range<usize> {
+    pub(crate) fn span(&self) -> Range<usize> {
         self.value.span()
     }
 
     /// Adds an error about it.
-    pub fn problem(&self, problems: &mut Problems, text: impl Into<String>) {
+    pub(crate) fn problem(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.add(self.file, self.span(), self.path.clone(), text);
     }
 
     /// Adds a warning about it.
-    pub fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
+    pub(crate) fn warn(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.warn(self.file, self.span(), self.path.clone(), text);
     }
 
     /// Returns the string, if it is one.
-    pub fn as_str(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
         self.value.get_ref().as_str()
     }
 
     /// Returns whether it is a table.
-    pub fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Table(_))
     }
 
@@ -127,7 +127,7 @@ impl<'i> Node<'i> {
     }
 
     /// Returns whether it is a list.
-    pub fn is_list(&self) -> bool {
+    pub(crate) fn is_list(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Array(_))
     }
 
@@ -137,43 +137,43 @@ impl<'i> Node<'i> {
     }
 
     /// Returns the string as a name that refers to something.
-    pub fn name(&self) -> Option<Name> {
+    pub(crate) fn name(&self) -> Option<Name> {
         let text = self.as_str()?.to_owned();
         Some(Name { text, file: self.file, span: self.span(), path: self.path.clone() })
     }
 
     /// Adds names that have been taken out already: they are suggested for misspelt ones.
     #[must_use]
-    pub fn knowing(self, also_known: &'static [&'static str]) -> Self {
+    pub(crate) fn knowing(self, also_known: &'static [&'static str]) -> Self {
         Self { also_known, ..self }
     }
 
     /// Takes an entry out of a table.
-    pub fn take(&mut self, key: &str) -> Option<Node<'i>> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<Node<'i>> {
         let DeValue::Table(table) = self.value.get_mut() else { return None };
         let value = table.remove(key)?;
         Some(Node { path: join(&self.path, key), file: self.file, also_known: &[], value })
     }
 
     /// Returns whether a table has this entry.
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         matches!(self.value.get_ref(), DeValue::Table(table) if table.contains_key(key))
     }
 
     /// Returns a copy of an entry of a table.
-    pub fn entry(&self, key: &str) -> Option<Node<'i>> {
+    pub(crate) fn entry(&self, key: &str) -> Option<Node<'i>> {
         let DeValue::Table(table) = self.value.get_ref() else { return None };
         Some(Node { path: join(&self.path, key), file: self.file, also_known: &[], value: table.get(key)?.clone() })
     }
 
     /// Returns an empty table with the same location.
-    pub fn shell(&self) -> Node<'i> {
+    pub(crate) fn shell(&self) -> Node<'i> {
         let value = toml::Spanned::new(self.span(), DeValue::Table(DeTable::new()));
         Node { path: self.path.clone(), file: self.file, also_known: &[], value }
     }
 
     /// Moves an entry of another table into this one.
-    pub fn move_from(&mut self, other: &mut Node<'i>, key: &str) {
+    pub(crate) fn move_from(&mut self, other: &mut Node<'i>, key: &str) {
         let DeValue::Table(from) = other.value.get_mut() else { return };
         if let (Some((key, value)), DeValue::Table(into)) = (from.remove_entry(key), self.value.get_mut()) {
             into.insert(key, value);
@@ -181,7 +181,7 @@ impl<'i> Node<'i> {
     }
 
     /// Returns the entries of a table.
-    pub fn entries(self, problems: &mut Problems) -> Vec<(Name, Node<'i>)> {
+    pub(crate) fn entries(self, problems: &mut Problems) -> Vec<(Name, Node<'i>)> {
         if !self.is_table() {
             self.problem(problems, "this has to be a table");
             return Vec::new();
@@ -197,7 +197,7 @@ impl<'i> Node<'i> {
     }
 
     /// Returns the items of an array.
-    pub fn items(self, problems: &mut Problems) -> Vec<Node<'i>> {
+    pub(crate) fn items(self, problems: &mut Problems) -> Vec<Node<'i>> {
         if !matches!(self.value.get_ref(), DeValue::Array(_)) {
             self.problem(problems, "this has to be a list");
             return Vec::new();
@@ -210,7 +210,7 @@ impl<'i> Node<'i> {
     }
 
     /// Returns the span of a field below this node, for a message without one (`allow[1].groups`).
-    pub fn span_of(&self, field: &str) -> Range<usize> {
+    pub(crate) fn span_of(&self, field: &str) -> Range<usize> {
         let mut at = &self.value;
         for step in field.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty()) {
             let below = match at.get_ref() {
@@ -226,22 +226,22 @@ impl<'i> Node<'i> {
 
     /// Decodes it. After an error the offending entry is removed and decoding goes on, so that one run finds all
     /// errors; of several missing fields of a table, however, serde reports only the first.
-    pub fn decode<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<T> {
+    pub(crate) fn decode<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<T> {
         self.decode_by(deserialize, problems)
     }
 
     /// Like [`Node::decode`], for a type that only the function knows.
-    pub fn decode_by<T>(self, decode: Decode<T>, problems: &mut Problems) -> Option<T> {
+    pub(crate) fn decode_by<T>(self, decode: Decode<T>, problems: &mut Problems) -> Option<T> {
         self.decode_partly_by(decode, problems).filter(Partly::is_whole).map(|partly| partly.value)
     }
 
     /// Like [`Node::decode`], for a caller that goes on to check the valid parts of a value.
-    pub fn decode_partly<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<Partly<T>> {
+    pub(crate) fn decode_partly<T: DeserializeOwned>(self, problems: &mut Problems) -> Option<Partly<T>> {
         self.decode_partly_by(deserialize, problems)
     }
 
     /// Like [`Node::decode_by`], for a caller that goes on to check the valid parts of a value.
-    pub fn decode_partly_by<T>(mut self, decode: Decode<T>, problems: &mut Problems) -> Option<Partly<T>> {
+    pub(crate) fn decode_partly_by<T>(mut self, decode: Decode<T>, problems: &mut Problems) -> Option<Partly<T>> {
         // The value before anything was removed: its items still have the numbers that they have in the file.
         let mut whole: Option<Value<'i>> = None;
         let mut wrong = Wrong { within: self.path.clone(), ways: Vec::new(), is_choice_lost: false };
@@ -286,7 +286,7 @@ fn deserialize<T: DeserializeOwned>(value: Value<'_>) -> Result<T, toml::de::Err
 }
 
 /// A decoded value, without the parts that were wrong.
-pub struct Partly<T> {
+pub(crate) struct Partly<T> {
     /// The value, with defaults in place of the parts that were wrong.
     pub value: T,
     wrong: Wrong,
@@ -294,22 +294,22 @@ pub struct Partly<T> {
 
 impl<T> Partly<T> {
     /// Returns whether nothing was wrong.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.wrong.ways.is_empty()
     }
 
     /// Returns whether something was wrong in this field.
-    pub fn lacks(&self, field: &str) -> bool {
+    pub(crate) fn lacks(&self, field: &str) -> bool {
         self.wrong.has(&join(&self.wrong.within, field))
     }
 
     /// Returns whether the value of an enum was wrong: other fields may depend on it.
-    pub fn lacks_a_choice(&self) -> bool {
+    pub(crate) fn lacks_a_choice(&self) -> bool {
         self.wrong.is_choice_lost
     }
 
     /// Separates the value from the record of the parts that were wrong.
-    pub fn split(self) -> (T, Partly<()>) {
+    pub(crate) fn split(self) -> (T, Partly<()>) {
         (self.value, Partly { value: (), wrong: self.wrong })
     }
 }

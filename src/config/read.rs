@@ -12,10 +12,10 @@ use super::{
 use crate::files;
 
 /// The largest file that is read as configuration.
-pub const MAX_FILE_BYTES: usize = 256 << 20;
+pub(super) const MAX_FILE_BYTES: usize = 256 << 20;
 
 /// The largest size of all files of a configuration together.
-pub const MAX_TOTAL_BYTES: usize = MAX_FILE_BYTES;
+pub(super) const MAX_TOTAL_BYTES: usize = MAX_FILE_BYTES;
 
 /// The first pause between attempts to read files that keep changing; it grows with each.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -25,7 +25,7 @@ impl Source {
     ///
     /// # Errors
     /// Returns why it cannot be read: absent, too large, not UTF-8.
-    pub fn read(path: &Path) -> Result<Self, String> {
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text =
             String::from_utf8(files::contents(path, MAX_FILE_BYTES).map_err(|why| dangling(path).unwrap_or(why))?)
                 .map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))?;
@@ -47,7 +47,7 @@ impl Sources {
     /// # Errors
     /// Reports every file that cannot be read, every pattern that matches none, and files that do not stop changing.
     #[expect(clippy::disallowed_methods, reason = "a configuration is read on a thread of its own")]
-    pub fn read(main: &Path) -> Result<Self, Report> {
+    pub(crate) fn read(main: &Path) -> Result<Self, Report> {
         const ATTEMPTS: u32 = 4;
         let mut why = String::new();
         for attempt in 0..ATTEMPTS {

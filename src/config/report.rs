@@ -4,7 +4,7 @@ use std::fmt;
 
 /// An error or a warning, with its location as it is printed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Located {
+pub(crate) struct Located {
     /// The file.
     pub file: String,
     /// The line, from 1.
@@ -29,11 +29,11 @@ impl fmt::Display for Located {
 
 /// All errors, or all warnings, of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Report(pub Vec<Located>);
+pub(crate) struct Report(pub Vec<Located>);
 
 impl Report {
     /// Returns a report with one entry about a file as a whole.
-    pub fn of_file(file: &std::path::Path, text: impl Into<String>) -> Self {
+    pub(crate) fn of_file(file: &std::path::Path, text: impl Into<String>) -> Self {
         Self(vec![Located {
             file: file.display().to_string(),
             line: 1,

@@ -24,14 +24,14 @@ use crate::{
 };
 
 /// An index into the configuration's policies.
-pub type PolicyRef = usize;
+pub(crate) type PolicyRef = usize;
 
 /// `[policies]` by name. `None` if a policy exists but its plugin is not known, which has been reported.
 pub(super) type Named = HashMap<String, Option<PolicyRef>>;
 
 /// One entry of `auth`: a policy, or several that must all grant.
 #[derive(Clone, Debug)]
-pub struct Alternative {
+pub(crate) struct Alternative {
     /// The policies.
     pub policies: Vec<PluginUse>,
     /// The index of the policy whose identity the request gets, if the file names one.
@@ -40,7 +40,7 @@ pub struct Alternative {
 
 /// A policy where a route uses it.
 #[derive(Clone, Debug)]
-pub struct PluginUse {
+pub(crate) struct PluginUse {
     /// The policy.
     pub policy: PolicyRef,
     /// The location of the use: on the route, or in `[defaults]`.
@@ -51,7 +51,7 @@ pub struct PluginUse {
 
 /// The way that a route answers a request that it lets through.
 #[derive(Clone, Debug)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Forwards it to the upstream of this name.
     Forward(String),
     /// Answers with a fixed response.
@@ -69,7 +69,7 @@ pub enum Ending {
 
 /// A route whose references are resolved.
 #[derive(Debug)]
-pub struct RouteDraft {
+pub(crate) struct RouteDraft {
     /// Its name.
     pub name: Name,
     /// The requests that it matches.

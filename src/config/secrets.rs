@@ -20,7 +20,7 @@ const MAX_SECRET_BYTES: usize = 1 << 20;
 
 /// Reads secrets and files for one run.
 #[derive(Clone, Debug)]
-pub struct Secrets {
+pub(crate) struct Secrets {
     folder: PathBuf,
     is_absent_fine: bool,
     /// The unit whose service the configuration is for, where this process is not that service.
@@ -31,7 +31,7 @@ pub struct Secrets {
 
 /// A secret that the service gets when it starts, and that cannot change until it ends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OfTheStart {
+pub(crate) enum OfTheStart {
     /// A systemd credential of this name.
     Credential(String),
     /// An environment variable of this name.
@@ -70,28 +70,28 @@ impl OfTheStart {
 impl Secrets {
     /// Relative paths start at `folder`. With `is_absent_fine` (`check --no-secrets`) nothing is read and every secret
     /// is a placeholder, so that a CI machine can check a configuration without having its secrets.
-    pub fn new(folder: &Path, is_absent_fine: bool) -> Self {
+    pub(crate) fn new(folder: &Path, is_absent_fine: bool) -> Self {
         Self { folder: folder.to_owned(), is_absent_fine, unit: None, of_start: Arc::default() }
     }
 
     /// Reads secrets that this process was not given from where the unit gets them for its service.
     #[must_use]
-    pub fn as_given_by(self, unit: Option<Unit>) -> Self {
+    pub(crate) fn as_given_by(self, unit: Option<Unit>) -> Self {
         Self { unit: unit.map(Arc::new), ..self }
     }
 
     /// Returns whether this run reads no secrets, nor anything else that only the real machine has.
-    pub fn is_absent_fine(&self) -> bool {
+    pub(crate) fn is_absent_fine(&self) -> bool {
         self.is_absent_fine
     }
 
     /// Resolves a path relative to the configuration's folder.
-    pub fn path(&self, path: &Path) -> PathBuf {
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
     }
 
     /// Returns those of the secrets read so far that the service got at its start.
-    pub fn of_the_start(&self) -> BTreeSet<OfTheStart> {
+    pub(crate) fn of_the_start(&self) -> BTreeSet<OfTheStart> {
         self.of_start.lock().clone()
     }
 
@@ -99,7 +99,7 @@ impl Secrets {
     ///
     /// # Errors
     /// Returns why it cannot be read. The message names the source, never the value.
-    pub fn read(&self, source: &SecretSource) -> Result<Secret, String> {
+    pub(crate) fn read(&self, source: &SecretSource) -> Result<Secret, String> {
         if self.is_absent_fine && !matches!(source, SecretSource::Value(_)) {
             // As long as the longest secret required: that of HS512 (RFC 7518 section 3.2).
             return Ok(Secret::new(
@@ -147,7 +147,7 @@ impl Secrets {
 }
 
 /// Returns the secrets that have changed since the service got them: each as a sentence for the operator.
-pub fn changed_since_start(secrets: &BTreeSet<OfTheStart>, unit: &Unit) -> Vec<String> {
+pub(crate) fn changed_since_start(secrets: &BTreeSet<OfTheStart>, unit: &Unit) -> Vec<String> {
     let changed = secrets.iter().filter_map(|secret| Some((secret, secret.changed_in(unit)?)));
     let told = changed.map(|(secret, file)| {
         let (file, service) = (file.display(), &unit.name);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// One file of a configuration.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Source {
+pub(crate) struct Source {
     /// Its path, as shown in messages.
     pub path: PathBuf,
     /// Its text.
@@ -13,7 +13,7 @@ pub struct Source {
 
 /// All files of a configuration, the main file first.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sources(pub Vec<Source>);
+pub(crate) struct Sources(pub Vec<Source>);
 
 impl Sources {
     /// Returns line and column, both from 1, the column in characters.

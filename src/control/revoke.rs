@@ -25,7 +25,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request to revoke tokens.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Revoke {
+pub(crate) struct Revoke {
     /// The configuration's file of the gateway that the caller means.
     pub serves: PathBuf,
     /// The tokens.
@@ -36,12 +36,12 @@ pub struct Revoke {
 
 impl Revoke {
     /// The most that clocks may differ. A moment that is later than now by more is a mistake, such as a wrong year.
-    pub const MAX_AHEAD: Duration = Duration::from_secs(300);
+    pub(crate) const MAX_AHEAD: Duration = Duration::from_secs(300);
 }
 
 /// The result of such a request.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Revoked {
+pub(crate) struct Revoked {
     /// The reason why nothing was revoked, if nothing was.
     pub error: Option<String>,
     /// Set if nothing was revoked because the request would have done something else than it says.
@@ -52,7 +52,7 @@ pub struct Revoked {
 }
 
 /// Carries out revocations for this gateway.
-pub struct Revoker {
+pub(crate) struct Revoker {
     /// The services, with the store.
     pub services: Arc<Services>,
     /// The runtime that waits for the store.
@@ -63,7 +63,7 @@ pub struct Revoker {
 
 impl Revoker {
     /// Stores a revocation, and logs it with the user who asked for it.
-    pub fn revoke(&self, wanted: &Revoke, serves: &Path, user: libc::uid_t) -> Revoked {
+    pub(crate) fn revoke(&self, wanted: &Revoke, serves: &Path, user: libc::uid_t) -> Revoked {
         let not_meant = self.not_meant(&wanted.revocation);
         let is_not_meant = not_meant.is_some();
         let error = not_meant.or_else(|| self.write(wanted, serves).err());

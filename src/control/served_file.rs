@@ -8,7 +8,7 @@ pub(super) fn is_one_file(named: &Path, serves: &Path) -> bool {
 }
 
 /// Returns the text for a caller that meant another file than the gateway serves.
-pub fn serves_another(serves: &Path) -> String {
+pub(crate) fn serves_another(serves: &Path) -> String {
     let serves = serves.display();
     format!(
         "the gateway serves `{serves}`: name that file with --config, or the control socket of the gateway that is meant \

@@ -21,7 +21,7 @@ const BACKLOG: i32 = 128;
 
 /// The file of a Unix socket that this process has bound. Somebody may delete it, and put another in its place.
 #[derive(Clone, Debug)]
-pub struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Kept open, so that its inode number is not given to another file.
     file: Arc<File>,
@@ -34,20 +34,15 @@ impl SocketFile {
         Ok(Self { path: path.to_owned(), file: Arc::new(file) })
     }
 
-    /// Returns its path.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Returns whether the path leads to this very socket.
-    pub fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         let number = |of: io::Result<fs::Metadata>| of.ok().map(|of| (of.dev(), of.ino()));
         let there = number(fs::symlink_metadata(&self.path));
         there.is_some() && there == number(self.file.metadata())
     }
 
     /// Makes the socket again by `bind` if somebody has deleted it, and logs that. `name` is what the log calls it.
-    pub fn renew<T>(&self, name: &str, bind: impl FnOnce(&Path) -> io::Result<T>) -> Option<T> {
+    pub(crate) fn renew<T>(&self, name: &str, bind: impl FnOnce(&Path) -> io::Result<T>) -> Option<T> {
         if self.is_in_place() {
             return None;
         }
@@ -65,7 +60,7 @@ impl SocketFile {
     }
 
     /// Removes it, unless the path belongs to somebody else by now.
-    pub fn remove(&self) {
+    pub(crate) fn remove(&self) {
         if self.is_in_place() {
             let _ = fs::remove_file(&self.path);
         }
@@ -77,7 +72,7 @@ impl SocketFile {
 ///
 /// # Errors
 /// The place is taken, or cannot be written to.
-pub fn bind(path: &Path, permissions: Permissions) -> io::Result<(UnixListener, SocketFile)> {
+pub(crate) fn bind(path: &Path, permissions: Permissions) -> io::Result<(UnixListener, SocketFile)> {
     if let Ok(there) = fs::symlink_metadata(path) {
         if !there.file_type().is_socket() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something lies there that is no socket"));

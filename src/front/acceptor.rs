@@ -31,13 +31,13 @@ use crate::{
 };
 
 /// A callback for the result of each TLS handshake; the address is the client's.
-pub type HandshakeListener = Box<dyn Fn(usize, &Handshake, SocketAddr) + Send + Sync>;
+pub(crate) type HandshakeListener = Box<dyn Fn(usize, &Handshake, SocketAddr) + Send + Sync>;
 
 /// A callback for each connection that was closed before its first request; the address is that of its peer, if known.
-pub type RejectionListener = Box<dyn Fn(usize, Rejection, Option<IpAddr>) + Send + Sync>;
+pub(crate) type RejectionListener = Box<dyn Fn(usize, Rejection, Option<IpAddr>) + Send + Sync>;
 
 /// Accepts the connections of one listener.
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     number: usize,
     listener: Box<dyn Fn() -> Arc<Listener> + Send + Sync>,
     is_exempt: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
@@ -46,7 +46,7 @@ pub struct Acceptor {
 }
 
 /// The facts known about an accepted connection.
-pub struct Entered {
+pub(crate) struct Entered {
     /// The number of its listener, as in the file.
     pub listener: usize,
     /// The result of the handshake, if it speaks TLS.
@@ -55,12 +55,12 @@ pub struct Entered {
 
 impl Entered {
     /// Returns the facts about the connection of this digest.
-    pub fn of(digest: Option<&Digest>) -> Option<&Self> {
+    pub(crate) fn of(digest: Option<&Digest>) -> Option<&Self> {
         Self::in_digest(digest?.proxy_digest.as_ref()?)
     }
 
     /// Returns the facts that are stored in a proxy digest.
-    pub fn in_digest(digest: &ProxyDigest) -> Option<&Self> {
+    pub(crate) fn in_digest(digest: &ProxyDigest) -> Option<&Self> {
         digest.user_data.as_ref()?.downcast_ref()
     }
 
@@ -75,7 +75,7 @@ impl Entered {
 impl Acceptor {
     /// Returns the acceptor of the listener with this number. `listener` returns its current configuration, and
     /// `is_exempt` whether an address may have any number of connections.
-    pub fn new(
+    pub(crate) fn new(
         number: usize,
         listener: impl Fn() -> Arc<Listener> + Send + Sync + 'static,
         is_exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
@@ -86,7 +86,7 @@ impl Acceptor {
     }
 
     /// Returns an acceptor without TLS and without limits per address.
-    pub fn plain(h2c: bool) -> Self {
+    pub(crate) fn plain(h2c: bool) -> Self {
         let listener = Arc::new(Listener { h2c, ..Listener::default() });
         Self::new(0, move || listener.clone(), |_| true, Box::new(|_, _, _| {}), Box::new(|_, _, _| {}))
     }

@@ -32,7 +32,7 @@ const SEARCH_EVERY: Duration = Duration::from_millis(100);
 
 /// The reason why a connection was closed before or between requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
+pub(crate) enum Rejection {
     /// `max_connections` is reached, and each of them is in use.
     #[error("`max_connections` are in use")]
     TooMany,
@@ -49,7 +49,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Returns its code, for log and metric.
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::TooMany => "max_connections",
             Self::TooManyOfAddress => "max_connections_per_address",

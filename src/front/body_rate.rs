@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The minimum rate of a body.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct MinBodyRate {
+pub(crate) struct MinBodyRate {
     /// The rate; zero for no minimum.
     pub bytes_per_second: u32,
     /// The time by which it may lag behind in total.
@@ -18,7 +18,7 @@ pub struct MinBodyRate {
 
 impl MinBodyRate {
     /// Returns whether a body is too slow of which this many bytes came in this time.
-    pub fn is_missed(&self, bytes: u64, waited: Duration) -> bool {
+    pub(crate) fn is_missed(&self, bytes: u64, waited: Duration) -> bool {
         // Most pieces come before there is anything to compute.
         waited > self.patience
             && Duration::from_secs(bytes)

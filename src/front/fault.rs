@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 /// The reason why a request ended before Pingora saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Malformed or ambiguous; the text says how, for the log only.
     BadRequest(&'static str),
     /// TRACE or CONNECT, which no route can allow.
@@ -20,7 +20,8 @@ pub enum Fault {
 
 impl Fault {
     /// Returns the status of the answer (RFC 9110 section 15.5, RFC 6585 section 5).
-    pub fn status(self) -> u16 {
+    #[cfg(test)]
+    pub(crate) fn status(self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
             Self::MethodNotAllowed => 405,
@@ -30,7 +31,7 @@ impl Fault {
     }
 
     /// Returns the details for the log. They are not part of the answer.
-    pub fn why(self) -> &'static str {
+    pub(crate) fn why(self) -> &'static str {
         match self {
             Self::BadRequest(why) | Self::HeadTooLarge(why) => why,
             Self::MethodNotAllowed => "method TRACE or CONNECT",
@@ -43,4 +44,4 @@ impl Fault {
 /// logged and counted like every other response of the engine. A peer without an internet address (a Unix socket) is
 /// `0.0.0.0:0`. Over TLS the response has the listener's `Strict-Transport-Security` (RFC 6797 section 7.1), if it has
 /// any.
-pub type Refuse = Arc<dyn Fn(Fault, SocketAddr, Option<&HeaderValue>) -> Bytes + Send + Sync>;
+pub(crate) type Refuse = Arc<dyn Fn(Fault, SocketAddr, Option<&HeaderValue>) -> Bytes + Send + Sync>;

@@ -21,9 +21,9 @@ use super::{
 pub(super) mod http2;
 
 /// The longest head of a request, including the request line.
-pub const MAX_HEAD_BYTES: usize = 32 << 10;
+pub(crate) const MAX_HEAD_BYTES: usize = 32 << 10;
 /// The most header lines of a request.
-pub const MAX_HEAD_LINES: usize = 100;
+pub(crate) const MAX_HEAD_LINES: usize = 100;
 
 /// The error text for a head of too many bytes.
 pub(super) const TOO_MANY_BYTES: &str = "head of too many bytes";

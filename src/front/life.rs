@@ -35,7 +35,7 @@ tokio::task_local! {
 
 /// Returns the life of the request that the current task serves: for `ProxyHttp::new_ctx`, which has no argument to
 /// find it by.
-pub fn current_life() -> Option<Arc<StreamLife>> {
+pub(crate) fn current_life() -> Option<Arc<StreamLife>> {
     LIFE.try_with(Arc::clone).ok()
 }
 
@@ -45,7 +45,7 @@ pub(super) fn within<F: Future>(life: &Arc<StreamLife>, request: F) -> impl Futu
 }
 
 /// The deadlines and the state of one request.
-pub struct StreamLife {
+pub(crate) struct StreamLife {
     deadline: AtomicI64,
     is_answered: AtomicBool,
     is_upgraded: AtomicBool,
@@ -70,7 +70,7 @@ impl Default for StreamLife {
 
 /// The reason why a request was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StreamEnd {
+pub(crate) enum StreamEnd {
     /// It lasted longer than `max_stream_age`.
     TooOld,
     /// Its credential or token expired.
@@ -96,27 +96,27 @@ impl StreamLife {
     }
 
     /// Returns the response data that waits for the client.
-    pub fn backlog(&self) -> &Arc<Backlog> {
+    pub(crate) fn backlog(&self) -> &Arc<Backlog> {
         &self.backlog
     }
 
     /// Ends the request at this moment. The earliest of several deadlines counts.
-    pub fn set_deadline(&self, deadline: UnixTime) {
+    pub(crate) fn set_deadline(&self, deadline: UnixTime) {
         self.deadline.fetch_min(deadline.0, Relaxed);
     }
 
     /// Sets the basis by which the request is judged again; it ends when it would be refused.
-    pub fn rest_on(&self, basis: Basis) {
+    pub(crate) fn rest_on(&self, basis: Basis) {
         self.state.lock().basis = Some(basis);
     }
 
     /// Returns the body of the request.
-    pub fn upload(&self) -> &Arc<Upload> {
+    pub(crate) fn upload(&self) -> &Arc<Upload> {
         self.backlog.upload()
     }
 
     /// Notes that the response has begun: from here on the rest of the body may come at any pace.
-    pub fn answered(&self) {
+    pub(crate) fn answered(&self) {
         self.upload().end();
         self.is_answered.store(true, Relaxed);
     }
@@ -126,7 +126,7 @@ impl StreamLife {
     }
 
     /// Notes that the upstream has accepted the upgrade: from here on the client's bytes are not a request.
-    pub fn upgraded(&self) {
+    pub(crate) fn upgraded(&self) {
         self.is_upgraded.store(true, Relaxed);
     }
 
@@ -141,13 +141,13 @@ impl StreamLife {
 
     /// Notes that the request has been refused and only waits for its client: the connection may be closed for another
     /// one.
-    pub fn vacate(&self) {
+    pub(crate) fn vacate(&self) {
         self.state.lock().busy = None;
     }
 
     /// Returns why the request was ended, if it was ended by this: for the log line, which is written while it is
     /// dropped.
-    pub fn ended(&self) -> Option<StreamEnd> {
+    pub(crate) fn ended(&self) -> Option<StreamEnd> {
         self.state.lock().ended.clone()
     }
 

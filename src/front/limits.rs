@@ -6,7 +6,7 @@ use super::body_rate::MinBodyRate;
 
 /// The limits of a listener's connections.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// The longest head of an HTTP/1 request, including the request line.
     pub head_bytes: usize,
     /// The most header lines of an HTTP/1 request.

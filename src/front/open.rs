@@ -26,7 +26,7 @@ const SHARDS: usize = 16;
 
 /// Counts open connections and requests in flight. Listeners that share a limit share one of these.
 #[derive(Debug, Default)]
-pub struct Open {
+pub(crate) struct Open {
     connections: AtomicUsize,
     rejected: AtomicU64,
     streams_refused: AtomicU64,
@@ -48,33 +48,33 @@ struct Shard {
 
 impl Open {
     /// Returns the number of open connections.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(SeqCst)
     }
 
     /// Returns the number of connections that were closed at once because there were too many, in total or of their
     /// address.
-    pub fn rejected(&self) -> u64 {
+    pub(crate) fn rejected(&self) -> u64 {
         self.rejected.load(SeqCst)
     }
 
     /// Returns the number of HTTP/2 streams that were refused because their connection had too many requests in flight.
-    pub fn streams_refused(&self) -> u64 {
+    pub(crate) fn streams_refused(&self) -> u64 {
         self.streams_refused.load(SeqCst)
     }
 
     /// Returns the budget of the data that waits to be sent on all connections.
-    pub fn unsent(&self) -> &Arc<UnsentBudget> {
+    pub(crate) fn unsent(&self) -> &Arc<UnsentBudget> {
         &self.unsent
     }
 
     /// Returns the number of HTTP/2 connections that were ended because of a flood of control frames.
-    pub fn floods(&self) -> u64 {
+    pub(crate) fn floods(&self) -> u64 {
         self.floods.load(SeqCst)
     }
 
     /// Returns the number of requests and HTTP/2 streams being served.
-    pub fn in_flight(&self) -> u64 {
+    pub(crate) fn in_flight(&self) -> u64 {
         // The ended ones are read first, so that a request that ends in between counts as in flight rather than as
         // negative.
         let ended = self.sum(|shard| &shard.ended);
@@ -82,7 +82,7 @@ impl Open {
     }
 
     /// Waits until no connection is open and no request is in flight.
-    pub async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         loop {
             let notified = self.none_left.notified();
             if self.connections() == 0 {
@@ -97,7 +97,7 @@ impl Open {
     }
 
     /// Waits until no request was in flight for `span`: the connections that are still open then are idle.
-    pub async fn idle_for(&self, span: Duration) {
+    pub(crate) async fn idle_for(&self, span: Duration) {
         let (mut since, mut begun) = (Instant::now(), None);
         while since.elapsed() < span || begun.is_none() {
             let now_begun = Some(self.sum(|shard| &shard.begun));

@@ -35,7 +35,7 @@ const MAX_BEHIND_BYTES: usize = 4 << 10;
 
 /// The reason why a request's body is not read to its end: the cause of the error that Pingora gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyFault {
+pub(crate) enum BodyFault {
     /// Its chunks are malformed; the text says how, for the log only.
     #[error("{0}")]
     Malformed(&'static str),
@@ -46,7 +46,7 @@ pub enum BodyFault {
 
 impl BodyFault {
     /// Returns the fault that caused this error, if one did.
-    pub fn of(error: &pingora::Error) -> Option<Self> {
+    pub(crate) fn of(error: &pingora::Error) -> Option<Self> {
         error.root_cause().downcast_ref::<Error>()?.get_ref()?.downcast_ref().copied()
     }
 }

@@ -14,7 +14,7 @@ use pingora::protocols::http::{ServerSession, v2::server::H2Options};
 
 /// The most requests of one HTTP/2 connection that are in flight. Twice the 100 streams that it may have open: a client
 /// that cancels some requests and makes others instead is no attacker.
-pub const CONNECTION_REQUESTS_MAX: usize = 200;
+pub(crate) const CONNECTION_REQUESTS_MAX: usize = 200;
 
 /// The smallest gRPC message, and so the smallest DATA frame that an honest peer sends by the thousand.
 const SMALLEST_MESSAGE_BYTES: usize = 5;
@@ -25,7 +25,7 @@ const SMALL_FRAME_BYTES: usize = 256;
 /// exhaust it within a window of this many bytes. A peer that exhausts it loses the whole connection, with every other
 /// stream on it (ENHANCE_YOUR_CALM, `too_many_data_frames`; hyperium/h2#939), and by its own default h2 allows 130 such
 /// frames.
-pub const fn small_frames_budget(window_bytes: usize) -> usize {
+pub(crate) const fn small_frames_budget(window_bytes: usize) -> usize {
     window_bytes / SMALLEST_MESSAGE_BYTES * (SMALL_FRAME_BYTES - SMALLEST_MESSAGE_BYTES)
 }
 

@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{admission::Admission, *};
+use super::{admission::Admission, streams::CONNECTION_REQUESTS_MAX, *};
 
 use self::gateway::{Echo, GET, Gateway, SOON, limits};
 use crate::streams::{OpenStreams, Withdrawn, tests::basis};

@@ -137,7 +137,7 @@ fn address(request: &Backlog) -> usize {
 
 /// The unsent data of one response. That of the request's body is counted by itself.
 #[derive(Debug, Default)]
-pub struct Backlog {
+pub(crate) struct Backlog {
     bytes: AtomicUsize,
     moved_ms: AtomicU64,
     has_moved: AtomicBool,
@@ -163,7 +163,7 @@ impl Backlog {
     /// Waits until the response of a request that was let through may be read. A refused request waits for nothing: a
     /// client that takes nothing could otherwise keep it in memory, head and all. Returns `false` after
     /// `write_timeout`.
-    pub async fn forward(&self) -> bool {
+    pub(crate) async fn forward(&self) -> bool {
         let has_room = poll_fn(|cx| match self.connection.has_room_for(self, cx.waker()) {
             true => Poll::Ready(()),
             false => Poll::Pending,
@@ -183,7 +183,7 @@ impl Backlog {
     }
 
     /// Counts a piece of an HTTP/2 response until its memory is freed.
-    pub fn response(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+    pub(crate) fn response(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         self.add(bytes.len() + PIECE_OVERHEAD_BYTES);
         Bytes::from_owner(Piece { bytes, backlog: self.clone() })
     }

@@ -33,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The body of one request.
 #[derive(Debug, Default)]
-pub struct Upload {
+pub(crate) struct Upload {
     progress: Mutex<Progress>,
     is_held: AtomicBool,
     /// The bytes that the upstream has not taken.
@@ -64,7 +64,7 @@ enum Stage {
 
 /// The reason why a piece of a body is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotForwarded {
+pub(crate) enum NotForwarded {
     /// The upstream has taken nothing of the pieces before it for `write_timeout`.
     UpstreamStalled,
     /// The uploads of other requests have left no memory for `write_timeout`.
@@ -83,20 +83,20 @@ impl Upload {
     }
 
     /// Notes that an upstream is ready for the body of an HTTP/2 request: from here on the client is waited for.
-    pub fn expect(&self) {
+    pub(crate) fn expect(&self) {
         let mut progress = self.progress.lock();
         *progress = Progress { stage: Stage::Expected, ..Progress::default() };
         progress.throughput.wait(Instant::now());
     }
 
     /// Counts a piece over HTTP/2, for which nobody is waited any more. Returns whether the body is too slow.
-    pub fn receive(&self, bytes: usize) -> bool {
+    pub(crate) fn receive(&self, bytes: usize) -> bool {
         let mut progress = self.progress.lock();
         progress.stage == Stage::Expected && progress.throughput.receive(bytes, Instant::now(), self.rate)
     }
 
     /// Notes that the client is waited for again, if anything more is expected of it over HTTP/2.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let mut progress = self.progress.lock();
         if progress.stage == Stage::Expected {
             progress.throughput.wait(Instant::now());
@@ -104,13 +104,13 @@ impl Upload {
     }
 
     /// Notes that the client is not waited for, because the gateway is looking for an upstream.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.progress.lock().throughput.pause();
     }
 
     /// Notes that nothing more is waited for: the body is whole, or the response has begun, and from there on the rest
     /// of the body may come at any pace.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut progress = self.progress.lock();
         progress.throughput.pause();
         progress.stage = Stage::Over;
@@ -159,7 +159,7 @@ impl Upload {
     ///
     /// # Errors
     /// It has waited for `write_timeout` in vain.
-    pub async fn forward(self: &Arc<Self>, bytes: Bytes) -> Result<Bytes, NotForwarded> {
+    pub(crate) async fn forward(self: &Arc<Self>, bytes: Bytes) -> Result<Bytes, NotForwarded> {
         let counted = bytes.len() + PIECE_OVERHEAD_BYTES;
         let mut since = Instant::now();
         loop {

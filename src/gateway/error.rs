@@ -6,7 +6,7 @@ use crate::config::Report;
 
 /// The reason why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The configuration is wrong.
     #[error("{0}")]
     Configuration(#[from] Report),

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The result of one attempt at proving an identity.
-pub struct Attempted {
+pub(crate) struct Attempted {
     /// The policy that judged it.
     pub policy: Option<Arc<str>>,
     /// The result.
@@ -38,7 +38,7 @@ pub struct Attempted {
 
 impl Attempted {
     /// Returns an attempt that proved nothing.
-    pub fn denied(policy: Option<&Arc<str>>, reason: Reason) -> Self {
+    pub(crate) fn denied(policy: Option<&Arc<str>>, reason: Reason) -> Self {
         Self {
             policy: policy.cloned(),
             result: AuditResult::Denied,
@@ -50,13 +50,13 @@ impl Attempted {
     }
 
     /// Returns an attempt that could not be judged.
-    pub fn failed(policy: Option<&Arc<str>>, reason: Reason) -> Self {
+    pub(crate) fn failed(policy: Option<&Arc<str>>, reason: Reason) -> Self {
         Self { result: AuditResult::Failed, ..Self::denied(policy, reason) }
     }
 }
 
 /// Writes the events of one request.
-pub struct Trail<'t> {
+pub(crate) struct Trail<'t> {
     state: &'t RequestState,
     settings: &'t file::Audit,
     route: &'t str,
@@ -68,27 +68,27 @@ pub struct Trail<'t> {
 
 impl<'t> Trail<'t> {
     /// Returns the empty trail of a request.
-    pub fn of(state: &'t RequestState, settings: &'t file::Audit, route: &'t str) -> Self {
+    pub(crate) fn of(state: &'t RequestState, settings: &'t file::Audit, route: &'t str) -> Self {
         Self { state, settings, route, attempts: Vec::new(), failure: None, is_incomplete: false }
     }
 
     /// Returns the request.
-    pub fn state(&self) -> &'t RequestState {
+    pub(crate) fn state(&self) -> &'t RequestState {
         self.state
     }
 
     /// Returns the checks that wait for the request's body.
-    pub fn deferred_checks(&self) -> &'t DeferredChecks {
+    pub(crate) fn deferred_checks(&self) -> &'t DeferredChecks {
         &self.state.deferred_checks
     }
 
     /// Adds an attempt, which is written if no alternative grants.
-    pub fn attempted(&mut self, attempt: Attempted) {
+    pub(crate) fn attempted(&mut self, attempt: Attempted) {
         self.attempts.push(attempt);
     }
 
     /// Writes the attempts, because no alternative granted.
-    pub fn refused(&mut self) {
+    pub(crate) fn refused(&mut self) {
         for attempt in std::mem::take(&mut self.attempts) {
             let Attempted { policy, result, reason, detail, identity, claimed } = &attempt;
             self.write(&Decided {
@@ -103,7 +103,7 @@ impl<'t> Trail<'t> {
     }
 
     /// Writes that an alternative granted: one such event in `sample_successes`.
-    pub fn granted(&mut self, alternative: &[Authenticator], identity: &Identity) {
+    pub(crate) fn granted(&mut self, alternative: &[Authenticator], identity: &Identity) {
         thread_local! {
             static SEEN: Cell<u32> = const { Cell::new(0) };
         }
@@ -135,7 +135,7 @@ impl<'t> Trail<'t> {
     }
 
     /// Notes that no credential was sent, and that the request counts as that of the anonymous consumer.
-    pub fn anonymous(&mut self, identity: &Identity) {
+    pub(crate) fn anonymous(&mut self, identity: &Identity) {
         self.attempts.clear();
         self.is_incomplete |= self.is_unwritable();
         if self.settings.sample_successes == 1 {
@@ -145,7 +145,7 @@ impl<'t> Trail<'t> {
     }
 
     /// Writes that a guard or a restriction, or a later check, refused the request.
-    pub fn forbidden(
+    pub(crate) fn forbidden(
         &mut self,
         policy: Option<&str>,
         reason: Reason,
@@ -157,19 +157,19 @@ impl<'t> Trail<'t> {
     }
 
     /// Stores the reason why the request could not be decided, for the access line.
-    pub fn failed(&mut self, why: String) {
+    pub(crate) fn failed(&mut self, why: String) {
         self.failure.get_or_insert(why);
     }
 
     /// Returns why the request could not be decided, and whether the request has to be refused because its trail could
     /// not be written.
-    pub fn finish(self) -> (Option<String>, bool) {
+    pub(crate) fn finish(self) -> (Option<String>, bool) {
         let must_refuse = self.must_refuse();
         (self.failure, must_refuse)
     }
 
     /// Returns `true` if the request has to be refused because its trail could not be written.
-    pub fn must_refuse(&self) -> bool {
+    pub(crate) fn must_refuse(&self) -> bool {
         self.is_incomplete && self.settings.on_full == OnFull::Refuse
     }
 
@@ -220,7 +220,7 @@ impl Decided<'_> {
 
 /// Writes that a request which had been let through was refused after all: for a body that is larger than the route
 /// takes, or that a plugin does not like, or because a plugin failed.
-pub fn refused_late(state: &RequestState, policy: Option<&str>, reason: Reason, detail: Option<&str>) {
+pub(crate) fn refused_late(state: &RequestState, policy: Option<&str>, reason: Reason, detail: Option<&str>) {
     let Some(record) = &state.record else { return };
     // Of the settings none counts here: refusals are never left out, and this request is refused already.
     let settings = file::Audit::default();
@@ -228,7 +228,7 @@ pub fn refused_late(state: &RequestState, policy: Option<&str>, reason: Reason, 
 }
 
 /// Writes that a request which had been let in was ended, because it would be refused now.
-pub fn stream_ended(state: &RequestState, why: &Withdrawn) {
+pub(crate) fn stream_ended(state: &RequestState, why: &Withdrawn) {
     let Some(record) = &state.record else { return };
     let settings = file::Audit::default();
     Trail::of(state, &settings, &record.name).write(&Decided {

@@ -35,7 +35,7 @@ mod pending;
 use pending::Pending;
 
 /// The result of authentication.
-pub enum Decision {
+pub(crate) enum Decision {
     /// The caller is known.
     Granted(Granted),
     /// The caller is not known, and gets this answer.
@@ -46,7 +46,7 @@ pub enum Decision {
 
 /// A caller that is known.
 #[derive(Default)]
-pub struct Granted {
+pub(crate) struct Granted {
     /// The identity.
     pub identity: Arc<Identity>,
     /// The number of the alternative that granted; `None` for the anonymous consumer.
@@ -67,7 +67,7 @@ enum Found {
 }
 
 /// Tries the alternatives in order.
-pub async fn authenticate(
+pub(crate) async fn authenticate(
     auth: &Auth,
     cx: &mut RequestCx<'_>,
     client: &Client<'_>,
@@ -175,7 +175,7 @@ fn proposed(
 }
 
 /// Returns the answer to a request whose body proves wrong what its head proved, by the alternative that granted.
-pub fn disproved(
+pub(crate) fn disproved(
     auth: &Auth,
     by: Option<usize>,
     reason: Reason,

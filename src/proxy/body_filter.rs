@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// A body filter of one request, with its policy.
-pub struct Filter {
+pub(crate) struct Filter {
     /// The policy's name.
     pub policy: Arc<str>,
     /// The filter.

@@ -10,7 +10,11 @@ use super::response_edits::ResponseEdits;
 /// Makes one line of each challenge, with `Bearer` before all others: some clients read the first line alone, and take
 /// everything behind it for its parameters. The same challenge twice is made once. Headers that come with challenges
 /// are added to the edits of the response.
-pub fn lines(challenges: impl IntoIterator<Item = Challenge>, realm: &str, edits: &ResponseEdits) -> Vec<HeaderValue> {
+pub(crate) fn lines(
+    challenges: impl IntoIterator<Item = Challenge>,
+    realm: &str,
+    edits: &ResponseEdits,
+) -> Vec<HeaderValue> {
     let mut lines: Vec<HeaderValue> = Vec::new();
     let mut bearers = 0;
     for wanted in challenges {

@@ -25,7 +25,11 @@ use crate::{
 };
 
 /// Makes the head unambiguous, and finds the route.
-pub fn matched(snapshot: &Snapshot, session: &mut Session, state: &mut RequestState) -> Result<Arc<Gate>, Answer> {
+pub(crate) fn matched(
+    snapshot: &Snapshot,
+    session: &mut Session,
+    state: &mut RequestState,
+) -> Result<Arc<Gate>, Answer> {
     identify(snapshot, session, state);
     let target = unambiguous(session.req_header_mut());
     // A head that is refused is logged as well.

@@ -7,10 +7,10 @@ use portcullis_plugin::BodyCheck;
 ///
 /// Behind a lock because hooks and the trail of one request share its state; nobody ever waits for it.
 #[derive(Default)]
-pub struct DeferredChecks(Mutex<Vec<DeferredCheck>>);
+pub(crate) struct DeferredChecks(Mutex<Vec<DeferredCheck>>);
 
 /// A check that a hook has asked for.
-pub struct DeferredCheck {
+pub(crate) struct DeferredCheck {
     /// The number of the policy that asked for it.
     pub policy: usize,
     /// The largest body that it takes.
@@ -21,22 +21,22 @@ pub struct DeferredCheck {
 
 impl DeferredChecks {
     /// Adds a check.
-    pub fn add(&self, check: DeferredCheck) {
+    pub(crate) fn add(&self, check: DeferredCheck) {
         self.0.lock().push(check);
     }
 
     /// Returns the number of checks.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().len()
     }
 
     /// Removes all but the first `count`: whoever asked for the others did not grant in the end.
-    pub fn truncate(&self, count: usize) {
+    pub(crate) fn truncate(&self, count: usize) {
         self.0.lock().truncate(count);
     }
 
     /// Removes and returns all checks, the one with the least limit first, and otherwise in their order.
-    pub fn take(&self) -> Vec<DeferredCheck> {
+    pub(crate) fn take(&self) -> Vec<DeferredCheck> {
         let mut checks = std::mem::take(&mut *self.0.lock());
         let least = (0..checks.len()).min_by_key(|at| checks[*at].limit).unwrap_or(0);
         checks.get_mut(..=least).into_iter().for_each(|first| first.rotate_right(1));

@@ -8,14 +8,14 @@ use super::target::set_target;
 use crate::{canonical::canonical, header_names::is_framing, snapshot::identity_headers::IdentityHeaders};
 
 /// The request on its way to the upstream.
-pub struct UpstreamEdit<'e> {
+pub(crate) struct UpstreamEdit<'e> {
     head: &'e mut RequestHeader,
     managed: &'e IdentityHeaders,
 }
 
 impl<'e> UpstreamEdit<'e> {
     /// Returns a request in which plugins can set no header that `managed` would remove from a client's request.
-    pub fn new(head: &'e mut RequestHeader, managed: &'e IdentityHeaders) -> Self {
+    pub(crate) fn new(head: &'e mut RequestHeader, managed: &'e IdentityHeaders) -> Self {
         Self { head, managed }
     }
 
@@ -55,25 +55,25 @@ impl RequestHead for UpstreamEdit<'_> {
 }
 
 /// The response on its way to the client.
-pub struct ClientEdit<'e> {
+pub(crate) struct ClientEdit<'e> {
     head: &'e mut ResponseHeader,
     is_own: bool,
 }
 
 impl<'e> ClientEdit<'e> {
     /// Returns the response of the upstream, or the route's own.
-    pub fn of_response(head: &'e mut ResponseHeader) -> Self {
+    pub(crate) fn of_response(head: &'e mut ResponseHeader) -> Self {
         Self { head, is_own: false }
     }
 
     /// Returns an answer of the gateway's own.
-    pub fn of_own_answer(head: &'e mut ResponseHeader) -> Self {
+    pub(crate) fn of_own_answer(head: &'e mut ResponseHeader) -> Self {
         Self { head, is_own: true }
     }
 
     /// Makes one change that came with a verdict. What it cannot change stays: a refusal is not stored, whatever was
     /// said of the response.
-    pub fn change(&mut self, name: &HeaderName, edit: &HeaderEdit) {
+    pub(crate) fn change(&mut self, name: &HeaderName, edit: &HeaderEdit) {
         let changed = match edit {
             HeaderEdit::Set(value) => self.set(name.clone(), value.clone()),
             HeaderEdit::Append(value) => self.append(name.clone(), value.clone()),

@@ -13,7 +13,7 @@ use super::{
 use crate::snapshot::Route;
 
 /// A hook that could not edit a response.
-pub struct Unedited {
+pub(crate) struct Unedited {
     /// Its index among the route's.
     pub step: usize,
     /// Its policy.
@@ -26,7 +26,7 @@ pub struct Unedited {
 ///
 /// # Errors
 /// A hook failed or panicked.
-pub fn edit(
+pub(crate) fn edit(
     route: &Route,
     state: &RequestState,
     cx: &mut RequestCx<'_>,
@@ -43,7 +43,7 @@ pub fn edit(
 
 /// Changes an answer of the gateway's own. A hook that fails changes nothing about what the client is told; one that
 /// has failed at the upstream's response is not asked again.
-pub fn edit_own(route: &Route, state: &RequestState, cx: &mut RequestCx<'_>, head: &mut ResponseHeader) {
+pub(crate) fn edit_own(route: &Route, state: &RequestState, cx: &mut RequestCx<'_>, head: &mut ResponseHeader) {
     let mut edit = ClientEdit::of_own_answer(head);
     for (step, hook) in route.edit_response.iter().enumerate().rev() {
         if state.failed_edit == Some(step) {

@@ -19,7 +19,7 @@ use crate::{
 
 impl RequestState {
     /// Writes the request's line and counts it, once.
-    pub fn end(&mut self, session: Option<&Session>) {
+    pub(crate) fn end(&mut self, session: Option<&Session>) {
         if std::mem::replace(&mut self.line.is_written, true) || !self.line.has_begun {
             return;
         }

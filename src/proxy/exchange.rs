@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A request as plugins see it: it borrows the session and the state, and copies nothing.
-pub struct SessionExchange<'c, 's> {
+pub(crate) struct SessionExchange<'c, 's> {
     lent: Lent<'c, 's>,
     /// The facts about the connection, once somebody has asked for them.
     connection: OnceLock<Option<Arc<ProxyDigest>>>,
@@ -38,7 +38,7 @@ pub struct SessionExchange<'c, 's> {
 
 impl<'c, 's> SessionExchange<'c, 's> {
     /// Returns this client's request, which was matched to this route. `held` is what hooks have read of the body.
-    pub fn new(
+    pub(crate) fn new(
         client: &'c Client<'s>,
         state: &'c RequestState,
         route: &'c Route,
@@ -50,7 +50,7 @@ impl<'c, 's> SessionExchange<'c, 's> {
     }
 
     /// Sets the identity of the caller, once it is known.
-    pub fn knows(&mut self, identity: Option<&Arc<Identity>>) {
+    pub(crate) fn knows(&mut self, identity: Option<&Arc<Identity>>) {
         self.identity = identity.cloned();
     }
 }

@@ -15,20 +15,20 @@ use crate::{
 
 /// Returns whether this process (`EMFILE`) or the machine (`ENFILE`) has no descriptor left for a connection: no fault
 /// of an upstream, and the next target cannot be reached either.
-pub fn is_out_of_descriptors(error: &Error) -> bool {
+pub(crate) fn is_out_of_descriptors(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
     matches!(cause, Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Counts an error of an upstream.
-pub fn count(state: &RequestState, error: &Error) {
+pub(crate) fn count(state: &RequestState, error: &Error) {
     if let Some(upstream) = &state.upstream {
         upstream.metrics.failed(kind_of(state, error));
     }
 }
 
 /// Returns the error for an upstream without an address: none of its names resolves.
-pub fn unresolved(upstream: &Upstream) -> Box<Error> {
+pub(crate) fn unresolved(upstream: &Upstream) -> Box<Error> {
     upstream.metrics.failed(UpstreamError::Unresolved);
     let mut error = Error::new(UNRESOLVED);
     error.as_up();
@@ -72,7 +72,7 @@ fn kind(error: &ErrorType) -> UpstreamError {
 }
 
 /// Returns the answer to an error, and stores the text for the log; `None`: the client is gone.
-pub fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
+pub(crate) fn problem(state: &mut RequestState, error: &Error) -> Option<Problem> {
     // Only the kind of error: Pingora's words about it hold parts of the request.
     let what = error.etype().as_str().to_owned();
     if is_out_of_descriptors(error) {

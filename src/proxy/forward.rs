@@ -37,7 +37,7 @@ const MANAGED_HEADERS: usize = 16;
 
 /// Takes out of the client's request what must not be forwarded: headers that only the gateway may set, and the places
 /// in which credentials stand. Done once, before Pingora copies the head.
-pub fn strip(head: &mut RequestHeader, callers: &Callers, hidden: Option<&Places>) -> Result<()> {
+pub(crate) fn strip(head: &mut RequestHeader, callers: &Callers, hidden: Option<&Places>) -> Result<()> {
     // Names are gathered first because a header map cannot be walked and changed at once; mostly there are none.
     let foreign: Vec<HeaderName> = callers.identity.foreign(&head.headers).cloned().collect();
     for name in &foreign {
@@ -83,7 +83,7 @@ fn hide(head: &mut RequestHeader, hidden: &Places) -> Result<()> {
 }
 
 /// Names the host that the upstream is asked for, where the file says another than the client's.
-pub fn set_host(head: &mut RequestHeader, route: &Route) {
+pub(crate) fn set_host(head: &mut RequestHeader, route: &Route) {
     if let Ending::Forward(upstream) = &route.ending
         && let Some(host) = &upstream.host
     {
@@ -95,7 +95,7 @@ pub fn set_host(head: &mut RequestHeader, route: &Route) {
 ///
 /// # Errors
 /// The policy whose plugin could not, and why.
-pub fn edit<'r>(
+pub(crate) fn edit<'r>(
     head: &mut RequestHeader,
     route: &'r Route,
     state: &RequestState,
@@ -111,7 +111,7 @@ pub fn edit<'r>(
 }
 
 /// Says in the upstream's request, last of all, what only the gateway says. `received` are the client's headers.
-pub fn announce(head: &mut RequestHeader, callers: &Callers, state: &RequestState, received: &HeaderMap) {
+pub(crate) fn announce(head: &mut RequestHeader, callers: &Callers, state: &RequestState, received: &HeaderMap) {
     let host = received.get(header::HOST);
     open(head, |parts| say(&mut parts.headers, callers, state, host));
 }

@@ -42,7 +42,7 @@ use crate::body_budget::Reservation;
 
 /// The part of a request's body that has been read.
 #[derive(Default)]
-pub struct Held {
+pub(crate) struct Held {
     content: Content,
     /// The number of bytes handed on by Pingora that stand for it.
     stand_in_bytes: usize,
@@ -118,28 +118,28 @@ impl Growing {
 
 impl Held {
     /// Notes that the sender of the body has authenticated before.
-    pub fn vouch(&mut self) {
+    pub(crate) fn vouch(&mut self) {
         self.is_vouched = true;
     }
 
     /// Returns the reason why the request can no longer be forwarded, if there is one.
-    pub fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         self.failure
     }
 
     /// Returns whether nothing of the body has been read.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         matches!(self.content, Content::Untouched)
     }
 
     /// Returns the number of bytes that were counted as read and are not the client's.
-    pub fn made_up_bytes(&self) -> usize {
+    pub(crate) fn made_up_bytes(&self) -> usize {
         self.made_up_bytes
     }
 
     /// Prepares the body for another target: it is handed on from its beginning, and framed by its length if all of it
     /// is here.
-    pub fn frame(&mut self, head: &mut RequestHeader) -> Result<()> {
+    pub(crate) fn frame(&mut self, head: &mut RequestHeader) -> Result<()> {
         self.is_handed_on = false;
         if let Content::Whole(body) = &self.content {
             let was_chunked = head.remove_header(&header::TRANSFER_ENCODING).is_some();
@@ -151,12 +151,12 @@ impl Held {
     }
 
     /// Returns whether the upstream has it, or gets it from Pingora.
-    pub fn is_handed_on(&self) -> bool {
+    pub(crate) fn is_handed_on(&self) -> bool {
         self.is_handed_on
     }
 
     /// Puts what is held in the place of what stands for it, in the first piece that Pingora hands on.
-    pub fn hand_on(&mut self, piece: &mut Option<Bytes>) {
+    pub(crate) fn hand_on(&mut self, piece: &mut Option<Bytes>) {
         if std::mem::replace(&mut self.is_handed_on, true) {
             return;
         }

@@ -17,7 +17,7 @@ use std::{
 
 use portcullis_plugin::{Answer, BoxFuture, PluginError};
 
-pub use self::{
+pub(crate) use self::{
     client::{Client, Lent},
     undecided::Undecided,
 };
@@ -28,7 +28,7 @@ compile_error!("a panic in a plugin must end one request and not the process: bu
 
 /// One hook of one policy, for one request.
 #[derive(Clone, Copy)]
-pub struct Call<'c> {
+pub(crate) struct Call<'c> {
     /// The request.
     pub state: &'c RequestState,
     /// The policy's name.
@@ -42,7 +42,7 @@ impl Call<'_> {
     ///
     /// # Errors
     /// It failed, or panicked.
-    pub fn run<T>(&self, hook: impl FnOnce() -> Result<T, PluginError>) -> Result<T, Undecided> {
+    pub(crate) fn run<T>(&self, hook: impl FnOnce() -> Result<T, PluginError>) -> Result<T, Undecided> {
         self.caught(hook).and_then(|answer| answer.map_err(Undecided::from)).inspect_err(|why| self.count(why))
     }
 
@@ -51,7 +51,7 @@ impl Call<'_> {
     ///
     /// # Errors
     /// It failed, panicked, or was ended.
-    pub async fn wait<'a, T>(
+    pub(crate) async fn wait<'a, T>(
         &self,
         client: &Client<'_>,
         timeout: Duration,
@@ -125,7 +125,7 @@ impl<T> Drop for Waiting<'_, T> {
 }
 
 /// Drops what a plugin made, so that a panic of its destructor ends here.
-pub fn discard<T>(value: T) {
+pub(crate) fn discard<T>(value: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         log::error!("a plugin panicked while it was ended: {}", message(&*payload));
         // Its own destructor may panic as well; it is not worth a third try.

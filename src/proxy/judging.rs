@@ -24,7 +24,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Judges open streams whenever it is time, to the end of the process.
-pub fn run(streams: &OpenStreams, current: &ArcSwap<Snapshot>) -> std::io::Result<()> {
+pub(crate) fn run(streams: &OpenStreams, current: &ArcSwap<Snapshot>) -> std::io::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (mut wait, mut all_judged, mut rounds) = (JUDGE_EVERY, Instant::now(), Rounds::new(streams));
         loop {

@@ -21,7 +21,7 @@ use super::{
 use crate::front::NotForwarded;
 
 /// Returns the error for a refusal, by a policy or else by the gateway itself.
-pub fn refused(state: &mut RequestState, policy: Option<&str>, refusal: &Refusal) -> Box<Error> {
+pub(super) fn refused(state: &mut RequestState, policy: Option<&str>, refusal: &Refusal) -> Box<Error> {
     state.reason = Some(refusal.reason);
     state.edits.add(refusal.headers.clone());
     audit::refused_late(state, policy, refusal.reason, refusal.detail.as_deref());
@@ -31,7 +31,7 @@ pub fn refused(state: &mut RequestState, policy: Option<&str>, refusal: &Refusal
 }
 
 /// Returns the error for a piece of the body that did not get through.
-pub fn not_forwarded(state: &mut RequestState, why: NotForwarded) -> Box<Error> {
+pub(super) fn not_forwarded(state: &mut RequestState, why: NotForwarded) -> Box<Error> {
     let (problem, why) = match why {
         NotForwarded::UpstreamStalled => {
             (Problem::UpstreamTimeout, "upstream: nothing of the body was taken for write_timeout")
@@ -43,7 +43,7 @@ pub fn not_forwarded(state: &mut RequestState, why: NotForwarded) -> Box<Error> 
 }
 
 /// Returns the error for a plugin that could not do its part.
-pub fn undecided(state: &mut RequestState, policy: &str, why: &Undecided) -> Box<Error> {
+pub(super) fn undecided(state: &mut RequestState, policy: &str, why: &Undecided) -> Box<Error> {
     state.failed(format!("{policy}: {why}"));
     state.reason = Some(why.reason());
     audit::refused_late(state, Some(policy), why.reason(), None);

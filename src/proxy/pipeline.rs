@@ -24,7 +24,7 @@ use crate::snapshot::{Gate, Route};
 ///
 /// # Errors
 /// The client has left.
-pub async fn run(
+pub(super) async fn run(
     gate: &Gate,
     session: &mut Session,
     state: &mut RequestState,

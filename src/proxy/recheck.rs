@@ -28,7 +28,7 @@ use crate::{
 
 /// Judges requests by one configuration, at one moment. A judgement that has to wait keeps its own.
 #[derive(Clone)]
-pub struct Judge {
+pub(crate) struct Judge {
     snapshot: Arc<Snapshot>,
     now: UnixTime,
     /// The numbers of the credentials, by the address of the counter of their use: that outlives reloads, and is
@@ -58,18 +58,18 @@ fn is_same_caller(then: &Identity, now: &Identity) -> bool {
 
 impl Judge {
     /// Returns a judge by this configuration, now.
-    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
         Self { snapshot, now: UnixTime::now(), numbers: Arc::default() }
     }
 
     /// Returns a judge by the same configuration, at this moment.
     #[must_use]
-    pub fn at(&self, now: UnixTime) -> Self {
+    pub(crate) fn at(&self, now: UnixTime) -> Self {
         Self { now, ..self.clone() }
     }
 
     /// Judges a request.
-    pub async fn standing(&self, basis: &Basis) -> Standing {
+    pub(crate) async fn standing(&self, basis: &Basis) -> Standing {
         match self.judge(basis).await {
             Ok(deadline) => Standing::Good(deadline),
             Err(Fault::Over(why)) => Standing::Over(why),

@@ -18,8 +18,7 @@ use crate::router::MethodSet;
 
 /// An answer of the gateway's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is a row of the table below")]
-pub enum Problem {
+pub(crate) enum Problem {
     HttpsRequired,
     BadRequest,
     BadPath,
@@ -45,7 +44,7 @@ type Row = (u16, &'static str, &'static str, &'static str, u8);
 
 impl Problem {
     /// All rows, for documentation and tests.
-    pub const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::HttpsRequired,
         Self::BadRequest,
         Self::BadPath,
@@ -110,12 +109,12 @@ impl Problem {
     }
 
     /// The HTTP status.
-    pub fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         StatusCode::from_u16(self.row().0).expect("the table has valid statuses")
     }
 
     /// The stable code.
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         self.row().1
     }
 }
@@ -149,7 +148,7 @@ impl From<DenialStatus> for Answer {
 
 /// A row of the table with what belongs to one request.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The row.
     pub problem: Problem,
     /// The lines of `WWW-Authenticate`.
@@ -172,7 +171,7 @@ impl From<Problem> for Answer {
 
 impl Answer {
     /// The head and the body of the response.
-    pub fn response(&self, request_id: &str, is_grpc: bool) -> (ResponseHeader, Bytes) {
+    pub(crate) fn response(&self, request_id: &str, is_grpc: bool) -> (ResponseHeader, Bytes) {
         let (mut head, body) = match &self.declared {
             Some(respond) if !is_grpc => Self::declared(respond),
             _ => self.of_the_table(request_id, is_grpc),
@@ -254,12 +253,12 @@ impl Answer {
     }
 
     /// The status, as it stands in the log.
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.declared.as_ref().map_or_else(|| self.problem.status(), Respond::status)
     }
 
     /// Returns the recipient of the answer.
-    pub fn recipient(&self) -> Recipient {
+    pub(crate) fn recipient(&self) -> Recipient {
         match (&self.declared, self.problem) {
             (Some(_), Problem::Unauthenticated) => Recipient::Proposed,
             (Some(respond), _) if respond.status() == StatusCode::UNAUTHORIZED => Recipient::Unauthenticated,
@@ -270,7 +269,7 @@ impl Answer {
 
     /// The whole response as HTTP/1.1 bytes, for a connection that Pingora has not seen; the connection closes. `hsts`:
     /// what `Strict-Transport-Security` says.
-    pub fn bytes(&self, request_id: &str, hsts: Option<&HeaderValue>) -> Bytes {
+    pub(crate) fn bytes(&self, request_id: &str, hsts: Option<&HeaderValue>) -> Bytes {
         let (mut head, body) = self.response(request_id, false);
         if let Some(hsts) = hsts {
             head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts).expect("few and short headers");
@@ -351,5 +350,12 @@ mod tests {
         let answer = Answer { retry_after: Some(Duration::from_millis(1200)), ..Problem::TooManyRequests.into() };
         let (head, _) = answer.response("r-1", false);
         assert_eq!((head.status.as_u16(), &head.headers["retry-after"]), (429, &HeaderValue::from_static("2")));
+    }
+
+    #[test]
+    fn the_page_about_configuration_names_every_code() {
+        for problem in Problem::ALL {
+            assert!(include_str!("../../conf/README.md").contains(&format!("`{}`", problem.code())), "{problem:?}");
+        }
     }
 }

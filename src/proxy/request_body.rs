@@ -25,7 +25,7 @@ use crate::front::BodyFault;
 ///
 /// # Errors
 /// The request is refused: its body is too slow, too large, or not what a plugin lets through, or nobody takes it.
-pub async fn pass(
+pub(super) async fn pass(
     session: &mut Session,
     body: &mut Option<Bytes>,
     end_of_stream: bool,

@@ -6,7 +6,7 @@ use zeroize::Zeroize;
 
 /// A request's id: 128 random bits in hexadecimal, or what a trusted peer sent.
 #[derive(Clone, Copy)]
-pub struct RequestId {
+pub(crate) struct RequestId {
     bytes: [u8; Self::MAX_BYTES],
     length: u8,
 }
@@ -19,11 +19,11 @@ impl Default for RequestId {
 
 impl RequestId {
     /// The longest id that is taken over.
-    pub const MAX_BYTES: usize = 64;
+    pub(crate) const MAX_BYTES: usize = 64;
 
     /// A new one, which nobody can predict from those before it: services behind the gateway take such ids for keys of
     /// idempotency and names of jobs.
-    pub fn random() -> Self {
+    pub(crate) fn random() -> Self {
         thread_local! {
             static STOCK: RefCell<Stock> = const { RefCell::new(Stock::empty()) };
         }
@@ -34,7 +34,7 @@ impl RequestId {
     }
 
     /// Returns an id from outside, if it is made of letters, digits, `.`, `_` and `-` alone and is not too long.
-    pub fn accepted(from: &[u8]) -> Option<Self> {
+    pub(crate) fn accepted(from: &[u8]) -> Option<Self> {
         let is_fit = (1..=Self::MAX_BYTES).contains(&from.len())
             && from.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
         let mut id = Self { length: u8::try_from(from.len()).ok()?, ..Self::default() };
@@ -45,7 +45,7 @@ impl RequestId {
     }
 
     /// Returns the id as text; empty before there is one.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
     }
 }

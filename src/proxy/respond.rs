@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{heads, state::RequestState};
 
 /// Returns a fixed answer.
-pub fn fixed(status: StatusCode, body: &Bytes, content_type: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
+pub(super) fn fixed(status: StatusCode, body: &Bytes, content_type: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
     let mut head = ResponseHeader::build(status, Some(4))?;
     if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         if !body.is_empty() {
@@ -23,7 +23,7 @@ pub fn fixed(status: StatusCode, body: &Bytes, content_type: &HeaderValue) -> Re
 
 /// Returns the request that would have been forwarded, as JSON: method, target and headers. A header that occurs
 /// several times is a list.
-pub fn echo(request: &RequestHeader) -> Result<(ResponseHeader, Bytes)> {
+pub(super) fn echo(request: &RequestHeader) -> Result<(ResponseHeader, Bytes)> {
     let mut headers = Map::new();
     for name in request.headers.keys() {
         let values = request.headers.get_all(name).iter();
@@ -38,7 +38,7 @@ pub fn echo(request: &RequestHeader) -> Result<(ResponseHeader, Bytes)> {
 }
 
 /// Sends a response of the gateway's own.
-pub async fn send(
+pub(super) async fn send(
     session: &mut Session,
     state: &mut RequestState,
     mut head: ResponseHeader,

@@ -10,7 +10,7 @@ use super::edit::ClientEdit;
 ///
 /// Behind a lock because hooks and the trail of one request share its state; nobody ever waits for it.
 #[derive(Default)]
-pub struct ResponseEdits(Mutex<Edits>);
+pub(crate) struct ResponseEdits(Mutex<Edits>);
 
 #[derive(Default)]
 struct Edits {
@@ -21,7 +21,7 @@ struct Edits {
 
 /// The recipient of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recipient {
+pub(crate) enum Recipient {
     /// Any caller but those below: the request was let through, or was refused for another reason, before or after it
     /// was known who sent it.
     Other,
@@ -33,29 +33,29 @@ pub enum Recipient {
 
 impl ResponseEdits {
     /// Adds those of one verdict.
-    pub fn add(&self, edits: HeaderEdits) {
+    pub(crate) fn add(&self, edits: HeaderEdits) {
         if !edits.is_empty() {
             self.0.lock().all.push(edits);
         }
     }
 
     /// Returns the number of verdicts with edits.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().all.len()
     }
 
     /// Removes all but the first `count`: those of an alternative that did not grant in the end.
-    pub fn truncate(&self, count: usize) {
+    pub(crate) fn truncate(&self, count: usize) {
         self.0.lock().all.truncate(count);
     }
 
     /// Notes that an alternative granted after the first `count` edits.
-    pub fn grant_behind(&self, count: usize) {
+    pub(crate) fn grant_behind(&self, count: usize) {
         self.0.lock().before_grant = count;
     }
 
     /// Removes those of the alternative that granted, and of all who judged its identity afterwards.
-    pub fn disprove(&self) {
+    pub(crate) fn disprove(&self) {
         let mut edits = self.0.lock();
         let before_grant = edits.before_grant;
         edits.all.truncate(before_grant);
@@ -63,7 +63,7 @@ impl ResponseEdits {
 
     /// Applies them to the upstream's response or, where there is a recipient, in an answer of the gateway's own: those
     /// that reach it. It is done after every hook, so that none of them loses a cookie.
-    pub fn apply(&self, head: &mut ResponseHeader, own: Option<Recipient>) {
+    pub(crate) fn apply(&self, head: &mut ResponseHeader, own: Option<Recipient>) {
         let all = &self.0.lock().all;
         if all.is_empty() {
             return;

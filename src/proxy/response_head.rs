@@ -20,7 +20,7 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
 
 /// The request that an answer is for.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     /// The version of the client's request.
     pub version: Version,
     /// Set if it asked for an upgrade.
@@ -31,7 +31,7 @@ pub struct Asked {
 ///
 /// # Errors
 /// It is no valid answer to what was asked: 502.
-pub fn receive(head: &mut ResponseHeader, asked: Asked) -> Result<()> {
+pub(super) fn receive(head: &mut ResponseHeader, asked: Asked) -> Result<()> {
     check_upgrade(head, asked)?;
     check_transfer_coding(head)?;
     one_length(head)?;

@@ -26,13 +26,13 @@ use crate::{
 };
 
 /// The most attempts for one request, for all reasons together.
-pub const MAX_ATTEMPTS: usize = 3;
+pub(crate) const MAX_ATTEMPTS: usize = 3;
 /// The shortest pause before a request that was refused is sent again. The second one is twice as long; each may be up
 /// to twice what it is, so that those who were refused together do not come back together.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Chooses the address that the request goes to now. `None`: there is none.
-pub async fn next(upstream: &Upstream, state: &mut RequestState) -> Option<Choice> {
+pub(crate) async fn next(upstream: &Upstream, state: &mut RequestState) -> Option<Choice> {
     match &state.choice {
         None => upstream.retries.earn(),
         Some(before) => state.tried.push(before.at),
@@ -54,7 +54,7 @@ fn may_try_another(state: &RequestState) -> bool {
 }
 
 /// Returns whether a request for which no connection could be made is tried again.
-pub fn after_connecting(state: &mut RequestState, peer: &HttpPeer, error: &Error) -> bool {
+pub(crate) fn after_connecting(state: &mut RequestState, peer: &HttpPeer, error: &Error) -> bool {
     let Some(choice) = &state.choice else { return false };
     let is_tls = matches!(error.etype(), ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert);
     if is_tls && choice.may_speak_http1_now(&peer.options.alpn) {
@@ -66,7 +66,7 @@ pub fn after_connecting(state: &mut RequestState, peer: &HttpPeer, error: &Error
 
 /// The target cannot be reached, or is none to send anything to: other requests pass it over for a while. Returns
 /// whether this one, of which nothing was sent, can go to another address.
-pub fn unreached(state: &mut RequestState) -> bool {
+pub(crate) fn unreached(state: &mut RequestState) -> bool {
     let Some(choice) = &state.choice else { return false };
     choice.set_reached(false);
     let name = match choice.target.is_name() {
@@ -78,7 +78,7 @@ pub fn unreached(state: &mut RequestState) -> bool {
 }
 
 /// Returns whether a request that was sent, at least in part, is sent again.
-pub fn after_sending(
+pub(crate) fn after_sending(
     state: &mut RequestState,
     session: &mut Session,
     peer: &HttpPeer,

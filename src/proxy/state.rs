@@ -27,7 +27,7 @@ use crate::{
 
 /// Pingora's `CTX`. It writes the request's log line when it is dropped, so that a request which was cut off by its
 /// deadline, by a client that left or by a panic leaves one as well.
-pub struct RequestState {
+pub(crate) struct RequestState {
     /// The state that outlives reloads.
     pub services: Arc<Services>,
     /// The beginning of the request.
@@ -122,7 +122,7 @@ pub(super) struct Line {
 
 impl RequestState {
     /// Returns the state of a request of which nothing is known.
-    pub fn new(services: Arc<Services>) -> Self {
+    pub(crate) fn new(services: Arc<Services>) -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         Self {
             services,
@@ -167,7 +167,7 @@ impl RequestState {
     }
 
     /// Notes that a request has come. Pingora makes its state when the head has been read.
-    pub fn begin(&mut self, session: &Session) {
+    pub(crate) fn begin(&mut self, session: &Session) {
         self.now = UnixTime::now();
         self.peer = session.client_addr().and_then(|address| address.as_inet()).copied().unwrap_or(self.peer);
         self.client = self.peer.ip().to_canonical();
@@ -176,7 +176,7 @@ impl RequestState {
     }
 
     /// Stores the facts of the head for the log, as it will be matched.
-    pub fn remember(&mut self, session: &Session) {
+    pub(crate) fn remember(&mut self, session: &Session) {
         let head = session.req_header();
         self.line.method = head.method.clone();
         self.line.uri = head.uri.clone();
@@ -185,14 +185,14 @@ impl RequestState {
     }
 
     /// Stores the route that was found.
-    pub fn matched(&mut self, route: &Arc<Route>) {
+    pub(crate) fn matched(&mut self, route: &Arc<Route>) {
         self.record = Some(route.record.clone());
         self.max_body_bytes = route.max_body_bytes;
         self.route = Some(route.clone());
     }
 
     /// Returns the basis of a request that was let through.
-    pub fn basis(&self, session: &Session, round: u64, headers: Option<Box<KeptHeaders>>) -> Option<Basis> {
+    pub(crate) fn basis(&self, session: &Session, round: u64, headers: Option<Box<KeptHeaders>>) -> Option<Basis> {
         Some(Basis {
             round,
             streams: self.services.streams.clone(),
@@ -211,32 +211,32 @@ impl RequestState {
     }
 
     /// Stores the status that goes to the client.
-    pub fn answered(&mut self, status: u16) {
+    pub(crate) fn answered(&mut self, status: u16) {
         self.line.status = status;
     }
 
     /// Adds `Strict-Transport-Security`, if the client spoke TLS and the configuration has a value for it.
-    pub fn secure(&self, head: &mut ResponseHeader) -> Result<()> {
+    pub(crate) fn secure(&self, head: &mut ResponseHeader) -> Result<()> {
         self.hsts.as_ref().map_or(Ok(()), |hsts| head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts))
     }
 
     /// Returns the path for logs: canonical if the request came that far, and always without its query.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.line.uri.path()
     }
 
     /// Returns the method.
-    pub fn method(&self) -> &Method {
+    pub(crate) fn method(&self) -> &Method {
         &self.line.method
     }
 
     /// Counts a piece of the body that goes to the client.
-    pub fn sends(&mut self, bytes: usize) {
+    pub(crate) fn sends(&mut self, bytes: usize) {
         self.line.sent += bytes as u64;
     }
 
     /// Notes what failed, for the log; the first failure is the one that counts.
-    pub fn failed(&mut self, error: impl Into<String>) {
+    pub(crate) fn failed(&mut self, error: impl Into<String>) {
         self.error.get_or_insert_with(|| error.into());
     }
 }

@@ -7,7 +7,7 @@ use crate::{
 
 /// The result of a reload.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct Reloaded {
+pub(crate) struct Reloaded {
     /// The generation that serves now.
     pub generation: u64,
     /// The number of its routes.
@@ -26,7 +26,7 @@ pub struct Reloaded {
 
 impl Reloaded {
     /// Returns the line that `systemctl status` shows.
-    pub fn status(&self) -> String {
+    pub(crate) fn status(&self) -> String {
         let serving = format!("generation {}, {}", self.generation, counted(self.routes, "route", "routes"));
         let problems = counted(self.errors.len(), "problem", "problems");
         match self.errors.as_slice() {

@@ -14,11 +14,11 @@ use crate::snapshot::Snapshot;
 
 /// The time limit for all work before publishing. A server that does not answer must not block a configuration:
 /// unfinished work is dropped, and the policy serves with what it has.
-pub const BEFORE_PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BEFORE_PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs that work concurrently, and waits for it. A policy that is kept from the snapshot before has done its own
 /// already.
-pub fn prepare(snapshot: &Snapshot, runtime: &Handle) {
+pub(crate) fn prepare(snapshot: &Snapshot, runtime: &Handle) {
     wait_for(&start(snapshot, runtime), BEFORE_PUBLISH_TIMEOUT);
 }
 

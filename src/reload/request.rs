@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use super::outcome::Reloaded;
 
 /// A request for a reload.
-pub struct ReloadRequest {
+pub(crate) struct ReloadRequest {
     /// The files that are read again.
     pub scope: Scope,
     /// Receives the result, if somebody waits for it.
@@ -14,7 +14,7 @@ pub struct ReloadRequest {
 
 /// The files that a reload reads again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// The configuration, and all files that it names.
     Configuration,
     /// The files that the current configuration names, but not the configuration itself.

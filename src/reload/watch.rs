@@ -35,7 +35,7 @@ type FileStamp = Option<([u64; 3], [i64; 4])>;
 /// certificate and its key are written one after the other. A refused change is reported again later: the cause may
 /// have been something else, and nobody writes the certificate a second time for that.
 #[expect(clippy::disallowed_methods, reason = "this is the watch's own thread, and time is all that it waits for")]
-pub fn run(current: &ArcSwap<Snapshot>, requests: &mpsc::Sender<ReloadRequest>) {
+pub(crate) fn run(current: &ArcSwap<Snapshot>, requests: &mpsc::Sender<ReloadRequest>) {
     let mut taken = likenesses(&current.load().settings);
     let mut before = taken.clone();
     let mut looked = Instant::now();

@@ -8,11 +8,11 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// The longest host name, in bytes, without port and trailing dot (RFC 3986 section 3.2.2).
-pub const MAX_HOST_BYTES: usize = 255;
+pub(crate) const MAX_HOST_BYTES: usize = 255;
 
 /// `api.example.com`, or `*.example.com` for every name with one or more labels in front of `example.com`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HostPattern {
+pub(crate) struct HostPattern {
     /// The name without `*.`, as [`host_key`] makes it.
     name: Box<str>,
     is_wildcard: bool,
@@ -71,7 +71,7 @@ impl FromStr for HostPattern {
 
 /// The reason why a host pattern is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum HostFault {
+pub(crate) enum HostFault {
     /// It is empty.
     #[error("a host is empty; leave `hosts` out to match any host")]
     Empty,
@@ -102,7 +102,7 @@ pub enum HostFault {
 }
 
 /// Returns the [`host_key`] of a request's `Host`, which is empty where the request has none.
-pub fn request_host_key(host: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn request_host_key(host: &[u8]) -> Option<Cow<'_, str>> {
     if host.is_empty() { Some(Cow::Borrowed("")) } else { host_key(host) }
 }
 
@@ -112,7 +112,7 @@ pub fn request_host_key(host: &[u8]) -> Option<Cow<'_, str>> {
 /// section 3.2.2), has user information or a port that is no number, and for two things that the RFC's grammar allows:
 /// an empty label, which no name has, and percent-escapes, which would be a second spelling. The result borrows if
 /// nothing changes.
-pub fn host_key(host: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn host_key(host: &[u8]) -> Option<Cow<'_, str>> {
     if host.first() == Some(&b'[') {
         return literal_key(host);
     }

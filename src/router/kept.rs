@@ -10,7 +10,7 @@ use http::{HeaderMap, header::HeaderName};
 use super::pattern::HeaderCondition;
 
 /// Decides whether a request meets the header conditions of a route.
-pub trait Headers {
+pub(crate) trait Headers {
     /// Returns whether all of these are met.
     fn meet(&self, conditions: &[HeaderCondition]) -> bool;
 }
@@ -23,19 +23,19 @@ impl Headers for HeaderMap {
 
 /// The headers of a new request. It notes whether the route depended on them: most requests are matched without a look
 /// at a header, and none of theirs is kept.
-pub struct MatchedFirst<'h> {
+pub(crate) struct MatchedFirst<'h> {
     headers: &'h HeaderMap,
     is_conditional: Cell<bool>,
 }
 
 impl<'h> MatchedFirst<'h> {
     /// Returns a request with these headers.
-    pub fn new(headers: &'h HeaderMap) -> Self {
+    pub(crate) fn new(headers: &'h HeaderMap) -> Self {
         Self { headers, is_conditional: Cell::new(false) }
     }
 
     /// Returns whether a route that was considered has a header condition.
-    pub fn is_conditional(&self) -> bool {
+    pub(crate) fn is_conditional(&self) -> bool {
         self.is_conditional.get()
     }
 }
@@ -52,14 +52,14 @@ impl Headers for MatchedFirst<'_> {
 /// The headers of a request that routes had conditions on when it came. A long request is matched again by them when
 /// its other headers are gone.
 #[derive(Debug)]
-pub struct KeptHeaders {
+pub(crate) struct KeptHeaders {
     names: Arc<[HeaderName]>,
     values: HeaderMap,
 }
 
 impl KeptHeaders {
     /// Returns those with these names.
-    pub fn of(headers: &HeaderMap, names: &Arc<[HeaderName]>) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, names: &Arc<[HeaderName]>) -> Self {
         let mut values = HeaderMap::new();
         for name in &**names {
             headers.get_all(name).iter().for_each(|value| _ = values.append(name, value.clone()));
@@ -73,20 +73,20 @@ impl KeptHeaders {
 ///
 /// Headers are not kept for conditions that may come: they would take memory and time of each request, and most of
 /// their content is secret.
-pub struct MatchedAgain<'k> {
+pub(crate) struct MatchedAgain<'k> {
     kept: Option<&'k KeptHeaders>,
     not_kept: OnceCell<HeaderName>,
 }
 
 impl<'k> MatchedAgain<'k> {
     /// Returns a request with these kept headers, if any were kept.
-    pub fn new(kept: Option<&'k KeptHeaders>) -> Self {
+    pub(crate) fn new(kept: Option<&'k KeptHeaders>) -> Self {
         Self { kept, not_kept: OnceCell::new() }
     }
 
     /// Returns the first header that was needed and was not kept, if the other conditions of that route are met: then
     /// the result may not be the one that the request itself would get.
-    pub fn not_kept(&self) -> Option<&HeaderName> {
+    pub(crate) fn not_kept(&self) -> Option<&HeaderName> {
         self.not_kept.get()
     }
 

@@ -12,7 +12,7 @@ const STANDARD: [Method; 7] =
 
 /// A set of methods. `GET` includes `HEAD`; `TRACE` and `CONNECT` are never in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MethodSet {
+pub(crate) struct MethodSet {
     /// One bit for each of [`STANDARD`].
     standard: u8,
     /// Sorted.
@@ -31,7 +31,7 @@ impl MethodSet {
     ///
     /// # Errors
     /// Returns every name that is wrong.
-    pub fn from_list<N: AsRef<str>>(names: &[N]) -> Result<Self, MethodFaults> {
+    pub(crate) fn from_list<N: AsRef<str>>(names: &[N]) -> Result<Self, MethodFaults> {
         if names.is_empty() {
             return Ok(Self::default());
         }
@@ -47,7 +47,7 @@ impl MethodSet {
     }
 
     /// Returns whether the route accepts this method.
-    pub fn contains(&self, method: &Method) -> bool {
+    pub(crate) fn contains(&self, method: &Method) -> bool {
         match bit(method) {
             Some(bit) => self.standard & bit != 0,
             None => self.others.contains(method),
@@ -55,7 +55,7 @@ impl MethodSet {
     }
 
     /// Returns the value for an `Allow` header, the standard methods first, always in the same order.
-    pub fn allow(&self) -> HeaderValue {
+    pub(crate) fn allow(&self) -> HeaderValue {
         HeaderValue::try_from(self.to_string()).expect("methods are tokens, which a header value may hold")
     }
 
@@ -94,7 +94,7 @@ impl MethodSet {
     }
 
     /// Returns the methods, the standard ones first, always in the same order.
-    pub fn iter(&self) -> impl Iterator<Item = &Method> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Method> {
         let standard = STANDARD.iter().enumerate().filter(|(place, _)| self.standard & 1 << place != 0);
         standard.map(|(_, method)| method).chain(&self.others)
     }

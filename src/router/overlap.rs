@@ -11,7 +11,7 @@ use super::{
 
 /// Two routes of which neither is the stronger for some request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tie {
+pub(crate) struct Tie {
     /// The index of the one in the list that was built from.
     pub first: usize,
     /// The index of the other, later in the list.
@@ -84,7 +84,7 @@ fn are_exclusive(first: &[HeaderCondition], second: &[HeaderCondition]) -> bool 
 /// the stronger of the two: with a host of its own, or with a literal where the other has a parameter, it takes the
 /// protected path itself.
 #[derive(Default)]
-pub struct Protected<'p> {
+pub(crate) struct Protected<'p> {
     all: ByHost<'p>,
     /// Those whose path begins with a literal, by that literal.
     by_first: HashMap<&'p str, ByHost<'p>>,
@@ -103,7 +103,7 @@ pub(super) struct Guarded<'p> {
 
 impl<'p> Protected<'p> {
     /// Indexes routes, each with its number.
-    pub fn new(routes: impl IntoIterator<Item = (usize, &'p Pattern)>) -> Self {
+    pub(crate) fn new(routes: impl IntoIterator<Item = (usize, &'p Pattern)>) -> Self {
         let mut protected = Self::default();
         for guarded in routes.into_iter().flat_map(|(route, pattern)| guarded(route, pattern)) {
             protected.all.add(guarded);
@@ -125,7 +125,7 @@ impl<'p> Protected<'p> {
     ///   a protected `/{*rest}` an exception;
     /// - it is no exception in the place of a parameter either: `/docs/{*rest}` beside a protected `/{tenant}/{*rest}`;
     /// - if both are the same path, some method belongs to both. Otherwise a wrong method is 405.
-    pub fn first_reached_by(&self, open: &Pattern) -> Option<usize> {
+    pub(crate) fn first_reached_by(&self, open: &Pattern) -> Option<usize> {
         let reached = guarded(usize::MAX, open).filter(|open| open.path.has_rest());
         let reached = reached.flat_map(|open| self.near(open).filter(move |guarded| reaches(&open, guarded)));
         reached.map(|guarded| guarded.route).min()

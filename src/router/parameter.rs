@@ -8,7 +8,7 @@ use super::path::{PathPattern, Segment};
 impl PathPattern {
     /// Returns whether the pattern matches this canonical path. The router's own search is the authority; this agrees
     /// with it.
-    pub fn fits(&self, path: &str) -> bool {
+    pub(crate) fn fits(&self, path: &str) -> bool {
         self.behind_segments(path).is_some_and(|rest| match rest {
             None => !self.has_rest(),
             Some(rest) => self.has_rest() || rest.is_empty(),
@@ -17,7 +17,7 @@ impl PathPattern {
 
     /// Returns the value of `{name}` or `{*name}` in `path`, which must match the pattern: still percent-encoded, and
     /// empty only for a rest.
-    pub fn parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+    pub(crate) fn parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
         let body = self.as_str().strip_prefix('/')?;
         let mut rest = path.strip_prefix('/');
         for written in body.split('/') {
@@ -32,7 +32,7 @@ impl PathPattern {
     }
 
     /// Returns the names of its parameters, including the rest's.
-    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &str> {
         self.as_str().split('/').filter_map(|segment| {
             let inside = segment.strip_prefix('{')?.strip_suffix('}')?;
             Some(inside.strip_prefix('*').unwrap_or(inside))

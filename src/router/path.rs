@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::canonical::{PathFault, canonical};
 
 /// The most segments of a pattern. A search goes one call deeper with each, so this bounds its stack as well.
-pub const MAX_PATH_SEGMENTS: usize = 64;
+pub(crate) const MAX_PATH_SEGMENTS: usize = 64;
 
 /// A pattern for whole paths.
 ///
@@ -16,7 +16,7 @@ pub const MAX_PATH_SEGMENTS: usize = 64;
 /// everything that follows, even nothing). `/admin` matches `/admin/` too, in the pattern as in the request;
 /// `/orders/{*rest}` matches `/orders/`, but not `/orders`. Literals are stored as [`canonical`] makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathPattern {
+pub(crate) struct PathPattern {
     text: Box<str>,
     segments: Box<[Segment]>,
     has_rest: bool,
@@ -31,7 +31,7 @@ pub(super) enum Segment {
 
 impl PathPattern {
     /// Returns the pattern as it was written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
@@ -40,7 +40,7 @@ impl PathPattern {
     }
 
     /// Returns whether the pattern ends in a rest, and so is a catch-all below its other segments.
-    pub fn has_rest(&self) -> bool {
+    pub(crate) fn has_rest(&self) -> bool {
         self.has_rest
     }
 }
@@ -159,7 +159,7 @@ fn literal(segment: &str) -> Result<Box<str>, PathPatternFault> {
 
 /// The reason why a path pattern is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum PathPatternFault {
+pub(crate) enum PathPatternFault {
     /// No `/` in front.
     #[error("a path begins with `/`")]
     NotAbsolute,

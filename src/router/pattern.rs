@@ -7,7 +7,7 @@ use super::{host::HostPattern, method::MethodSet, path::PathPattern};
 
 /// The requests that a route matches: any of the hosts, any of the paths, any of the methods, and all of the headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Pattern {
+pub(crate) struct Pattern {
     /// Empty: any host.
     pub hosts: Vec<HostPattern>,
     /// Empty: the route matches nothing.
@@ -20,7 +20,7 @@ pub struct Pattern {
 
 /// A condition of a route on a request header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderCondition {
+pub(crate) struct HeaderCondition {
     /// The header.
     pub name: HeaderName,
     /// Its exact value, case-sensitive; `None`: any value. A header in two lines has the value `one, two` (RFC 9110

@@ -12,7 +12,7 @@ use super::{
 const ANY: &str = "portcullis-sample";
 
 /// One request that a pattern matches.
-pub struct Sample {
+pub(crate) struct Sample {
     /// The host as [`host_key`](super::host_key) returns it; empty: none.
     pub host: String,
     /// The path as [`canonical`](crate::canonical::canonical) returns it.
@@ -25,7 +25,7 @@ pub struct Sample {
 
 impl Pattern {
     /// Returns a request for each host, path and method of the pattern.
-    pub fn samples(&self) -> impl Iterator<Item = Sample> {
+    pub(crate) fn samples(&self) -> impl Iterator<Item = Sample> {
         let hosts = self.hosts.iter().map(HostPattern::sample);
         let hosts = hosts.chain(self.hosts.is_empty().then(String::new));
         let places = hosts.flat_map(move |host| self.paths.iter().map(move |path| (host.clone(), path.sample())));

@@ -20,7 +20,7 @@ use super::{
 
 /// The result of [`Router::find`](super::Router::find).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Find<'r> {
+pub(crate) enum Find<'r> {
     /// The route with this index in the list that the router was built from.
     Route(usize),
     /// The path has routes, but none of them accepts the method: 405.

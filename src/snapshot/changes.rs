@@ -10,7 +10,7 @@ use crate::{config::Fingerprint, services::CredentialKey};
 
 /// The differences between two snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Added routes.
     pub added: Vec<String>,
     /// Routes whose own settings changed, or those of a policy, an upstream or a credential of theirs.
@@ -33,7 +33,7 @@ pub struct Changes {
 impl Changes {
     /// Returns all but [`Changes::tls`] and [`Changes::exposed`], in lines that begin with `+`, `~` or `-`. Settings
     /// that hold for every route come first, so that they are not lost where the lines are cut.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let with = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>();
         let reread = self.reread.iter();
         let reread =
@@ -48,7 +48,7 @@ impl Changes {
 impl Snapshot {
     /// Returns the differences to the snapshot before. A route counts as changed when its own settings, those of a
     /// policy it uses or those of the upstream it forwards to have changed.
-    pub fn changes_since(&self, before: &Self) -> Changes {
+    pub(crate) fn changes_since(&self, before: &Self) -> Changes {
         let routes = Differences::between(&self.fingerprints, &before.fingerprints);
         let names = |names: Vec<&String>| names.into_iter().cloned().collect();
         Changes {

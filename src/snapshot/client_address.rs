@@ -9,7 +9,7 @@ use crate::config::file::{self, Forwarding, Trust};
 
 /// `[client_address]`, compiled.
 #[derive(Debug, Default)]
-pub struct ClientAddress {
+pub(crate) struct ClientAddress {
     trust: Option<Trust>,
     header: Option<HeaderName>,
     sends_x_forwarded: bool,
@@ -23,7 +23,7 @@ const MAX_HOPS: usize = 32;
 
 impl ClientAddress {
     /// Compiles the file's settings.
-    pub fn compile(file: &file::ClientAddress) -> Self {
+    pub(crate) fn compile(file: &file::ClientAddress) -> Self {
         Self {
             trust: file.trust.clone(),
             header: Some(file.header.0.0.clone()),
@@ -33,17 +33,17 @@ impl ClientAddress {
     }
 
     /// Returns whether `X-Forwarded-For`, `-Proto` and `-Host` are sent.
-    pub fn sends_x_forwarded(&self) -> bool {
+    pub(crate) fn sends_x_forwarded(&self) -> bool {
         self.sends_x_forwarded
     }
 
     /// Returns whether `Forwarded` (RFC 7239) is sent.
-    pub fn sends_forwarded(&self) -> bool {
+    pub(crate) fn sends_forwarded(&self) -> bool {
         self.sends_forwarded
     }
 
     /// Returns whether this peer is trusted to name its client.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
         match &self.trust {
             None => false,
             Some(Trust::Hops(_)) => true,
@@ -55,7 +55,7 @@ impl ClientAddress {
     ///
     /// The header is read from the right, where the nearest hop wrote. An entry that is no address ends the walk at the
     /// last good hop: entries beyond it were written by somebody nobody vouches for.
-    pub fn of(&self, peer: SocketAddr, headers: &HeaderMap) -> (IpAddr, Vec<IpAddr>) {
+    pub(crate) fn of(&self, peer: SocketAddr, headers: &HeaderMap) -> (IpAddr, Vec<IpAddr>) {
         let peer = peer.ip().to_canonical();
         let mut client = peer;
         let mut hops = Vec::new();
@@ -79,7 +79,7 @@ impl ClientAddress {
 
     /// Returns whether the client spoke TLS, if a trusted peer reports that, in the header that names the client or in
     /// the one beside it. As with addresses the last entry is the peer's own; earlier ones may be anybody's.
-    pub fn says_https(&self, headers: &HeaderMap) -> Option<bool> {
+    pub(crate) fn says_https(&self, headers: &HeaderMap) -> Option<bool> {
         let is_forwarded = self.header.as_ref().is_some_and(|header| *header == header::FORWARDED);
         let name = if is_forwarded { header::FORWARDED } else { X_FORWARDED_PROTO };
         let element = elements(headers.get_all(name).iter().next_back()?.as_bytes(), is_forwarded).pop()?;

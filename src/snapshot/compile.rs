@@ -31,7 +31,7 @@ use crate::{
 
 /// Compiles a configuration; errors are added to `problems`. Policies that do not change are taken over from the
 /// snapshot before.
-pub fn compile(
+pub(crate) fn compile(
     mut configuration: Configuration<'_>,
     services: &Services,
     before: Option<&Snapshot>,

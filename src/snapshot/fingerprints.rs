@@ -6,7 +6,7 @@ use crate::{config::Fingerprint, services::CredentialKey};
 
 /// The fingerprints of everything beside the routes, by name.
 #[derive(Default)]
-pub struct OtherFingerprints {
+pub(crate) struct OtherFingerprints {
     /// The tables that hold for every route.
     pub tables: HashMap<String, Fingerprint>,
     /// Each upstream, with the files that it names.

@@ -88,7 +88,7 @@ const FOREIGN_PREFIXES: &[&str] = &[
 
 /// `[identity]`, compiled.
 #[derive(Debug)]
-pub struct IdentityHeaders {
+pub(crate) struct IdentityHeaders {
     fields: Vec<(IdentityField, HeaderName)>,
     /// The headers that policies fill beside the standard fields.
     extra: Vec<HeaderName>,
@@ -116,7 +116,7 @@ impl IdentityHeaders {
     /// # Errors
     /// Returns the fields of `[identity]` that are wrong, each with the reason: two have the same header, or one that
     /// frames messages.
-    pub fn compile(file: &file::Identity, client: &file::ClientAddress) -> Result<Self, Vec<(String, String)>> {
+    pub(crate) fn compile(file: &file::Identity, client: &file::ClientAddress) -> Result<Self, Vec<(String, String)>> {
         use IdentityField::{Client, Consumer, Credential, Email, Groups, Method, Roles, Scopes, Tenant, User};
         let names = &file.headers;
         let chosen = [
@@ -160,7 +160,7 @@ impl IdentityHeaders {
     ///
     /// # Errors
     /// Returns why an identity cannot have this header.
-    pub fn add(&mut self, name: HeaderName) -> Result<(), String> {
+    pub(crate) fn add(&mut self, name: HeaderName) -> Result<(), String> {
         if is_framing(&name) || is_message_metadata(&name) || is_authentication(&name) || is_about_client(&name) {
             return Err(format!("`{name}` belongs to the message and cannot carry an identity"));
         }
@@ -181,14 +181,14 @@ impl IdentityHeaders {
     }
 
     /// Returns whether this is the header of a part of the identity, in any spelling.
-    pub fn carries(&self, name: &HeaderName) -> bool {
+    pub(crate) fn carries(&self, name: &HeaderName) -> bool {
         let key = folded(name.as_str());
         let ours = self.fields.iter().map(|(_, name)| name).chain(&self.extra);
         ours.chain([&self.reader]).any(|other| folded(other.as_str()) == key)
     }
 
     /// Returns whether an incoming header of this name is removed.
-    pub fn removes(&self, name: &HeaderName) -> bool {
+    pub(crate) fn removes(&self, name: &HeaderName) -> bool {
         let name = name.as_str();
         if name.as_bytes().contains(&b'_') {
             return true;
@@ -205,18 +205,18 @@ impl IdentityHeaders {
     }
 
     /// Returns the names in `headers` that are removed.
-    pub fn foreign<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h HeaderName> {
+    pub(crate) fn foreign<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h HeaderName> {
         headers.keys().filter(|name| self.removes(name))
     }
 
     /// Returns the header that carries the request's id.
-    pub fn request_id(&self) -> Option<&HeaderName> {
+    pub(crate) fn request_id(&self) -> Option<&HeaderName> {
         self.request_id.as_ref()
     }
 
     /// Returns the identity's headers. Those that no policy declared are left out: they are not removed from incoming
     /// requests, and so could come from anybody.
-    pub fn of<'i>(&'i self, identity: &'i Identity) -> impl Iterator<Item = (&'i HeaderName, &'i HeaderValue)> {
+    pub(crate) fn of<'i>(&'i self, identity: &'i Identity) -> impl Iterator<Item = (&'i HeaderName, &'i HeaderValue)> {
         let values = identity.values();
         let fields = self.fields.iter().filter_map(move |(field, name)| {
             let (_, value) = values.iter().find(|(of, _)| of == field)?;
@@ -227,7 +227,7 @@ impl IdentityHeaders {
     }
 
     /// Returns whether the identity's headers together stay within the limit.
-    pub fn fits(&self, identity: &Identity) -> bool {
+    pub(crate) fn fits(&self, identity: &Identity) -> bool {
         // Nearly always all that there could be fits, and no header has to be found for that.
         let values: usize = identity.values().iter().map(|(_, value)| value.len()).sum();
         let extra: usize = identity.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();

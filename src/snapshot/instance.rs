@@ -28,7 +28,7 @@ use crate::{
 const MAX_FILE_BYTES: usize = 64 << 20;
 
 /// A built policy.
-pub struct Instance {
+pub(crate) struct Instance {
     /// Its hooks.
     pub hooks: Hooks,
     /// The fingerprint of its plugin, configuration and credentials.
@@ -65,7 +65,7 @@ impl Drop for Work {
 }
 
 /// The surroundings that all policies of a configuration are built in.
-pub struct Surroundings<'s> {
+pub(crate) struct Surroundings<'s> {
     /// The reader of secrets and files.
     pub secrets: &'s Secrets,
     /// The state that outlives a reload.
@@ -78,7 +78,7 @@ pub struct Surroundings<'s> {
 
 impl Instance {
     /// Builds a policy, and adds its errors to `problems`, also where a part of it could not be decoded.
-    pub fn build(
+    pub(crate) fn build(
         draft: &mut PolicyDraft<'_>,
         fingerprint: Fingerprint,
         credentials: &[CredentialEntry],
@@ -138,7 +138,7 @@ impl Instance {
     }
 
     /// Returns whether everything that it read is unchanged.
-    pub fn is_current(&self, secrets: &Secrets) -> bool {
+    pub(crate) fn is_current(&self, secrets: &Secrets) -> bool {
         self.read.iter().all(|(read, then)| {
             let now = match read {
                 Read::File(path) => files::read(path, MAX_FILE_BYTES).ok().map(|bytes| Fingerprint::of_bytes(&bytes)),
@@ -150,12 +150,12 @@ impl Instance {
 
     /// Returns the work that is to be finished before the configuration is published; given once, so that a policy
     /// which is kept does not do it again.
-    pub fn before_publish(&self) -> Vec<Background> {
+    pub(crate) fn before_publish(&self) -> Vec<Background> {
         std::mem::take(&mut self.work.lock().before_publish)
     }
 
     /// Starts its background work, once.
-    pub fn start(&self, runtime: &Handle) {
+    pub(crate) fn start(&self, runtime: &Handle) {
         let mut work = self.work.lock();
         let pending = std::mem::take(&mut work.pending);
         work.running.extend(pending.into_iter().map(|work| runtime.spawn(work).abort_handle()));

@@ -8,7 +8,7 @@ use crate::tls::Tls;
 
 /// The settings of connections to one address.
 #[derive(Default)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// Allows HTTP/2 on plain connections.
     pub h2c: bool,
     /// The networks of load balancers that must send a PROXY protocol header.

@@ -8,7 +8,7 @@ use crate::{config::Fingerprint, telemetry::metrics::RouteMetrics};
 
 /// A policy as it was when it was built, without its data: small enough to be kept by requests.
 #[derive(Debug)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// Its name.
     pub policy: Arc<str>,
     /// The fingerprint of its plugin and settings.
@@ -18,7 +18,7 @@ pub struct Mark {
 }
 
 /// One hook of one policy.
-pub struct Step<H: ?Sized> {
+pub(crate) struct Step<H: ?Sized> {
     /// The policy's name.
     pub policy: Arc<str>,
     /// Its number in the configuration.
@@ -31,7 +31,7 @@ pub struct Step<H: ?Sized> {
 
 /// The part of its route that a request keeps when everything else has been released: a stream of an hour does not hold
 /// on to a configuration that is long gone.
-pub struct RouteRecord {
+pub(crate) struct RouteRecord {
     /// The route's name.
     pub name: Arc<str>,
     /// The counters of its requests.

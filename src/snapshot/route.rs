@@ -26,7 +26,7 @@ use crate::{
 
 /// The settings about callers: how their address is determined, and how the upstream is told about them. Small, and
 /// kept by every request until its response has begun.
-pub struct Callers {
+pub(crate) struct Callers {
     /// The headers that carry the identity, and those that are removed.
     pub identity: IdentityHeaders,
     /// The trusted hops.
@@ -34,7 +34,7 @@ pub struct Callers {
 }
 
 /// The settings that hold on every route of a snapshot.
-pub struct Settings {
+pub(crate) struct Settings {
     /// The settings about callers.
     pub callers: Arc<Callers>,
     /// `[log]`.
@@ -51,13 +51,13 @@ pub struct Settings {
 
 impl Settings {
     /// Returns the TLS settings of the listener of this number.
-    pub fn tls(&self, listener: usize) -> Option<&Tls> {
+    pub(crate) fn tls(&self, listener: usize) -> Option<&Tls> {
         self.listeners.get(listener)?.tls.as_ref()
     }
 }
 
 /// One authenticator of one policy.
-pub struct Authenticator {
+pub(crate) struct Authenticator {
     /// The policy's name.
     pub policy: Arc<str>,
     /// Its number in the configuration.
@@ -75,7 +75,7 @@ pub struct Authenticator {
 }
 
 /// One alternative of authentication: an authenticator, or several that must all grant.
-pub struct Alternative {
+pub(crate) struct Alternative {
     /// The authenticators, in the order of the file.
     pub parts: Box<[Authenticator]>,
     /// The index of the one whose identity the request gets, if the file names one.
@@ -83,7 +83,7 @@ pub struct Alternative {
 }
 
 /// The authentication of a route.
-pub struct Auth {
+pub(crate) struct Auth {
     /// The alternatives, tried in order.
     pub alternatives: Box<[Alternative]>,
     /// The identity of a request without any credential.
@@ -97,13 +97,13 @@ pub struct Auth {
 
 impl Auth {
     /// Returns those of all alternatives, in the order of the file.
-    pub fn authenticators(&self) -> impl Iterator<Item = &Authenticator> {
+    pub(crate) fn authenticators(&self) -> impl Iterator<Item = &Authenticator> {
         self.alternatives.iter().flat_map(|alternative| &alternative.parts)
     }
 }
 
 /// The way that a route answers a request that it lets through.
-pub enum Ending {
+pub(crate) enum Ending {
     /// Forwards it.
     Forward(Arc<Upstream>),
     /// Answers with a fixed response.
@@ -150,7 +150,7 @@ impl Pipeline {
 
 /// The checks that a request must pass. It holds the route's policies with all their data (tables of keys, CAs), so a
 /// request releases it as soon as it has been judged.
-pub struct Gate {
+pub(crate) struct Gate {
     /// Handles a request that is let through.
     pub route: Arc<Route>,
     /// The settings of every route.
@@ -173,14 +173,14 @@ pub struct Gate {
 
 impl Gate {
     /// Returns `true` if nothing stands before the route: every request is let through.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.auth.is_none() && self.guard.is_empty() && self.admit.is_empty()
     }
 }
 
 /// Handles a request that was let through. A request holds it until its response has begun, which may take long: it
 /// contains no keys.
-pub struct Route {
+pub(crate) struct Route {
     /// The part that outlives the rest.
     pub record: Arc<RouteRecord>,
     /// The settings about callers.
@@ -202,13 +202,13 @@ pub struct Route {
 
 impl Gate {
     /// Returns the policies that may refuse a request, before or after authentication.
-    pub fn judges(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn judges(&self) -> impl Iterator<Item = &str> {
         let guards = self.guard.iter().map(|step| &*step.policy);
         guards.chain(self.admit.iter().map(|step| &*step.policy))
     }
 
     /// Returns the name of the policy with this number, which has a hook that may hold a body; empty if none has it.
-    pub fn policy(&self, number: usize) -> &str {
+    pub(crate) fn policy(&self, number: usize) -> &str {
         let guards = self.guard.iter().map(|step| (step.number, &step.policy));
         let authenticators = self.auth.iter().flat_map(Auth::authenticators);
         let authenticators = authenticators.map(|authenticator| (authenticator.number, &authenticator.policy));
@@ -218,7 +218,7 @@ impl Gate {
     }
 
     /// Returns the names of its policies, some of them more than once.
-    pub fn policies(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &str> {
         fn names<H: ?Sized>(steps: &[Step<H>]) -> impl Iterator<Item = &str> {
             steps.iter().map(|step| &*step.policy)
         }
@@ -237,7 +237,7 @@ impl Gate {
 impl Route {
     /// Returns the value of `{name}`, or `{*name}`, in a canonical path, by the first of the route's patterns that
     /// matches it.
-    pub fn path_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+    pub(crate) fn path_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
         self.pattern.paths.iter().find(|pattern| pattern.fits(path))?.parameter(path, name)
     }
 }

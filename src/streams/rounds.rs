@@ -26,7 +26,7 @@ use tokio::{runtime::Handle, task::unconstrained, time::timeout};
 use super::{OpenStreams, Standing, Stream, Withdrawn};
 
 /// The most judgements that wait for an answer from elsewhere at once.
-pub const WAITING_MAX: usize = 64;
+pub(crate) const WAITING_MAX: usize = 64;
 /// The time limit of such a wait.
 const JUDGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most threads that judge in one round.
@@ -35,12 +35,12 @@ const THREADS_MAX: usize = 8;
 const THREAD_STREAMS: usize = 128;
 
 /// A running judgement of a stream. It owns everything it needs: it may outlive the round.
-pub type Judgement = BoxFuture<'static, Standing>;
+pub(crate) type Judgement = BoxFuture<'static, Standing>;
 /// Judges by the configuration of one round.
-pub type JudgeBy = Box<dyn Fn(Arc<Stream>) -> Judgement + Send + Sync>;
+pub(crate) type JudgeBy = Box<dyn Fn(Arc<Stream>) -> Judgement + Send + Sync>;
 
 /// Judges the open streams, round after round.
-pub struct Rounds<'s> {
+pub(crate) struct Rounds<'s> {
     streams: &'s OpenStreams,
     /// The last round, and the configuration it judges by; `None` while nothing waits, so that no configuration is
     /// held.
@@ -55,7 +55,7 @@ pub struct Rounds<'s> {
 
 /// The result of a round so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Judged {
+pub(crate) struct Judged {
     /// The number of streams that were due.
     pub streams: usize,
     /// The number of them that end.
@@ -66,14 +66,14 @@ pub struct Judged {
 
 impl<'s> Rounds<'s> {
     /// Returns the state before the first round.
-    pub fn new(streams: &'s OpenStreams) -> Self {
+    pub(crate) fn new(streams: &'s OpenStreams) -> Self {
         Self { streams, newest: None, last: 0, waiting: FuturesUnordered::new(), queue: VecDeque::new() }
     }
 
     /// Judges those that were not judged in this round or a later one. Judgements that do not complete at once are left
     /// to [`Rounds::work`]. It is called again for the same round to retry those that could not be judged; those that
     /// wait already are not begun anew.
-    pub fn begin(&mut self, round: u64, judge: JudgeBy) -> Judged {
+    pub(crate) fn begin(&mut self, round: u64, judge: JudgeBy) -> Judged {
         let is_retry = std::mem::replace(&mut self.last, round) == round;
         let due = self.streams.due(round);
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX);
@@ -109,7 +109,7 @@ impl<'s> Rounds<'s> {
     }
 
     /// Drives the judgements that wait. It never ends; cancelling it loses nothing.
-    pub async fn work(&mut self) -> Infallible {
+    pub(crate) async fn work(&mut self) -> Infallible {
         loop {
             match self.waiting.next().await {
                 Some((stream, round, standing)) => self.settle(&stream, round, standing),

@@ -18,20 +18,20 @@ thread_local! {
 }
 
 /// Returns a moment as in lines, but without milliseconds.
-pub fn rfc3339(time: UnixTime) -> String {
+pub(crate) fn rfc3339(time: UnixTime) -> String {
     jiff::Timestamp::from_second(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
 }
 
 /// Appends the current time.
 #[inline]
-pub fn now(into: &mut Vec<u8>) {
+pub(crate) fn now(into: &mut Vec<u8>) {
     // A clock set before 1970 is a broken clock; that must not make a log line fail.
     append(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), into);
 }
 
 /// Appends a time, given as the duration since the beginning of 1970.
 #[inline]
-pub fn append(since_epoch: Duration, into: &mut Vec<u8>) {
+pub(crate) fn append(since_epoch: Duration, into: &mut Vec<u8>) {
     let second = since_epoch.as_secs();
     let (written, mut text) = WRITTEN.get();
     if written != second {

@@ -33,23 +33,23 @@ use super::{
 };
 
 /// The most bytes of a path that a line shows.
-pub const MAX_PATH_BYTES: usize = 4096;
+pub(crate) const MAX_PATH_BYTES: usize = 4096;
 
 /// The most bytes of any other text: a host, a subject, an error.
-pub const MAX_TEXT_BYTES: usize = 1024;
+pub(crate) const MAX_TEXT_BYTES: usize = 1024;
 
 /// The most bytes of a `User-Agent`.
-pub const MAX_USER_AGENT_BYTES: usize = 200;
+pub(crate) const MAX_USER_AGENT_BYTES: usize = 200;
 
 /// The most bytes of a message: a report of a configuration's errors is long.
-pub const MAX_MESSAGE_BYTES: usize = 8192;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 8192;
 
 /// The most credentials that an audit event names.
-pub const MAX_CREDENTIALS: usize = 8;
+pub(crate) const MAX_CREDENTIALS: usize = 8;
 
 /// A request that ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Access<'a> {
+pub(crate) struct Access<'a> {
     /// The id that the upstream request and the response have too: letters, digits, `.`, `_` and `-`.
     pub request_id: &'a str,
     /// The client's address, after trusted proxies.
@@ -128,7 +128,7 @@ impl Access<'_> {
 
 /// The subject of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuditEvent {
+pub(crate) enum AuditEvent {
     /// The caller's identity.
     Authentication,
     /// The caller's permission.
@@ -139,7 +139,7 @@ pub enum AuditEvent {
 
 impl AuditEvent {
     /// Returns the value of the field `event`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Authentication => "authentication",
             Self::Authorization => "authorization",
@@ -150,7 +150,7 @@ impl AuditEvent {
 
 /// The result of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuditResult {
+pub(crate) enum AuditResult {
     /// It was granted.
     Granted,
     /// It was denied.
@@ -161,7 +161,7 @@ pub enum AuditResult {
 
 impl AuditResult {
     /// Returns the value of the field `result`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
             Self::Denied => "denied",
@@ -172,7 +172,7 @@ impl AuditResult {
 
 /// A decision, for those who must later account for access.
 #[derive(Clone, Copy, Debug)]
-pub struct Audit<'a> {
+pub(crate) struct Audit<'a> {
     /// The subject of the decision.
     pub event: AuditEvent,
     /// Its result.
@@ -254,7 +254,7 @@ impl Audit<'_> {
 
 /// A TLS handshake that failed, and so has no request to be logged with.
 #[derive(Clone, Copy, Debug)]
-pub struct RefusedHandshake<'a> {
+pub(crate) struct RefusedHandshake<'a> {
     /// The code of the reason.
     pub reason: &'a str,
     /// The number of the listener in the file.
@@ -287,7 +287,7 @@ impl RefusedHandshake<'_> {
 
 /// An event of the process.
 #[derive(Clone, Copy, Debug)]
-pub struct Note<'a> {
+pub(crate) struct Note<'a> {
     /// Its severity.
     pub level: Level,
     /// Its name: `started`, `listening`, `reload`, `stopping`, ...
@@ -300,7 +300,7 @@ pub struct Note<'a> {
 
 /// The value of a field of a [`Note`].
 #[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// A text.
     Text(&'a str),
     /// A whole number.
@@ -324,7 +324,7 @@ impl Note<'_> {
 
 impl Output {
     /// Queues an access line. If there is no room it is dropped and counted.
-    pub fn access(&self, access: &Access<'_>) {
+    pub(crate) fn access(&self, access: &Access<'_>) {
         if self.try_line(Urgency::Low, |line| access.append(line)).is_err() {
             self.count_dropped();
         }
@@ -332,19 +332,19 @@ impl Output {
 
     /// Queues an audit event, if there is room. A caller that gives up after [`AUDIT_WAIT`](super::output::AUDIT_WAIT)
     /// and lets the request go on must call [`Output::count_dropped`].
-    pub fn try_audit(&self, audit: &Audit<'_>) -> Result<(), Full> {
+    pub(crate) fn try_audit(&self, audit: &Audit<'_>) -> Result<(), Full> {
         self.try_line(Urgency::High, |line| audit.append(line))
     }
 
     /// Queues the line of a failed handshake. If there is no room it is dropped and counted.
-    pub fn handshake(&self, refused: &RefusedHandshake<'_>) {
+    pub(crate) fn handshake(&self, refused: &RefusedHandshake<'_>) {
         if self.try_line(Urgency::High, |line| refused.append(line)).is_err() {
             self.count_dropped();
         }
     }
 
     /// Queues a note. If there is no room it is dropped and counted.
-    pub fn note(&self, note: &Note<'_>) {
+    pub(crate) fn note(&self, note: &Note<'_>) {
         let priority = self.priority(note.level);
         let line = |line: &mut Vec<u8>| {
             line.extend_from_slice(priority.as_bytes());
@@ -379,7 +379,7 @@ fn path(value: &str) -> &str {
 }
 
 /// Appends an address as text.
-pub fn append_address(address: IpAddr, line: &mut Vec<u8>) {
+pub(crate) fn append_address(address: IpAddr, line: &mut Vec<u8>) {
     match address.to_canonical() {
         IpAddr::V4(v4) => append_v4(v4, line),
         // Writing to a vector never fails.

@@ -11,7 +11,7 @@ use log::Level;
 
 /// Returns whether the journal reads this output. systemd sets `JOURNAL_STREAM` to the device and inode it connected
 /// (systemd.exec(5)), so that output which was redirected since is not mistaken for it.
-pub fn is_journal(output: impl AsFd) -> bool {
+pub(crate) fn is_journal(output: impl AsFd) -> bool {
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_stream(&stream, output))
 }
 
@@ -23,7 +23,7 @@ fn is_stream(stream: &str, output: impl AsFd) -> bool {
 
 /// Returns the prefix of a line of this level. Lines without one have the priority that the unit sets, `info` by
 /// default.
-pub fn priority(level: Level) -> &'static str {
+pub(crate) fn priority(level: Level) -> &'static str {
     match level {
         Level::Error => "<3>",
         Level::Warn => "<4>",
@@ -32,7 +32,7 @@ pub fn priority(level: Level) -> &'static str {
 }
 
 /// Writes lines to standard error, each with its priority if the journal reads them.
-pub fn stderr(level: Level, text: &str) {
+pub(crate) fn stderr(level: Level, text: &str) {
     let priority = if is_journal(io::stderr()) { priority(level) } else { "" };
     text.lines().for_each(|line| eprintln!("{priority}{line}"));
 }

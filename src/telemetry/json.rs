@@ -10,21 +10,21 @@
 
 /// An object that is being written. Without [`Object::end`] it stays open.
 #[must_use = "an object is only whole after `end`"]
-pub struct Object<'a> {
+pub(crate) struct Object<'a> {
     buffer: &'a mut Vec<u8>,
     is_empty: bool,
 }
 
 impl<'a> Object<'a> {
     /// Opens an object at the end of `buffer`.
-    pub fn begin(buffer: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn begin(buffer: &'a mut Vec<u8>) -> Self {
         buffer.push(b'{');
         Self { buffer, is_empty: true }
     }
 
     /// Adds a text.
     #[inline]
-    pub fn str(mut self, key: &'static str, value: &str) -> Self {
+    pub(crate) fn str(mut self, key: &'static str, value: &str) -> Self {
         self.key(key);
         quote(value, self.buffer);
         self
@@ -32,14 +32,14 @@ impl<'a> Object<'a> {
 
     /// Adds a text that is known to need no escaping, because of what it was made from.
     #[inline]
-    pub fn plain_str(self, key: &'static str, value: &str) -> Self {
+    pub(crate) fn plain_str(self, key: &'static str, value: &str) -> Self {
         debug_assert!(value.bytes().all(is_plain), "{value:?}");
         self.plain(key, |line| line.extend_from_slice(value.as_bytes()))
     }
 
     /// Adds a text, if there is one.
     #[inline]
-    pub fn opt_str(self, key: &'static str, value: Option<&str>) -> Self {
+    pub(crate) fn opt_str(self, key: &'static str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.str(key, value),
             None => self,
@@ -47,7 +47,7 @@ impl<'a> Object<'a> {
     }
 
     /// Adds bytes that should be text but need not be. Each sequence that is not UTF-8 becomes `\ufffd`.
-    pub fn bytes(mut self, key: &'static str, value: &[u8]) -> Self {
+    pub(crate) fn bytes(mut self, key: &'static str, value: &[u8]) -> Self {
         self.key(key);
         self.buffer.push(b'"');
         for chunk in value.utf8_chunks() {
@@ -62,14 +62,14 @@ impl<'a> Object<'a> {
 
     /// Adds a whole number.
     #[inline]
-    pub fn num(mut self, key: &'static str, value: impl Into<u64>) -> Self {
+    pub(crate) fn num(mut self, key: &'static str, value: impl Into<u64>) -> Self {
         self.key(key);
         self.buffer.extend_from_slice(itoa::Buffer::new().format(value.into()).as_bytes());
         self
     }
 
     /// Adds a list of texts.
-    pub fn strs<'t>(mut self, key: &'static str, values: impl IntoIterator<Item = &'t str>) -> Self {
+    pub(crate) fn strs<'t>(mut self, key: &'static str, values: impl IntoIterator<Item = &'t str>) -> Self {
         self.key(key);
         self.buffer.push(b'[');
         for value in values {
@@ -83,7 +83,7 @@ impl<'a> Object<'a> {
     }
 
     /// Adds an object inside of this one, with the fields that `fill` adds.
-    pub fn object(mut self, key: &'static str, fill: impl FnOnce(Object<'_>) -> Object<'_>) -> Self {
+    pub(crate) fn object(mut self, key: &'static str, fill: impl FnOnce(Object<'_>) -> Object<'_>) -> Self {
         self.key(key);
         fill(Object::begin(self.buffer)).end();
         self
@@ -91,7 +91,7 @@ impl<'a> Object<'a> {
 
     /// Adds a text that `write` appends and that needs no escaping: a time, an address.
     #[inline]
-    pub fn plain(mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+    pub(crate) fn plain(mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         self.key(key);
         self.buffer.push(b'"');
         write(self.buffer);
@@ -100,7 +100,7 @@ impl<'a> Object<'a> {
     }
 
     /// Closes the object.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.buffer.push(b'}');
     }
 
@@ -117,7 +117,7 @@ impl<'a> Object<'a> {
 }
 
 /// Returns at most the first `max_bytes` of a text, in whole characters.
-pub fn cut(text: &str, max_bytes: usize) -> &str {
+pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
     if text.len() <= max_bytes {
         return text;
     }
@@ -134,7 +134,7 @@ fn quote(text: &str, into: &mut Vec<u8>) {
 
 /// Appends a text, escaped for the quotes of a JSON string.
 #[inline]
-pub fn escape(mut text: &str, into: &mut Vec<u8>) {
+pub(crate) fn escape(mut text: &str, into: &mut Vec<u8>) {
     loop {
         // Plain bytes are ASCII: the next byte begins a character.
         let (plain, rest) = text.split_at(plain_prefix(text.as_bytes()));

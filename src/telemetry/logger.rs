@@ -21,7 +21,7 @@ use super::{
 };
 
 /// The most lines of one Pingora target that are shown in a second, at warn and error.
-pub const MAX_LINES_PER_SECOND: u32 = 10;
+pub(crate) const MAX_LINES_PER_SECOND: u32 = 10;
 
 /// The longest wait of [`Log::flush`].
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,13 +32,13 @@ const PLACES: usize = 64;
 /// The fields of a record that become fields of its line, so that a line can be found by them: `log::info!(request_id =
 /// cx.request_id(); "...")`. A fixed list, and texts alone: other fields that libraries add to their records may
 /// contain anything.
-pub const FIELDS: [&str; 6] = ["request_id", "policy", "route", "listener", "address", "reason"];
+pub(crate) const FIELDS: [&str; 6] = ["request_id", "policy", "route", "listener", "address", "reason"];
 
 /// The most bytes of such a field.
 const MAX_FIELD_BYTES: usize = 256;
 
 /// The logger of the process.
-pub struct Logger {
+pub(crate) struct Logger {
     output: Output,
     level: LevelFilter,
     started: Instant,
@@ -55,12 +55,12 @@ struct Place {
 
 impl Logger {
     /// Returns a logger of lines at `level` and above.
-    pub fn new(output: Output, level: LevelFilter) -> Self {
+    pub(crate) fn new(output: Output, level: LevelFilter) -> Self {
         Self { output, level, started: Instant::now(), places: std::array::from_fn(|_| Place::default()) }
     }
 
     /// Makes it the logger of the process. Works only once.
-    pub fn install(self) -> Result<(), SetLoggerError> {
+    pub(crate) fn install(self) -> Result<(), SetLoggerError> {
         let level = self.level;
         log::set_boxed_logger(Box::new(self))?;
         log::set_max_level(level);

@@ -31,19 +31,19 @@ mod series;
 use plugins::PluginMetrics;
 use series::Labelled;
 
-pub use counter::{Counter, Histogram, MAX_SHARDS, Observed, Sharded};
-pub use plugins::PluginMetricKey;
-pub use series::{AuthOutcome, HandshakeMetrics, PolicyMetrics, RouteMetrics, UpstreamError, UpstreamMetrics};
+pub(crate) use counter::{Counter, Histogram};
+pub(crate) use plugins::PluginMetricKey;
+pub(crate) use series::{AuthOutcome, HandshakeMetrics, PolicyMetrics, RouteMetrics, UpstreamError, UpstreamMetrics};
 
 /// The `Content-Type` of [`Metrics::write`].
-pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+pub(crate) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// The label `route` of a request that matched no route. No configuration forgets it.
-pub const NO_ROUTE: &str = "(none)";
+pub(crate) const NO_ROUTE: &str = "(none)";
 
 /// A part of a request that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Everything that policies and plugins did before the request was forwarded.
     Policy,
     /// From the choice of an upstream to the head of its response.
@@ -56,7 +56,7 @@ impl Phase {
     const ALL: [Self; 3] = [Self::Policy, Self::Upstream, Self::Total];
 
     /// Returns the label `phase`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Policy => "policy",
             Self::Upstream => "upstream",
@@ -67,7 +67,7 @@ impl Phase {
 
 /// The kind of a name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `[routes.NAME]`
     Route,
     /// `[policies.NAME]`
@@ -77,10 +77,10 @@ pub enum Kind {
 }
 
 /// Returns a number that is kept elsewhere, when the metrics are exported.
-pub type Source = Box<dyn Fn() -> u64 + Send + Sync>;
+pub(crate) type Source = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// The numbers of targets and addresses of an upstream.
-pub struct TargetCounts {
+pub(crate) struct TargetCounts {
     /// The name of the upstream.
     pub upstream: Arc<str>,
     /// Addresses that requests can go to.
@@ -90,10 +90,10 @@ pub struct TargetCounts {
 }
 
 /// Counts the targets of all upstreams, when the metrics are exported.
-pub type Targets = Box<dyn Fn() -> Vec<TargetCounts> + Send + Sync>;
+pub(crate) type Targets = Box<dyn Fn() -> Vec<TargetCounts> + Send + Sync>;
 
 /// All metrics.
-pub struct Metrics {
+pub(crate) struct Metrics {
     version: String,
     connections: Source,
     log_lines_dropped: Source,
@@ -127,7 +127,7 @@ type Named<T> = Mutex<BTreeMap<String, Arc<T>>>;
 impl Metrics {
     /// Returns metrics with nothing counted yet. `version` is that of the gateway, `connections` the number of open
     /// ones, and `log_lines_dropped` the value of [`Output::dropped`](super::Output::dropped).
-    pub fn new(version: impl Into<String>, connections: Source, log_lines_dropped: Source) -> Self {
+    pub(crate) fn new(version: impl Into<String>, connections: Source, log_lines_dropped: Source) -> Self {
         let unrouted: Arc<RouteMetrics> = Arc::default();
         Self {
             version: version.into(),
@@ -159,67 +159,67 @@ impl Metrics {
 
     /// Sets the gauge of bytes that wait to be sent.
     #[must_use]
-    pub fn unsent(self, unsent_bytes: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn unsent(self, unsent_bytes: Arc<AtomicUsize>) -> Self {
         Self { unsent_bytes, ..self }
     }
 
     /// Returns the counters of requests that matched no route.
-    pub fn unrouted(&self) -> &RouteMetrics {
+    pub(crate) fn unrouted(&self) -> &RouteMetrics {
         &self.unrouted
     }
 
     /// Returns the counters of a route. The same name gives the same counters.
-    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+    pub(crate) fn route(&self, name: &str) -> Arc<RouteMetrics> {
         resolve(&self.routes, name)
     }
 
     /// Returns the counters of a policy.
-    pub fn policy(&self, name: &str) -> Arc<PolicyMetrics> {
+    pub(crate) fn policy(&self, name: &str) -> Arc<PolicyMetrics> {
         resolve(&self.policies, name)
     }
 
     /// Returns the counters of an upstream.
-    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+    pub(crate) fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         resolve(&self.upstreams, name)
     }
 
     /// Returns the counters of a TLS listener, by its number in the file. Listeners are fixed at the start of the
     /// process.
-    pub fn listener(&self, number: usize) -> Arc<HandshakeMetrics> {
+    pub(crate) fn listener(&self, number: usize) -> Arc<HandshakeMetrics> {
         resolve(&self.listeners, &number.to_string())
     }
 
     /// Sets the function that counts the targets of all upstreams.
-    pub fn targets(&self, targets: Targets) {
+    pub(crate) fn targets(&self, targets: Targets) {
         *self.targets.lock() = targets;
     }
 
     /// Sets the names that certificates are served for, each with its end.
-    pub fn certificates<'n>(&self, expiries: impl Iterator<Item = (&'n str, UnixTime)>) {
+    pub(crate) fn certificates<'n>(&self, expiries: impl Iterator<Item = (&'n str, UnixTime)>) {
         *self.certificates.lock() = first_ends(expiries);
     }
 
     /// Sets the lists of revoked certificates, by issuer, each with its end.
-    pub fn revocation_lists<'n>(&self, ends: impl Iterator<Item = (&'n str, UnixTime)>) {
+    pub(crate) fn revocation_lists<'n>(&self, ends: impl Iterator<Item = (&'n str, UnixTime)>) {
         *self.revocation_lists.lock() = first_ends(ends);
     }
 
     /// Forgets the names for which `is_named` returns false. To be called after each reload, also after a failed one:
     /// building may have resolved names that the configuration which goes on serving does not have. Requests still in
     /// flight on a forgotten name go on counting, unseen.
-    pub fn retain(&self, is_named: impl Fn(Kind, &str) -> bool) {
+    pub(crate) fn retain(&self, is_named: impl Fn(Kind, &str) -> bool) {
         self.routes.lock().retain(|name, _| name == NO_ROUTE || is_named(Kind::Route, name));
         self.policies.lock().retain(|name, _| is_named(Kind::Policy, name));
         self.upstreams.lock().retain(|name, _| is_named(Kind::Upstream, name));
     }
 
     /// Returns the gauge of buffered bytes of request bodies.
-    pub fn held_body_bytes(&self) -> Arc<AtomicUsize> {
+    pub(crate) fn held_body_bytes(&self) -> Arc<AtomicUsize> {
         self.held_body_bytes.clone()
     }
 
     /// Returns the gauge of requests that have lasted longer than a second.
-    pub fn open_streams(&self) -> Arc<AtomicUsize> {
+    pub(crate) fn open_streams(&self) -> Arc<AtomicUsize> {
         self.open_streams.clone()
     }
 
@@ -227,7 +227,7 @@ impl Metrics {
     ///
     /// # Errors
     /// The name is not valid in Prometheus, or is in use with another meaning.
-    pub fn plugin_metric(
+    pub(crate) fn plugin_metric(
         &self,
         name: &'static str,
         help: &'static str,
@@ -238,34 +238,34 @@ impl Metrics {
     }
 
     /// Forgets the metrics of plugins that are not among these.
-    pub fn retain_plugin_metrics<'k>(&self, kept: impl Iterator<Item = &'k PluginMetricKey>) {
+    pub(crate) fn retain_plugin_metrics<'k>(&self, kept: impl Iterator<Item = &'k PluginMetricKey>) {
         self.plugins.retain(kept);
     }
 
     /// Counts a request that was ended early, by the code of the reason.
-    pub fn stream_ended(&self, reason: &'static str) {
+    pub(crate) fn stream_ended(&self, reason: &'static str) {
         self.streams_ended.add([reason]);
     }
 
     /// Counts the duration of a phase of a request.
     #[inline]
-    pub fn observe(&self, phase: Phase, took: Duration) {
+    pub(crate) fn observe(&self, phase: Phase, took: Duration) {
         self.durations[phase as usize].observe(took);
     }
 
     /// Counts a request that was refused before it was matched: its head is malformed, too long or too late. `code` is
     /// that of the answer.
-    pub fn refused_before_routing(&self, code: &'static str) {
+    pub(crate) fn refused_before_routing(&self, code: &'static str) {
         self.refused.add([code]);
     }
 
     /// Counts a connection that was closed as it came, or for another one. `reason` is a constant of the code.
-    pub fn rejected(&self, reason: &'static str) {
+    pub(crate) fn rejected(&self, reason: &'static str) {
         self.rejected.add([reason]);
     }
 
     /// Counts a successful reload, after which `generation` serves.
-    pub fn reload_succeeded(&self, generation: u64, at: SystemTime) {
+    pub(crate) fn reload_succeeded(&self, generation: u64, at: SystemTime) {
         let millis = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         self.last_reload_millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
         self.generation.store(generation, Relaxed);
@@ -273,13 +273,13 @@ impl Metrics {
     }
 
     /// Counts a configuration as being in memory, until the guard is dropped.
-    pub fn live_generation(&self) -> LiveGeneration {
+    pub(crate) fn live_generation(&self) -> LiveGeneration {
         self.live_generations.fetch_add(1, Relaxed);
         LiveGeneration(self.live_generations.clone())
     }
 
     /// Counts a reload that was refused as a whole.
-    pub fn reload_failed(&self) {
+    pub(crate) fn reload_failed(&self) {
         self.reloads_bad.add(1);
     }
 }
@@ -291,7 +291,7 @@ impl std::fmt::Debug for Metrics {
 }
 
 /// A guard for a configuration that is in memory: see [`Metrics::live_generation`].
-pub struct LiveGeneration(Arc<AtomicUsize>);
+pub(crate) struct LiveGeneration(Arc<AtomicUsize>);
 
 impl Drop for LiveGeneration {
     fn drop(&mut self) {

@@ -44,21 +44,21 @@ mod queue;
 mod writer;
 
 use self::queue::Queue;
-pub use self::queue::{Full, GATHER, MAX_QUEUED_BYTES, REPORT_EVERY, STUCK_AFTER};
+pub(crate) use self::queue::{Full, MAX_QUEUED_BYTES};
 
 /// The part of [`MAX_QUEUED_BYTES`] that access lines leave to others.
-pub const AUDIT_ROOM_BYTES: usize = MAX_QUEUED_BYTES / 4;
+pub(crate) const AUDIT_ROOM_BYTES: usize = MAX_QUEUED_BYTES / 4;
 
 /// The time that an audit event may wait for room, in steps of [`AUDIT_RETRY`], before it is dropped or its request
 /// refused. The caller of [`Output::try_audit`] waits: the queue itself never does.
-pub const AUDIT_WAIT: Duration = Duration::from_millis(50);
+pub(crate) const AUDIT_WAIT: Duration = Duration::from_millis(50);
 
 /// The pause between two attempts to queue an audit event.
-pub const AUDIT_RETRY: Duration = Duration::from_millis(5);
+pub(crate) const AUDIT_RETRY: Duration = Duration::from_millis(5);
 
 /// The share of the queue that a line may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
+pub(crate) enum Urgency {
     /// Access lines: the first to be dropped.
     Low,
     /// Everything else.
@@ -68,7 +68,7 @@ pub enum Urgency {
 /// The destination of lines. Clones are the same output; when the last one is dropped the writer writes the queued
 /// lines and ends.
 #[derive(Clone)]
-pub struct Output {
+pub(crate) struct Output {
     owner: Arc<Owner>,
 }
 
@@ -85,14 +85,14 @@ impl Drop for Owner {
 impl Output {
     /// Returns an output to the standard output of the process, past the buffer and the lock of [`io::stdout`]: a
     /// writer that is stuck must hold up neither a `println!` nor the end of the process.
-    pub fn stdout() -> io::Result<Self> {
+    pub(crate) fn stdout() -> io::Result<Self> {
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let is_journal = journal::is_journal(&stdout);
         Self::start_with(stdout, is_journal)
     }
 
     /// Returns an output to `sink`, with its writer thread. The sink may block.
-    pub fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
         Self::start_with(sink, false)
     }
 
@@ -123,7 +123,7 @@ impl Output {
     ///
     /// `line` runs under the lock of this thread's buffer: it must not log.
     #[inline]
-    pub fn try_line(&self, urgency: Urgency, line: impl FnOnce(&mut Vec<u8>)) -> Result<(), Full> {
+    pub(crate) fn try_line(&self, urgency: Urgency, line: impl FnOnce(&mut Vec<u8>)) -> Result<(), Full> {
         let queue = &*self.owner.0;
         let limit = match urgency {
             Urgency::Low => MAX_QUEUED_BYTES - AUDIT_ROOM_BYTES,
@@ -139,30 +139,30 @@ impl Output {
     }
 
     /// Returns the prefix of a line of this level.
-    pub fn priority(&self, level: Level) -> &'static str {
+    pub(crate) fn priority(&self, level: Level) -> &'static str {
         self.owner.0.priority(level)
     }
 
     /// Counts a line that the caller gave up on.
-    pub fn count_dropped(&self) {
+    pub(crate) fn count_dropped(&self) {
         self.owner.0.dropped.add(1);
     }
 
     /// Returns the number of dropped lines so far: those without room, and those that the sink did not take.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.owner.0.dropped.sum()
     }
 
     /// Returns whether lines that are queued now are likely to be lost: the sink did not take the lines before, or has
     /// been busy with them for [`STUCK_AFTER`] and may never take them.
-    pub fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         let queue = &self.owner.0;
         queue.is_failing.load(Acquire) || queue.is_stuck()
     }
 
     /// Waits until everything that was queued before has been handed to the sink, at most for `timeout`; returns
     /// whether it was.
-    pub fn flush(&self, timeout: Duration) -> bool {
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let queue = &*self.owner.0;
         let deadline = Instant::now() + timeout;
         let mut flushes = queue.flushes.lock();

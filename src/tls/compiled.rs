@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The TLS of one listener.
-pub struct Tls {
+pub(crate) struct Tls {
     pub(super) file: file::Tls,
     /// The context that connections begin with, and the number of the key that seals their sessions.
     pub(super) entry: ArcSwap<(u64, SslContext)>,
@@ -48,7 +48,7 @@ const ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
 impl Tls {
     /// Reads the files and builds it; errors are added to `problems`. `listener` is its number, to which sessions are
     /// bound.
-    pub fn build(
+    pub(crate) fn build(
         draft: &TlsDraft<'_>,
         listener: usize,
         secrets: &Secrets,

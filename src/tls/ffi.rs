@@ -35,7 +35,7 @@ unsafe extern "C" {
 /// The key that session tickets are sealed with. It outlives reloads, so that a reload does not force full handshakes,
 /// and is replaced after [`TICKET_KEY_HOURS`], because with a stolen key the TLS 1.2 traffic of the sessions that it
 /// sealed can be read (RFC 5077 section 5.6). After a replacement each client makes one full handshake.
-pub struct TicketKeys(Mutex<Sealing>);
+pub(crate) struct TicketKeys(Mutex<Sealing>);
 
 struct Sealing {
     /// Name, MAC key and cipher key.
@@ -49,7 +49,7 @@ impl TicketKeys {
     ///
     /// # Errors
     /// There are no random numbers.
-    pub fn random() -> Result<Self, ErrorStack> {
+    pub(crate) fn random() -> Result<Self, ErrorStack> {
         Ok(Self(Mutex::new(Sealing { key: random()?, number: 0, since: Instant::now() })))
     }
 

@@ -18,7 +18,7 @@ use crate::config::file;
 
 /// The reason why a handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The client's certificate was not accepted.
     Certificate(Reason),
     /// The client sent no certificate, and one is required.
@@ -45,7 +45,7 @@ pub enum Failure {
 
 impl Failure {
     /// Returns the code for log and metric.
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Certificate(reason) => reason.code(),
             Self::NoCertificate => "certificate_absent",
@@ -63,7 +63,7 @@ impl Failure {
 }
 
 /// The result of a handshake, for log and metric.
-pub struct Handshake {
+pub(crate) struct Handshake {
     /// The requested name.
     pub server_name: Option<Box<str>>,
     /// The subject of a certificate that was not accepted, as the certificate has it.
@@ -78,7 +78,7 @@ pub struct Handshake {
 }
 
 /// A connection whose handshake is over, successful or not.
-pub struct HandshakeResult {
+pub(crate) struct HandshakeResult {
     /// The result.
     pub handshake: Handshake,
     /// The connection. After a failure it can only be closed.
@@ -88,7 +88,7 @@ pub struct HandshakeResult {
 }
 
 /// Performs a handshake on a connection to this listener.
-pub async fn accept(tls: &Tls, plain: L4Stream) -> HandshakeResult {
+pub(crate) async fn accept(tls: &Tls, plain: L4Stream) -> HandshakeResult {
     let observer = Arc::new(HandshakeObserver::default());
     let made = Ssl::new(&tls.entry().1).map(|mut ssl| {
         attach(&mut ssl, &observer);

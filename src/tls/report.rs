@@ -12,12 +12,12 @@ use crate::telemetry::clock::rfc3339;
 
 impl Tls {
     /// Returns the settings that are served for each name.
-    pub fn served(&self) -> BTreeMap<String, Served> {
+    pub(crate) fn served(&self) -> BTreeMap<String, Served> {
         self.names.served()
     }
 
     /// Returns the same for `/status`.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let served = self.served().into_iter().map(|(name, served)| {
             json!({
                 "name": name,
@@ -30,7 +30,7 @@ impl Tls {
     }
 
     /// Returns the differences to the TLS served before: a line for each name.
-    pub fn changes_since(&self, before: &Self) -> Vec<String> {
+    pub(crate) fn changes_since(&self, before: &Self) -> Vec<String> {
         let (now, before) = (self.served(), before.served());
         let lines = now.iter().map(|(name, served)| match before.get(name) {
             None => Some(format!("+ {name}: {}", valid(served))),

@@ -13,7 +13,7 @@ use crate::config::file;
 const VERDICT_SECONDS: i64 = 10;
 
 /// A connection whose handshake succeeded.
-pub struct Secured {
+pub(crate) struct Secured {
     /// The name that the client asked for (RFC 6066 section 3), in lower case.
     pub server_name: Option<Box<str>>,
     certificate: Option<Certificate>,
@@ -37,7 +37,7 @@ struct Verdict {
 /// The reason why a request is on the wrong connection (RFC 9110 section 15.5.20): on a connection of its own it may
 /// succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misdirected {
+pub(crate) struct Misdirected {
     /// The reason as text.
     pub why: &'static str,
     /// A more detailed reason for the log, if there is one.
@@ -50,7 +50,7 @@ impl Misdirected {
     }
 
     /// Returns the error that a connection is older than the change that makes it the wrong one.
-    pub fn by_age(why: &'static str) -> Self {
+    pub(crate) fn by_age(why: &'static str) -> Self {
         Self { why, reason: None }
     }
 }
@@ -72,7 +72,7 @@ impl Secured {
 
     /// Returns the client's certificate, judged by the current configuration; see
     /// [`RequestCx::certificate`](portcullis_plugin::RequestCx::certificate).
-    pub fn certificate(&self, tls: Option<&Tls>, now: UnixTime) -> Result<Option<&ClientCert>, Reason> {
+    pub(crate) fn certificate(&self, tls: Option<&Tls>, now: UnixTime) -> Result<Option<&ClientCert>, Reason> {
         let Some(certificate) = &self.certificate else { return Ok(None) };
         let clients = tls.map(|tls| &tls.names.of_name(self.server_name.as_deref()).clients);
         // No CA is trusted for it any more.
@@ -89,7 +89,7 @@ impl Secured {
     ///
     /// A name that requires a certificate requires it for every request, even on a route that no policy protects: a
     /// certificate that was revoked or has expired since would not pass the handshake today.
-    pub fn fits(
+    pub(crate) fn fits(
         &self,
         tls: Option<&Tls>,
         host: &str,

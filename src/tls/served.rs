@@ -6,7 +6,7 @@ use crate::{config::file::ClientAuth, telemetry::clock::rfc3339};
 
 /// The settings that a client gets for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
+pub(crate) struct Served {
     /// The SHA-256 of the certificates, one for each type of key.
     pub(super) certificates: Vec<[u8; 32]>,
     /// The earliest end of them.

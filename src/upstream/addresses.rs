@@ -11,12 +11,12 @@ use arc_swap::ArcSwap;
 use crate::clock::now_ms;
 
 /// The most addresses of one name.
-pub const MAX_ADDRESSES: usize = 64;
+pub(super) const MAX_ADDRESSES: usize = 64;
 /// The time that requests avoid an address that could not be connected to, if there are others.
-pub const REST: Duration = Duration::from_secs(5);
+pub(super) const REST: Duration = Duration::from_secs(5);
 
 /// A list of addresses, in ascending order and without duplicates.
-pub struct Addresses(ArcSwap<Box<[Address]>>);
+pub(crate) struct Addresses(ArcSwap<Box<[Address]>>);
 
 struct Address {
     at: SocketAddr,
@@ -26,7 +26,7 @@ struct Address {
 
 /// The addresses that are acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// Those that this request has not tried, and that nobody failed to connect to lately.
     Rested,
     /// Those that this request has not tried.
@@ -37,14 +37,14 @@ pub enum Wanted {
 
 impl Addresses {
     /// Returns a list of these, cut to [`MAX_ADDRESSES`].
-    pub fn new(list: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(list: Vec<SocketAddr>) -> Self {
         Self(ArcSwap::from_pointee(made(list, &[])))
     }
 
     /// Replaces the addresses. One that stays keeps its rest.
     ///
     /// Returns whether they differ.
-    pub fn replace(&self, list: Vec<SocketAddr>) -> bool {
+    pub(crate) fn replace(&self, list: Vec<SocketAddr>) -> bool {
         let before = self.0.load();
         let made = made(list, &before);
         let differs = made.iter().map(|one| one.at).ne(before.iter().map(|one| one.at));
@@ -55,12 +55,12 @@ impl Addresses {
     }
 
     /// Removes the addresses for which `is_good` returns false.
-    pub fn retain(&self, is_good: impl Fn(SocketAddr) -> bool) {
+    pub(crate) fn retain(&self, is_good: impl Fn(SocketAddr) -> bool) {
         self.replace(self.list().into_iter().filter(|address| is_good(*address)).collect());
     }
 
     /// Returns the address at this turn, or the first after it that is wanted.
-    pub fn choose(&self, turn: usize, wanted: Wanted, tried: &[SocketAddr]) -> Option<SocketAddr> {
+    pub(crate) fn choose(&self, turn: usize, wanted: Wanted, tried: &[SocketAddr]) -> Option<SocketAddr> {
         let list = self.0.load();
         let length = list.len();
         let order = (0..length).map(|step| &list[(turn % length + step) % length]);
@@ -68,7 +68,7 @@ impl Addresses {
     }
 
     /// Makes other requests avoid an address, or ends that.
-    pub fn set_rest(&self, at: SocketAddr, rests: bool) {
+    pub(crate) fn set_rest(&self, at: SocketAddr, rests: bool) {
         let list = self.0.load();
         let until = if rests { now_ms() + u64::try_from(REST.as_millis()).unwrap_or(u64::MAX) } else { 0 };
         if let Some(one) = list.iter().find(|one| one.at == at)
@@ -79,17 +79,17 @@ impl Addresses {
     }
 
     /// Returns all addresses.
-    pub fn list(&self) -> Vec<SocketAddr> {
+    pub(crate) fn list(&self) -> Vec<SocketAddr> {
         self.0.load().iter().map(|one| one.at).collect()
     }
 
     /// Returns the number of addresses.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.load().len()
     }
 
     /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }

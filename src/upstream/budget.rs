@@ -24,7 +24,7 @@ const LEAST_INTERVAL_MILLIS: u64 = 1000;
 
 /// The retries of one upstream. Counting takes no lock.
 #[derive(Debug)]
-pub struct RetryBudget {
+pub(crate) struct RetryBudget {
     /// The savings in requests; [`REQUESTS_PER_RETRY`] of them pay for a retry.
     saved: AtomicU64,
     /// The time of the last retry that was allowed without paying.
@@ -39,14 +39,14 @@ impl Default for RetryBudget {
 
 impl RetryBudget {
     /// Counts a request that is sent for the first time.
-    pub fn earn(&self) {
+    pub(crate) fn earn(&self) {
         if self.saved.load(Relaxed) < MAX_SAVED_RETRIES * REQUESTS_PER_RETRY {
             self.saved.fetch_add(1, Relaxed);
         }
     }
 
     /// Takes a retry, if there is one.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.take_at(now_ms())
     }
 
@@ -63,16 +63,16 @@ impl RetryBudget {
 
 /// The budgets of all upstreams, by name: they keep their level over a reload.
 #[derive(Default)]
-pub struct RetryBudgets(Mutex<HashMap<String, Weak<RetryBudget>>>);
+pub(crate) struct RetryBudgets(Mutex<HashMap<String, Weak<RetryBudget>>>);
 
 impl RetryBudgets {
     /// Forgets those of upstreams that no configuration has any more.
-    pub fn forget_unused(&self) {
+    pub(crate) fn forget_unused(&self) {
         self.0.lock().retain(|_, budget| budget.strong_count() > 0);
     }
 
     /// Returns the budget of this upstream. It lives as long as a configuration has it.
-    pub fn of(&self, upstream: &str) -> Arc<RetryBudget> {
+    pub(crate) fn of(&self, upstream: &str) -> Arc<RetryBudget> {
         let mut budgets = self.0.lock();
         let known = budgets.get(upstream).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {

@@ -29,14 +29,14 @@ use pingora::{protocols::ALPN, upstreams::peer::HttpPeer};
 use crate::clock::now_ms;
 
 /// The time that a target is spoken to by HTTP/1.1 after it required that.
-pub const HTTP1_FOR: Duration = Duration::from_secs(300);
+pub(super) const HTTP1_FOR: Duration = Duration::from_secs(300);
 
 /// A bit of the group key that separates connections over which HTTP/1.1 was required.
 const HTTP1_ONLY: u64 = 1 << 63;
 
 /// The HTTP/2 support of one target, as far as known.
 #[derive(Debug)]
-pub struct Http2 {
+pub(crate) struct Http2 {
     /// Set once the server has chosen it.
     is_chosen: AtomicBool,
     /// The time until which it required HTTP/1.1, in milliseconds of [`now_ms`].
@@ -50,18 +50,18 @@ static ENTRIES: LazyLock<Mutex<HashMap<u64, Arc<AtomicU64>>>> = LazyLock::new(Mu
 
 impl Http2 {
     /// Returns the state of a target about which nothing is known. `group_key` is that of the target's peers.
-    pub fn new(group_key: u64) -> Self {
+    pub(crate) fn new(group_key: u64) -> Self {
         let entries = ENTRIES.lock().entry(group_key).or_default().clone();
         Self { is_chosen: AtomicBool::new(false), http1_until: AtomicU64::new(0), entries }
     }
 
     /// Forgets zeros that no configuration refers to any more.
-    pub fn forget_unused() {
+    pub(crate) fn forget_unused() {
         ENTRIES.lock().retain(|_, count| Arc::strong_count(count) > 1 || count.load(Relaxed) > 0);
     }
 
     /// Prepares a peer that may speak either protocol.
-    pub fn offer(&self, peer: &mut HttpPeer) {
+    pub(crate) fn offer(&self, peer: &mut HttpPeer) {
         // An even number: the odd ones are those of peers for upgrades.
         peer.group_key = peer.group_key.wrapping_add(self.entries.load(Relaxed).wrapping_mul(2));
         let until = self.http1_until.load(Relaxed);
@@ -75,7 +75,7 @@ impl Http2 {
     }
 
     /// Notes the protocol that a server chose in a handshake.
-    pub fn negotiated(&self, protocol: Option<&[u8]>) {
+    pub(crate) fn negotiated(&self, protocol: Option<&[u8]>) {
         let is_chosen = protocol == Some(b"h2");
         if self.is_chosen.load(Relaxed) != is_chosen {
             self.is_chosen.store(is_chosen, Relaxed);
@@ -84,20 +84,20 @@ impl Http2 {
 
     /// Handles a failed handshake that offered this. Returns whether another one may succeed: the server no longer
     /// accepts `h2`, which was all that it was offered.
-    pub fn may_have_gone(&self, offered: &ALPN) -> bool {
+    pub(crate) fn may_have_gone(&self, offered: &ALPN) -> bool {
         *offered == ALPN::H2 && self.is_chosen.swap(false, Relaxed)
     }
 
     /// Handles a response that broke the protocol, or required HTTP/1.1: a peer that offered both is in Pingora's map
     /// now.
-    pub fn failed(&self, offered: &ALPN) {
+    pub(crate) fn failed(&self, offered: &ALPN) {
         if *offered == ALPN::H2H1 {
             self.entries.fetch_add(1, Relaxed);
         }
     }
 
     /// Notes that the server requires HTTP/1.1. Returns whether that is new.
-    pub fn requires_http1(&self) -> bool {
+    pub(crate) fn requires_http1(&self) -> bool {
         let (now, length) = (now_ms(), u64::try_from(HTTP1_FOR.as_millis()).unwrap_or(u64::MAX));
         self.http1_until.swap(now.saturating_add(length), Relaxed) <= now
     }

@@ -5,7 +5,7 @@
 //! One that cannot be resolved keeps the addresses that it had. Addresses that requests must not go to are never kept,
 //! whether they come from an answer or are known without asking.
 
-pub mod allowed;
+pub(super) mod allowed;
 mod lookup;
 
 use std::{
@@ -49,7 +49,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const MAX_LOOKUPS: usize = 64;
 
 /// All names that a configuration has or had.
-pub struct Names {
+pub(crate) struct Names {
     known: Mutex<HashMap<HostPort, Weak<Name>>>,
     around: OnceLock<Around>,
     turns: Semaphore,
@@ -64,7 +64,7 @@ struct Around {
 }
 
 /// One name.
-pub struct Name {
+pub(crate) struct Name {
     of: HostPort,
     /// Its known addresses.
     pub addresses: Addresses,
@@ -78,7 +78,7 @@ pub struct Name {
 
 /// The result of the last look-up.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The time of the last success.
     pub resolved: Option<UnixTime>,
     /// The reason why the last one failed.
@@ -91,12 +91,12 @@ pub struct Outcome {
 
 impl Names {
     /// Returns an empty set.
-    pub fn new(output: Output) -> Self {
+    pub(crate) fn new(output: Output) -> Self {
         Self { known: Mutex::default(), around: OnceLock::new(), turns: Semaphore::new(MAX_LOOKUPS), output }
     }
 
     /// Returns the name, known or new. Nothing is resolved.
-    pub fn of(&self, of: &HostPort) -> Arc<Name> {
+    pub(crate) fn of(&self, of: &HostPort) -> Arc<Name> {
         let mut known = self.known.lock();
         let name = known.get(of).and_then(Weak::upgrade);
         name.unwrap_or_else(|| {
@@ -108,27 +108,27 @@ impl Names {
     }
 
     /// Forgets those that no configuration has any more.
-    pub fn forget_unused(&self) {
+    pub(crate) fn forget_unused(&self) {
         self.known.lock().retain(|_, name| name.strong_count() > 0);
     }
 
     /// Sets the facts for all look-ups, once: the DNS servers (empty: the system's), and the addresses that the gateway
     /// listens on.
-    pub fn begin(&self, servers: &[SocketAddr], own: Vec<SocketAddr>) {
+    pub(crate) fn begin(&self, servers: &[SocketAddr], own: Vec<SocketAddr>) {
         let around = self.around.get_or_init(|| Around { lookups: Lookups::new(servers), own });
         let known = self.known.lock();
         known.values().filter_map(Weak::upgrade).for_each(|name| name.forget_forbidden(&around.own));
     }
 
     /// Returns an error with the reason if an address must not be a target.
-    pub fn judge(&self, address: SocketAddr) -> Result<(), &'static str> {
+    pub(crate) fn judge(&self, address: SocketAddr) -> Result<(), &'static str> {
         let own = self.around.get().map_or(&[][..], |around| &around.own);
         forbidden(address, own).map_or(Ok(()), Err)
     }
 
     /// Keeps these names resolved from now on, for as long as anybody holds them. Those that failed last are resolved
     /// at once.
-    pub fn keep(self: &Arc<Self>, names: impl Iterator<Item = Arc<Name>>, runtime: &Handle) {
+    pub(crate) fn keep(self: &Arc<Self>, names: impl Iterator<Item = Arc<Name>>, runtime: &Handle) {
         for name in names {
             if !name.is_kept.swap(true, Relaxed) {
                 let (names, of) = (self.clone(), Arc::downgrade(&name));
@@ -271,12 +271,12 @@ impl Name {
     }
 
     /// Returns the result of the last look-up.
-    pub fn last(&self) -> Arc<Outcome> {
+    pub(crate) fn last(&self) -> Arc<Outcome> {
         self.last.load_full()
     }
 
     /// Waits until it was looked up once, with or without success.
-    pub async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         // The sender lives as long as the name.
         let _ = self.settled.subscribe().wait_for(|is| *is).await;
     }

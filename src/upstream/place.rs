@@ -6,7 +6,7 @@ use crate::router::host_key;
 
 /// A host with its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// An IP address.
     Address(SocketAddr),
     /// A name.
@@ -15,7 +15,7 @@ pub enum Place {
 
 /// A name and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HostPort {
+pub(crate) struct HostPort {
     /// The host in lower case. A dot at the end means that no search domain is added.
     pub host: String,
     /// Never 0.
@@ -27,7 +27,7 @@ impl Place {
     ///
     /// # Errors
     /// Returns why it is not valid.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a host with its port, such as \"10.0.0.1:9000\"{}", hint(text));
         if let Some(address) = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0) {
             return Ok(Self::Address(address));
@@ -46,11 +46,11 @@ impl Place {
 }
 
 /// The built-in addresses of `localhost`; `/etc/hosts` may say which of the two.
-pub const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+pub(crate) const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Returns whether every program must take this for the machine itself (RFC 6761 section 6.3). The host is in lower
 /// case.
-pub fn is_localhost(host: &str) -> bool {
+pub(crate) fn is_localhost(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     host == "localhost" || host.ends_with(".localhost")
 }
@@ -88,7 +88,7 @@ fn number(host: &str) -> Option<Option<Ipv4Addr>> {
 }
 
 /// Returns the one spelling of an address: `0.0.0.0` reaches this machine, and an IPv4 address may be written as IPv6.
-pub fn plain(address: SocketAddr) -> SocketAddr {
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip().to_canonical() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -34,15 +34,15 @@ use crate::{
     },
 };
 
-pub use files::SystemAuthorities;
-pub use handshake::{Fault, Handshake, Verifier};
-pub use trust::Trust;
+pub(crate) use files::SystemAuthorities;
+pub(crate) use handshake::{Fault, Handshake, Verifier};
+pub(crate) use trust::Trust;
 
 /// The errors of an upstream, each with its field.
-pub type Wrong = Vec<(String, String)>;
+pub(crate) type Wrong = Vec<(String, String)>;
 
 /// The TLS settings of all targets of an upstream.
-pub struct Tls {
+pub(crate) struct Tls {
     trust: Trust,
     server_name: Option<ServerName>,
     own: Option<Arc<CertKey>>,
@@ -56,7 +56,7 @@ impl Tls {
     ///
     /// # Errors
     /// Returns everything that is wrong.
-    pub fn read(
+    pub(crate) fn read(
         file: &UpstreamTls,
         protocol: Option<Protocol>,
         secrets: &Secrets,
@@ -86,18 +86,18 @@ impl Tls {
     }
 
     /// Returns whether the upstream's certificate is not verified.
-    pub fn is_unverified(&self) -> bool {
+    pub(crate) fn is_unverified(&self) -> bool {
         matches!(self.trust, Trust::Anybody)
     }
 
     /// Returns the subject and the end of the gateway's client certificate.
-    pub fn own_certificate(&self) -> Option<(String, UnixTime)> {
+    pub(crate) fn own_certificate(&self) -> Option<(String, UnixTime)> {
         let facts = Facts::of(self.own.as_ref()?.leaf()).ok()?;
         Some((facts.subject, facts.not_after))
     }
 
     /// Returns the fingerprint of everything that was read.
-    pub fn settings(&self) -> [u8; 32] {
+    pub(crate) fn settings(&self) -> [u8; 32] {
         self.settings
     }
 
@@ -106,7 +106,7 @@ impl Tls {
     ///
     /// # Errors
     /// Returns why there can be none of that name.
-    pub fn peer(&self, address: SocketAddr, host: &str) -> Result<(HttpPeer, Arc<Verifier>), String> {
+    pub(crate) fn peer(&self, address: SocketAddr, host: &str) -> Result<(HttpPeer, Arc<Verifier>), String> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let own_name = || host.parse().map_err(|why| format!("`{host}`: {why}; say `tls.server_name`"));
         let name = self.server_name.clone().map_or_else(own_name, Ok)?;

@@ -40,7 +40,7 @@ use tokio::{
 };
 
 /// Makes connections to this peer suitable for an upgrade. They are not pooled, nor taken from the pool.
-pub fn prepare(peer: &mut HttpPeer) {
+pub(super) fn prepare(peer: &mut HttpPeer) {
     static CONNECTOR: LazyLock<Arc<Connector>> = LazyLock::new(|| Arc::new(Connector));
     peer.options.custom_l4 = Some(CONNECTOR.clone());
     peer.options.idle_timeout = Some(Duration::ZERO);

@@ -19,9 +19,9 @@ use pingora::upstreams::peer::PeerOptions;
 use crate::front::small_frames_budget;
 
 /// The window of a stream unless the file sets one: that of RFC 9113 section 6.9.2.
-pub const DEFAULT_STREAM_BYTES: u32 = 65_535;
+pub(crate) const DEFAULT_STREAM_BYTES: u32 = 65_535;
 /// The largest window that the file may set.
-pub const MAX_STREAM_BYTES: u32 = 1 << 20;
+pub(crate) const MAX_STREAM_BYTES: u32 = 1 << 20;
 
 /// The most streams that a connection carries at once.
 const MAX_STREAMS: usize = 100;
@@ -30,7 +30,7 @@ const MAX_WINDOW_BYTES: usize = (1 << 31) - 1;
 
 /// The windows of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Windows {
+pub(crate) struct Windows {
     stream_bytes: u32,
     connection_bytes: u32,
     streams: usize,
@@ -38,7 +38,7 @@ pub struct Windows {
 
 impl Windows {
     /// Returns those of a connection with such a window for each stream.
-    pub fn of(stream_bytes: u32) -> Self {
+    pub(crate) fn of(stream_bytes: u32) -> Self {
         let of_stream = 2 * small_frames_budget(stream_bytes as usize);
         let streams = (MAX_WINDOW_BYTES / of_stream).clamp(1, MAX_STREAMS);
         let connection_bytes = u32::try_from((streams * of_stream).min(MAX_WINDOW_BYTES)).unwrap_or(u32::MAX >> 1);
@@ -46,7 +46,7 @@ impl Windows {
     }
 
     /// Sets them for connections to a peer.
-    pub fn set(self, options: &mut PeerOptions) {
+    pub(crate) fn set(self, options: &mut PeerOptions) {
         options.max_h2_streams = self.streams;
         options.h2_stream_window_size = Some(self.stream_bytes);
         options.h2_connection_window_size = Some(self.connection_bytes);

@@ -54,6 +54,15 @@ pub(crate) use systemd::Systemd;
 pub(crate) use tls::{Tls, TlsBuilder, s_client};
 pub(crate) use upstream::{FrameUpstream, RawUpstream, Recorded, Reply, TlsServer, Upstream, frames};
 
+/// Returns the names of the gateway's plugins.
+pub(crate) fn plugins() -> Vec<String> {
+    let listed = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis")).arg("plugins").output();
+    let listed = String::from_utf8(listed.expect("the binary starts").stdout).expect("names are text");
+    let names: Vec<_> = listed.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    assert!(names.iter().any(|name| name == "key-auth"), "{listed}");
+    names
+}
+
 /// The longest that anything is waited for. Far above what a loaded machine with two cores needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 

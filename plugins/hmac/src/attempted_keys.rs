@@ -48,7 +48,11 @@ impl AttemptedKey {
 
 impl<'a> AttemptedKeys<'a> {
     /// Takes claims by keys that have to wait out of `claims`, and returns the longest wait.
-    pub async fn begin(attempts: &'a Attempts, address: IpAddr, claims: &mut Vec<Claim>) -> (Self, Option<Duration>) {
+    pub(crate) async fn begin(
+        attempts: &'a Attempts,
+        address: IpAddr,
+        claims: &mut Vec<Claim>,
+    ) -> (Self, Option<Duration>) {
         let mut attempted = Self { attempts, address, keys: Vec::with_capacity(1), signatures: 0, has_failed: false };
         let (mut waiting, mut longest): (Vec<Option<String>>, _) = (Vec::new(), None);
         for claim in std::mem::take(claims) {
@@ -86,12 +90,12 @@ impl<'a> AttemptedKeys<'a> {
     }
 
     /// The keys, by which failures are counted.
-    pub fn principals(&self) -> impl Iterator<Item = Option<&[u8]>> {
+    pub(crate) fn principals(&self) -> impl Iterator<Item = Option<&[u8]>> {
         self.keys.iter().map(AttemptedKey::principal)
     }
 
     /// Takes a place for each key, as a body has to be waited for.
-    pub async fn take_places(&mut self) -> Result<(), Refused> {
+    pub(crate) async fn take_places(&mut self) -> Result<(), Refused> {
         for tried in self.keys.iter_mut().filter(|tried| tried.begun.is_none()) {
             let begun = self.attempts.begin(self.address, tried.principal(), &tried.proof).get().await;
             tried.begun = Some(begun.map_err(Denial::too_many_attempts)?);
@@ -100,13 +104,13 @@ impl<'a> AttemptedKeys<'a> {
     }
 
     /// Marks the keys that were tried as failed.
-    pub fn fail(&mut self) {
+    pub(crate) fn fail(&mut self) {
         self.has_failed = true;
     }
 
     /// Ends a request that is refused, and returns the attempts that failed. `is_guess` is `true` if it was refused for
     /// its signatures.
-    pub fn refused(self, is_guess: bool) -> Vec<FailedAttempt> {
+    pub(crate) fn refused(self, is_guess: bool) -> Vec<FailedAttempt> {
         let Self { attempts, address, keys, signatures, has_failed } = self;
         if is_guess || has_failed {
             let failed = keys.into_iter().map(|tried| tried.failed(attempts, address));
@@ -123,7 +127,7 @@ impl<'a> AttemptedKeys<'a> {
     /// Ends a request that is granted for a signature by the key `right`, which resets the count of that key alone. Of
     /// the others those count as failed that are known and did not sign: whoever has a key of their own must not guess
     /// at others beside it. A signature by somebody whom nobody knows here, such as a proxy's, is no guess then.
-    pub fn granted(self, right: Option<&str>, wrong: &[Option<String>]) {
+    pub(crate) fn granted(self, right: Option<&str>, wrong: &[Option<String>]) {
         let Self { attempts, address, keys, .. } = self;
         for tried in keys {
             if tried.key_id.as_deref() == right {

@@ -15,17 +15,17 @@ pub(crate) enum Hash {
 
 impl Hash {
     /// The digest of these bytes.
-    pub fn of(self, bytes: &[u8]) -> digest::Digest {
+    pub(crate) fn of(self, bytes: &[u8]) -> digest::Digest {
         digest::digest(self.algorithm(), bytes)
     }
 
     /// The digest of these bytes in lower-case hexadecimal.
-    pub fn hex_of(self, bytes: &[u8]) -> String {
+    pub(crate) fn hex_of(self, bytes: &[u8]) -> String {
         hex::encode(self.of(bytes))
     }
 
     /// The length of a digest.
-    pub fn len_bytes(self) -> usize {
+    pub(crate) fn len_bytes(self) -> usize {
         self.algorithm().output_len()
     }
 
@@ -47,12 +47,12 @@ pub(crate) struct BodyDigest {
 
 impl BodyDigest {
     /// Makes a digest of its bytes; `None` if digests of this hash have another length.
-    pub fn new(hash: Hash, value: Vec<u8>) -> Option<Self> {
+    pub(crate) fn new(hash: Hash, value: Vec<u8>) -> Option<Self> {
         (value.len() == hash.len_bytes()).then_some(Self { hash, value })
     }
 
     /// Returns `true` if it is the digest of this body.
-    pub fn fits(&self, body: &[u8]) -> bool {
+    pub(crate) fn fits(&self, body: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(self.hash.of(body).as_ref(), &self.value).is_ok()
     }
 }

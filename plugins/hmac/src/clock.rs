@@ -16,18 +16,18 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// The greatest age of a signature, unless the policy sets one.
-    pub const WINDOW: Duration = Duration::from_secs(5 * 60);
+    pub(crate) const WINDOW: Duration = Duration::from_secs(5 * 60);
     /// The longest window: signatures are remembered for as long.
-    pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    pub(crate) const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
     /// The most that clocks may be apart, unless the policy says otherwise.
-    pub const SKEW: Duration = Duration::from_secs(30);
+    pub(crate) const SKEW: Duration = Duration::from_secs(30);
     /// The largest skew that a policy can allow.
-    pub const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
+    pub(crate) const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
     /// The longest life of a presigned request, which has no window: that of AWS.
-    pub const PRESIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    pub(crate) const PRESIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
     /// Returns the time for which the claim will still be taken, counted from `now`; an error if it is not taken now.
-    pub fn left(&self, claim: &Claim, now: UnixTime) -> Result<Duration, Wrong> {
+    pub(crate) fn left(&self, claim: &Claim, now: UnixTime) -> Result<Duration, Wrong> {
         let created = claim.created.ok_or(Wrong::incomplete("the signature has no time"))?;
         if created > now.after(self.skew) {
             return Err(stale("it was made in the future"));

@@ -24,7 +24,7 @@ pub(crate) enum Algorithm {
 
 impl Algorithm {
     /// Its name, as RFC 9421 section 6.2.2 registers it where it does.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::HmacSha256 => "hmac-sha256",
             Self::HmacSha384 => "hmac-sha384",
@@ -36,7 +36,7 @@ impl Algorithm {
     }
 
     /// The hash of an HMAC; `None` for signatures with a public key.
-    pub fn hmac(self) -> Option<hmac::Algorithm> {
+    pub(crate) fn hmac(self) -> Option<hmac::Algorithm> {
         match self {
             Self::HmacSha256 => Some(hmac::HMAC_SHA256),
             Self::HmacSha384 => Some(hmac::HMAC_SHA384),
@@ -66,13 +66,13 @@ pub(crate) enum SigningKey {
 
 impl SigningKey {
     /// Prepares a shared secret for those of the algorithms that take one.
-    pub fn shared(secret: Secret, algorithms: &[Algorithm]) -> Self {
+    pub(crate) fn shared(secret: Secret, algorithms: &[Algorithm]) -> Self {
         let prepared = |algorithm: &Algorithm| Some((*algorithm, hmac::Key::new(algorithm.hmac()?, secret.expose())));
         Self::Shared { keys: algorithms.iter().filter_map(prepared).collect(), secret }
     }
 
     /// The shared secret, if it is one.
-    pub fn secret(&self) -> Option<&Secret> {
+    pub(crate) fn secret(&self) -> Option<&Secret> {
         match self {
             Self::Shared { secret, .. } => Some(secret),
             Self::Public { .. } => None,
@@ -80,7 +80,7 @@ impl SigningKey {
     }
 
     /// The SHA-256 of the secret, or of the public key.
-    pub fn digest(&self) -> Vec<u8> {
+    pub(crate) fn digest(&self) -> Vec<u8> {
         let bytes = match self {
             Self::Shared { secret, .. } => secret.expose(),
             Self::Public { key, .. } => key.as_ref(),
@@ -89,7 +89,7 @@ impl SigningKey {
     }
 
     /// The most time that it takes to verify so many signatures of one message.
-    pub fn cost(&self, signatures: usize) -> Cost {
+    pub(crate) fn cost(&self, signatures: usize) -> Cost {
         match self {
             // Computed once and compared with each.
             Self::Shared { .. } => Cost::MAC,
@@ -108,7 +108,12 @@ impl SigningKey {
     /// Returns `true` if one of the signatures is valid for this message. The claim's `algorithm` has to be one that
     /// the key is for and decides nothing by itself: a public key must never be used as an HMAC secret (the attack on
     /// JWT libraries of CVE-2015-9235).
-    pub fn verify(&self, algorithm: Option<Algorithm>, message: &[Cow<'_, [u8]>], signatures: &[Vec<u8>]) -> bool {
+    pub(crate) fn verify(
+        &self,
+        algorithm: Option<Algorithm>,
+        message: &[Cow<'_, [u8]>],
+        signatures: &[Vec<u8>],
+    ) -> bool {
         match self {
             Self::Shared { keys, .. } => {
                 let mut fitting = keys.iter().filter(|(of, _)| algorithm.is_none_or(|algorithm| algorithm == *of));

@@ -41,7 +41,7 @@ pub(crate) struct Keyring {
 
 impl Keyring {
     /// Makes a ring of the credentials that open the policy. Problems are reported at the credential.
-    pub fn new(scheme: &dyn Scheme, cx: &mut BuildCx<'_>) -> Self {
+    pub(crate) fn new(scheme: &dyn Scheme, cx: &mut BuildCx<'_>) -> Self {
         let mut named: Vec<(usize, String, KnownKey)> = Vec::new();
         let mut secrets = Secrets::default();
         for (index, credential, own) in cx.credentials::<SigningCredential>() {
@@ -85,7 +85,7 @@ impl Keyring {
 
     /// Returns the identity that the key which proved `identity` stands for now, if it is still there: by the same
     /// name, with the same secret.
-    pub fn find_again(&self, identity: &Identity) -> Option<&Arc<Identity>> {
+    pub(crate) fn find_again(&self, identity: &Identity) -> Option<&Arc<Identity>> {
         let made_with = identity.proof.get::<MadeWith>()?;
         let named = self.keys[self.by_id.get(&made_with.key_id)?.clone()].iter();
         named.map(|known| &known.identity).find(|now| now.proof.get() == Some(made_with))
@@ -93,7 +93,7 @@ impl Keyring {
 
     /// The keys that may have made a signature: those of the name that it gives, or all of them where it gives none and
     /// there are few. Names are no secrets; that a look-up takes longer for one that is known tells nothing.
-    pub fn find(&self, key_id: Option<&str>) -> &[KnownKey] {
+    pub(crate) fn find(&self, key_id: Option<&str>) -> &[KnownKey] {
         match key_id {
             Some(_) if !self.names_key => &[],
             Some(key_id) => self.by_id.get(key_id).map_or(&[], |range| &self.keys[range.clone()]),

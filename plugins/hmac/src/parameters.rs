@@ -41,7 +41,7 @@ impl<'r> Parameters<'r> {
     ///
     /// # Errors
     /// Everything that is not a list of parameters with different names.
-    pub fn read(text: &'r [u8]) -> Result<Self, Wrong> {
+    pub(crate) fn read(text: &'r [u8]) -> Result<Self, Wrong> {
         // Control characters cannot get here, and what is not ASCII has no place in any of the values.
         let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii()).ok_or(MALFORMED)?;
         let mut all = Vec::with_capacity(8);
@@ -66,7 +66,7 @@ impl<'r> Parameters<'r> {
     ///
     /// # Errors
     /// It is not there, or empty.
-    pub fn take(&mut self, name: &str) -> Result<&'r str, Wrong> {
+    pub(crate) fn take(&mut self, name: &str) -> Result<&'r str, Wrong> {
         let index = self.0.iter().position(|(of, _)| *of == name).ok_or(MALFORMED)?;
         let (_, value) = self.0.swap_remove(index);
         if value.is_empty() { Err(MALFORMED) } else { Ok(value) }
@@ -76,7 +76,7 @@ impl<'r> Parameters<'r> {
     ///
     /// # Errors
     /// One is left.
-    pub fn finish(self) -> Result<(), Wrong> {
+    pub(crate) fn finish(self) -> Result<(), Wrong> {
         if self.0.is_empty() { Ok(()) } else { Err(MALFORMED) }
     }
 }

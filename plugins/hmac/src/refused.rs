@@ -14,7 +14,7 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// Adds the keys that the request claimed to a denial.
-    pub fn claiming(self, claimed: Claimed) -> Self {
+    pub(crate) fn claiming(self, claimed: Claimed) -> Self {
         match self {
             Self::Denied(denial) => Self::Denied(denial.claiming(claimed)),
             failed @ Self::Failed(_) => failed,
@@ -23,7 +23,7 @@ impl Refused {
 
     /// Adds the failed attempts to a denial. With a request that could not be judged they count at once, as they are
     /// dropped.
-    pub fn counting(self, failed: Vec<FailedAttempt>) -> Self {
+    pub(crate) fn counting(self, failed: Vec<FailedAttempt>) -> Self {
         match self {
             Self::Denied(denial) => Self::Denied(failed.into_iter().fold(denial, Denial::counting)),
             Self::Failed(error) => Self::Failed(error),

@@ -27,7 +27,7 @@ impl Seen {
     ///
     /// # Errors
     /// The store could not be asked, or is full.
-    pub async fn is_first(&self, name: &str, left: Duration) -> Result<bool, PluginError> {
+    pub(crate) async fn is_first(&self, name: &str, left: Duration) -> Result<bool, PluginError> {
         let keep = left.saturating_add(CLOCK_STEP_MAX);
         Ok(self.0.put(Put::mark(SIGNATURES.key(name.as_bytes()), keep)).get().await?)
     }

@@ -33,17 +33,17 @@ pub(crate) struct SignedRequest<'r> {
 
 impl<'r> SignedRequest<'r> {
     /// The target's path, still encoded as it came.
-    pub fn path(&self) -> &'r str {
+    pub(crate) fn path(&self) -> &'r str {
         self.target.split_once('?').map_or(self.target, |(path, _)| path)
     }
 
     /// The target's query without its `?`; `None` where there is no `?`.
-    pub fn query(&self) -> Option<&'r str> {
+    pub(crate) fn query(&self) -> Option<&'r str> {
         self.target.split_once('?').map(|(_, query)| query)
     }
 
     /// `Host`, as it came.
-    pub fn host(&self) -> Option<&'r str> {
+    pub(crate) fn host(&self) -> Option<&'r str> {
         self.headers.get(header::HOST)?.to_str().ok()
     }
 }
@@ -69,12 +69,12 @@ pub(crate) struct Wrong {
 
 impl Wrong {
     /// A signature that cannot be read.
-    pub fn malformed(why: &'static str) -> Self {
+    pub(crate) fn malformed(why: &'static str) -> Self {
         Self { reason: Reason::SignatureMalformed, why }
     }
 
     /// A signature that leaves out a part that it has to cover.
-    pub fn incomplete(why: &'static str) -> Self {
+    pub(crate) fn incomplete(why: &'static str) -> Self {
         Self { reason: Reason::SignatureIncomplete, why }
     }
 }
@@ -171,12 +171,12 @@ pub(crate) enum Piece {
 
 impl Message {
     /// A message that is known from the head.
-    pub fn of_head(bytes: Vec<u8>) -> Self {
+    pub(crate) fn of_head(bytes: Vec<u8>) -> Self {
         Self(vec![Piece::Bytes(bytes)])
     }
 
     /// The message with the body in its place, without copying what is there already.
-    pub fn with_body<'m>(&'m self, body: &'m [u8]) -> Vec<Cow<'m, [u8]>> {
+    pub(crate) fn with_body<'m>(&'m self, body: &'m [u8]) -> Vec<Cow<'m, [u8]>> {
         let piece = |piece: &'m Piece| match piece {
             Piece::Bytes(bytes) => Cow::Borrowed(bytes.as_slice()),
             Piece::Body => Cow::Borrowed(body),

@@ -25,7 +25,7 @@ pub(crate) struct Sent {
 
 impl Sent {
     /// A request as published vectors show it: lines that end in a newline, and the body after an empty one.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
         let mut lines = head.lines();
         let line = lines.next().expect("a request line").strip_suffix(" HTTP/1.1").expect("HTTP/1.1");
@@ -43,32 +43,32 @@ impl Sent {
     }
 
     /// With one more header.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header value");
         self.headers.append(HeaderName::from_str(name).expect("a header name"), value);
         self
     }
 
     /// With this header in place of all of its name.
-    pub fn set(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.headers.remove(name);
         self.header(name, value)
     }
 
     /// Without this header.
-    pub fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         assert!(self.headers.remove(name).is_some(), "{name}");
         self
     }
 
     /// With another body.
-    pub fn body(mut self, body: &str) -> Self {
+    pub(crate) fn body(mut self, body: &str) -> Self {
         self.body = body.as_bytes().to_vec();
         self
     }
 
     /// The request as a whole policy sees it, at this time.
-    pub fn at(&self, now: i64) -> Request {
+    pub(crate) fn at(&self, now: i64) -> Request {
         let mut request = Request::new(self.method.as_str(), &self.target);
         request.head.headers = self.headers.clone();
         request.body = self.body.clone().into();
@@ -77,13 +77,13 @@ impl Sent {
     }
 
     /// The request as a scheme sees it.
-    pub fn request(&self) -> SignedRequest<'_> {
+    pub(crate) fn request(&self) -> SignedRequest<'_> {
         SignedRequest { method: &self.method, target: &self.target, headers: &self.headers, is_https: true }
     }
 
     /// Returns the claim that is right, as the frame judges it but for clock, store and identity; `None` where the
     /// scheme finds nothing.
-    pub fn judged(&self, scheme: &dyn Scheme, secret: &str) -> Result<Option<Claim>, Reason> {
+    pub(crate) fn judged(&self, scheme: &dyn Scheme, secret: &str) -> Result<Option<Claim>, Reason> {
         let claims = match scheme.read(&self.request()) {
             Reading::Absent => return Ok(None),
             Reading::Wrong(wrong) => return Err(wrong.reason),

@@ -71,7 +71,7 @@ struct VerifiedClaim<'k> {
 
 impl Signatures {
     /// Makes a policy with the credentials that open it.
-    pub fn new(config: &Config, scheme: Box<dyn Scheme>, attempts: Attempts, cx: &mut BuildCx<'_>) -> Self {
+    pub(crate) fn new(config: &Config, scheme: Box<dyn Scheme>, attempts: Attempts, cx: &mut BuildCx<'_>) -> Self {
         let is_kept = scheme.has_time() && config.replay != Some(Replay::Allow);
         Self {
             keyring: Keyring::new(&*scheme, cx),

@@ -34,7 +34,7 @@ pub(crate) struct Signer {
 
 impl Signer {
     /// A signature that the default policy takes, of a request to `api.example.com`.
-    pub fn of(request: &Request) -> Self {
+    pub(crate) fn of(request: &Request) -> Self {
         let target = request.received_target.clone().unwrap_or_else(|| request.head.uri.to_string());
         let (path, query) = target.split_once('?').map_or((&*target, "?".to_owned()), |(p, q)| (p, format!("?{q}")));
         Self {
@@ -50,37 +50,37 @@ impl Signer {
     }
 
     /// Covers one more component.
-    pub fn line(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn line(mut self, name: &str, value: &str) -> Self {
         self.lines.push((format!("\"{name}\""), value.to_owned()));
         self
     }
 
     /// Does not cover this component.
-    pub fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.lines.retain(|(of, _)| *of != format!("\"{name}\""));
         self
     }
 
     /// With these parameters in place of the usual ones.
-    pub fn parameters(mut self, parameters: &str) -> Self {
+    pub(crate) fn parameters(mut self, parameters: &str) -> Self {
         self.parameters = parameters.to_owned();
         self
     }
 
     /// With another secret.
-    pub fn secret(mut self, secret: &str) -> Self {
+    pub(crate) fn secret(mut self, secret: &str) -> Self {
         self.secret = secret.to_owned();
         self
     }
 
     /// With another label.
-    pub fn label(mut self, label: &str) -> Self {
+    pub(crate) fn label(mut self, label: &str) -> Self {
         self.label = label.to_owned();
         self
     }
 
     /// The two headers' values.
-    pub fn headers(&self) -> (String, String) {
+    pub(crate) fn headers(&self) -> (String, String) {
         let list: Vec<_> = self.lines.iter().map(|(identifier, _)| identifier.as_str()).collect();
         let params = format!("({}){}", list.join(" "), self.parameters);
         let lines: String = self.lines.iter().map(|(identifier, value)| format!("{identifier}: {value}\n")).collect();
@@ -91,7 +91,7 @@ impl Signer {
     }
 
     /// The request with the signature in it.
-    pub fn sign(&self, request: Request) -> Request {
+    pub(crate) fn sign(&self, request: Request) -> Request {
         let (input, signature) = self.headers();
         request.header("signature-input", input).header("signature", signature)
     }

@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// It is too large, breaks off, or is not packed as it says.
-pub async fn read(headers: &HeaderMap, mut body: Incoming, limit: usize) -> Result<Vec<u8>, HttpError> {
+pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming, limit: usize) -> Result<Vec<u8>, HttpError> {
     let too_large = HttpError::TooLarge(Part::Body, limit);
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large);
@@ -37,7 +37,7 @@ pub async fn read(headers: &HeaderMap, mut body: Incoming, limit: usize) -> Resu
 }
 
 /// An error of hyper before, in or after an answer.
-pub fn failure(error: &hyper::Error) -> HttpError {
+pub(crate) fn failure(error: &hyper::Error) -> HttpError {
     if error.is_parse_too_large() {
         return HttpError::TooLarge(Part::Head, MAX_HEAD_BYTES);
     }

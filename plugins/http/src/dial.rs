@@ -41,7 +41,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The settings by which connections are opened.
 #[derive(Clone)]
-pub struct Dial {
+pub(crate) struct Dial {
     pub tls: SslConnector,
     pub proxy: Option<(Uri, Option<HeaderValue>)>,
     /// Another host for connections to this origin (scheme, host and port).
@@ -200,7 +200,7 @@ impl Service<Name> for Resolver {
 }
 
 /// A connection, with or without TLS.
-pub struct Socket {
+pub(crate) struct Socket {
     inner: Box<dyn Io>,
     /// A request was sent over it before.
     used: Used,
@@ -211,11 +211,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// The mark of a connection that has carried a request.
 #[derive(Clone, Debug, Default)]
-pub struct Used(Arc<AtomicBool>);
+pub(crate) struct Used(Arc<AtomicBool>);
 
 impl Used {
     /// Marks it; returns `true` if it was marked already.
-    pub fn mark(&self) -> bool {
+    pub(crate) fn mark(&self) -> bool {
         self.0.swap(true, Relaxed)
     }
 }

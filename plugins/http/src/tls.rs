@@ -32,7 +32,7 @@ fn broken(error: ErrorStack) -> BuildError {
 ///
 /// # Errors
 /// The problems of the files, by field.
-pub fn connector(read: &Read) -> Result<SslConnector, BuildError> {
+pub(crate) fn connector(read: &Read) -> Result<SslConnector, BuildError> {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(broken)?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(broken)?;
     builder.set_alpn_protos(b"\x08http/1.1").map_err(broken)?;
@@ -85,7 +85,7 @@ fn own(builder: &mut SslConnectorBuilder, cert: &[u8], key: &Secret) -> Result<(
 ///
 /// # Errors
 /// The handshake failed.
-pub async fn handshake(
+pub(crate) async fn handshake(
     connector: &SslConnector,
     host: &str,
     stream: TcpStream,

@@ -18,7 +18,7 @@ pub const MAX_DEPTH: usize = 32;
 /// # Errors
 /// It is not JSON in UTF-8, not an object, nested deeper than [`MAX_DEPTH`], or names a member twice. The message is for
 /// an operator: of a value it shows at most its type.
-pub fn object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+pub(crate) fn object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     read(text, Doubles::Refuse)
 }
 
@@ -27,7 +27,7 @@ pub fn object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
 ///
 /// # Errors
 /// As [`object`].
-pub fn object_of_entries(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+pub(crate) fn object_of_entries(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     read(text, Doubles::NullInside)
 }
 

@@ -22,22 +22,22 @@ use serde_json::{Value, json};
 use crate::{Algorithm, Family};
 
 /// Base64url.
-pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The secret of the HMAC signers, long enough for all of them.
-pub const SECRET: &[u8; 64] = b"a secret for tests that is as long as the longest hash, 64 bytes";
+pub(crate) const SECRET: &[u8; 64] = b"a secret for tests that is as long as the longest hash, 64 bytes";
 
 /// Holds a private key.
-pub struct Signer {
+pub(crate) struct Signer {
     pub algorithm: Algorithm,
     key: Option<PKey<Private>>,
 }
 
 impl Signer {
     /// Always the same key for RSA, which takes long to make, and a new one for all others.
-    pub fn new(algorithm: Algorithm) -> Self {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
         static RSA: OnceLock<PKey<Private>> = OnceLock::new();
         let key = match algorithm.family() {
             Family::Rsa => Some(RSA.get_or_init(|| rsa(2048)).clone()),
@@ -47,7 +47,7 @@ impl Signer {
     }
 
     /// Another key than that of `new`.
-    pub fn other(algorithm: Algorithm) -> Self {
+    pub(crate) fn other(algorithm: Algorithm) -> Self {
         static RSA: OnceLock<PKey<Private>> = OnceLock::new();
         match algorithm.family() {
             Family::Rsa => Self { algorithm, key: Some(RSA.get_or_init(|| rsa(2048)).clone()) },
@@ -56,25 +56,25 @@ impl Signer {
     }
 
     /// With the same key, for another algorithm.
-    pub fn with(&self, algorithm: Algorithm) -> Self {
+    pub(crate) fn with(&self, algorithm: Algorithm) -> Self {
         Self { algorithm, key: self.key.clone() }
     }
 
     /// The public key.
-    pub fn public(&self) -> PKey<openssl::pkey::Public> {
+    pub(crate) fn public(&self) -> PKey<openssl::pkey::Public> {
         let der = self.key.as_ref().expect("a key pair").public_key_to_der().unwrap();
         PKey::public_key_from_der(&der).unwrap()
     }
 
     /// The public key as a JWK of this `kid`.
-    pub fn jwk(&self, kid: &str) -> Value {
+    pub(crate) fn jwk(&self, kid: &str) -> Value {
         let mut jwk = self.bare_jwk();
         jwk["kid"] = kid.into();
         jwk
     }
 
     /// The public key as a JWK without `kid`.
-    pub fn bare_jwk(&self) -> Value {
+    pub(crate) fn bare_jwk(&self) -> Value {
         let Some(key) = &self.key else {
             return json!({ "kty": "oct", "k": base64url(SECRET), "alg": self.algorithm.name() });
         };
@@ -93,14 +93,14 @@ impl Signer {
     }
 
     /// A token of this header and these claims, as they are written here.
-    pub fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
+    pub(crate) fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         let signed = format!("{}.{}", base64url(header), base64url(claims));
         let signature = self.sign(&signed);
         format!("{signed}.{signature}")
     }
 
     /// A token of these claims whose header names the algorithm and a key.
-    pub fn token_of(&self, kid: Option<&str>, claims: &str) -> String {
+    pub(crate) fn token_of(&self, kid: Option<&str>, claims: &str) -> String {
         let mut header = json!({ "alg": self.algorithm.name() });
         if let Some(kid) = kid {
             header["kid"] = kid.into();
@@ -109,7 +109,7 @@ impl Signer {
     }
 
     /// The signature over what is signed.
-    pub fn sign(&self, signed: &str) -> String {
+    pub(crate) fn sign(&self, signed: &str) -> String {
         let key = match self.algorithm.family() {
             Family::Hmac => EncodingKey::from_secret(SECRET).unwrap(),
             Family::Rsa => EncodingKey::from_rsa_der(&self.pair().rsa().unwrap().private_key_to_der().unwrap()),
@@ -128,7 +128,7 @@ impl Signer {
     }
 
     /// A certificate that the key has made for itself.
-    pub fn certificate(&self) -> X509 {
+    pub(crate) fn certificate(&self) -> X509 {
         let mut name = X509Name::builder().unwrap();
         name.append_entry_by_text("CN", "localhost").unwrap();
         let name = name.build();
@@ -143,13 +143,13 @@ impl Signer {
     }
 
     /// The private key.
-    pub fn pair(&self) -> &PKey<Private> {
+    pub(crate) fn pair(&self) -> &PKey<Private> {
         self.key.as_ref().expect("a key pair")
     }
 }
 
 /// A new RSA key.
-pub fn rsa(bits: u32) -> PKey<Private> {
+pub(crate) fn rsa(bits: u32) -> PKey<Private> {
     PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap()
 }
 
@@ -175,6 +175,6 @@ fn ec_jwk(key: &PKey<Private>, curve: &str, bytes: i32) -> Value {
 }
 
 /// A key set of these keys.
-pub fn jwks(keys: &[Value]) -> Vec<u8> {
+pub(crate) fn jwks(keys: &[Value]) -> Vec<u8> {
     json!({ "keys": keys }).to_string().into_bytes()
 }

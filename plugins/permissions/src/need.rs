@@ -42,7 +42,7 @@ pub(crate) struct Need<T> {
 }
 
 impl<T> Need<T> {
-    pub fn is_met(&self, has: impl Fn(&T) -> bool) -> bool {
+    pub(crate) fn is_met(&self, has: impl Fn(&T) -> bool) -> bool {
         self.all.iter().all(&has) && (self.any.is_empty() || self.any.iter().any(has))
     }
 
@@ -76,7 +76,7 @@ pub(crate) struct Needs<T> {
 
 impl<T> Needs<T> {
     /// Compiles a configuration. `check` returns the problem of an item that nobody could have.
-    pub fn new(config: Config<T>, check: impl Fn(&T) -> Result<(), String>) -> Result<Self, BuildError> {
+    pub(crate) fn new(config: Config<T>, check: impl Fn(&T) -> Result<(), String>) -> Result<Self, BuildError> {
         let mut problems = Vec::new();
         if config.all.is_none() && config.any.is_none() && config.per_method.is_none() {
             problems.push((String::new(), "asks for nothing: it needs `all`, `any` or `per_method`".to_owned()));
@@ -99,7 +99,7 @@ impl<T> Needs<T> {
     }
 
     /// Returns the methods that entries name: an entry for a misspelt one would never count.
-    pub fn mentions(&self) -> Vec<Mention> {
+    pub(crate) fn mentions(&self) -> Vec<Mention> {
         let entries = self.per_method.iter().enumerate();
         let methods = entries.flat_map(|(index, (methods, _))| methods.iter().map(move |method| (index, method)));
         let mention = |(index, method): (usize, &Method)| Mention {
@@ -111,7 +111,7 @@ impl<T> Needs<T> {
 
     /// Returns the needs that a request of this method has to meet, all of them. If there are none, the request is
     /// refused.
-    pub fn of<'n>(&'n self, method: &'n Method) -> impl Iterator<Item = &'n Need<T>> + Clone {
+    pub(crate) fn of<'n>(&'n self, method: &'n Method) -> impl Iterator<Item = &'n Need<T>> + Clone {
         let entries = self.per_method.iter().filter(|(methods, _)| has_method(methods, method));
         self.always.iter().chain(entries.map(|(_, need)| need))
     }

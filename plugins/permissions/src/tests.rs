@@ -7,24 +7,24 @@ use portcullis_plugin::{
     testing::{Build, Request, now},
 };
 
-pub const ALLOWED: &str = "allowed";
+pub(crate) const ALLOWED: &str = "allowed";
 
-pub fn hook<P: Plugin>(toml: &str) -> Arc<dyn Admit> {
+pub(crate) fn hook<P: Plugin>(toml: &str) -> Arc<dyn Admit> {
     Build::new().plugin::<P>(toml::from_str(toml).unwrap()).unwrap().admit.unwrap()
 }
 
-pub fn problems<P: Plugin>(toml: &str) -> Vec<String> {
+pub(crate) fn problems<P: Plugin>(toml: &str) -> Vec<String> {
     let error = Build::new().plugin::<P>(toml::from_str(toml).unwrap()).err().expect("an error");
     error.problems.into_iter().map(|(field, message)| format!("{field}: {message}")).collect()
 }
 
 /// The verdict on a request of this method and this identity.
-pub fn verdict(hook: &dyn Admit, method: &str, identity: Identity) -> Verdict {
+pub(crate) fn verdict(hook: &dyn Admit, method: &str, identity: Identity) -> Verdict {
     now(hook.admit(&mut Request::new(method, "/").cx(), &Arc::new(identity))).unwrap()
 }
 
 /// `allowed`, or the reason code of a 403.
-pub fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> &'static str {
+pub(crate) fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> &'static str {
     match verdict(hook, method, identity) {
         Verdict::Allow => ALLOWED,
         other @ (Verdict::AllowWith(_) | Verdict::Respond(_)) => panic!("{other:?}"),
@@ -36,17 +36,17 @@ pub fn outcome(hook: &dyn Admit, method: &str, identity: Identity) -> &'static s
 }
 
 /// The detail of a refusal in the audit log.
-pub fn detail(hook: &dyn Admit, method: &str, identity: Identity) -> String {
+pub(crate) fn detail(hook: &dyn Admit, method: &str, identity: Identity) -> String {
     let Verdict::Refuse(refusal) = verdict(hook, method, identity) else { panic!("it is allowed") };
     refusal.detail.expect("a detail").to_string()
 }
 
-pub fn strings(list: &[&str]) -> Vec<String> {
+pub(crate) fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|item| (*item).to_owned()).collect()
 }
 
 /// Two proofs that were asked for together, as the engine puts them together: the first one speaks.
-pub fn both(first: Identity, second: Identity) -> Identity {
+pub(crate) fn both(first: Identity, second: Identity) -> Identity {
     Identity {
         scopes: first.scopes.clone(),
         roles: first.roles.clone(),

@@ -49,7 +49,7 @@ pub(crate) struct Expression {
 
 impl Expression {
     /// Reads and checks an expression. The error has all of its problems.
-    pub fn compile(text: &str) -> Result<Self, Vec<String>> {
+    pub(crate) fn compile(text: &str) -> Result<Self, Vec<String>> {
         if text.len() > EXPRESSION_MAX_BYTES {
             return Err(vec![format!("is longer than {EXPRESSION_MAX_BYTES} bytes: make several of it")]);
         }
@@ -65,7 +65,7 @@ impl Expression {
     }
 
     /// The parameters of the path that it needs. One that it asks for with `has` or `in` may be absent.
-    pub fn path_parameters(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn path_parameters(&self) -> impl Iterator<Item = &str> {
         let is_tested = |field: &Field| self.accesses.iter().any(|access| access.is_test && access.field == *field);
         self.accesses.iter().filter_map(move |access| match &access.field {
             Field::PathParameter(name) if !is_tested(&access.field) => Some(name.as_str()),
@@ -75,7 +75,7 @@ impl Expression {
 
     /// The parts of an identity that have all that the expression mentions and that `effect` tells apart by parts; all of
     /// the identity where none has, or where it is of one piece.
-    pub fn parts<'i>(&'i self, identity: &'i Identity, effect: Effect) -> impl Iterator<Item = &'i Identity> {
+    pub(crate) fn parts<'i>(&'i self, identity: &'i Identity, effect: Effect) -> impl Iterator<Item = &'i Identity> {
         let fits = move |part: &&Identity| self.accesses.iter().all(|access| access.field.is_of(part, effect));
         let mut parts = identity.parts.iter().map(Arc::as_ref).filter(fits).peekable();
         let whole = parts.peek().is_none().then_some(identity);
@@ -84,7 +84,7 @@ impl Expression {
 
     /// Evaluates the expression, with the claims of one `part` of the identity. Roles and scopes that are to let somebody
     /// in are those of the part that speaks, which are the identity's own; those that keep somebody out are the part's.
-    pub fn evaluate(
+    pub(crate) fn evaluate(
         &self,
         cx: &RequestCx<'_>,
         identity: &Identity,

@@ -33,29 +33,29 @@ pub enum Fault {
 
 /// OpenSSL's numbers, from `x509_vfy.h`: they are a part of its interface and do not change.
 mod code {
-    pub const UNSPECIFIED: i32 = 1;
-    pub const UNABLE_TO_GET_CRL: i32 = 3;
-    pub const UNABLE_TO_DECRYPT_CRL_SIGNATURE: i32 = 5;
-    pub const CRL_SIGNATURE_FAILURE: i32 = 8;
-    pub const CERT_NOT_YET_VALID: i32 = 9;
-    pub const CERT_HAS_EXPIRED: i32 = 10;
-    pub const CRL_NOT_YET_VALID: i32 = 11;
-    pub const CRL_HAS_EXPIRED: i32 = 12;
-    pub const ERROR_IN_CERT_NOT_BEFORE_FIELD: i32 = 13;
-    pub const ERROR_IN_CERT_NOT_AFTER_FIELD: i32 = 14;
-    pub const ERROR_IN_CRL_LAST_UPDATE_FIELD: i32 = 15;
-    pub const ERROR_IN_CRL_NEXT_UPDATE_FIELD: i32 = 16;
-    pub const OUT_OF_MEM: i32 = 17;
-    pub const UNABLE_TO_GET_ISSUER_CERT_LOCALLY: i32 = 20;
-    pub const CERT_CHAIN_TOO_LONG: i32 = 22;
-    pub const CERT_REVOKED: i32 = 23;
-    pub const PATH_LENGTH_EXCEEDED: i32 = 25;
-    pub const INVALID_PURPOSE: i32 = 26;
-    pub const UNABLE_TO_GET_CRL_ISSUER: i32 = 33;
-    pub const UNHANDLED_CRITICAL_CRL_EXTENSION: i32 = 36;
-    pub const INVALID_EXTENSION: i32 = 41;
-    pub const DIFFERENT_CRL_SCOPE: i32 = 44;
-    pub const CRL_PATH_VALIDATION_ERROR: i32 = 54;
+    pub(super) const UNSPECIFIED: i32 = 1;
+    pub(super) const UNABLE_TO_GET_CRL: i32 = 3;
+    pub(super) const UNABLE_TO_DECRYPT_CRL_SIGNATURE: i32 = 5;
+    pub(super) const CRL_SIGNATURE_FAILURE: i32 = 8;
+    pub(super) const CERT_NOT_YET_VALID: i32 = 9;
+    pub(super) const CERT_HAS_EXPIRED: i32 = 10;
+    pub(super) const CRL_NOT_YET_VALID: i32 = 11;
+    pub(super) const CRL_HAS_EXPIRED: i32 = 12;
+    pub(super) const ERROR_IN_CERT_NOT_BEFORE_FIELD: i32 = 13;
+    pub(super) const ERROR_IN_CERT_NOT_AFTER_FIELD: i32 = 14;
+    pub(super) const ERROR_IN_CRL_LAST_UPDATE_FIELD: i32 = 15;
+    pub(super) const ERROR_IN_CRL_NEXT_UPDATE_FIELD: i32 = 16;
+    pub(super) const OUT_OF_MEM: i32 = 17;
+    pub(super) const UNABLE_TO_GET_ISSUER_CERT_LOCALLY: i32 = 20;
+    pub(super) const CERT_CHAIN_TOO_LONG: i32 = 22;
+    pub(super) const CERT_REVOKED: i32 = 23;
+    pub(super) const PATH_LENGTH_EXCEEDED: i32 = 25;
+    pub(super) const INVALID_PURPOSE: i32 = 26;
+    pub(super) const UNABLE_TO_GET_CRL_ISSUER: i32 = 33;
+    pub(super) const UNHANDLED_CRITICAL_CRL_EXTENSION: i32 = 36;
+    pub(super) const INVALID_EXTENSION: i32 = 41;
+    pub(super) const DIFFERENT_CRL_SCOPE: i32 = 44;
+    pub(super) const CRL_PATH_VALIDATION_ERROR: i32 = 54;
 }
 
 impl Fault {

@@ -11,8 +11,7 @@ use super::{Filled, Network, Parsed};
 /// `[consumers.NAME]`, without its credentials.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are those of `portcullis_plugin::Consumer`")]
-pub struct Consumer {
+pub(crate) struct Consumer {
     pub groups: Vec<String>,
     pub roles: Vec<String>,
     pub labels: BTreeMap<String, String>,
@@ -23,8 +22,8 @@ pub struct Consumer {
 /// The fields that a credential of any kind may have beside its plugin's own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are those of `portcullis_plugin::Credential`")]
-pub struct CredentialCommon {
+pub(crate) struct CredentialCommon {
+    #[expect(dead_code, reason = "it is checked here, and read where the entry's name is")]
     pub id: Parsed<CredentialId>,
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -47,7 +46,7 @@ fn yes() -> bool {
 
 /// The name of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CredentialId(pub String);
+pub(crate) struct CredentialId(pub String);
 
 impl FromStr for CredentialId {
     type Err = &'static str;
@@ -61,7 +60,7 @@ impl FromStr for CredentialId {
 
 /// A TOML date and time with its offset; anything less does not define a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment(pub UnixTime);
+pub(crate) struct Moment(pub UnixTime);
 
 /// The most that the clock of the machine that made a key may be ahead of this one.
 const CLOCK_SKEW: Duration = Duration::from_secs(86_400);
@@ -94,7 +93,7 @@ impl<'de> Deserialize<'de> for Moment {
 
 /// The policies a credential opens: a list of names, or `"any"`.
 #[derive(Clone, Debug)]
-pub enum Policies {
+pub(crate) enum Policies {
     /// All policies of its kind.
     Any,
     /// The policies of these names.

@@ -12,7 +12,7 @@ use super::{Filled, KeySource, Network, Parsed, not_zero};
 /// `[[listeners]]`, without `tls`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// An IP address with its port.
     #[serde(deserialize_with = "socket_address")]
     pub address: SocketAddr,
@@ -43,7 +43,7 @@ fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAd
 
 /// The port that clients are redirected to that did not come over TLS, if any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HttpsRedirect(pub Option<u16>);
+pub(crate) struct HttpsRedirect(pub Option<u16>);
 
 impl<'de> Deserialize<'de> for HttpsRedirect {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for HttpsRedirect {
 
 /// The value of `Strict-Transport-Security` (RFC 6797 section 6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hsts(pub HeaderValue);
+pub(crate) struct Hsts(pub HeaderValue);
 
 impl FromStr for Hsts {
     type Err = &'static str;
@@ -90,7 +90,7 @@ impl FromStr for Hsts {
 /// `[listeners.tls]`, without `names` and without the fields of [`Clients`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// Certificates with their keys. The one that a client sees follows from the name it asks for and the names inside
     /// the certificates.
     pub certificates: Filled<Certificate>,
@@ -141,7 +141,7 @@ fn ten_seconds() -> Span {
 /// A certificate with its key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Certificate {
+pub(crate) struct Certificate {
     /// The file with the certificate and its intermediates, in this order (PEM).
     pub cert: Spanned<PathBuf>,
     /// Its private key (PEM): a file, or another source.
@@ -153,7 +153,7 @@ pub struct Certificate {
 /// The answer to a client that asks for no name, or for one that no certificate has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum UnknownName {
+pub(crate) enum UnknownName {
     /// The first certificate.
     #[default]
     First,
@@ -163,7 +163,7 @@ pub enum UnknownName {
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub enum Version {
+pub(crate) enum Version {
     /// RFC 5246.
     #[default]
     #[serde(rename = "1.2")]
@@ -178,11 +178,11 @@ macro_rules! one_of {
     ($(#[$doc:meta])* $type:ident, $what:literal: $($name:literal),+) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct $type(pub &'static str);
+        pub(crate) struct $type(pub(crate) &'static str);
 
         impl $type {
             /// All names, in order of preference.
-            pub const ALL: &[&'static str] = &[$($name),+];
+            pub(crate) const ALL: &[&'static str] = &[$($name),+];
         }
 
         impl FromStr for $type {
@@ -219,7 +219,7 @@ one_of! {
 /// name in `[listeners.tls.names."NAME"]`, which then inherits nothing.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Clients {
+pub(crate) struct Clients {
     /// The policy on asking for a certificate.
     #[serde(default)]
     pub client_auth: ClientAuth,
@@ -236,13 +236,13 @@ pub struct Clients {
 
 impl Clients {
     /// The names of the fields; for a listener as a whole they stand beside those of [`Tls`].
-    pub const FIELDS: [&'static str; 5] = ["client_auth", "client_ca", "client_crl", "crl", "max_chain_depth"];
+    pub(crate) const FIELDS: [&'static str; 5] = ["client_auth", "client_ca", "client_crl", "crl", "max_chain_depth"];
 }
 
 /// The policy on asking a client for a certificate. One that is sent is verified, or the handshake fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ClientAuth {
+pub(crate) enum ClientAuth {
     /// Clients are not asked.
     #[default]
     Off,
@@ -255,7 +255,7 @@ pub enum ClientAuth {
 /// The CAs of a client's chain that must have a CRL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum CrlPolicy {
+pub(crate) enum CrlPolicy {
     /// None: the CRLs that there are, are checked.
     #[default]
     IfPresent,
@@ -265,7 +265,7 @@ pub enum CrlPolicy {
 
 /// One file or several: `"tls/ca.pem"` or `["tls/ca.pem", "tls/old-ca.pem"]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files(pub Vec<PathBuf>);
+pub(crate) struct Files(pub Vec<PathBuf>);
 
 impl<'de> Deserialize<'de> for Files {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -12,7 +12,7 @@ use crate::router::{HostPattern, MethodSet, PathPattern};
 /// `[routes.NAME]`, without `auth` and `plugins`, which are walked by hand.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Route {
+pub(crate) struct Route {
     /// Hosts it matches; none: any.
     pub hosts: Option<Filled<Parsed<HostPattern>>>,
     /// Paths it matches.
@@ -52,7 +52,7 @@ pub struct Route {
 
 /// The methods of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Methods(pub MethodSet);
+pub(crate) struct Methods(pub MethodSet);
 
 impl<'de> Deserialize<'de> for Methods {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Methods {
 
 /// A realm: text that may stand between the quotes of a challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Realm(pub String);
+pub(crate) struct Realm(pub String);
 
 impl FromStr for Realm {
     type Err = &'static str;
@@ -87,7 +87,7 @@ impl FromStr for Realm {
 
 /// A table of headers. Names that differ only in case are one header: the second is an error, so that none gets lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderRules(pub Vec<(HeaderName, HeaderRule)>);
+pub(crate) struct HeaderRules(pub Vec<(HeaderName, HeaderRule)>);
 
 impl<'de> Deserialize<'de> for HeaderRules {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -126,7 +126,7 @@ impl<'de> Deserialize<'de> for HeaderRules {
 
 /// The value that a header must have for a route to match; `None`: any.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderRule(pub Option<String>);
+pub(crate) struct HeaderRule(pub Option<String>);
 
 impl<'de> Deserialize<'de> for HeaderRule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -154,7 +154,7 @@ impl<'de> Deserialize<'de> for HeaderRule {
 /// `respond = { ... }`: an answer of the gateway's own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Respond {
+pub(crate) struct Respond {
     /// Answers with the request that would have been forwarded.
     #[serde(default)]
     pub echo: bool,
@@ -168,7 +168,7 @@ pub struct Respond {
 
 /// The status of an answer of the gateway's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status(pub StatusCode);
+pub(crate) struct Status(pub StatusCode);
 
 impl<'de> Deserialize<'de> for Status {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

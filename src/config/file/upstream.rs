@@ -15,7 +15,7 @@ use crate::{
 /// `[upstreams.NAME]`: servers that requests are forwarded to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// The servers.
     #[serde(deserialize_with = "one_target_or_more")]
     pub targets: Filled<Spanned<Target>>,
@@ -71,7 +71,7 @@ fn one_minute() -> Span {
 /// The protocol spoken with an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/1.1.
     Http1,
     /// HTTP/2 without TLS (prior knowledge), as gRPC servers speak it.
@@ -83,7 +83,7 @@ pub enum Protocol {
 /// `[upstreams.NAME.tls]`: how the upstream's certificate is verified, and the gateway's own client certificate.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct UpstreamTls {
+pub(crate) struct UpstreamTls {
     /// PEM file of the CAs that are trusted, and no others; absent: the system's.
     pub ca: Option<PathBuf>,
     /// The name that is sent as SNI and must be in the certificate; absent: the target's own.
@@ -115,7 +115,7 @@ fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UpstreamTls>
 
 /// The name that a certificate must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServerName {
+pub(crate) enum ServerName {
     /// A name, in lower case and without a dot at the end.
     Dns(String),
     /// An address. It is not sent as SNI, which has names only (RFC 6066 section 3).
@@ -149,7 +149,7 @@ impl fmt::Display for ServerName {
 
 /// One server: `"10.0.0.1:9000"` or `{ address = "10.0.0.1:9000", weight = 2 }`.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// Host and port.
     pub address: String,
     /// Its share of the requests, relative to the others'.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 
 /// A string that is parsed by `FromStr`, so that a wrong one is an error at its own location.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parsed<T>(pub T);
+pub(crate) struct Parsed<T>(pub T);
 
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -28,7 +28,7 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
 
 /// A non-empty list. An empty one would mean "everything" after somebody took the last item out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filled<T>(pub Vec<T>);
+pub(crate) struct Filled<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -38,7 +38,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
 
 impl<'de, T: Deserialize<'de>> Filled<T> {
     /// Decodes a list, with this error text if it is empty.
-    pub fn or_else<D: Deserializer<'de>>(empty: &'static str, deserializer: D) -> Result<Self, D::Error> {
+    pub(crate) fn or_else<D: Deserializer<'de>>(empty: &'static str, deserializer: D) -> Result<Self, D::Error> {
         struct Visitor<T>(&'static str, PhantomData<T>);
         impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
             type Value = Filled<T>;
@@ -60,14 +60,14 @@ impl<'de, T: Deserialize<'de>> Filled<T> {
 /// `"accepted"`: confirms a setting that is known to be dangerous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Accepted {
+pub(crate) enum Accepted {
     /// The danger is accepted.
     Accepted,
 }
 
 /// A network, or a single address.
 #[derive(Clone, Debug)]
-pub struct Network(pub IpNet);
+pub(crate) struct Network(pub IpNet);
 
 impl FromStr for Network {
     type Err = String;
@@ -97,7 +97,7 @@ impl FromStr for Network {
 /// The source of a private key: the path of a file, or `{ file = "..." }`, `{ env = "..." }`, `{ credential = "..." }`.
 /// A string is a path and never the key itself, which does not belong in a configuration.
 #[derive(Clone, Debug)]
-pub struct KeySource(pub SecretSource);
+pub(crate) struct KeySource(pub SecretSource);
 
 impl<'de> Deserialize<'de> for KeySource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -126,7 +126,7 @@ impl<'de> Deserialize<'de> for KeySource {
 /// A length of time above zero, for a field that stands alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub struct SpanAboveZero(#[serde(deserialize_with = "not_zero")] pub Span);
+pub(crate) struct SpanAboveZero(#[serde(deserialize_with = "not_zero")] pub Span);
 
 /// Decodes a length of time above zero.
 pub(super) fn not_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {

@@ -15,7 +15,8 @@ const PSEUDO_FIELDS: usize = 4;
 
 /// The largest head that `h2` accepts: large enough for whatever HTTP/1's limits allow. It answers larger ones with 431
 /// by itself, without a body, and ends the connection at four times as much.
-pub const MAX_HEADER_LIST_BYTES: usize = MAX_HEAD_BYTES + FIELD_OVERHEAD_BYTES * (MAX_HEAD_LINES + PSEUDO_FIELDS);
+pub(crate) const MAX_HEADER_LIST_BYTES: usize =
+    MAX_HEAD_BYTES + FIELD_OVERHEAD_BYTES * (MAX_HEAD_LINES + PSEUDO_FIELDS);
 
 /// The bytes that HTTP/1 adds to the method and the target, and after the last line.
 const REQUEST_LINE_BYTES: usize = b"  HTTP/1.1\r\n\r\n".len();

@@ -13,7 +13,7 @@ pub(super) struct Pending<'a>(Vec<(&'a Authenticator, FailedAttempt)>);
 impl<'a> Pending<'a> {
     /// Adds what an authenticator denied. One policy may stand in several alternatives, and would see the same guess
     /// several times.
-    pub fn add(&mut self, by: &'a Authenticator, failed: Vec<FailedAttempt>) {
+    pub(super) fn add(&mut self, by: &'a Authenticator, failed: Vec<FailedAttempt>) {
         for attempt in failed {
             if self.0.iter().any(|(_, before)| *before == attempt) {
                 attempt.excuse();
@@ -25,7 +25,7 @@ impl<'a> Pending<'a> {
 
     /// Returns the attempts that are excused because this alternative grants: attempts with the credential that it was
     /// granted for. The others count, or whoever has any credential could guess at others beside it.
-    pub fn excusable_by(self, granted: &[Authenticator]) -> Vec<FailedAttempt> {
+    pub(super) fn excusable_by(self, granted: &[Authenticator]) -> Vec<FailedAttempt> {
         let is_same = |by: &Authenticator| granted.iter().any(|part| part.places.are_those_of(&by.places));
         self.0
             .into_iter()

@@ -6,14 +6,14 @@ use tokio::time::{Instant, timeout_at};
 
 /// The minimum rate of a held body, on the whole. At 8 MiB, the largest that `hmac` reads unless it is told otherwise,
 /// it is nine minutes; of a phone's connection it is a small part.
-pub const MIN_BYTES_PER_SECOND: u32 = 16 << 10;
+pub(super) const MIN_BYTES_PER_SECOND: u32 = 16 << 10;
 
 /// The time that one body has: it may stand still, or lag behind the [minimum](MIN_BYTES_PER_SECOND), for no
 /// longer than `patience` (`server.body_timeout`).
 ///
 /// A fixed time for the whole would be too long for a byte now and then, which keeps its memory reserved, and too short
 /// for a large body that comes steadily.
-pub struct MinThroughput {
+pub(super) struct MinThroughput {
     begun: Instant,
     moved: Instant,
     patience: Duration,
@@ -21,13 +21,13 @@ pub struct MinThroughput {
 
 impl MinThroughput {
     /// Returns the time of a body that begins now.
-    pub fn new(patience: Duration) -> Self {
+    pub(super) fn new(patience: Duration) -> Self {
         let now = Instant::now();
         Self { begun: now, moved: now, patience }
     }
 
     /// Waits for the next piece of a body of which so much has come; `None`: it is too slow.
-    pub async fn next<T>(&mut self, received_bytes: usize, piece: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn next<T>(&mut self, received_bytes: usize, piece: impl Future<Output = T>) -> Option<T> {
         let piece = timeout_at(self.deadline(received_bytes), piece).await.ok();
         self.moved = Instant::now();
         piece

@@ -20,7 +20,7 @@ pub(super) const RETRY_BUFFER_BYTES: usize = 64 << 10;
 
 impl Held {
     /// Reads the body whole, at most `limit` bytes. It may be asked for again, also with another limit.
-    pub async fn read(
+    pub(crate) async fn read(
         &mut self,
         session: &mut Session,
         state: &RequestState,

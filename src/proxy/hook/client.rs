@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The time that a hook goes on for a client that has closed its side of an HTTP/1 connection. That may be a client
 /// which has nothing more to say and waits for its answer (RFC 9112 section 9.6), or one that has left: there is no
 /// telling which until something is written to it. So it gets this long, and then an answer.
-pub const HALF_CLOSED_WAIT: Duration = Duration::from_secs(1);
+pub(super) const HALF_CLOSED_WAIT: Duration = Duration::from_secs(1);
 
 /// The client of a request while hooks run.
 ///
@@ -35,7 +35,7 @@ pub const HALF_CLOSED_WAIT: Duration = Duration::from_secs(1);
 /// client is there. So the head is taken out of the session ([`Lent`]), and whoever reads the body takes the session
 /// itself. Nobody ever waits for the lock: all of it happens in one task.
 #[derive(Default)]
-pub struct Client<'s>(Mutex<Side<'s>>);
+pub(crate) struct Client<'s>(Mutex<Side<'s>>);
 
 #[derive(Default)]
 struct Side<'s> {
@@ -49,12 +49,12 @@ struct Side<'s> {
 
 impl<'s> Client<'s> {
     /// The one at the other end of this session.
-    pub fn of(session: &'s mut Session) -> Self {
+    pub(crate) fn of(session: &'s mut Session) -> Self {
         Self(Mutex::new(Side { session: Some(session), ..Side::default() }))
     }
 
     /// Returns the facts about its connection.
-    pub fn connection_digest(&self) -> Option<Arc<ProxyDigest>> {
+    pub(crate) fn connection_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.0.lock().session.as_ref()?.digest()?.proxy_digest.clone()
     }
 
@@ -136,31 +136,31 @@ impl Connection {
 }
 
 /// The head of a request, taken out of its session while hooks may look at it, and put back when this is dropped.
-pub struct Lent<'c, 's> {
+pub(crate) struct Lent<'c, 's> {
     client: &'c Client<'s>,
     head: RequestHeader,
 }
 
 impl<'c, 's> Lent<'c, 's> {
     /// Takes the head out.
-    pub fn take(client: &'c Client<'s>) -> Self {
+    pub(crate) fn take(client: &'c Client<'s>) -> Self {
         let mut lent = Self { client, head: empty() };
         lent.swap();
         lent
     }
 
     /// Returns the client whose request it is.
-    pub fn client(&self) -> &Client<'s> {
+    pub(crate) fn client(&self) -> &Client<'s> {
         self.client
     }
 
     /// The head.
-    pub fn head(&self) -> &RequestHeader {
+    pub(crate) fn head(&self) -> &RequestHeader {
         &self.head
     }
 
     /// The whole session, to read the body from.
-    pub fn session(&mut self) -> Taken<'_, 'c, 's> {
+    pub(crate) fn session(&mut self) -> Taken<'_, 'c, 's> {
         self.swap();
         let mut side = self.client.0.lock();
         side.waits_since = Some(Instant::now());
@@ -183,14 +183,14 @@ impl Drop for Lent<'_, '_> {
 }
 
 /// The session, whole, until this is dropped.
-pub struct Taken<'l, 'c, 's> {
+pub(crate) struct Taken<'l, 'c, 's> {
     lent: &'l mut Lent<'c, 's>,
     session: Option<&'s mut Session>,
 }
 
 impl Taken<'_, '_, '_> {
     /// The session; there is none where there is no engine.
-    pub fn session(&mut self) -> Option<&mut Session> {
+    pub(crate) fn session(&mut self) -> Option<&mut Session> {
         self.session.as_deref_mut()
     }
 }

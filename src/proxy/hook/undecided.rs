@@ -8,7 +8,7 @@ use crate::proxy::refusal::Problem;
 
 /// The reason why a hook decided nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undecided {
+pub(crate) enum Undecided {
     /// The hook returned an error.
     #[error("{0}")]
     Failed(String),
@@ -29,12 +29,12 @@ pub enum Undecided {
 
 impl Undecided {
     /// The answer.
-    pub fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Problem {
         if *self == Self::Panicked { Problem::Internal } else { Problem::Unavailable }
     }
 
     /// The reason, for log and metric.
-    pub fn reason(&self) -> Reason {
+    pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Failed(_) => Reason::PluginFailed,
             Self::TimedOut(_) => Reason::PluginTimedOut,
@@ -44,7 +44,7 @@ impl Undecided {
     }
 
     /// Returns whether the client has left, so that nobody waits for a decision.
-    pub fn is_about_the_client(&self) -> bool {
+    pub(crate) fn is_about_the_client(&self) -> bool {
         matches!(self, Self::ClientGone | Self::ClientHalfClosed)
     }
 }

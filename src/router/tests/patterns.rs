@@ -2,7 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::*;
+use super::{
+    super::{
+        host::{HostFault, MAX_HOST_BYTES},
+        method::MethodFault,
+        path::{MAX_PATH_SEGMENTS, PathPatternFault},
+    },
+    *,
+};
 use crate::canonical::PathFault;
 
 #[test]

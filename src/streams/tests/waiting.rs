@@ -6,7 +6,7 @@ use futures_util::{
 };
 use tokio::sync::oneshot;
 
-use super::*;
+use super::{super::rounds::WAITING_MAX, *};
 
 /// Judgements that were begun and have no answer yet, each with its stream.
 type Asked = Arc<Mutex<Vec<(Arc<Stream>, oneshot::Sender<Standing>)>>>;

@@ -15,13 +15,13 @@ use std::{
 };
 
 /// The most cells of a counter. With more threads than this, some share.
-pub const MAX_SHARDS: usize = 32;
+pub(crate) const MAX_SHARDS: usize = 32;
 
 /// `N` counters that are counted together: one allocation, on the first use.
 ///
 /// A configuration may have a hundred thousand routes, of which most are quiet: those cost a pointer.
 #[derive(Debug, Default)]
-pub struct Sharded<const N: usize> {
+pub(crate) struct Sharded<const N: usize> {
     cells: OnceLock<Box<[Counts<N>]>>,
 }
 
@@ -32,18 +32,18 @@ struct Counts<const N: usize>([AtomicU64; N]);
 impl<const N: usize> Sharded<N> {
     /// Adds to one of the counters. One relaxed addition, on a cache line that belongs to this thread.
     #[inline]
-    pub fn add(&self, which: usize, amount: u64) {
+    pub(crate) fn add(&self, which: usize, amount: u64) {
         self.here()[which].fetch_add(amount, Relaxed);
     }
 
     /// Returns one of the counters, over all threads. Concurrent additions may or may not be included.
-    pub fn sum(&self, which: usize) -> u64 {
+    pub(crate) fn sum(&self, which: usize) -> u64 {
         let cells = self.cells.get().map_or(&[][..], |cells| cells);
         cells.iter().fold(0, |sum, cell| sum.wrapping_add(cell.0[which].load(Relaxed)))
     }
 
     /// Returns whether anything was ever counted.
-    pub fn is_used(&self) -> bool {
+    pub(crate) fn is_used(&self) -> bool {
         self.cells.get().is_some()
     }
 
@@ -59,17 +59,17 @@ impl<const N: usize> Sharded<N> {
 
 /// One counter.
 #[derive(Debug, Default)]
-pub struct Counter(Sharded<1>);
+pub(crate) struct Counter(Sharded<1>);
 
 impl Counter {
     /// Adds to it.
     #[inline]
-    pub fn add(&self, amount: u64) {
+    pub(crate) fn add(&self, amount: u64) {
         self.0.add(0, amount);
     }
 
     /// Returns its value.
-    pub fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.0.sum(0)
     }
 }
@@ -102,13 +102,13 @@ const SUM: usize = BOUNDS_NANOS.len() + 1;
 
 /// Durations, counted in buckets. A shard's buckets and their sum fill one cell exactly.
 #[derive(Debug, Default)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     cells: Sharded<{ SUM + 1 }>,
 }
 
 /// The content of a histogram at one moment.
 #[derive(Debug, PartialEq)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// The upper bound in seconds, and the number of durations up to it.
     pub buckets: Vec<(f64, u64)>,
     /// The number of durations.
@@ -120,7 +120,7 @@ pub struct Observed {
 impl Histogram {
     /// Counts a duration.
     #[inline]
-    pub fn observe(&self, took: Duration) {
+    pub(crate) fn observe(&self, took: Duration) {
         let nanos = took.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(took.subsec_nanos()));
         let bucket = BOUNDS_NANOS.iter().map(|&bound| usize::from(nanos > bound)).sum::<usize>();
         let here = self.cells.here();
@@ -129,7 +129,7 @@ impl Histogram {
     }
 
     /// Adds up the shards.
-    pub fn observed(&self) -> Observed {
+    pub(crate) fn observed(&self) -> Observed {
         let mut count = 0;
         let buckets = BOUNDS_NANOS.iter().enumerate().map(|(bucket, &bound)| {
             count += self.cells.sum(bucket);

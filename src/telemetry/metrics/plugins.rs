@@ -40,7 +40,7 @@ pub(super) type Labels = Box<[(&'static str, Box<str>)]>;
 
 /// The key of a plugin's metric in [`Metrics::retain_plugin_metrics`](super::Metrics::retain_plugin_metrics).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PluginMetricKey {
+pub(crate) struct PluginMetricKey {
     name: &'static str,
     labels: Labels,
 }

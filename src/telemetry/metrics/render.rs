@@ -21,7 +21,7 @@ impl Metrics {
     ///
     /// # Errors
     /// The receiver takes no more data.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut writers = self.paged();
         let families = [self.of_requests(), self.of_targets(), self.of_tls(), self.of_the_process()];
         let families = families.into_iter().flatten().filter(|family| !family.get_metric().is_empty());

@@ -11,14 +11,14 @@ pub(super) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"]
 
 /// The requests of one route, by class of status.
 #[derive(Debug, Default)]
-pub struct RouteMetrics {
+pub(crate) struct RouteMetrics {
     pub(super) classes: Sharded<5>,
 }
 
 impl RouteMetrics {
     /// Counts a request that was answered with `status`. An invalid status counts as our own fault: 5xx.
     #[inline]
-    pub fn answered(&self, status: u16) {
+    pub(crate) fn answered(&self, status: u16) {
         let class = usize::from(status / 100).wrapping_sub(1);
         self.classes.add(if class < STATUS_CLASSES.len() { class } else { 4 }, 1);
     }
@@ -26,7 +26,7 @@ impl RouteMetrics {
 
 /// One decision of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthOutcome {
+pub(crate) enum AuthOutcome {
     /// The caller is known.
     Granted,
     /// There was no credential of its kind.
@@ -39,7 +39,7 @@ pub enum AuthOutcome {
 
 impl AuthOutcome {
     /// Returns the label `result`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
             Self::Absent => "absent",
@@ -51,7 +51,7 @@ impl AuthOutcome {
 
 /// The decisions of one policy by result and reason, and its hooks that did not decide.
 #[derive(Debug, Default)]
-pub struct PolicyMetrics {
+pub(crate) struct PolicyMetrics {
     pub(super) decisions: Labelled<2>,
     pub(super) undecided: Labelled<2>,
 }
@@ -59,26 +59,26 @@ pub struct PolicyMetrics {
 impl PolicyMetrics {
     /// Counts a decision. Reasons are constants, so there are never more series than the code has reasons.
     #[inline]
-    pub fn decided(&self, outcome: AuthOutcome, reason: Option<Reason>) {
+    pub(crate) fn decided(&self, outcome: AuthOutcome, reason: Option<Reason>) {
         self.decisions.add([outcome.as_str(), reason.map_or("none", Reason::code)]);
     }
 
     /// Counts a hook that failed, took too long, panicked or lost its client.
-    pub fn undecided(&self, hook: &'static str, reason: Reason) {
+    pub(crate) fn undecided(&self, hook: &'static str, reason: Reason) {
         self.undecided.add([hook, reason.code()]);
     }
 }
 
 /// The TLS handshakes of one listener, by result and reason.
 #[derive(Debug, Default)]
-pub struct HandshakeMetrics {
+pub(crate) struct HandshakeMetrics {
     pub(super) outcomes: Labelled<2>,
 }
 
 impl HandshakeMetrics {
     /// Counts a handshake: `Ok` says whether a session was resumed, `Err` is the code of the reason for which it
     /// failed.
-    pub fn finished(&self, outcome: Result<bool, &'static str>) {
+    pub(crate) fn finished(&self, outcome: Result<bool, &'static str>) {
         self.outcomes.add(match outcome {
             Ok(false) => ["full", "none"],
             Ok(true) => ["resumed", "none"],
@@ -89,7 +89,7 @@ impl HandshakeMetrics {
 
 /// The kind of an upstream's failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamError {
+pub(crate) enum UpstreamError {
     /// No address: no name of its targets resolves.
     Unresolved,
     /// No connection: refused, unreachable, or not within `connect_timeout`.
@@ -130,7 +130,7 @@ impl UpstreamError {
     ];
 
     /// Returns the label `kind`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Unresolved => "unresolved",
             Self::Connect => "connect",
@@ -149,7 +149,7 @@ impl UpstreamError {
 
 /// The errors of one upstream by kind, and its retried requests.
 #[derive(Debug, Default)]
-pub struct UpstreamMetrics {
+pub(crate) struct UpstreamMetrics {
     pub(super) errors: Sharded<{ UpstreamError::ALL.len() }>,
     pub(super) retries: Counter,
     pub(super) retries_refused: Counter,
@@ -157,12 +157,12 @@ pub struct UpstreamMetrics {
 
 impl UpstreamMetrics {
     /// Counts an error.
-    pub fn failed(&self, error: UpstreamError) {
+    pub(crate) fn failed(&self, error: UpstreamError) {
         self.errors.add(error as usize, 1);
     }
 
     /// Counts a retry, or one that was not allowed because there were too many of them already.
-    pub fn retried(&self, is_allowed: bool) {
+    pub(crate) fn retried(&self, is_allowed: bool) {
         if is_allowed { self.retries.add(1) } else { self.retries_refused.add(1) }
     }
 }

@@ -19,19 +19,19 @@ use parking_lot::{Condvar, Mutex};
 use crate::telemetry::{journal, metrics::Counter};
 
 /// The time that the writer gathers lines before it writes them.
-pub const GATHER: Duration = Duration::from_millis(20);
+pub(crate) const GATHER: Duration = Duration::from_millis(20);
 
 /// The most bytes that wait for the writer, for each thread that logs. Reserved when a thread logs for the first time:
 /// address space at once, memory as it is touched. At 400 bytes a line and 50,000 lines a second on one thread, 20 ms
 /// are 400 KB.
-pub const MAX_QUEUED_BYTES: usize = 1 << 20;
+pub(crate) const MAX_QUEUED_BYTES: usize = 1 << 20;
 
 /// The shortest time between two lines that report the number of missing ones, and the pause between two attempts at a
 /// sink that fails while there is nothing else to write.
-pub const REPORT_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// The time that the sink may take for one write before it counts as failing.
-pub const STUCK_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// The fill level of a buffer at which the writer is woken early.
 pub(super) const EARLY_WAKE_BYTES: usize = MAX_QUEUED_BYTES / 2;
@@ -42,7 +42,7 @@ pub(super) const BUFFER_BYTES: usize = MAX_QUEUED_BYTES + (64 << 10);
 
 /// The error that the queue has no room for the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub(crate) struct Full;
 
 impl std::fmt::Display for Full {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    queue::{EARLY_WAKE_BYTES, Shard},
+    queue::{EARLY_WAKE_BYTES, GATHER, Shard},
     *,
 };
 use crate::telemetry::Note;

@@ -21,7 +21,7 @@ const METADATA: [IpAddr; 6] = [
 /// The owner of the name, or somebody who forges the answer, could otherwise reach services meant for the machine
 /// alone: the admin listener, and the metadata service of a cloud, which hands out the machine's credentials. A
 /// listener of our own would make a loop.
-pub fn forbidden(address: SocketAddr, own: &[SocketAddr]) -> Option<&'static str> {
+pub(crate) fn forbidden(address: SocketAddr, own: &[SocketAddr]) -> Option<&'static str> {
     let address = plain(address);
     let ip = embedded(address.ip());
     let is_link_local = match ip {
@@ -64,7 +64,7 @@ fn is_of_this_machine(ip: IpAddr) -> bool {
 
 /// Returns whether there is a route to an address (RFC 6724 section 6, rule 1): without IPv6, connections to IPv6
 /// addresses would only fail. Nothing is sent.
-pub fn has_route(address: SocketAddr) -> bool {
+pub(crate) fn has_route(address: SocketAddr) -> bool {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address)).is_ok()
 }

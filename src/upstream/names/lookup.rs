@@ -31,7 +31,7 @@ use crate::upstream::place::{LOCALHOST, is_localhost};
 /// The time limit of one server, unless `resolv.conf` sets one.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time limit of a look-up, search domains and repetitions included.
-pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that the other kind of addresses, IPv4 or IPv6, is waited for once there are some of one kind.
 const OTHER_KIND_TIMEOUT: Duration = Duration::from_secs(1);
 /// The TTL of entries of `/etc/hosts`.
@@ -39,7 +39,7 @@ const HOSTS_TTL: Duration = Duration::from_secs(60);
 
 /// The addresses found, of one kind or of both.
 #[derive(Debug)]
-pub struct Found {
+pub(super) struct Found {
     /// The addresses, in no order.
     pub addresses: Vec<IpAddr>,
     /// The time that they are valid.
@@ -50,7 +50,7 @@ pub struct Found {
 
 /// A kind of address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// IPv4.
     V4,
     /// IPv6.
@@ -59,7 +59,7 @@ pub enum Kind {
 
 impl Kind {
     /// Returns whether an address is of this kind.
-    pub fn has(self, address: IpAddr) -> bool {
+    pub(super) fn has(self, address: IpAddr) -> bool {
         address.is_ipv4() == (self == Self::V4)
     }
 }
@@ -74,7 +74,7 @@ enum Miss {
 }
 
 /// Resolves names.
-pub struct Lookups {
+pub(super) struct Lookups {
     /// `server.resolver`; empty: the servers of the system.
     servers: Box<[SocketAddr]>,
     system: Mutex<Option<System>>,
@@ -100,7 +100,7 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Lookups {
     /// Returns a resolver that asks these servers, or those of the system.
-    pub fn new(servers: &[SocketAddr]) -> Self {
+    pub(super) fn new(servers: &[SocketAddr]) -> Self {
         Self { servers: servers.into(), system: Mutex::default() }
     }
 
@@ -108,7 +108,7 @@ impl Lookups {
     ///
     /// # Errors
     /// Returns why there are none.
-    pub async fn find(&self, host: &str) -> Result<Found, String> {
+    pub(super) async fn find(&self, host: &str) -> Result<Found, String> {
         let found = timeout(LOOKUP_TIMEOUT, self.find_slowly(host)).await;
         match found.unwrap_or_else(|_| Err(Miss::Failed(format!("no answer within {LOOKUP_TIMEOUT:?}")))) {
             Ok(found) => Ok(found),

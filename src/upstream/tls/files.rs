@@ -14,14 +14,14 @@ use crate::{
 
 /// The CAs of the system, read on first use: once for a configuration.
 #[derive(Default)]
-pub struct SystemAuthorities(OnceCell<Result<Arc<[X509]>, String>>);
+pub(crate) struct SystemAuthorities(OnceCell<Result<Arc<[X509]>, String>>);
 
 impl SystemAuthorities {
     /// Returns the current CAs.
     ///
     /// # Errors
     /// There are none, and so nobody could be verified.
-    pub fn read(&self) -> Result<Arc<[X509]>, String> {
+    pub(crate) fn read(&self) -> Result<Arc<[X509]>, String> {
         self.0.get_or_init(read_system).clone()
     }
 }
@@ -45,7 +45,7 @@ fn read_system() -> Result<Arc<[X509]>, String> {
 }
 
 /// Reads the CAs of a `ca` file.
-pub fn authorities(path: &Path) -> Result<Arc<[X509]>, String> {
+pub(super) fn authorities(path: &Path) -> Result<Arc<[X509]>, String> {
     let certificates = pem_list(path)?;
     let now = now()?;
     if certificates.iter().all(|certificate| has_expired(certificate, &now)) {

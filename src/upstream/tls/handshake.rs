@@ -32,7 +32,7 @@ const MAX_INTERMEDIATES: c_int = 8;
 
 /// The reason why no request may use a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// The kind that is counted.
     pub kind: UpstreamError,
     /// The text that is logged.
@@ -79,7 +79,7 @@ impl fmt::Display for Fault {
 struct Verified([u8; 32]);
 
 /// Verifies the handshakes of one target.
-pub struct Verifier {
+pub(crate) struct Verifier {
     /// `None`: certificates are not verified.
     store: Option<X509Store>,
     needs_http2: bool,
@@ -162,7 +162,7 @@ fn verify(store: &X509Store, ssl: &SslRef, certificate: &X509) -> Result<(), Fau
 }
 
 /// The handshake that a request may need: its verdict decides whether the request may go.
-pub struct Handshake {
+pub(crate) struct Handshake {
     verifier: Arc<Verifier>,
     /// Notes whether the server chose HTTP/2, if it had a choice.
     http2: Option<Arc<Http2>>,
@@ -171,7 +171,7 @@ pub struct Handshake {
 
 impl Handshake {
     /// Makes the handshakes of this peer verified, and their protocol noted.
-    pub fn watch(verifier: &Arc<Verifier>, http2: Option<&Arc<Http2>>, peer: &mut HttpPeer) -> Arc<Self> {
+    pub(crate) fn watch(verifier: &Arc<Verifier>, http2: Option<&Arc<Http2>>, peer: &mut HttpPeer) -> Arc<Self> {
         let handshake = Arc::new(Self { verifier: verifier.clone(), http2: http2.cloned(), fault: OnceLock::new() });
         let judge = handshake.clone();
         peer.options.upstream_tls_handshake_complete_hook = Some(Arc::new(move |ssl| judge.complete(ssl)));
@@ -195,7 +195,7 @@ impl Handshake {
     }
 
     /// Returns the fault of a complete handshake, or of a pooled connection.
-    pub fn fault(&self) -> Option<Fault> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
         self.fault.get().copied()
     }
 
@@ -203,7 +203,7 @@ impl Handshake {
     ///
     /// # Errors
     /// Returns why not.
-    pub fn admit(&self, connection: Option<&Digest>) -> Result<(), Fault> {
+    pub(crate) fn admit(&self, connection: Option<&Digest>) -> Result<(), Fault> {
         let tls = connection.and_then(|digest| digest.ssl_digest.as_ref());
         match tls.and_then(|tls| tls.extension.get::<Verified>()) {
             Some(verified) if verified.0 == self.verifier.verified.0 => Ok(()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openssl::x509::X509;
 
 /// The trusted certificates.
-pub enum Trust {
+pub(crate) enum Trust {
     /// Those that these CAs vouch for.
     Authorities(Arc<[X509]>),
     /// The same, and each of these itself too: the file names them one by one.

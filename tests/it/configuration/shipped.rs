@@ -6,11 +6,10 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
-use portcullis::{builtin, registry::Registry};
 use portcullis_x509::testing::Ca;
 
 use super::portcullis_check;
-use crate::harness::{Client, Gateway};
+use crate::harness::{Client, Gateway, plugins};
 
 /// As README and the files themselves show it. It opens loopback listeners alone.
 const SAMPLE_KEY: &str = "sample_key_that_everybody_knows_0001";
@@ -62,9 +61,7 @@ fn every_file_is_a_good_configuration() {
 /// One example a plugin: it is the first page that is read about one.
 #[test]
 fn every_plugin_has_an_example() {
-    let mut registry = Registry::new();
-    builtin::add_all(&mut registry);
-    for name in registry.kinds().map(|kind| kind.name) {
+    for name in plugins() {
         let example = fs::read_to_string(conf().join("examples").join(format!("{name}.toml")));
         assert!(example.is_ok_and(|text| text.contains(&format!("use = \"{name}\""))), "no example of {name}");
     }

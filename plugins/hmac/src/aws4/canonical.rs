@@ -43,7 +43,7 @@ pub(crate) struct Query(Vec<(String, String)>);
 impl Query {
     /// Decodes a query. A bare `+` is a space to one server and a plus to the next, so it is refused; clients of AWS
     /// write `%20` and `%2B`.
-    pub fn read(query: Option<&str>) -> Result<Self, Wrong> {
+    pub(super) fn read(query: Option<&str>) -> Result<Self, Wrong> {
         let parameters = || query.unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty());
         if parameters().nth(QUERY_PARAMETERS_MAX_COUNT).is_some() {
             return Err(Wrong::malformed("the query has too many parameters"));
@@ -59,19 +59,19 @@ impl Query {
     }
 
     /// Returns `true` if there is a parameter of this name.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(of, _)| of == name)
     }
 
     /// The value of a parameter that is there once at most.
-    pub fn value(&self, name: &str) -> Result<Option<&str>, Wrong> {
+    pub(super) fn value(&self, name: &str) -> Result<Option<&str>, Wrong> {
         let mut values = self.0.iter().filter(|(of, _)| of == name).map(|(_, value)| value.as_str());
         let first = values.next();
         if values.next().is_some() { Err(Wrong::malformed("a parameter of the query twice")) } else { Ok(first) }
     }
 
     /// The canonical spelling, without the parameter `but`.
-    pub fn canonical(&self, but: &str) -> String {
+    pub(super) fn canonical(&self, but: &str) -> String {
         let kept = self.0.iter().filter(|(name, _)| name != but);
         let mut encoded: Vec<_> = kept.map(|(name, value)| (encode(name), encode(value))).collect();
         encoded.sort_unstable();

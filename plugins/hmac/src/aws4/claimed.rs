@@ -79,7 +79,7 @@ pub(crate) fn single<'r>(headers: &'r HeaderMap, name: &'static str) -> Result<O
 
 impl<'c> Claimed<'c> {
     /// `Credential=..., SignedHeaders=..., Signature=...` and `X-Amz-Date`.
-    pub fn in_header(header: &'c [u8], headers: &'c HeaderMap) -> Result<Self, Wrong> {
+    pub(super) fn in_header(header: &'c [u8], headers: &'c HeaderMap) -> Result<Self, Wrong> {
         let mut parameters = Parameters::read(header)?;
         let (credential, signed) = (parameters.take("Credential")?, parameters.take("SignedHeaders")?);
         let signature = parameters.take("Signature")?;
@@ -89,7 +89,7 @@ impl<'c> Claimed<'c> {
     }
 
     /// The parameters of a presigned URL.
-    pub fn in_query(query: &'c Query) -> Result<Self, Wrong> {
+    pub(super) fn in_query(query: &'c Query) -> Result<Self, Wrong> {
         let value = |name| query.value(name)?.ok_or(Wrong::malformed("a parameter of a presigned URL is not there"));
         if value("X-Amz-Algorithm")? != ALGORITHM {
             return Err(Wrong::malformed("a presigned URL of another algorithm"));

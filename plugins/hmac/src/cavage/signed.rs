@@ -19,7 +19,7 @@ pub(super) struct SignedNames<'r>(Vec<&'r str>);
 
 impl<'r> SignedNames<'r> {
     /// Reads a list that spaces separate.
-    pub fn read(list: &'r str) -> Result<Self, Wrong> {
+    pub(super) fn read(list: &'r str) -> Result<Self, Wrong> {
         let names: Vec<_> = list.split(' ').filter(|name| !name.is_empty()).take(SIGNED_MAX_COUNT + 1).collect();
         let is_repeated = |(index, name): (usize, &&str)| names[..index].iter().any(|of| of.eq_ignore_ascii_case(name));
         if names.len() > SIGNED_MAX_COUNT || names.iter().enumerate().any(is_repeated) {
@@ -29,18 +29,18 @@ impl<'r> SignedNames<'r> {
     }
 
     /// Returns `true` if the list has this name. Names of headers are compared without case.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|of| of.eq_ignore_ascii_case(name))
     }
 
     /// Checks that all of these headers are in the list.
-    pub fn require(&self, headers: &[HeaderName]) -> Result<(), Wrong> {
+    pub(super) fn require(&self, headers: &[HeaderName]) -> Result<(), Wrong> {
         let is_complete = headers.iter().all(|name| self.has(name.as_str()));
         if is_complete { Ok(()) } else { Err(Wrong::incomplete("a header that has to be signed is not")) }
     }
 
     /// The signed time. `X-Date` goes before `Date`, which browsers do not let a client set.
-    pub fn time(&self, headers: &HeaderMap) -> Result<UnixTime, Wrong> {
+    pub(super) fn time(&self, headers: &HeaderMap) -> Result<UnixTime, Wrong> {
         let mut names = ["x-date", "date"].into_iter().filter(|name| self.has(name));
         let name = names.next().ok_or(Wrong::incomplete("neither Date nor X-Date is signed"))?;
         let value = single(headers, name)?;
@@ -49,7 +49,7 @@ impl<'r> SignedNames<'r> {
     }
 
     /// Returns the digests of the body, if the header with them is signed.
-    pub fn body_use(&self, headers: &HeaderMap) -> Result<BodyUse, Wrong> {
+    pub(super) fn body_use(&self, headers: &HeaderMap) -> Result<BodyUse, Wrong> {
         if !self.has("digest") {
             return Ok(BodyUse::NotCovered);
         }
@@ -57,7 +57,12 @@ impl<'r> SignedNames<'r> {
     }
 
     /// The string that was signed.
-    pub fn message(&self, dialect: Dialect, key_id: &str, request: &SignedRequest<'_>) -> Result<Vec<u8>, Wrong> {
+    pub(super) fn message(
+        &self,
+        dialect: Dialect,
+        key_id: &str,
+        request: &SignedRequest<'_>,
+    ) -> Result<Vec<u8>, Wrong> {
         let mut lines = self.0.iter().map(|name| line(dialect, name, request)).collect::<Result<Vec<_>, _>>()?;
         if dialect == Dialect::Apisix {
             lines.insert(0, key_id.into());

@@ -44,7 +44,7 @@ impl Derived {
         [Self::Method, Self::TargetUri, Self::Authority, Self::Scheme, Self::RequestTarget, Self::Path, Self::Query];
 
     /// As it is written.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Method => "@method",
             Self::TargetUri => "@target-uri",
@@ -91,7 +91,7 @@ fn authority<'r>(request: &SignedRequest<'r>) -> Result<Cow<'r, str>, Wrong> {
 
 impl Component {
     /// By its name, without parameters.
-    pub fn named(name: &str) -> Result<Self, Wrong> {
+    pub(super) fn named(name: &str) -> Result<Self, Wrong> {
         if name.starts_with('@') {
             let derived = Derived::ALL.into_iter().find(|derived| derived.name() == name);
             return derived.map(Self::Derived).ok_or(Wrong::incomplete("a derived component that requests have not"));
@@ -104,7 +104,7 @@ impl Component {
 
     /// As a client wrote it. Of the parameters only `name` of `@query-param` is understood; `sf`, `key`, `bs`, `tr` and
     /// `req` change what is signed, and are refused.
-    pub fn read(item: &Item<'_>) -> Result<Self, Wrong> {
+    pub(super) fn read(item: &Item<'_>) -> Result<Self, Wrong> {
         let name = item.value.as_string().ok_or(Wrong::malformed("a component is no string"))?.as_str();
         match (name, item.parameters.as_slice()) {
             ("@query-param", [(key, BareItemFromInput::String(of))]) if key.as_str() == "name" => {
@@ -118,7 +118,7 @@ impl Component {
 
     /// Returns the component's value in this request. A component that the request does not have is an error and never
     /// skipped: it cannot have been signed.
-    pub fn value<'r>(&self, request: &SignedRequest<'r>) -> Result<Cow<'r, str>, Wrong> {
+    pub(super) fn value<'r>(&self, request: &SignedRequest<'r>) -> Result<Cow<'r, str>, Wrong> {
         match self {
             Self::Derived(derived) => derived.value(request),
             Self::QueryParameter(name) => query_parameter(request.query().unwrap_or_default(), name).map(Cow::Owned),

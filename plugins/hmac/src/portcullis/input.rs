@@ -54,7 +54,7 @@ pub(super) fn fields(headers: &HeaderMap) -> Result<Option<[String; 2]>, Wrong> 
 
 impl Input {
     /// Reads the value of one member of `Signature-Input`.
-    pub fn read(value: &Value<'_>) -> Result<Self, Wrong> {
+    pub(super) fn read(value: &Value<'_>) -> Result<Self, Wrong> {
         let Value::List(list) = value else { return Err(Wrong::malformed("a member of Signature-Input is no list")) };
         let mut components: Vec<(String, Component)> = Vec::with_capacity(list.items.len());
         for item in &list.items {
@@ -69,7 +69,7 @@ impl Input {
 
     /// The signature base (section 2.5): one line a component, and the parameters last, without a newline at the end.
     /// No value holds a newline, so that no line can be taken for two.
-    pub fn base(&self, request: &SignedRequest<'_>) -> Result<Vec<u8>, Wrong> {
+    pub(super) fn base(&self, request: &SignedRequest<'_>) -> Result<Vec<u8>, Wrong> {
         let mut base = String::with_capacity(512);
         for (identifier, component) in &self.components {
             let value = component.value(request)?;
@@ -118,7 +118,7 @@ impl SignatureParameters {
     }
 
     /// Returns `true` if there is a parameter of this name.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         match name {
             "expires" => self.expires.is_some(),
             "nonce" => self.nonce.is_some(),

@@ -11,10 +11,10 @@ pub(super) struct Minimum(Vec<Component>);
 
 impl Minimum {
     /// A request cannot be turned into another one, nor sent to another host.
-    pub const DEFAULT: [&'static str; 4] = ["@method", "@authority", "@path", "@query"];
+    pub(super) const DEFAULT: [&'static str; 4] = ["@method", "@authority", "@path", "@query"];
 
     /// From names, as a policy has them. The error has the index of the name that is wrong.
-    pub fn new(names: &[impl AsRef<str>]) -> Result<Self, Vec<(usize, String)>> {
+    pub(super) fn new(names: &[impl AsRef<str>]) -> Result<Self, Vec<(usize, String)>> {
         let (mut components, mut wrong) = (Vec::new(), Vec::new());
         for (index, name) in names.iter().map(AsRef::as_ref).enumerate() {
             match Component::named(name) {
@@ -27,7 +27,7 @@ impl Minimum {
     }
 
     /// Checks that all of them are covered: by name, or by components that say the same.
-    pub fn check(&self, covered: &[(String, Component)]) -> Result<(), Wrong> {
+    pub(super) fn check(&self, covered: &[(String, Component)]) -> Result<(), Wrong> {
         let is_met = |component: &Component| match component {
             Component::Derived(derived) => is_derived_covered(*derived, covered),
             other => covered.iter().any(|(_, covered)| covered == other),
@@ -37,7 +37,7 @@ impl Minimum {
     }
 
     /// Its names, for the challenge.
-    pub fn names(&self) -> String {
+    pub(super) fn names(&self) -> String {
         let name = |component: &Component| match component {
             Component::Derived(derived) => derived.name().to_owned(),
             Component::QueryParameter(name) => format!("@query-param;name={name}"),

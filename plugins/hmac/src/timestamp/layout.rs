@@ -26,7 +26,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Checks that a message can be read in one way only, and covers what it should but for what is `unsigned`.
-    pub fn new(config: &TimestampConfig, problems: &mut Problems) -> Self {
+    pub(super) fn new(config: &TimestampConfig, problems: &mut Problems) -> Self {
         const FIELDS: [Part; 4] = [Part::Method, Part::Target, Part::Timestamp, Part::BodySha256];
         let layout = Self {
             fields: config.layout.clone().unwrap_or_else(|| FIELDS.map(Field::Part).into()),
@@ -76,7 +76,7 @@ impl Layout {
     }
 
     /// Returns `true` if the part is one of the fields.
-    pub fn has(&self, part: Part) -> bool {
+    pub(super) fn has(&self, part: Part) -> bool {
         self.fields.contains(&Field::Part(part))
     }
 
@@ -86,7 +86,7 @@ impl Layout {
     }
 
     /// The message of this request.
-    pub fn message(&self, request: &SignedRequest<'_>, values: &Values<'_>) -> Result<Message, Wrong> {
+    pub(super) fn message(&self, request: &SignedRequest<'_>, values: &Values<'_>) -> Result<Message, Wrong> {
         let mut pieces = Vec::with_capacity(3);
         let mut bytes = Vec::with_capacity(256);
         for (index, field) in self.fields.iter().enumerate() {

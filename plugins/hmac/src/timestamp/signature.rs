@@ -21,7 +21,7 @@ pub(super) struct SignatureHeader {
 impl SignatureHeader {
     /// Every signature in the header, decoded: at least one. Items with another prefix are of another version of the
     /// scheme, and are passed over.
-    pub fn read(&self, line: &str) -> Result<Vec<Vec<u8>>, Wrong> {
+    pub(super) fn read(&self, line: &str) -> Result<Vec<Vec<u8>>, Wrong> {
         let mut signatures = Vec::with_capacity(1);
         for encoded in self.items(line).filter_map(|item| strip(item, &self.prefix)) {
             if signatures.len() == CANDIDATES_MAX {
@@ -34,7 +34,7 @@ impl SignatureHeader {
     }
 
     /// The one item with this prefix.
-    pub fn beside<'l>(&self, line: &'l str, prefix: &str) -> Result<&'l str, Wrong> {
+    pub(super) fn beside<'l>(&self, line: &'l str, prefix: &str) -> Result<&'l str, Wrong> {
         let mut found = self.items(line).filter_map(|item| strip(item, prefix));
         match (found.next(), found.next()) {
             (Some(value), None) if !value.is_empty() => Ok(value),

@@ -23,7 +23,7 @@ use url::Url;
 
 /// One step of an answer.
 #[derive(Clone)]
-pub enum Step {
+pub(super) enum Step {
     Send(Vec<u8>),
     /// Sends it for as long as the client reads.
     Endless(Vec<u8>),
@@ -34,12 +34,12 @@ pub enum Step {
     Close,
 }
 
-pub fn text(text: &str) -> Vec<Step> {
+pub(super) fn text(text: &str) -> Vec<Step> {
     vec![Step::Send(text.as_bytes().to_vec())]
 }
 
 /// An answer with a length, over a connection that is kept.
-pub fn answer(status: u16, headers: &str, body: &[u8]) -> Vec<Step> {
+pub(super) fn answer(status: u16, headers: &str, body: &[u8]) -> Vec<Step> {
     let mut bytes = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n{headers}\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(body);
     vec![Step::Send(bytes)]
@@ -55,7 +55,7 @@ struct Shared {
 }
 
 /// Serves until it is dropped.
-pub struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     scheme: &'static str,
     shared: Arc<Shared>,
@@ -63,11 +63,11 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::listen(None).await
     }
 
-    pub async fn tls(own: &Ca) -> Self {
+    pub(super) async fn tls(own: &Ca) -> Self {
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
         acceptor.set_private_key(&own.key).unwrap();
         acceptor.set_certificate(&own.certificate).unwrap();
@@ -83,38 +83,38 @@ impl Server {
         Self { address, scheme, shared, task }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn url(&self, path: &str) -> Url {
+    pub(super) fn url(&self, path: &str) -> Url {
         self.url_of("127.0.0.1", path)
     }
 
-    pub fn url_of(&self, host: &str, path: &str) -> Url {
+    pub(super) fn url_of(&self, host: &str, path: &str) -> Url {
         format!("{}://{host}:{}{path}", self.scheme, self.address.port()).parse().unwrap()
     }
 
-    pub fn serves(&self, path: &str, script: Vec<Step>) {
+    pub(super) fn serves(&self, path: &str, script: Vec<Step>) {
         self.shared.scripts.lock().unwrap().insert(path.to_owned(), script);
     }
 
     /// All requests, each with the number of its connection.
-    pub fn saw(&self) -> Vec<(usize, String)> {
+    pub(super) fn saw(&self) -> Vec<(usize, String)> {
         self.shared.saw.lock().unwrap().clone()
     }
 
     /// The subjects of the clients' certificates.
-    pub fn subjects(&self) -> Vec<String> {
+    pub(super) fn subjects(&self) -> Vec<String> {
         self.shared.subjects.lock().unwrap().clone()
     }
 
-    pub fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.shared.connections.load(SeqCst)
     }
 
     /// Waits until every connection but so many has ended.
-    pub async fn all_but(&self, open: usize) {
+    pub(super) async fn all_but(&self, open: usize) {
         for _ in 0..1000 {
             if self.connections() - self.shared.ended.load(SeqCst) <= open {
                 return;
@@ -203,7 +203,7 @@ async fn request<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<String
 }
 
 /// A proxy that opens tunnels, if it is asked with this authorization, and its requests.
-pub async fn proxy(authorization: Option<&'static str>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+pub(super) async fn proxy(authorization: Option<&'static str>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, saw) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
     let seen = saw.clone();

@@ -5,7 +5,7 @@ use openssl::{bn::BigNum, ec::EcGroup, nid::Nid};
 
 use super::*;
 
-pub fn cases(scene: &Scene) -> Vec<Case> {
+pub(super) fn cases(scene: &Scene) -> Vec<Case> {
     let mut cases = unsigned(scene);
     cases.extend(confused(scene));
     cases.extend(not_allowed(scene));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub fn cases(scene: &Scene) -> Vec<Case> {
+pub(super) fn cases(scene: &Scene) -> Vec<Case> {
     let now = NOW.0;
     use Reason::{
         AudienceMismatch as Audience, IssuerUnknown as Issuer, TokenExpired as Expired, TokenMalformed as Malformed,

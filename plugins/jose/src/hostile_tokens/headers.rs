@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub fn cases(scene: &Scene) -> Vec<Case> {
+pub(super) fn cases(scene: &Scene) -> Vec<Case> {
     let mut cases = signed(scene);
     cases.extend(brought_keys(scene));
     cases

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub fn cases(scene: &Scene) -> Vec<Case> {
+pub(super) fn cases(scene: &Scene) -> Vec<Case> {
     let mut cases = outer(scene);
     cases.extend(parts(scene));
     for (part, name) in ["header", "claims"].into_iter().enumerate() {

@@ -20,7 +20,7 @@ use crate::{Algorithm, Family, json};
 
 /// Where a set comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(super) enum Origin {
     /// From whoever runs the gateway.
     File,
     /// From an issuer, for all to read.
@@ -28,10 +28,10 @@ pub enum Origin {
 }
 
 /// One key as it is written, without members that are `null`.
-pub type Jwk = Map<String, Value>;
+pub(super) type Jwk = Map<String, Value>;
 
 /// The keys in a file that can verify tokens.
-pub fn read(jwks: &[u8]) -> Result<Vec<Key>, KeySetError> {
+pub(super) fn read(jwks: &[u8]) -> Result<Vec<Key>, KeySetError> {
     let entries = entries(json::object(jwks))?;
     let mut keys = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
@@ -43,7 +43,7 @@ pub fn read(jwks: &[u8]) -> Result<Vec<Key>, KeySetError> {
 }
 
 /// The entries of `keys`; `None` for one that is no object.
-pub fn entries(set: serde_json::Result<Map<String, Value>>) -> Result<Vec<Option<Jwk>>, KeySetError> {
+pub(super) fn entries(set: serde_json::Result<Map<String, Value>>) -> Result<Vec<Option<Jwk>>, KeySetError> {
     let mut set = set.map_err(|error| KeySetError::NotJson(error.to_string()))?;
     let Some(Value::Array(entries)) = set.remove("keys") else { return Err(KeySetError::NoList) };
     if entries.len() > MAX_KEYS {
@@ -57,7 +57,7 @@ pub fn entries(set: serde_json::Result<Map<String, Value>>) -> Result<Vec<Option
 }
 
 /// The name of an entry in messages.
-pub fn which(jwk: Option<&Jwk>, index: usize) -> String {
+pub(super) fn which(jwk: Option<&Jwk>, index: usize) -> String {
     match jwk.and_then(|jwk| jwk.get("kid")?.as_str()) {
         Some(kid) => shown(Some(kid)),
         None => format!("keys[{index}]"),
@@ -65,7 +65,7 @@ pub fn which(jwk: Option<&Jwk>, index: usize) -> String {
 }
 
 /// `None`: a key for something else.
-pub fn read_key(jwk: &Jwk, origin: Origin) -> Result<Option<Key>, KeyError> {
+pub(super) fn read_key(jwk: &Jwk, origin: Origin) -> Result<Option<Key>, KeyError> {
     let Some(family) = family(jwk)? else { return Ok(None) };
     check_secrecy(jwk, family, origin)?;
     let kid = text(jwk, "kid")?;
@@ -95,7 +95,7 @@ fn family(jwk: &Jwk) -> Result<Option<Family>, KeyError> {
 }
 
 /// The thumbprint of the public half of a private key, as far as it can be read.
-pub fn public_half(jwk: &Jwk) -> Option<Thumbprint> {
+pub(super) fn public_half(jwk: &Jwk) -> Option<Thumbprint> {
     let family = family(jwk).ok()??;
     material(jwk, family).ok()?.map(|material| material.thumbprint())
 }

@@ -21,7 +21,7 @@ use super::{
 const MAX_PEM_BYTES: usize = 256 << 10;
 
 /// The keys in a file, in its order.
-pub fn read(file: &[u8], kid: Option<&str>) -> Result<Vec<Key>, KeySetError> {
+pub(super) fn read(file: &[u8], kid: Option<&str>) -> Result<Vec<Key>, KeySetError> {
     let blocks = blocks(file)?;
     if kid.is_some() && blocks.len() != 1 {
         return Err(wrong("has several keys, and one `kid` for all of them"));

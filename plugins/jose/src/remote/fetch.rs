@@ -13,10 +13,10 @@ use crate::json;
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// The limits of each exchange. A fetch may be two of them, and is limited as a whole by its settings.
-pub const LIMITS: Limits = Limits { timeout: Settings::LONGEST_TIMEOUT, max_body_bytes: MAX_BODY_BYTES };
+pub(super) const LIMITS: Limits = Limits { timeout: Settings::LONGEST_TIMEOUT, max_body_bytes: MAX_BODY_BYTES };
 
 /// The answer to a fetch.
-pub struct Page {
+pub(super) struct Page {
     /// The key set, not looked at yet.
     pub jwks: Vec<u8>,
     /// The time for which its server lets it be kept.
@@ -25,7 +25,7 @@ pub struct Page {
 
 /// Why there is no new key set.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FetchError {
+pub(super) enum FetchError {
     /// No answer, or none in time.
     #[error("{0}")]
     Unreachable(String),
@@ -54,7 +54,7 @@ fn invalid(why: impl Into<String>) -> FetchError {
 
 /// A location whose address was checked.
 #[derive(Clone, Debug)]
-pub enum Target {
+pub(super) enum Target {
     /// The key set itself.
     Keys(Url),
     /// The addresses where the discovery document may be, and the issuer that it has to name.
@@ -62,7 +62,7 @@ pub enum Target {
 }
 
 impl Target {
-    pub fn new(location: Location, allow_http: bool) -> Result<Self, String> {
+    pub(super) fn new(location: Location, allow_http: bool) -> Result<Self, String> {
         match location {
             Location::Url(url) => place(&url, allow_http).map(Self::Keys),
             Location::Issuer(issuer) => {
@@ -76,7 +76,7 @@ impl Target {
     }
 
     /// An address of the server that the file names.
-    pub fn origin(&self) -> &Url {
+    pub(super) fn origin(&self) -> &Url {
         match self {
             Self::Keys(url) => url,
             Self::Discovery { documents: [url, _], .. } => url,
@@ -84,7 +84,7 @@ impl Target {
     }
 
     /// For log and metric.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Keys(url) => shown(url),
             Self::Discovery { issuer, .. } => issuer.clone(),
@@ -122,7 +122,7 @@ fn place(text: &str, allow_http: bool) -> Result<Url, String> {
 }
 
 /// Fetches the key set.
-pub async fn page(client: &Client, target: &Target, allow_http: bool) -> Result<Page, FetchError> {
+pub(super) async fn page(client: &Client, target: &Target, allow_http: bool) -> Result<Page, FetchError> {
     let asking = match target {
         Target::Keys(url) => Request::get(url),
         Target::Discovery { issuer, documents } => {

@@ -27,10 +27,10 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const MAX_SKIPPED_LOGGED: usize = 8;
 
 /// The function that fetches: from the network, or in a test.
-pub type Fetch = Box<dyn Fn() -> BoxFuture<'static, Result<Page, FetchError>> + Send + Sync>;
+pub(super) type Fetch = Box<dyn Fn() -> BoxFuture<'static, Result<Page, FetchError>> + Send + Sync>;
 
 /// A place where keys are published.
-pub struct Place {
+pub(super) struct Place {
     /// For log and metric; a query, which may hold a secret, is left out.
     pub name: Arc<str>,
     fetch: Fetch,
@@ -47,7 +47,7 @@ pub struct Place {
 
 /// Keys, as fetched.
 #[derive(Clone)]
-pub struct Known {
+pub(super) struct Known {
     pub keys: Arc<KeySet>,
     skipped: Arc<[SkippedKey]>,
     /// Of the text that they were read from.
@@ -61,7 +61,7 @@ pub struct Known {
 
 impl Known {
     /// Returns how long after their fetch the keys may be used under these settings.
-    pub fn lifetime(&self, settings: &Settings) -> Duration {
+    pub(super) fn lifetime(&self, settings: &Settings) -> Duration {
         let lifetime = settings.fresh(self.max_age) + settings.max_stale.0;
         if self.is_contradicted { lifetime.min(settings.max_refresh.0) } else { lifetime }
     }
@@ -69,7 +69,7 @@ impl Known {
 
 /// The state of the fetches.
 #[derive(Default)]
-pub struct Schedule {
+pub(super) struct Schedule {
     /// The fetch that is under way, if any: closed once it is done.
     running: Option<watch::Receiver<()>>,
     /// When a token with an unknown key last caused a fetch.
@@ -80,14 +80,14 @@ pub struct Schedule {
 
 impl Schedule {
     /// The fetch that is under way.
-    pub fn running(&self) -> Option<watch::Receiver<()>> {
+    pub(super) fn running(&self) -> Option<watch::Receiver<()>> {
         self.running.clone().filter(|running| running.has_changed().is_ok())
     }
 }
 
 /// Fetches that failed, one after the other.
 #[derive(Clone, Copy)]
-pub struct Failed {
+pub(super) struct Failed {
     /// When the last one ended.
     pub at: Instant,
     count: u32,
@@ -105,7 +105,7 @@ impl Failed {
     }
 
     /// The moment of the next attempt, after a pause that grows up to `longest`.
-    pub fn retry(self, longest: Duration) -> Instant {
+    pub(super) fn retry(self, longest: Duration) -> Instant {
         let pause = FIRST_RETRY.saturating_mul(1_u32.checked_shl(self.count - 1).unwrap_or(u32::MAX));
         self.at + pause.min(longest).mul_f64(self.jitter)
     }
@@ -113,7 +113,7 @@ impl Failed {
 
 /// `portcullis_key_set_fetches_total` and `portcullis_key_set_skipped_keys_total`.
 #[derive(Clone, Default)]
-pub struct Counters {
+pub(super) struct Counters {
     pub fetched: Counter,
     pub unreachable: Counter,
     pub invalid: Counter,
@@ -121,7 +121,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub fn new(cx: &mut BuildCx<'_>, source: &str) -> Self {
+    pub(super) fn new(cx: &mut BuildCx<'_>, source: &str) -> Self {
         let mut fetches = |result: &str| {
             let labels = [("source", source), ("result", result)];
             cx.counter("portcullis_key_set_fetches_total", "Fetches of key sets, by how they ended.", &labels)
@@ -137,7 +137,7 @@ impl Counters {
 }
 
 impl Place {
-    pub fn new(name: String, counters: Counters, judge_again: JudgeAgain, fetch: Fetch) -> Self {
+    pub(super) fn new(name: String, counters: Counters, judge_again: JudgeAgain, fetch: Fetch) -> Self {
         Self {
             name: name.into(),
             fetch,
@@ -151,12 +151,12 @@ impl Place {
     }
 
     /// Returns `true` if the last fetch succeeded, so that a key which it did not bring is not published.
-    pub fn is_up_to_date(&self) -> bool {
+    pub(super) fn is_up_to_date(&self) -> bool {
         self.schedule.lock().failed.is_none() && self.known.load().is_some()
     }
 
     /// Starts a fetch, or joins the one that is under way. It is a task of its own: whoever asked for it may go away.
-    pub fn start(self: &Arc<Self>, schedule: &mut Schedule, timeout: Duration) -> watch::Receiver<()> {
+    pub(super) fn start(self: &Arc<Self>, schedule: &mut Schedule, timeout: Duration) -> watch::Receiver<()> {
         if let Some(running) = schedule.running() {
             return running;
         }
@@ -168,19 +168,19 @@ impl Place {
     }
 
     /// When this `kid` was found to be unknown.
-    pub fn unknown_since(&self, kid: &str) -> Option<Instant> {
+    pub(super) fn unknown_since(&self, kid: &str) -> Option<Instant> {
         self.unknown.get(&digest(kid.as_bytes()))
     }
 
     /// Remembers a `kid` that the newest keys do not have.
-    pub fn remember_unknown(&self, kid: &str) {
+    pub(super) fn remember_unknown(&self, kid: &str) {
         if self.is_up_to_date() && self.known.load().as_ref().is_some_and(|known| !known.keys.knows(kid)) {
             self.unknown.insert(digest(kid.as_bytes()), Instant::now());
         }
     }
 
     #[cfg(test)]
-    pub fn unknown_len(&self) -> usize {
+    pub(super) fn unknown_len(&self) -> usize {
         self.unknown.len()
     }
 
@@ -283,7 +283,7 @@ impl Drop for UnderWay {
 }
 
 /// Waits until the fetch is done: nothing is ever sent.
-pub async fn finished(mut running: watch::Receiver<()>) {
+pub(super) async fn finished(mut running: watch::Receiver<()>) {
     while running.changed().await.is_ok() {}
 }
 

@@ -1,6 +1,6 @@
 mod network;
 mod outage;
-pub mod server;
+pub(super) mod server;
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},

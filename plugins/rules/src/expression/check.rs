@@ -33,7 +33,7 @@ impl Access {
     }
 
     /// The access of this variable.
-    pub fn named<'a>(accesses: &'a [Self], variable: &str) -> Option<&'a Self> {
+    pub(super) fn named<'a>(accesses: &'a [Self], variable: &str) -> Option<&'a Self> {
         accesses.get(variable.strip_prefix('@')?.parse::<usize>().ok()?)
     }
 }
@@ -52,7 +52,7 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    pub fn new(language: &Arc<Env>) -> Self {
+    pub(super) fn new(language: &Arc<Env>) -> Self {
         Self {
             accesses: Vec::new(),
             patterns: Vec::new(),
@@ -65,7 +65,7 @@ impl Checker {
     }
 
     /// Checks the whole expression and replaces its fields by variables.
-    pub fn check(&mut self, tree: &mut IdedExpr) {
+    pub(super) fn check(&mut self, tree: &mut IdedExpr) {
         let kind = self.kind_of(tree);
         if !self.problems.is_empty() {
             return;

@@ -58,7 +58,7 @@ const OF_REQUEST: &str = "method, path, host, query, headers, path_params, addre
 
 impl Field {
     /// The field of this root that is written like this.
-    pub fn new(root: &str, names: &[&str]) -> Result<Self, String> {
+    pub(super) fn new(root: &str, names: &[&str]) -> Result<Self, String> {
         let [first, rest @ ..] = names else {
             let fields = if root == "identity" { OF_IDENTITY } else { OF_REQUEST };
             return Err(format!("`{root}` is no value: name one of its fields ({fields})"));
@@ -109,7 +109,7 @@ impl Field {
         if rest.is_empty() { Ok(field) } else { Err(no_fields(&format!("request.{name}"))) }
     }
 
-    pub fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         match self {
             Self::Groups | Self::Roles | Self::Scopes | Self::Credentials => Kind::Texts,
             Self::Certificate(OfCertificate::Dns | OfCertificate::Uris | OfCertificate::Emails) => Kind::Texts,
@@ -124,7 +124,7 @@ impl Field {
 
     /// Returns `true` if a part of an identity has this field. Fields that are not kept for each part are fields of all
     /// of them.
-    pub fn is_of(&self, part: &Identity, effect: Effect) -> bool {
+    pub(super) fn is_of(&self, part: &Identity, effect: Effect) -> bool {
         match self {
             Self::Roles | Self::Scopes if effect == Effect::Require => true,
             Self::Roles => !part.roles.is_empty(),

@@ -24,7 +24,7 @@ use Kind::{Any, Bool, Bytes, List, Map, Null, Number, Span, Text, Texts, Time};
 
 impl Kind {
     /// Returns the kind of its items: of a list the members, of a map the keys.
-    pub fn item(self) -> Option<Self> {
+    pub(super) fn item(self) -> Option<Self> {
         match self {
             Texts => Some(Text),
             List | Map | Any => Some(Any),
@@ -33,15 +33,15 @@ impl Kind {
     }
 
     /// Returns the kind of the results of `[..]` and `.name`.
-    pub fn member(self) -> Option<Self> {
+    pub(super) fn member(self) -> Option<Self> {
         self.item()
     }
 
-    pub fn is_list(self) -> bool {
+    pub(super) fn is_list(self) -> bool {
         matches!(self, Texts | List)
     }
 
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Bool => "true or false",
             Number => "a number",

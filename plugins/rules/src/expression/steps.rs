@@ -23,25 +23,25 @@ pub(crate) struct Steps(AtomicU32);
 
 impl Steps {
     /// The variable it is found at.
-    pub const NAME: &'static str = "@steps";
+    pub(super) const NAME: &'static str = "@steps";
 
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(AtomicU32::new(EVALUATION_MAX_STEPS))
     }
 
     /// Takes so many; `false` where they are not left, and then none ever is again.
-    pub fn take(&self, count: usize) -> bool {
+    pub(super) fn take(&self, count: usize) -> bool {
         let left = self.0.load(Relaxed).saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
         self.0.store(left, Relaxed);
         left > 0
     }
 
     /// Takes what a text of this length costs.
-    pub fn take_text(&self, length: usize) -> bool {
+    pub(super) fn take_text(&self, length: usize) -> bool {
         self.take(1 + length / TEXT_STEP_BYTES)
     }
 
-    pub fn are_spent(&self) -> bool {
+    pub(super) fn are_spent(&self) -> bool {
         self.0.load(Relaxed) == 0
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Values<'a, 'r> {
 type Boxed<'v> = Box<dyn Val + 'v>;
 
 impl<'a, 'r> Values<'a, 'r> {
-    pub fn new(
+    pub(super) fn new(
         accesses: &'a [Access],
         cx: &'a RequestCx<'r>,
         identity: &'a Identity,

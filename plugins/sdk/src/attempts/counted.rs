@@ -21,19 +21,19 @@ pub(super) struct Counted {
 
 impl Counted {
     /// Returns the time to wait as an error, if there is one.
-    pub fn wait(&self, who: &Who, beside: Beside) -> Result<(), Duration> {
+    pub(super) fn wait(&self, who: &Who, beside: Beside) -> Result<(), Duration> {
         let now = self.counts.now();
         let standing = Standing { may_crowd: self.are_bodies, ..self.counts.standing(who, beside, now) };
         let wait = self.limits.wait(&standing, now, || self.counts.is_proven(who, now));
         wait.map_or(Ok(()), Err)
     }
 
-    pub fn failed(&self, who: &Who, tried: Name) {
+    pub(super) fn failed(&self, who: &Who, tried: Name) {
         let is_new = self.counts.failed(who, tried, &self.limits);
         if is_new { &self.distinct } else { &self.repeated }.increment();
     }
 
-    pub fn succeeded(&self, who: &Who) {
+    pub(super) fn succeeded(&self, who: &Who) {
         if !self.counts.is_noted(who.pair) {
             self.counts.succeeded(who, &self.limits);
         }

@@ -48,7 +48,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    pub fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
             names: Names::default(),
@@ -63,17 +63,17 @@ impl Counts {
         }
     }
 
-    pub fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         (self.clock)()
     }
 
     /// Returns `true` if no failure counts any more: a pair is remembered for its wait and another window.
-    pub fn is_quiet(&self, window: Duration) -> bool {
+    pub(super) fn is_quiet(&self, window: Duration) -> bool {
         let last = self.last_failure.load(SeqCst);
         last == 0 || Duration::from_nanos(last) + window * 2 < self.now()
     }
 
-    pub fn standing(&self, who: &Who, beside: Beside, now: Duration) -> Standing {
+    pub(super) fn standing(&self, who: &Who, beside: Beside, now: Duration) -> Standing {
         Standing {
             pair: self.pairs.get(who.pair, now).filter(|_| who.has_principal),
             block: self.blocks.get(who.block, now),
@@ -85,17 +85,17 @@ impl Counts {
     }
 
     /// Returns `true` if the pair has succeeded within [`PROVEN_KEEP`].
-    pub fn is_proven(&self, who: &Who, now: Duration) -> bool {
+    pub(super) fn is_proven(&self, who: &Who, now: Duration) -> bool {
         self.proven.get(who.pair, now).is_some()
     }
 
     /// Returns `true` if the last success of the pair is on record and nothing has failed since.
-    pub fn is_noted(&self, pair: Name) -> bool {
+    pub(super) fn is_noted(&self, pair: Name) -> bool {
         self.noted.has(pair, self.now())
     }
 
     /// Puts a failure on record; `true`: it is different from those before.
-    pub fn failed(&self, who: &Who, tried: Name, limits: &AttemptTable) -> bool {
+    pub(super) fn failed(&self, who: &Who, tried: Name, limits: &AttemptTable) -> bool {
         let now = self.now();
         self.noted.forget(who.pair);
         self.last_failure.fetch_max(nanos(now).saturating_add(1), SeqCst);
@@ -121,7 +121,7 @@ impl Counts {
     ///
     /// While its address has to wait, nothing is forgotten: else somebody there could guess on and on behind the back of
     /// a user whose own requests wipe the count.
-    pub fn succeeded(&self, who: &Who, limits: &AttemptTable) {
+    pub(super) fn succeeded(&self, who: &Who, limits: &AttemptTable) {
         let now = self.now();
         let record = Record { count: 1, at: now };
         self.proven.change_of(who.owner, who.pair, now, |_| (record, now + PROVEN_KEEP));

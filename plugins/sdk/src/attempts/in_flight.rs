@@ -20,12 +20,12 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.count.load(SeqCst) == 0
     }
 
     /// Counts those that are under way beside an attempt that has no place itself.
-    pub fn beside(&self, who: &Who) -> Beside {
+    pub(super) fn beside(&self, who: &Who) -> Beside {
         if self.is_empty() {
             return Beside::default();
         }
@@ -35,7 +35,7 @@ impl InFlight {
     }
 
     /// Takes a place, and says how many have one already.
-    pub fn enter(&self, who: &Who) -> Beside {
+    pub(super) fn enter(&self, who: &Who) -> Beside {
         let policy = self.count.fetch_add(1, SeqCst);
         let mut by_name = self.by_name.lock();
         let [pair, block] = [who.pair, who.block].map(|name| {
@@ -47,7 +47,7 @@ impl InFlight {
     }
 
     /// Gives a place back.
-    pub fn leave(&self, who: &Who) {
+    pub(super) fn leave(&self, who: &Who) {
         let mut by_name = self.by_name.lock();
         for name in [who.pair, who.block] {
             if let Entry::Occupied(mut entry) = by_name.entry(name) {

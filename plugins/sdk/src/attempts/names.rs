@@ -28,7 +28,7 @@ pub(super) struct Who {
 }
 
 impl Names {
-    pub fn who(&self, address: IpAddr, principal: Option<&[u8]>) -> Who {
+    pub(super) fn who(&self, address: IpAddr, principal: Option<&[u8]>) -> Who {
         let pair = self.pair(address, principal);
         Who {
             block: Name(self.0.hash_one(('b', AddressBlock::of(address)))),
@@ -39,12 +39,12 @@ impl Names {
     }
 
     /// Only the pair of [`Names::who`].
-    pub fn pair(&self, address: IpAddr, principal: Option<&[u8]>) -> Name {
+    pub(super) fn pair(&self, address: IpAddr, principal: Option<&[u8]>) -> Name {
         Name(self.0.hash_one(('p', AddressBlock::of(address), principal)))
     }
 
     /// The name of a proof and of whoever tried it.
-    pub fn tried(&self, who: &Who, proof: &[u8]) -> Name {
+    pub(super) fn tried(&self, who: &Who, proof: &[u8]) -> Name {
         Name(self.0.hash_one(('t', who.pair, proof)))
     }
 }

@@ -22,16 +22,16 @@ impl Noted {
     /// The low bits of a slot hold the hour, the others whose it is.
     const HOUR: u64 = 0xffff;
 
-    pub fn has(&self, pair: Name, now: Duration) -> bool {
+    pub(super) fn has(&self, pair: Name, now: Duration) -> bool {
         self.at(pair).load(Relaxed) == entry(pair, now)
     }
 
-    pub fn note(&self, pair: Name, now: Duration) {
+    pub(super) fn note(&self, pair: Name, now: Duration) {
         self.at(pair).store(entry(pair, now), Relaxed);
     }
 
     /// Something failed: the next success has something to reset.
-    pub fn forget(&self, pair: Name) {
+    pub(super) fn forget(&self, pair: Name) {
         self.at(pair).store(0, Relaxed);
     }
 

@@ -35,19 +35,19 @@ impl Default for Table {
 
 impl Table {
     /// The record under this name, unless it has ended.
-    pub fn get(&self, name: Name, now: Duration) -> Option<Record> {
+    pub(super) fn get(&self, name: Name, now: Duration) -> Option<Record> {
         let entries = self.shard(name).lock();
         entries.iter().find(|entry| entry.name == name && entry.ends > now).map(|entry| entry.record)
     }
 
     /// Changes or makes the record under this name: `change` gets the one that is there and gives the one to keep, with
     /// its end. It has no owner beside its name.
-    pub fn change(&self, name: Name, now: Duration, change: impl FnOnce(Option<Record>) -> (Record, Duration)) {
+    pub(super) fn change(&self, name: Name, now: Duration, change: impl FnOnce(Option<Record>) -> (Record, Duration)) {
         self.change_of(name, name, now, change);
     }
 
     /// Does what [`change`](Self::change) does, for a record of this owner.
-    pub fn change_of(
+    pub(super) fn change_of(
         &self,
         owner: Name,
         name: Name,
@@ -66,7 +66,7 @@ impl Table {
     }
 
     /// Forgets the record under this name.
-    pub fn remove(&self, name: Name) {
+    pub(super) fn remove(&self, name: Name) {
         let mut entries = self.shard(name).lock();
         if let Some(at) = entries.iter().position(|entry| entry.name == name) {
             entries.swap_remove(at);

@@ -3,7 +3,7 @@
 use crate::Algorithm;
 
 /// A key, and what it has signed.
-pub struct Vector {
+pub(super) struct Vector {
     pub name: &'static str,
     pub algorithm: Algorithm,
     pub jwk: &'static str,
@@ -12,7 +12,7 @@ pub struct Vector {
     pub has_claims: bool,
 }
 
-pub const VECTORS: [Vector; 9] = [
+pub(super) const VECTORS: [Vector; 9] = [
     Vector {
         name: "RFC 7515 appendix A.1",
         algorithm: Algorithm::Hs256,

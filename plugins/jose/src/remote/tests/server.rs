@@ -11,7 +11,7 @@ use tokio::{
 
 /// An answer of the server.
 #[derive(Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     head: String,
     body: Vec<u8>,
     /// Before anything is sent.
@@ -20,33 +20,33 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn new(status: u16, body: &str) -> Self {
+    pub(crate) fn new(status: u16, body: &str) -> Self {
         let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
         Self { head, body: body.into(), delay: Duration::ZERO, is_endless: false }
     }
 
-    pub fn ok(body: &str) -> Self {
+    pub(crate) fn ok(body: &str) -> Self {
         Self::new(200, body)
     }
 
     /// Promises more than it sends.
-    pub fn cut(body: &str) -> Self {
+    pub(crate) fn cut(body: &str) -> Self {
         Self { head: "HTTP/1.1 200 x\r\ncontent-length: 1000\r\n".to_owned(), ..Self::ok(body) }
     }
 
     /// Never stops.
-    pub fn endless() -> Self {
+    pub(crate) fn endless() -> Self {
         let head = "HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n".to_owned();
         Self { head, is_endless: true, ..Self::ok(&format!("2000\r\n{}\r\n", " ".repeat(0x2000))) }
     }
 
-    pub fn header(mut self, line: &str) -> Self {
+    pub(crate) fn header(mut self, line: &str) -> Self {
         self.head += line;
         self.head += "\r\n";
         self
     }
 
-    pub fn after(mut self, delay: Duration) -> Self {
+    pub(crate) fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
@@ -71,14 +71,14 @@ struct Shared {
 }
 
 /// Serves until it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     address: std::net::SocketAddr,
     shared: Arc<Mutex<Shared>>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Mutex::new(Shared::default()));
@@ -86,16 +86,16 @@ impl Server {
         Self { address, shared, task }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn serves(&self, target: &str, answer: Answer) {
+    pub(crate) fn serves(&self, target: &str, answer: Answer) {
         self.shared.lock().answers.insert(target.to_owned(), answer);
     }
 
     /// The heads of all requests.
-    pub fn saw(&self) -> Vec<String> {
+    pub(crate) fn saw(&self) -> Vec<String> {
         self.shared.lock().saw.clone()
     }
 }
