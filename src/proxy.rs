@@ -143,7 +143,7 @@ impl ProxyHttp for Proxy {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, state: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _: &mut Session, state: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let Some(route) = &state.route else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route was forwarded");
         };
@@ -155,8 +155,7 @@ impl ProxyHttp for Proxy {
         state.life.iter().for_each(|life| life.upload().pause());
         state.upstream = Some(upstream.clone());
         let choice = retry::next(&upstream, state).await.ok_or_else(|| failure::unresolved(&upstream))?;
-        let is_upgrade = session.req_header().headers.contains_key(header::UPGRADE);
-        let (peer, handshake) = if is_upgrade { choice.upgradable_peer() } else { choice.peer() };
+        let (peer, handshake) = if state.wants_upgrade { choice.upgradable_peer() } else { choice.peer() };
         (state.handshake, state.is_connected) = (handshake, false);
         state.choice = Some(choice);
         state.attempts += 1;
@@ -209,11 +208,10 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        _: &mut Self::CTX,
+        state: &mut Self::CTX,
     ) -> Result<()> {
-        let request = session.req_header();
-        let wants_upgrade = request.headers.contains_key(header::UPGRADE);
-        response_head::receive(head, Asked { version: request.version, wants_upgrade })
+        let asked = Asked { version: session.req_header().version, wants_upgrade: state.wants_upgrade };
+        response_head::receive(head, asked)
     }
 
     async fn response_filter(
@@ -238,7 +236,7 @@ impl ProxyHttp for Proxy {
             session.set_read_timeout(silence);
             // Nor are they a body: of the client's frames filters see nothing, and so of neither side's. Of a 101 that
             // nobody asked for nothing comes.
-            if session.req_header().headers.contains_key(header::UPGRADE) {
+            if state.wants_upgrade {
                 state.bodies.clear();
                 state.life.iter().for_each(|life| life.upgraded());
             }
@@ -274,12 +272,14 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         state: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        let mut filters = std::mem::take(&mut state.bodies);
-        for Filter { policy, filter } in filters.iter_mut().rev() {
-            let call = Call { state, policy, hook: "body" };
-            call.run(|| filter.response(body, end_of_stream)).map_err(|why| undecided(state, policy, &why))?;
+        if !state.bodies.is_empty() {
+            let mut filters = std::mem::take(&mut state.bodies);
+            for Filter { policy, filter } in filters.iter_mut().rev() {
+                let call = Call { state, policy, hook: "body" };
+                call.run(|| filter.response(body, end_of_stream)).map_err(|why| undecided(state, policy, &why))?;
+            }
+            state.bodies = filters;
         }
-        state.bodies = filters;
         state.sends(body.as_ref().map_or(0, Bytes::len));
         if session.req_header().version == Version::HTTP_2
             && let Some(life) = &state.life

@@ -50,7 +50,11 @@ impl Meter {
         write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<Result<T>>,
     ) -> Poll<Result<T>> {
         let written = write(Pin::new(stream), &mut Context::from_waker(&self.writable));
-        self.waits(if written.is_pending() { bytes.max(READ_AHEAD_BYTES + 1) } else { 0 });
+        if written.is_pending() {
+            self.waits(bytes.max(READ_AHEAD_BYTES + 1));
+        } else if self.waiting_bytes > 0 {
+            self.waits(0);
+        }
         written
     }
 

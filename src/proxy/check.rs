@@ -34,8 +34,8 @@ pub(crate) fn matched(
     let target = unambiguous(session.req_header_mut());
     // A head that is refused is logged as well.
     state.remember(session);
-    let Target { has_encoded_slash, received } = target.map_err(|fault| fault.noted(state))?;
-    state.received_target = received;
+    let Target { has_encoded_slash, received, wants_upgrade } = target.map_err(|fault| fault.noted(state))?;
+    (state.received_target, state.wants_upgrade) = (received, wants_upgrade);
 
     let head = session.req_header();
     let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -172,6 +172,8 @@ struct Target {
     has_encoded_slash: bool,
     /// The target as it came, if that is another.
     received: Option<Box<str>>,
+    /// Set if the request asks for an upgrade that may pass.
+    wants_upgrade: bool,
 }
 
 /// Makes a head such that it can be read in one way only.
@@ -181,8 +183,8 @@ fn unambiguous(head: &mut RequestHeader) -> Result<Target, Fault> {
     }
     let target = make_canonical(head)?;
     // The target is its URI from here on, and the spelling of names is let go.
-    heads::open(head, hop_by_hop);
-    Ok(target)
+    let wants_upgrade = heads::open(head, hop_by_hop);
+    Ok(Target { wants_upgrade, ..target })
 }
 
 /// Sets the client's address and the request's id. A trusted peer may have given it one.
@@ -254,7 +256,7 @@ fn make_canonical(head: &mut RequestHeader) -> Result<Target, Fault> {
     let made = canonical(path)?;
     let is_as_it_came = matches!(made.path, Cow::Borrowed(_)) && !has_authority && raw.starts_with(b"/");
     if is_as_it_came && head.raw_path_is_utf8() {
-        return Ok(Target { has_encoded_slash: made.has_encoded_slash, received: None });
+        return Ok(Target { has_encoded_slash: made.has_encoded_slash, received: None, wants_upgrade: false });
     }
     // A signature is over these bytes; what is neither path nor query was refused, so they are ASCII.
     let is_canonical = matches!(made.path, Cow::Borrowed(_));
@@ -267,7 +269,7 @@ fn make_canonical(head: &mut RequestHeader) -> Result<Target, Fault> {
     let has_encoded_slash = made.has_encoded_slash;
     let target = PathAndQuery::try_from(whole).map_err(|_| Fault::bad("target"))?;
     head.set_uri(target.into());
-    Ok(Target { has_encoded_slash, received })
+    Ok(Target { has_encoded_slash, received, wants_upgrade: false })
 }
 
 /// Returns the path and query of `http://host/path` (RFC 9112 section 3.2.2); that its authority is the `Host` has been
@@ -292,20 +294,20 @@ const HOP_BY_HOP: [&str; 8] = [
 ];
 
 /// Reduces `Connection` to what the gateway itself does with the connection, so that it names no header that would be
-/// removed from what the upstream gets, and lets no upgrade pass but WebSocket.
-fn hop_by_hop(head: &mut Parts) {
+/// removed from what the upstream gets, and lets no upgrade pass but WebSocket. Returns whether one passes.
+fn hop_by_hop(head: &mut Parts) -> bool {
     // One look at each name costs less than a search for each of these.
     if !head.headers.keys().any(|name| HOP_BY_HOP.contains(&name.as_str())) {
-        return;
+        return false;
     }
     let upgrade = if is_websocket(head) { head.headers.remove(header::UPGRADE) } else { None };
     for name in HOP_BY_HOP {
         head.headers.remove(name);
     }
-    if let Some(upgrade) = upgrade {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        head.headers.insert(header::UPGRADE, upgrade);
-    }
+    let Some(upgrade) = upgrade else { return false };
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    head.headers.insert(header::UPGRADE, upgrade);
+    true
 }
 
 fn is_websocket(head: &Parts) -> bool {

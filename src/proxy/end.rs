@@ -81,9 +81,9 @@ impl RequestState {
 
     fn observe(&self, duration: Duration) {
         let Some(record) = &self.record else { return };
-        let (id, status, identity) = (self.id.as_str(), self.line.status, self.identity.as_ref());
+        let (status, identity) = (self.line.status, self.identity.as_ref());
         for step in &record.observe {
-            let outcome = Outcome::new(id, &record.name, status, identity, self.reason, duration);
+            let outcome = Outcome::new(self.id.as_str(), &record.name, status, identity, self.reason, duration);
             let outcome = outcome.with_data(&self.data, step.number);
             let call = Call { state: self, policy: &step.policy, hook: "observe" };
             // Whatever becomes of it is in the log, and the request is over.

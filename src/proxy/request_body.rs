@@ -52,16 +52,18 @@ pub(super) async fn pass(
     if state.max_body_bytes.is_some_and(|limit| state.body_bytes > limit) {
         return Err(refused(state, None, &Refusal::body_too_large()));
     }
-    let mut filters = std::mem::take(&mut state.bodies);
-    for Filter { policy, filter } in &mut filters {
-        let call = Call { state, policy, hook: "body" };
-        match call.run(|| Ok(filter.request(body, end_of_stream))) {
-            Ok(Ok(())) => {}
-            Ok(Err(refusal)) => return Err(refused(state, Some(policy), &refusal)),
-            Err(why) => return Err(undecided(state, policy, &why)),
+    if !state.bodies.is_empty() {
+        let mut filters = std::mem::take(&mut state.bodies);
+        for Filter { policy, filter } in &mut filters {
+            let call = Call { state, policy, hook: "body" };
+            match call.run(|| Ok(filter.request(body, end_of_stream))) {
+                Ok(Ok(())) => {}
+                Ok(Err(refusal)) => return Err(refused(state, Some(policy), &refusal)),
+                Err(why) => return Err(undecided(state, policy, &why)),
+            }
         }
+        state.bodies = filters;
     }
-    state.bodies = filters;
     if end_of_stream {
         // An HTTP/2 body may end with an empty frame. Pingora would write it as an empty chunk, which ends the body,
         // and end the body again: the next request on that connection to the upstream would begin with a `0`.

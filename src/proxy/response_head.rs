@@ -33,8 +33,13 @@ pub(super) struct Asked {
 /// It is no valid answer to what was asked: 502.
 pub(super) fn receive(head: &mut ResponseHeader, asked: Asked) -> Result<()> {
     check_upgrade(head, asked)?;
-    check_transfer_coding(head)?;
-    one_length(head)?;
+    let fields = Fields::of(head);
+    if fields.has_transfer_coding {
+        check_transfer_coding(head)?;
+    }
+    if fields.has_length {
+        one_length(head)?;
+    }
     if has_no_content(head.status) {
         head.remove_header(&header::CONTENT_LENGTH);
         head.remove_header(&header::TRANSFER_ENCODING);
@@ -43,10 +48,33 @@ pub(super) fn receive(head: &mut ResponseHeader, asked: Asked) -> Result<()> {
     if head.status == StatusCode::NOT_MODIFIED && asked.version == Version::HTTP_2 {
         head.remove_header(&header::CONTENT_LENGTH);
     }
-    remove_hop_by_hop(head)?;
+    if fields.has_hop_by_hop {
+        remove_hop_by_hop(head)?;
+    }
     // Whatever the upstream speaks: it is the gateway that answers (RFC 9112 section 2.3).
     head.set_version(Version::HTTP_11);
     Ok(())
+}
+
+/// The fields of a head that have to be looked at. One look at the few names there are costs less than to ask the map
+/// for each that may be there.
+#[derive(Clone, Copy, Default)]
+struct Fields {
+    has_transfer_coding: bool,
+    has_length: bool,
+    has_hop_by_hop: bool,
+}
+
+impl Fields {
+    fn of(head: &ResponseHeader) -> Self {
+        let mut fields = Self::default();
+        for name in head.headers.keys() {
+            fields.has_transfer_coding |= name == header::TRANSFER_ENCODING;
+            fields.has_length |= name == header::CONTENT_LENGTH;
+            fields.has_hop_by_hop |= OF_THE_CONNECTION.contains(name);
+        }
+        fields
+    }
 }
 
 /// Returns whether a response has no body (RFC 9110 sections 8.6 and 15.2).
@@ -105,10 +133,6 @@ fn one_length(head: &mut ResponseHeader) -> Result<()> {
 const OPTIONS: [&[u8]; 3] = [b"close", b"keep-alive", b"upgrade"];
 
 fn remove_hop_by_hop(head: &mut ResponseHeader) -> Result<()> {
-    // One look at the few names there are costs less than to ask the map for each that may be there.
-    if !head.headers.keys().any(|name| OF_THE_CONNECTION.contains(name)) {
-        return Ok(());
-    }
     let upgrade = head.headers.get(header::UPGRADE).cloned();
     // Gathered first, because a header map cannot be walked and changed at once; mostly there are none.
     let named: Vec<HeaderName> = head

@@ -48,6 +48,8 @@ pub(crate) struct RequestState {
     pub hsts: Option<HeaderValue>,
     /// The target in origin form as it came, where that is not the canonical one.
     pub received_target: Option<Box<str>>,
+    /// Set if the request asks for an upgrade that may pass.
+    pub wants_upgrade: bool,
     /// Set if the route was chosen by a header condition, or a route with one was considered.
     pub is_conditional: bool,
     /// The matched route, until the response has begun.
@@ -135,6 +137,7 @@ impl RequestState {
             is_https: false,
             hsts: None,
             received_target: None,
+            wants_upgrade: false,
             is_conditional: false,
             route: None,
             record: None,
