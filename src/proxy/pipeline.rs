@@ -64,14 +64,12 @@ pub(super) async fn run(
         outcome.end(trail);
     }
     (state.identity, state.granted_by) = (outcome.identity.take(), outcome.by);
-    if outcome.answer.is_none()
-        && let checks = state.deferred_checks.take()
-        && !checks.is_empty()
-        // Boxed: what happens to few requests must not make the future of all of them larger.
-        && Box::pin(settle(checks, gate, session, state, held, &mut outcome)).await == Settled::Disproved
-    {
-        state.identity = None;
-        outcome.excusable.clear();
+    // Boxed: what happens to few requests must not make the future of all of them larger.
+    if outcome.answer.is_none() && state.deferred_checks.count() > 0 {
+        Box::pin(settle(gate, session, state, held, &mut outcome)).await;
+    }
+    if outcome.answer.is_none() && !gate.prepare.is_empty() && held.failure().is_none() {
+        Box::pin(prepare(gate, session, state, held, &mut outcome)).await;
     }
     outcome.excusable.drain(..).for_each(FailedAttempt::excuse);
     outcome.lose(held.failure());
@@ -250,10 +248,46 @@ async fn admits(
     }
 }
 
-/// Has the body judged by those who asked for it, all else being decided. Pingora's own way would be to hold it back
+/// Has a request that was let through prepared for its upstream.
+async fn prepare(gate: &Gate, session: &mut Session, state: &mut RequestState, held: &mut Held, outcome: &mut Outcome) {
+    {
+        let mut trail = Trail::of(state, &gate.settings.audit, &gate.route.record.name);
+        let client = Client::of(session);
+        let mut exchange = SessionExchange::new(&client, state, &gate.route, &gate.settings, held);
+        let mut cx = RequestCx::new(&mut exchange);
+        for step in &gate.prepare {
+            let call = Call { state: trail.state(), policy: &step.policy, hook: "prepare" };
+            cx.enter(step.number);
+            let verdict = {
+                let cx = &mut cx;
+                call.wait(&client, step.timeout, move || step.hook.prepare(cx)).await
+            };
+            if !outcome.take(verdict, &step.policy, gate, &mut cx, &mut trail) {
+                break;
+            }
+        }
+        outcome.end(trail);
+    }
+    // One that has the body judged has it judged.
+    if outcome.answer.is_none() && state.deferred_checks.count() > 0 {
+        settle(gate, session, state, held, outcome).await;
+    }
+}
+
+/// Has the body judged by those who asked for it, all else being decided. A body that proves the identity wrong takes it
+/// away.
+async fn settle(gate: &Gate, session: &mut Session, state: &mut RequestState, held: &mut Held, outcome: &mut Outcome) {
+    let checks = state.deferred_checks.take();
+    if judged(checks, gate, session, state, held, outcome).await == Settled::Disproved {
+        state.identity = None;
+        outcome.excusable.clear();
+    }
+}
+
+/// Reads the body and has it judged. Pingora's own way would be to hold it back
 /// while it passes, which shows the upstream the head of a request that may be forged; here it is read as
 /// [`RequestCx::body`] reads it, and the upstream sees nothing of a request whose body is wrong.
-async fn settle(
+async fn judged(
     checks: Vec<DeferredCheck>,
     gate: &Gate,
     session: &mut Session,

@@ -80,7 +80,7 @@ impl Judge {
     /// Returns the time until which it is good.
     async fn judge(&self, basis: &Basis) -> Result<Option<UnixTime>, Fault> {
         let gate = self.gate(basis)?;
-        self.guards(gate, basis)?;
+        self.unasked(gate, basis)?;
         let Some(auth) = &gate.auth else { return Ok(None) };
         let identity = self.identity(auth, basis).await?;
         if basis.identity.as_ref().is_some_and(|then| !is_same_caller(then, &identity)) {
@@ -123,15 +123,15 @@ impl Judge {
         Ok(gate)
     }
 
-    /// A guard looks at the head, which is gone: it is asked no more, and must not be another one.
-    fn guards(&self, gate: &Gate, basis: &Basis) -> Result<(), Fault> {
-        for step in &gate.guard {
-            let (has_same_settings, has_same_files) = self.likeness(&step.policy, &basis.record.passed);
+    /// A guard looks at the head, which is gone, and what a request was prepared with is used up: neither is asked
+    /// again, and neither may be another one.
+    fn unasked(&self, gate: &Gate, basis: &Basis) -> Result<(), Fault> {
+        let guards = gate.guard.iter().map(|step| &step.policy);
+        for policy in guards.chain(gate.prepare.iter().map(|step| &step.policy)) {
+            let (has_same_settings, has_same_files) = self.likeness(policy, &basis.record.passed);
             if !(has_same_settings && has_same_files) {
-                return Err(Fault::Over(Withdrawn {
-                    policy: Some(step.policy.clone()),
-                    ..Withdrawn::by(Reason::PolicyChanged)
-                }));
+                let policy = Some(policy.clone());
+                return Err(Fault::Over(Withdrawn { policy, ..Withdrawn::by(Reason::PolicyChanged) }));
             }
         }
         Ok(())

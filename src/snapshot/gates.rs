@@ -59,7 +59,7 @@ impl Built<'_, '_> {
             }
             Ending::Echo => route::Ending::Echo,
         };
-        let Pipeline { guard, admit, edit_request, edit_response, body, observe } = pipeline;
+        let Pipeline { guard, admit, prepare, edit_request, edit_response, body, observe } = pipeline;
         let record = RouteRecord {
             name: draft.name.text.as_str().into(),
             metrics: self.services.metrics.route(&draft.name.text),
@@ -84,6 +84,7 @@ impl Built<'_, '_> {
             auth: auth?,
             guard,
             admit,
+            prepare,
             allows_encoded_slash: draft.allows_encoded_slash,
             realm: draft.realm.replace(['"', '\\'], "'"),
             https_redirect: draft.https_redirect,

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_plugin::{
-    Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places,
+    Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places, Prepare,
 };
 
 use super::{
@@ -124,6 +124,7 @@ pub(crate) enum Ending {
 pub(super) struct Pipeline {
     pub(super) guard: Vec<Step<dyn Guard>>,
     pub(super) admit: Vec<Step<dyn Admit>>,
+    pub(super) prepare: Vec<Step<dyn Prepare>>,
     pub(super) edit_request: Vec<Step<dyn EditRequest>>,
     pub(super) edit_response: Vec<Step<dyn EditResponse>>,
     pub(super) body: Vec<Step<dyn Body>>,
@@ -141,6 +142,7 @@ impl Pipeline {
         let of = (policy.0, policy.1, timeout);
         push(&mut self.guard, of, hooks.guard.as_ref());
         push(&mut self.admit, of, hooks.admit.as_ref());
+        push(&mut self.prepare, of, hooks.prepare.as_ref());
         push(&mut self.edit_request, of, hooks.edit_request.as_ref());
         push(&mut self.edit_response, of, hooks.edit_response.as_ref());
         push(&mut self.body, of, hooks.body.as_ref());
@@ -161,6 +163,8 @@ pub(crate) struct Gate {
     pub guard: Vec<Step<dyn Guard>>,
     /// Hooks that run after authentication.
     pub admit: Vec<Step<dyn Admit>>,
+    /// Hooks that run last, for requests that all others let through.
+    pub prepare: Vec<Step<dyn Prepare>>,
     /// Lets `%2F` pass as data.
     pub allows_encoded_slash: bool,
     /// The realm of challenges, escaped for the quotes.
@@ -174,7 +178,7 @@ pub(crate) struct Gate {
 impl Gate {
     /// Returns `true` if nothing stands before the route: every request is let through.
     pub(crate) fn is_open(&self) -> bool {
-        self.auth.is_none() && self.guard.is_empty() && self.admit.is_empty()
+        self.auth.is_none() && self.guard.is_empty() && self.admit.is_empty() && self.prepare.is_empty()
     }
 }
 
@@ -204,7 +208,8 @@ impl Gate {
     /// Returns the policies that may refuse a request, before or after authentication.
     pub(crate) fn judges(&self) -> impl Iterator<Item = &str> {
         let guards = self.guard.iter().map(|step| &*step.policy);
-        guards.chain(self.admit.iter().map(|step| &*step.policy))
+        let prepares = self.prepare.iter().map(|step| &*step.policy);
+        guards.chain(self.admit.iter().map(|step| &*step.policy)).chain(prepares)
     }
 
     /// Returns the name of the policy with this number, which has a hook that may hold a body; empty if none has it.
@@ -213,7 +218,8 @@ impl Gate {
         let authenticators = self.auth.iter().flat_map(Auth::authenticators);
         let authenticators = authenticators.map(|authenticator| (authenticator.number, &authenticator.policy));
         let admits = self.admit.iter().map(|step| (step.number, &step.policy));
-        let mut steps = guards.chain(authenticators).chain(admits);
+        let prepares = self.prepare.iter().map(|step| (step.number, &step.policy));
+        let mut steps = guards.chain(authenticators).chain(admits).chain(prepares);
         steps.find(|(of, _)| *of == number).map_or("", |(_, name)| name)
     }
 
@@ -227,6 +233,7 @@ impl Gate {
             .map(|authenticator| &*authenticator.policy)
             .chain(names(&self.guard))
             .chain(names(&self.admit))
+            .chain(names(&self.prepare))
             .chain(names(&self.route.edit_request))
             .chain(names(&self.route.edit_response))
             .chain(names(&self.route.body))

@@ -7,6 +7,7 @@
 //! - `held_bodies`: bodies that hooks read.
 //! - `hooks`: what holds for each hook.
 //! - `lent`: what plugins are lent beside the request.
+//! - `prepare`: hooks that wait once before a request is forwarded.
 //! - `revoke`: tokens that count no longer.
 
 mod answers;
@@ -15,6 +16,7 @@ mod deadlines;
 mod held_bodies;
 mod hooks;
 mod lent;
+mod prepare;
 mod revoke;
 
 use std::{

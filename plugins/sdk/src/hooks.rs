@@ -112,6 +112,22 @@ pub trait Admit: Send + Sync {
     }
 }
 
+/// Runs once for each request that is let through, after everything that may refuse it, and before an upstream is
+/// connected: to exchange a token, to fetch what the upstream asks for. It may wait: see [Deadlines and
+/// departure](crate#deadlines-and-departure).
+///
+/// What it finds out it keeps by [`RequestCx::set_data`], and [`EditRequest`] of the same policy puts it into the
+/// request: that runs again when a request is tried on another target, and this does not.
+pub trait Prepare: Send + Sync {
+    /// Prepares the request. It runs on public routes and for the anonymous consumer too. Anything but
+    /// [`Verdict::Allow`] and [`Verdict::AllowWith`] ends the request, and so does a failure (503): a request never goes
+    /// on without what it was to be given.
+    ///
+    /// It is not asked again for a request that has not ended: such a request ends when the policy's settings or files
+    /// change.
+    fn prepare<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>>;
+}
+
 /// Changes the request before it is forwarded.
 pub trait EditRequest: Send + Sync {
     /// Changes the head that goes to the upstream. It may run again when a request is tried on another target.
@@ -211,6 +227,8 @@ pub struct Hooks {
     pub authenticate: Option<Arc<dyn Authenticate>>,
     /// See [`Admit`].
     pub admit: Option<Arc<dyn Admit>>,
+    /// See [`Prepare`].
+    pub prepare: Option<Arc<dyn Prepare>>,
     /// See [`EditRequest`].
     pub edit_request: Option<Arc<dyn EditRequest>>,
     /// See [`EditResponse`].
@@ -241,4 +259,4 @@ macro_rules! setters {
     };
 }
 
-setters!(guard: Guard, authenticate: Authenticate, admit: Admit, edit_request: EditRequest, edit_response: EditResponse, body: Body, observe: Observe);
+setters!(guard: Guard, authenticate: Authenticate, admit: Admit, prepare: Prepare, edit_request: EditRequest, edit_response: EditResponse, body: Body, observe: Observe);

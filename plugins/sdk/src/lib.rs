@@ -37,9 +37,9 @@
 //! ```
 //!
 //! # The order of things
-//! `guard` runs before anyone is known, `authenticate` finds out who calls, `admit` decides whether they may; then the
-//! request is edited and forwarded, the response edited on its way back (last plugin first), and `observe` sees how it
-//! ended. Inside a phase the order is the order in the file.
+//! `guard` runs before anyone is known, `authenticate` finds out who calls, `admit` decides whether they may, and
+//! `prepare` waits for what the upstream is to be given. Then the request is edited and forwarded, the response edited on
+//! its way back (last plugin first), and `observe` sees how it ended. Inside a phase the order is the order in the file.
 //!
 //! # Answers
 //! - **A refusal** ([`Refusal`], [`Denial`]) has a reason and a status; the engine makes the answer, from one table.
@@ -91,10 +91,35 @@
 //!   Cors.edit_response(&testing::Request::get("/").cx(), &mut refused).unwrap();
 //!   assert_eq!(refused.headers["vary"], "Origin");
 //!   ```
-//! - **What one hook finds out another of the same policy may need**: see [`RequestCx::set_data`].
+//! - **What one hook finds out another of the same policy may need**: see [`RequestCx::set_data`]. So a token that was
+//!   waited for in `prepare`, once, gets into each attempt to reach an upstream:
+//!
+//!   ```
+//!   use portcullis_plugin::{http::{HeaderValue, header}, *};
+//!
+//!   /// Sends a token of its own along with each request.
+//!   struct Escort;
+//!
+//!   impl Prepare for Escort {
+//!       fn prepare<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>> {
+//!           Answer::later(async move {
+//!               // Here it would ask whoever gives out tokens.
+//!               cx.set_data(HeaderValue::from_static("Bearer its-own"));
+//!               Ok(Verdict::Allow)
+//!           })
+//!       }
+//!   }
+//!
+//!   impl EditRequest for Escort {
+//!       fn edit_request(&self, cx: &RequestCx<'_>, head: &mut dyn RequestHead) -> Result<(), PluginError> {
+//!           let token = cx.data::<HeaderValue>().ok_or_else(|| PluginError::new("there is no token"))?;
+//!           Ok(head.set(header::AUTHORIZATION, (*token).clone())?)
+//!       }
+//!   }
+//!   ```
 //!
 //! # Deadlines and departure
-//! - `guard`, `authenticate` and `admit` may wait: for a server, a store, a lock, a hash that is computed elsewhere. All
+//! - `guard`, `authenticate`, `admit` and `prepare` may wait: for a server, a store, a lock, a hash that is computed elsewhere. All
 //!   other hooks answer at once, and so do these where they can ([`Answer::Now`]).
 //! - **A deadline.** What waits has `hook_timeout` of its own time: `[server]` says how much (5 s unless said), and each
 //!   policy may say otherwise. What [`RequestCx::body`] waits for the client is not the hook's time, and has its own limits.
@@ -202,7 +227,9 @@ pub use fair_queue::{Acquire, FairQueue, Permit, QueueFull};
 pub use gauge::{Gauge, OneMore};
 pub use header_edits::{HeaderEdit, HeaderEdits, Reach};
 pub use histogram::Histogram;
-pub use hooks::{Admit, Authenticate, Body, BodyFilter, EditRequest, EditResponse, Guard, Hooks, Observe, Outcome};
+pub use hooks::{
+    Admit, Authenticate, Body, BodyFilter, EditRequest, EditResponse, Guard, Hooks, Observe, Outcome, Prepare,
+};
 pub use identity::{CertificateNames, Claims, Identity, IdentityField, Rendered, encode_item};
 pub use judge_again::JudgeAgain;
 pub use managed_header::ManagedHeader;

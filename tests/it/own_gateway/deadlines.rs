@@ -67,7 +67,8 @@ async fn sleeps(gateway: &Gateway, event: &str) -> f64 {
 #[tokio::test]
 async fn a_hook_that_takes_too_long_ends_in_503() {
     let own = ", sleeps = \"120s\", hook_timeout = \"200ms\"";
-    let cases = [("guard", own), ("authenticate", own), ("admit", own), ("guard", ", sleeps = \"120s\"")];
+    let cases =
+        [("guard", own), ("authenticate", own), ("admit", own), ("prepare", own), ("guard", ", sleeps = \"120s\"")];
     for (hook, more) in cases {
         // What the policy says comes before what holds for all.
         let server = if more == own { "hook_timeout = \"100s\"" } else { "hook_timeout = \"200ms\"" };
@@ -124,7 +125,7 @@ async fn cut(gateway: &Gateway, count: f64) {
 
 #[tokio::test]
 async fn a_hook_ends_with_its_http1_client() {
-    for hook in ["guard", "authenticate", "admit"] {
+    for hook in ["guard", "authenticate", "admit", "prepare"] {
         let (gateway, upstream) = start("", hook, ", sleeps = \"120s\", hook_timeout = \"100s\"").await;
         let mut client = Raw::open(gateway.address(0)).await;
         client.send(request("")).await;
@@ -184,7 +185,7 @@ async fn what_a_client_sends_ahead_does_not_end_a_hook() {
 
 #[tokio::test]
 async fn a_hook_ends_with_its_http2_stream_or_connection() {
-    for hook in ["guard", "authenticate", "admit"] {
+    for hook in ["guard", "authenticate", "admit", "prepare"] {
         let (gateway, upstream) = start("", hook, ", sleeps = \"120s\", hook_timeout = \"100s\"").await;
         let socket = TcpStream::connect(gateway.address(0)).await.expect("it listens");
         let (client, connection) = h2::client::handshake(socket).await.expect("it speaks HTTP/2");
@@ -206,7 +207,7 @@ async fn a_hook_ends_with_its_http2_stream_or_connection() {
 
 #[tokio::test]
 async fn a_panic_is_a_500_with_its_event_and_its_request_id() {
-    let before = ["guard", "authenticate", "admit", "hold_body", "edit_request", "begin_body"];
+    let before = ["guard", "authenticate", "admit", "prepare", "hold_body", "edit_request", "begin_body"];
     let after = ["request_body", "edit_response"];
     for hook in before.iter().chain(&after) {
         let (gateway, upstream) = start("", hook, "").await;

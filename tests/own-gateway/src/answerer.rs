@@ -100,7 +100,9 @@ impl Answerer {
         }
         let reason = Reason::Plugin("answered");
         if self.config.refuses {
-            return Ok(Verdict::Refuse(Refusal::too_many_requests(reason, std::time::Duration::from_secs(1)).with(edits)));
+            return Ok(Verdict::Refuse(
+                Refusal::too_many_requests(reason, std::time::Duration::from_secs(1)).with(edits),
+            ));
         }
         let Some(status) = self.config.status else { return Ok(Verdict::AllowWith(edits)) };
         let status = StatusCode::from_u16(status).map_err(|why| PluginError::new(why.to_string()))?;

@@ -30,6 +30,7 @@ enum Hook {
     Authenticate,
     Heeds,
     Admit,
+    Prepare,
     HoldBody,
     EditRequest,
     EditResponse,
@@ -56,6 +57,7 @@ impl Plugin for Faulty {
             guard: of(&[Hook::Guard]).map(|it| it as _),
             authenticate: of(&[Hook::Authenticate, Hook::Heeds]).map(|it| it as _),
             admit: of(&[Hook::Admit, Hook::HoldBody]).map(|it| it as _),
+            prepare: of(&[Hook::Prepare]).map(|it| it as _),
             edit_request: of(&[Hook::EditRequest]).map(|it| it as _),
             edit_response: of(&[Hook::EditResponse]).map(|it| it as _),
             body: of(&[Hook::BeginBody, Hook::RequestBody, Hook::ResponseBody]).map(|it| it as _),
@@ -123,6 +125,12 @@ impl Admit for Faulty {
             cx.hold_body(1024, Box::new(|_| panic!("a fault")));
             return Answer::Now(Ok(Verdict::Allow));
         }
+        self.go(Verdict::Allow)
+    }
+}
+
+impl Prepare for Faulty {
+    fn prepare<'a>(&'a self, _: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>> {
         self.go(Verdict::Allow)
     }
 }

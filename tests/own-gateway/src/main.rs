@@ -1,7 +1,8 @@
-//! A gateway of one's own: all that `portcullis` is, and six plugins more.
+//! A gateway of one's own: all that `portcullis` is, and seven plugins more.
 
 mod answerer;
 mod badge;
+mod escort;
 mod faulty;
 mod login;
 mod porter;
@@ -12,5 +13,5 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let gateway = portcullis::Gateway::new().plugin::<ticket::Ticket>().plugin::<porter::Porter>();
     let gateway = gateway.plugin::<badge::Badge>().plugin::<faulty::Faulty>();
-    gateway.plugin::<login::Login>().plugin::<answerer::Answerer>().main()
+    gateway.plugin::<login::Login>().plugin::<escort::Escort>().plugin::<answerer::Answerer>().main()
 }

@@ -101,9 +101,7 @@ impl Plugin for Porter {
             reads: config.reads,
             holds: config.holds,
             lets_pass: config.lets_pass,
-            wants: config.wants.map(|scheme| {
-                Arc::new(Challenge::new(scheme).parameter("error", "insufficient_scope"))
-            }),
+            wants: config.wants.map(|scheme| Arc::new(Challenge::new(scheme).parameter("error", "insufficient_scope"))),
             path: config.path,
             sign: config.sign,
             book,
