@@ -35,15 +35,15 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// The most headers that the gateway adds to a request.
 const MANAGED_HEADERS: usize = 16;
 
-/// Takes out of the client's request what must not be forwarded: headers that only the gateway may set, and the places
-/// in which credentials stand. Done once, before Pingora copies the head.
+/// Takes out of the client's request what must not be forwarded: headers that only the gateway may set, the places in
+/// which credentials stand, and the cookies of policies. Done once, before Pingora copies the head.
 pub(crate) fn strip(head: &mut RequestHeader, callers: &Callers, hidden: Option<&Places>) -> Result<()> {
     // Names are gathered first because a header map cannot be walked and changed at once; mostly there are none.
     let foreign: Vec<HeaderName> = callers.identity.foreign(&head.headers).cloned().collect();
     for name in &foreign {
         head.remove_header(name);
     }
-    if let Some(hidden) = hidden.filter(|hidden| !hidden.0.is_empty()) {
+    for hidden in hidden.into_iter().chain([&callers.cookies]).filter(|hidden| !hidden.0.is_empty()) {
         hide(head, hidden)?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::HeaderName;
-use portcullis_plugin::{Credential, CredentialEntry};
+use portcullis_plugin::{Credential, CredentialEntry, Places};
 
 use super::{
     Fixed, Listener, Snapshot,
@@ -297,14 +297,20 @@ fn settings(
             }
             IdentityHeaders::default()
         });
+    let mut cookies = Places::default();
     for (policy, instance) in configuration.policies.iter().zip(instances) {
+        cookies.merge(instance.as_ref().map(|instance| instance.cookies.clone()).unwrap_or_default());
         let hook = instance.as_ref().and_then(|instance| instance.hooks.authenticate.as_ref());
         for name in hook.map(|hook| hook.headers()).unwrap_or_default() {
             identity.add(name).unwrap_or_else(|why| policy.problem(problems, "", why));
         }
     }
     Settings {
-        callers: Arc::new(Callers { identity, client_address: ClientAddress::compile(&configuration.client_address) }),
+        callers: Arc::new(Callers {
+            identity,
+            cookies,
+            client_address: ClientAddress::compile(&configuration.client_address),
+        }),
         log: configuration.log.clone(),
         audit: configuration.audit.clone(),
         admin_token: configuration.admin.as_ref().and_then(|(_, token)| token.clone()),

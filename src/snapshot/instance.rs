@@ -11,8 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 use portcullis_plugin::{
-    AddressRules, Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends, Hooks, JudgeAgain, Metric, Secret,
-    SecretSource, Store, UnixTime,
+    AddressRules, Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends, Hooks, JudgeAgain, Metric, Place,
+    Places, Secret, SecretSource, Store, UnixTime,
 };
 use tokio::{runtime::Handle, task::AbortHandle};
 
@@ -39,6 +39,8 @@ pub(crate) struct Instance {
     pub metrics: Vec<PluginMetricKey>,
     /// The things it depends on that expire, with the time of each.
     pub ends: Vec<(Ends, UnixTime)>,
+    /// The cookies of its own, which no upstream gets.
+    pub cookies: Places,
     /// Probable mistakes in it, by field: told at each load, also where it is kept from the one before.
     pub warnings: Vec<(String, String)>,
     read: Vec<(Read, Fingerprint)>,
@@ -96,6 +98,7 @@ impl Instance {
             work: Work::default(),
             metrics: Vec::new(),
             ends: Vec::new(),
+            cookies: Places::default(),
             warnings: Vec::new(),
             wrong: Vec::new(),
             faults: Vec::new(),
@@ -105,7 +108,7 @@ impl Instance {
         let build = AssertUnwindSafe(|| (draft.kind.build)(config, &mut BuildCx::new(&mut env)));
         let built =
             catch_unwind(build).unwrap_or_else(|_| Err(BuildError::new("", "the plugin panicked: a bug in it")));
-        let Env { read, work, metrics, ends, warnings, wrong, faults, .. } = env;
+        let Env { read, work, metrics, ends, cookies, warnings, wrong, faults, .. } = env;
         if !partly.is_whole() {
             // It was built for what more there is to say, and is thrown away. Of credentials nothing can be said: what
             // they have to be may stand in the part that is wrong.
@@ -124,7 +127,7 @@ impl Instance {
                     settings: Fingerprint::all([kind, draft.fingerprint]),
                     read: Fingerprint::all(read.iter().map(|(_, then)| *then)),
                 });
-                Self { hooks, fingerprint, mark, metrics, ends, warnings, read, work: Mutex::new(work) }
+                Self { hooks, fingerprint, mark, metrics, ends, cookies, warnings, read, work: Mutex::new(work) }
             }),
             Err(error) => {
                 // A policy that is left out without a word would leave its routes open.
@@ -172,6 +175,7 @@ struct Env<'e> {
     work: Work,
     metrics: Vec<PluginMetricKey>,
     ends: Vec<(Ends, UnixTime)>,
+    cookies: Places,
     warnings: Vec<(String, String)>,
     wrong: Vec<(usize, String, String)>,
     /// The faults of the plugin itself, not of its configuration.
@@ -272,5 +276,9 @@ impl BuildEnv for Env<'_> {
 
     fn max_held_body_bytes(&self) -> usize {
         self.around.max_held_body_bytes
+    }
+
+    fn cookie(&mut self, place: Place) {
+        self.cookies.merge(Places(vec![place]));
     }
 }

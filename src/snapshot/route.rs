@@ -29,6 +29,8 @@ use crate::{
 pub(crate) struct Callers {
     /// The headers that carry the identity, and those that are removed.
     pub identity: IdentityHeaders,
+    /// The cookies that policies have for themselves, and no upstream gets.
+    pub cookies: Places,
     /// The trusted hops.
     pub client_address: ClientAddress,
 }

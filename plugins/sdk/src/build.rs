@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    AddressRules, BoxFuture, Cache, Counter, Credential, Gauge, Histogram, JudgeAgain, Metric, Secret, SecretSource,
-    Store, UnixTime,
+    AddressRules, BoxFuture, Cache, Counter, Credential, Gauge, Histogram, JudgeAgain, Metric, Place, Secret,
+    SecretSource, Store, UnixTime,
     store::{Counters, Space},
 };
 
@@ -94,6 +94,8 @@ pub trait BuildEnv {
     fn ends(&mut self, what: Ends, at: UnixTime);
     /// The most of one request's body that can be held.
     fn max_held_body_bytes(&self) -> usize;
+    /// Has a cookie of the policy's own removed from every request to every upstream.
+    fn cookie(&mut self, place: Place);
 }
 
 /// The context in which a plugin is built.
@@ -247,6 +249,18 @@ impl<'b> BuildCx<'b> {
     /// Reports something that the policy depends on and that ends at this moment: it is a gauge among the metrics.
     pub fn ends(&mut self, what: Ends, at: UnixTime) {
         self.env.ends(what, at);
+    }
+
+    /// Declares a cookie of the policy's own, such as a session: it is removed from every request to every upstream, on
+    /// routes that do not use the policy and public ones too, whatever `keep` says. The other cookies of a request stay
+    /// as they are, byte for byte. Hooks that run before the request is forwarded see it.
+    ///
+    /// # Errors
+    /// The name is no token (RFC 6265 section 4.1.1).
+    pub fn cookie(&mut self, name: &str) -> Result<(), BuildError> {
+        let place = Place::cookie(name.to_owned()).map_err(|why| BuildError::new("", why))?;
+        self.env.cookie(place);
+        Ok(())
     }
 
     /// The most that [`RequestCx::body`](crate::RequestCx::body) can give of one request, whatever limit it is called

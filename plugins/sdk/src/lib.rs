@@ -152,6 +152,7 @@
 //! - A line of the log about a request has its id: `log::info!(request_id = cx.request_id(); "...")`.
 //!
 //! # Tools that a plugin is lent
+//! - Cookies of its own, which no upstream gets: [`BuildCx::cookie`].
 //! - Metrics: [`BuildCx::counter`], [`BuildCx::gauge`], [`BuildCx::histogram`].
 //! - Answers that are kept for a while, over reloads too: [`BuildCx::cache`]. Anything else that outlives a reload:
 //!   [`BuildCx::shared`].

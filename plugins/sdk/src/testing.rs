@@ -28,8 +28,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request::Part
 use crate::{
     AddressRules, Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert,
     Consumer, Counter, Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Gauge, HeaderEdit, HeaderEdits,
-    Histogram, Hooks, Identity, JudgeAgain, LocalStore, ManagedHeader, Metric, OpenStream, Plugin, PolicyData, Reason,
-    RequestCx, ResponseHead, Secret, SecretSource, Store, UnixTime, Usage,
+    Histogram, Hooks, Identity, JudgeAgain, LocalStore, ManagedHeader, Metric, OpenStream, Place, Places, Plugin,
+    PolicyData, Reason, RequestCx, ResponseHead, Secret, SecretSource, Store, UnixTime, Usage,
 };
 
 pub mod store;
@@ -330,6 +330,8 @@ pub struct Build {
     pub forbidden_addresses: Vec<SocketAddr>,
     /// The most of a body that there is room for; no limit unless changed.
     pub max_held_body_bytes: Option<usize>,
+    /// The cookies that the policy has declared.
+    pub cookies: Places,
 }
 
 impl Build {
@@ -442,5 +444,8 @@ impl BuildEnv for Build {
     }
     fn max_held_body_bytes(&self) -> usize {
         self.max_held_body_bytes.unwrap_or(usize::MAX)
+    }
+    fn cookie(&mut self, place: Place) {
+        self.cookies.0.push(place);
     }
 }

@@ -167,6 +167,42 @@ async fn a_renewed_cookie_goes_on_whatever_answer_ends_the_request_beside_the_up
 }
 
 #[tokio::test]
+async fn no_upstream_gets_the_cookie_of_a_policy_and_all_others_stay() {
+    let routes = [
+        route("app", "auth = [\"people\"]"),
+        route("keys", "auth = [\"keys\"]"),
+        route("open", "public = true"),
+        route("echo", "public = true\nupstream = \"app\""),
+    ];
+    let (gateway, upstream) = start(&routes.join("\n")).await;
+    let cases: [(&[&str], Option<&str>); 9] = [
+        (&[COOKIE], None),
+        (&["session"], None),
+        (&["a=1; session=alice.open sesame; b=\"x y\""], Some("a=1; b=\"x y\"")),
+        (&["session=x;a=1 ; Session=2;session=y"], Some("a=1 ; Session=2")),
+        (&["a=1;  session = x ;b=2"], Some("a=1;b=2")),
+        (&["a=session=1; xsession=2; sessionx=3"], Some("a=session=1; xsession=2; sessionx=3")),
+        (&["session=\"a.b\"; $Version=1"], Some("$Version=1")),
+        (&["  a=1 ;; ,b"], Some("a=1 ;; ,b")),
+        (&["a=1", "session=alice.open sesame", "b=2"], Some("a=1; b=2")),
+    ];
+    for client in clients(&gateway) {
+        for target in ["/open/1", "/keys/1", "/echo/1"] {
+            for (lines, expected) in cases {
+                let asking = client.get(target).header("x-api-key", &key("acme").0);
+                let asking = lines.iter().fold(asking, |asking, line| asking.header("cookie", line));
+                assert_eq!(asking.send().await.status, 200, "{target}: {lines:?}");
+                // Lines that stay apart over HTTP/1 are one over HTTP/2 (RFC 9113 section 8.2.3).
+                let seen = upstream.last().all("cookie").join("; ");
+                assert_eq!((!seen.is_empty()).then_some(seen.as_str()), expected, "{target}: {lines:?}");
+            }
+        }
+        assert_eq!(client.get("/app/1").header("cookie", &format!("a=1; {COOKIE}")).send().await.status, 200);
+        assert_eq!(upstream.last().header("cookie"), Some("a=1"));
+    }
+}
+
+#[tokio::test]
 async fn a_cookie_that_does_not_open_is_none_and_is_removed() {
     let (gateway, _upstream) = logins().await;
     let client = Client::http1(gateway.address(0));

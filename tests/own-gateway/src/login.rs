@@ -11,6 +11,9 @@ use portcullis::plugin::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+/// The cookie of a person who has logged in.
+const COOKIE: &str = "session";
+
 /// The plugin.
 pub struct Login;
 
@@ -30,6 +33,7 @@ impl Plugin for Login {
     type Credential = NoCredential;
 
     fn build(config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
+        cx.cookie(COOKIE)?;
         let secret = cx.secret("secret", &config.secret)?;
         let removed = HeaderValue::from_static("session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
         let mut forget = HeaderEdits::new();
@@ -62,10 +66,10 @@ impl Authenticate for Sessions {
     }
 
     fn challenges(&self, _: &RequestCx<'_>, _: Attempt) -> Vec<Challenge> {
-        vec![Challenge::new("Cookie").parameter("cookie-name", "session")]
+        vec![Challenge::new("Cookie").parameter("cookie-name", COOKIE)]
     }
 
-    fn hidden(&self) -> Places {
+    fn places(&self) -> Places {
         self.cookie()
     }
 }
@@ -82,7 +86,7 @@ impl EditResponse for Sessions {
 
 impl Sessions {
     fn cookie(&self) -> Places {
-        Places(vec![Place::Cookie("session".to_owned())])
+        Places(vec![Place::Cookie(COOKIE.to_owned())])
     }
 
     /// The name in a cookie that the page has made.
