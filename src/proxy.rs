@@ -152,7 +152,7 @@ impl ProxyHttp for Proxy {
         };
         let upstream = upstream.clone();
         // Until there is a connection the client waits for the gateway.
-        state.life.iter().for_each(|life| life.upload().pause());
+        state.life.iter().for_each(|life| life.upload().suspend());
         state.upstream = Some(upstream.clone());
         let choice = retry::next(&upstream, state).await.ok_or_else(|| failure::unresolved(&upstream))?;
         let (peer, handshake) = if state.wants_upgrade { choice.upgradable_peer() } else { choice.peer() };

@@ -4,8 +4,9 @@
 //! hours after it, and would outlast a revoked token, a withdrawn certificate, a removed consumer. A request that still
 //! runs after a second is registered here, with the little that is needed to judge it again ([`Basis`]). After each
 //! reload, each revocation and each change that a policy notices by itself (an issuer's key set), and once a minute for
-//! changes without notice (a CRL that ends), a thread of its own judges all of them by the current configuration, and
-//! those that would be refused now end. A judgement that has to wait for an answer delays no other: see [`Rounds`].
+//! changes without notice (a CRL that ends), a thread of its own, and others if there are many, judge all of them by
+//! the current configuration, and those that would be refused now end. A judgement that has to wait for an answer
+//! delays no other: see [`Rounds`].
 //!
 //! Short requests are never registered, and pay a few reference counts. A registered request holds no configuration.
 

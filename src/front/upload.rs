@@ -103,9 +103,12 @@ impl Upload {
         }
     }
 
-    /// Notes that the client is not waited for, because the gateway is looking for an upstream.
-    pub(crate) fn pause(&self) {
-        self.progress.lock().throughput.pause();
+    /// Notes that the client is not waited for until [`expect`](Self::expect), because the gateway is looking for an
+    /// upstream. Pieces that another upstream did not take may be dropped meanwhile.
+    pub(crate) fn suspend(&self) {
+        let mut progress = self.progress.lock();
+        progress.throughput.pause();
+        progress.stage = Stage::Unwatched;
     }
 
     /// Notes that nothing more is waited for: the body is whole, or the response has begun, and from there on the rest
@@ -169,7 +172,7 @@ impl Upload {
                 break;
             }
             // Pieces before this one may be sent meanwhile.
-            self.pause();
+            self.progress.lock().throughput.pause();
             // Memory that others free is not watched.
             if pingora::time::timeout(LOOK_EVERY, sent).await.is_ok() {
                 since = Instant::now();
@@ -178,7 +181,7 @@ impl Upload {
             }
         }
         self.unsent_bytes.fetch_add(counted, SeqCst);
-        self.pause();
+        self.progress.lock().throughput.pause();
         Ok(Bytes::from_owner(Piece { bytes, upload: self.clone() }))
     }
 }

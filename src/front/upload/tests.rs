@@ -60,10 +60,14 @@ async fn the_time_in_which_the_gateway_or_the_upstream_holds_a_body_is_not_the_c
     assert!(upload.waits() < RATE.patience, "its response had no memory");
     sleep().await;
     assert!(upload.waits() > RATE.patience && upload.receive(1), "now it is the client that takes its time");
-    upload.wait();
-    upload.pause();
+    let unsent = upload.forward(piece(1)).await.expect("there is memory");
+    upload.suspend();
+    drop(unsent);
     sleep().await;
-    assert_eq!(upload.waits(), Duration::ZERO, "another upstream is looked for");
+    assert!(upload.waits() == Duration::ZERO && !upload.receive(1), "another upstream is looked for");
+    upload.expect();
+    sleep().await;
+    assert!(upload.waits() > RATE.patience);
     upload.end();
     upload.wait();
     sleep().await;
