@@ -129,6 +129,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "a request without a route got through");
         };
         let (head, body) = match &route.ending {
+            Ending::Own(_) => return Error::e_explain(ErrorType::InternalError, "a policy did not answer on its path"),
             Ending::Forward(_) => return self.may_forward(state).await.map(|()| false),
             Ending::Respond { status, body, content_type } => respond::fixed(*status, body, content_type)?,
             Ending::Echo => {

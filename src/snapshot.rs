@@ -14,6 +14,7 @@ pub(crate) mod instance;
 mod listener;
 mod mentions;
 mod overlaps;
+mod own_paths;
 mod record;
 pub(crate) mod route;
 mod usage_lints;
@@ -30,7 +31,7 @@ use portcullis_plugin::Credential;
 pub(crate) use changes::Changes;
 pub(crate) use compile::compile;
 pub(crate) use listener::Listener;
-pub(crate) use record::{Mark, RouteRecord};
+pub(crate) use record::{Mark, RouteRecord, Step};
 pub(crate) use route::{Gate, Route};
 
 use self::{fingerprints::OtherFingerprints, instance::Instance, route::Settings};

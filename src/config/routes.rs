@@ -65,6 +65,8 @@ pub(crate) enum Ending {
     },
     /// Answers with the request that would have been forwarded.
     Echo,
+    /// Has a policy answer, whose own path it is. No file says so.
+    Own(PolicyRef),
 }
 
 /// A route whose references are resolved.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::header;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
-use portcullis_plugin::{Attempt, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Respond, Verdict};
+use portcullis_plugin::{
+    Attempt, BodyError, Challenge, FailedAttempt, Identity, Reason, RequestCx, Respond, Serve, Verdict,
+};
 
 use super::{
     audit::{Trail, refused_late},
@@ -18,7 +20,7 @@ use super::{
     refusal::{Answer, Problem},
     state::RequestState,
 };
-use crate::snapshot::{Gate, Route};
+use crate::snapshot::{Gate, Route, Step, route::Ending};
 
 /// Runs them; `None`: the request is let through.
 ///
@@ -70,6 +72,12 @@ pub(super) async fn run(
     }
     if outcome.answer.is_none() && !gate.prepare.is_empty() && held.failure().is_none() {
         Box::pin(prepare(gate, session, state, held, &mut outcome)).await;
+    }
+    if outcome.answer.is_none()
+        && held.failure().is_none()
+        && let Ending::Own(step) = &route.ending
+    {
+        Box::pin(serve(step, gate, session, state, held, &mut outcome)).await;
     }
     outcome.excusable.drain(..).for_each(FailedAttempt::excuse);
     outcome.lose(held.failure());
@@ -270,6 +278,34 @@ async fn prepare(gate: &Gate, session: &mut Session, state: &mut RequestState, h
     }
     // One that has the body judged has it judged.
     if outcome.answer.is_none() && state.deferred_checks.count() > 0 {
+        settle(gate, session, state, held, outcome).await;
+    }
+}
+
+/// Has a policy answer on its own path.
+async fn serve(
+    step: &Step<dyn Serve>,
+    gate: &Gate,
+    session: &mut Session,
+    state: &mut RequestState,
+    held: &mut Held,
+    outcome: &mut Outcome,
+) {
+    {
+        let mut trail = Trail::of(state, &gate.settings.audit, &gate.route.record.name);
+        let client = Client::of(session);
+        let mut exchange = SessionExchange::new(&client, state, &gate.route, &gate.settings, held);
+        let mut cx = RequestCx::new(&mut exchange);
+        let call = Call { state: trail.state(), policy: &step.policy, hook: "serve" };
+        cx.enter(step.number);
+        let answer = {
+            let cx = &mut cx;
+            call.wait(&client, step.timeout, move || step.hook.serve(cx)).await
+        };
+        outcome.take(answer.map(Verdict::Respond), &step.policy, gate, &mut cx, &mut trail);
+        outcome.end(trail);
+    }
+    if state.deferred_checks.count() > 0 {
         settle(gate, session, state, held, outcome).await;
     }
 }

@@ -30,7 +30,7 @@ impl HostPattern {
     }
 
     /// Returns whether this matches every host that `other` matches.
-    pub(super) fn contains(&self, other: &Self) -> bool {
+    pub(crate) fn contains(&self, other: &Self) -> bool {
         self == other || self.is_wildcard && is_below(&other.name, &self.name)
     }
 }

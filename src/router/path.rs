@@ -51,6 +51,18 @@ impl fmt::Display for PathPattern {
     }
 }
 
+impl PathPattern {
+    /// Returns whether it has neither a parameter nor a rest.
+    pub(crate) fn is_literal(&self) -> bool {
+        !self.has_rest && self.segments.iter().all(|segment| matches!(segment, Segment::Literal(_)))
+    }
+
+    /// Returns whether both match the same paths.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.has_rest == other.has_rest && self.segments == other.segments
+    }
+}
+
 impl FromStr for PathPattern {
     type Err = PathPatternFault;
 

@@ -16,7 +16,7 @@ use super::{
     gates::Built,
     identity_headers::IdentityHeaders,
     instance::{Instance, Surroundings},
-    mentions, overlaps,
+    mentions, overlaps, own_paths,
     route::{Callers, Settings},
     usage_lints,
 };
@@ -46,6 +46,7 @@ pub(crate) fn compile(
     let secrets = drafts.iter().map(|draft| draft.own_fingerprint).collect();
     let said = credentials.iter().zip(&drafts).map(|(credential, draft)| (key_of(credential), draft.said)).collect();
     drop(drafts);
+    own_paths::add(&mut configuration, &instances, problems);
     let patterns: Vec<(&str, &Pattern)> =
         configuration.routes.iter().map(|route| (route.name.text.as_str(), &route.pattern)).collect();
     let router = match Router::build(&patterns) {

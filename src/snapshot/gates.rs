@@ -7,7 +7,7 @@ use portcullis_plugin::{Identity, Places};
 
 use super::{
     instance::Instance,
-    record::{Mark, RouteRecord},
+    record::{Mark, RouteRecord, Step},
     route::{self, Alternative, Auth, Authenticator, Gate, Pipeline, Route, Settings},
 };
 use crate::{
@@ -43,7 +43,7 @@ impl Built<'_, '_> {
                     format!("`{}` finds out who is calling: it belongs into `auth`", policy.key),
                 );
             }
-            if hooks.admit.is_some() && draft.auth.is_empty() {
+            if hooks.admit.is_some() && draft.auth.is_empty() && !matches!(draft.ending, Ending::Own(_)) {
                 let text = format!("`{}` needs to know who is calling, and this route has no `auth`", policy.key);
                 match plugin.is_default {
                     true => draft.location.problem(problems, "without", format!("{text}: leave it out here")),
@@ -58,6 +58,14 @@ impl Built<'_, '_> {
                 route::Ending::Respond { status: *status, body: body.clone(), content_type: content_type.clone() }
             }
             Ending::Echo => route::Ending::Echo,
+            Ending::Own(number) => {
+                // Nobody is authenticated here, and nothing is forwarded.
+                pipeline = Pipeline { admit: Vec::new(), prepare: Vec::new(), ..pipeline };
+                let policy = &self.configuration.policies[*number];
+                let hook = self.instances[*number].as_ref()?.hooks.serve.clone()?;
+                let (name, timeout) = (policy.key.as_str().into(), self.timeout(policy));
+                route::Ending::Own(Step { policy: name, number: *number, hook, timeout })
+            }
         };
         let Pipeline { guard, admit, prepare, edit_request, edit_response, body, observe } = pipeline;
         let record = RouteRecord {

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_plugin::{
-    Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places, Prepare,
+    Admit, Authenticate, Body, EditRequest, EditResponse, Guard, Hooks, Identity, Observe, Places, Prepare, Serve,
 };
 
 use super::{
@@ -119,6 +119,8 @@ pub(crate) enum Ending {
     },
     /// Answers with the request that would have been forwarded.
     Echo,
+    /// Has a policy answer, whose own path it is.
+    Own(Step<dyn Serve>),
 }
 
 /// The hooks of a route, phase by phase, while it is assembled.
@@ -178,9 +180,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Returns `true` if nothing stands before the route: every request is let through.
+    /// Returns `true` if no hook is asked before the route's ending: every request is let through.
     pub(crate) fn is_open(&self) -> bool {
-        self.auth.is_none() && self.guard.is_empty() && self.admit.is_empty() && self.prepare.is_empty()
+        self.auth.is_none()
+            && self.guard.is_empty()
+            && self.admit.is_empty()
+            && self.prepare.is_empty()
+            && !matches!(self.route.ending, Ending::Own(_))
     }
 }
 

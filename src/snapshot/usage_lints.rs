@@ -61,7 +61,7 @@ fn warn_of_unused(configuration: &Configuration<'_>, problems: &mut Problems) {
     let used: HashSet<&str> = endings
         .filter_map(|ending| match ending {
             Ending::Forward(upstream) => Some(upstream.as_str()),
-            Ending::Respond { .. } | Ending::Echo => None,
+            Ending::Respond { .. } | Ending::Echo | Ending::Own(_) => None,
         })
         .collect();
     for (_, upstream) in configuration.upstreams.iter().filter(|(name, _)| !used.contains(name.as_str())) {

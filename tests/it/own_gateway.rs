@@ -7,6 +7,7 @@
 //! - `held_bodies`: bodies that hooks read.
 //! - `hooks`: what holds for each hook.
 //! - `lent`: what plugins are lent beside the request.
+//! - `own_paths`: paths that belong to a policy.
 //! - `prepare`: hooks that wait once before a request is forwarded.
 //! - `revoke`: tokens that count no longer.
 
@@ -16,6 +17,7 @@ mod deadlines;
 mod held_bodies;
 mod hooks;
 mod lent;
+mod own_paths;
 mod prepare;
 mod revoke;
 

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use crate::{
-    Answer, Attempt, Authentication, Challenge, Identity, Mention, OpenStream, Places, PluginError, PolicyData, Reason,
-    Refusal, RequestCx, RequestHead, ResponseHead, Revocation, Verdict,
+    Answer, Attempt, Authentication, Challenge, Identity, Mention, OpenStream, OwnPath, Places, PluginError,
+    PolicyData, Reason, Refusal, RequestCx, RequestHead, Respond, ResponseHead, Revocation, Verdict,
 };
 
 /// Runs before authentication. It may wait: see [Deadlines and departure](crate#deadlines-and-departure).
@@ -128,6 +128,20 @@ pub trait Prepare: Send + Sync {
     fn prepare<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>>;
 }
 
+/// Answers on paths of the policy's own, beside the routes that use it: a callback, a logout, a document about the
+/// policy. It may wait: see [Deadlines and departure](crate#deadlines-and-departure).
+///
+/// The paths are on the hosts of those routes. A path that the file has as well, in the same spelling, is an error of the
+/// configuration; a path of the file with a parameter or a rest gives way. Requests pass the guards of those routes and
+/// the policies of `[defaults]`, and no authentication: whoever answers finds out what there is to know.
+pub trait Serve: Send + Sync {
+    /// Returns the paths. It is asked once, when the configuration is compiled.
+    fn paths(&self) -> Vec<OwnPath>;
+
+    /// Answers a request for one of them. A failure is 503.
+    fn serve<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Respond, PluginError>>;
+}
+
 /// Changes the request before it is forwarded.
 pub trait EditRequest: Send + Sync {
     /// Changes the head that goes to the upstream. It may run again when a request is tried on another target.
@@ -229,6 +243,8 @@ pub struct Hooks {
     pub admit: Option<Arc<dyn Admit>>,
     /// See [`Prepare`].
     pub prepare: Option<Arc<dyn Prepare>>,
+    /// See [`Serve`].
+    pub serve: Option<Arc<dyn Serve>>,
     /// See [`EditRequest`].
     pub edit_request: Option<Arc<dyn EditRequest>>,
     /// See [`EditResponse`].
@@ -259,4 +275,4 @@ macro_rules! setters {
     };
 }
 
-setters!(guard: Guard, authenticate: Authenticate, admit: Admit, prepare: Prepare, edit_request: EditRequest, edit_response: EditResponse, body: Body, observe: Observe);
+setters!(guard: Guard, authenticate: Authenticate, admit: Admit, prepare: Prepare, serve: Serve, edit_request: EditRequest, edit_response: EditResponse, body: Body, observe: Observe);

@@ -38,7 +38,7 @@
 //!
 //! # The order of things
 //! `guard` runs before anyone is known, `authenticate` finds out who calls, `admit` decides whether they may, and
-//! `prepare` waits for what the upstream is to be given. Then the request is edited and forwarded, the response edited on
+//! `prepare` waits for what the upstream is to be given (or `serve` answers, on a path of the policy's own). Then the request is edited and forwarded, the response edited on
 //! its way back (last plugin first), and `observe` sees how it ended. Inside a phase the order is the order in the file.
 //!
 //! # Answers
@@ -66,6 +66,29 @@
 //!   ```
 //! - **An authenticator proposes an answer** together with an absence ([`Absence`]): it is used in place of 401 where no
 //!   credential was sent at all. Other alternatives are tried first; one that grants, fails or is denied counts more.
+//! - **Paths of its own** ([`Serve`]): a callback, a logout, a document. They are on the hosts of the routes that use the
+//!   policy, come before the file's, and pass those routes' guards.
+//!
+//!   ```
+//!   use portcullis_plugin::{http::{Method, StatusCode}, *};
+//!
+//!   /// Says where tokens for this resource come from (RFC 9728 section 3).
+//!   struct Metadata(serde_json::Value);
+//!
+//!   impl Serve for Metadata {
+//!       fn paths(&self) -> Vec<OwnPath> {
+//!           vec![OwnPath::new("/.well-known/oauth-protected-resource", [Method::GET])]
+//!       }
+//!
+//!       fn serve<'a>(&'a self, _: &'a mut RequestCx<'_>) -> Answer<'a, Result<Respond, PluginError>> {
+//!           Answer::Now(Ok(Respond::json(StatusCode::OK, Reason::Plugin("metadata_shown"), &self.0)))
+//!       }
+//!   }
+//!
+//!   let metadata = Metadata(serde_json::json!({ "authorization_servers": ["https://id.example.com"] }));
+//!   let mut request = testing::Request::get("/.well-known/oauth-protected-resource");
+//!   assert_eq!(testing::now(metadata.serve(&mut request.cx())).unwrap().status(), 200);
+//!   ```
 //! - **Headers that any answer has to have** are attached to what a hook says ([`HeaderEdits`]): to a grant
 //!   ([`Authentication::GrantedWith`]), an absence, an approval ([`Verdict::AllowWith`]) or a refusal
 //!   ([`Refusal::with`]). They reach whatever response ends the request: the upstream's, 101 and 304 too, and the gateway's
@@ -119,7 +142,7 @@
 //!   ```
 //!
 //! # Deadlines and departure
-//! - `guard`, `authenticate`, `admit` and `prepare` may wait: for a server, a store, a lock, a hash that is computed elsewhere. All
+//! - `guard`, `authenticate`, `admit`, `prepare` and `serve` may wait: for a server, a store, a lock, a hash that is computed elsewhere. All
 //!   other hooks answer at once, and so do these where they can ([`Answer::Now`]).
 //! - **A deadline.** What waits has `hook_timeout` of its own time: `[server]` says how much (5 s unless said), and each
 //!   policy may say otherwise. What [`RequestCx::body`] waits for the client is not the hook's time, and has its own limits.
@@ -194,6 +217,7 @@ mod managed_header;
 mod mention;
 mod metric;
 mod open_stream;
+mod own_path;
 mod place_fields;
 mod places;
 mod plugin;
@@ -229,7 +253,7 @@ pub use gauge::{Gauge, OneMore};
 pub use header_edits::{HeaderEdit, HeaderEdits, Reach};
 pub use histogram::Histogram;
 pub use hooks::{
-    Admit, Authenticate, Body, BodyFilter, EditRequest, EditResponse, Guard, Hooks, Observe, Outcome, Prepare,
+    Admit, Authenticate, Body, BodyFilter, EditRequest, EditResponse, Guard, Hooks, Observe, Outcome, Prepare, Serve,
 };
 pub use identity::{CertificateNames, Claims, Identity, IdentityField, Rendered, encode_item};
 pub use judge_again::JudgeAgain;
@@ -237,6 +261,7 @@ pub use managed_header::ManagedHeader;
 pub use mention::{Mention, Mentioned};
 pub use metric::Metric;
 pub use open_stream::OpenStream;
+pub use own_path::OwnPath;
 pub use place_fields::{HeaderNames, PlaceFields};
 pub use places::{Found, Place, Places};
 pub use plugin::{NoCredential, Plugin};

@@ -31,6 +31,7 @@ enum Hook {
     Heeds,
     Admit,
     Prepare,
+    Serve,
     HoldBody,
     EditRequest,
     EditResponse,
@@ -58,6 +59,7 @@ impl Plugin for Faulty {
             authenticate: of(&[Hook::Authenticate, Hook::Heeds]).map(|it| it as _),
             admit: of(&[Hook::Admit, Hook::HoldBody]).map(|it| it as _),
             prepare: of(&[Hook::Prepare]).map(|it| it as _),
+            serve: of(&[Hook::Serve]).map(|it| it as _),
             edit_request: of(&[Hook::EditRequest]).map(|it| it as _),
             edit_response: of(&[Hook::EditResponse]).map(|it| it as _),
             body: of(&[Hook::BeginBody, Hook::RequestBody, Hook::ResponseBody]).map(|it| it as _),
@@ -132,6 +134,16 @@ impl Admit for Faulty {
 impl Prepare for Faulty {
     fn prepare<'a>(&'a self, _: &'a mut RequestCx<'_>) -> Answer<'a, Result<Verdict, PluginError>> {
         self.go(Verdict::Allow)
+    }
+}
+
+impl Serve for Faulty {
+    fn paths(&self) -> Vec<OwnPath> {
+        vec![OwnPath::new("/faulty", [http::Method::GET])]
+    }
+
+    fn serve<'a>(&'a self, _: &'a mut RequestCx<'_>) -> Answer<'a, Result<Respond, PluginError>> {
+        self.go(Respond::new(http::StatusCode::OK, Reason::Plugin("served")))
     }
 }
 

@@ -1,11 +1,11 @@
-//! Sends people to a page of their own to log in, and knows them by the cookie that the page gave them. The page is
-//! outside: it says who a person is by `session=NAME.SECRET`, with a secret that both know. That is enough to show how a
-//! login answers, and too little to rely on: the secret is the same for all.
+//! Sends people to a page of their own to log in, and knows them by a cookie. The page is outside: it sends people back
+//! to `/login/callback` with a ticket, `NAME.SECRET`, with a secret that both know, and the ticket becomes the cookie.
+//! That is enough to show how a login answers, and too little to rely on: the secret is the same for all.
 
 use std::sync::Arc;
 
 use portcullis::plugin::{
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     *,
 };
 use schemars::JsonSchema;
@@ -13,9 +13,13 @@ use serde::Deserialize;
 
 /// The cookie of a person who has logged in.
 const COOKIE: &str = "session";
+const REMOVED: HeaderValue = HeaderValue::from_static("session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
 
-/// The plugin.
-pub struct Login;
+/// The plugin, and a policy of it that is ready to look at cookies.
+pub struct Login {
+    page: String,
+    secret: Secret,
+}
 
 /// People log in on a page.
 #[derive(Deserialize, JsonSchema)]
@@ -35,34 +39,20 @@ impl Plugin for Login {
     fn build(config: Config, cx: &mut BuildCx<'_>) -> Result<Hooks, BuildError> {
         cx.cookie(COOKIE)?;
         let secret = cx.secret("secret", &config.secret)?;
-        let removed = HeaderValue::from_static("session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
-        let mut forget = HeaderEdits::new();
-        forget.append(header::SET_COOKIE, removed).map_err(|why| BuildError::new("", why.to_string()))?;
-        let sessions = Arc::new(Sessions { page: config.page, secret, forget });
-        Ok(Hooks { authenticate: Some(sessions.clone()), edit_response: Some(sessions), ..Hooks::default() })
+        let it = Arc::new(Self { page: config.page, secret });
+        let (authenticate, serve) = (Some(it.clone() as _), Some(it.clone() as _));
+        Ok(Hooks { authenticate, serve, edit_response: Some(it), ..Hooks::default() })
     }
 }
 
-/// A policy, ready to look at cookies.
-struct Sessions {
-    page: String,
-    secret: Secret,
-    forget: HeaderEdits,
-}
-
-/// Kept with a request that a cookie let in.
-struct HasSession;
-
-impl Authenticate for Sessions {
+impl Authenticate for Login {
     fn authenticate<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Authentication, PluginError>> {
-        Answer::Now(match self.cookie().find(cx.head()) {
-            Found::Absent => self.login(cx, HeaderEdits::new()),
-            Found::One(cookie) => match self.open(&cookie) {
-                Some(name) => self.granted(cx, name),
-                None => self.login(cx, self.forget.clone()),
-            },
-            Found::Conflict => self.login(cx, self.forget.clone()),
-        })
+        let name = match self.places().find(cx.head()) {
+            Found::Absent => return Answer::Now(self.login(cx, None)),
+            Found::One(cookie) => self.open(&cookie),
+            Found::Conflict => None,
+        };
+        Answer::Now(name.map_or_else(|| self.login(cx, Some(REMOVED)), |name| self.granted(name)))
     }
 
     fn challenges(&self, _: &RequestCx<'_>, _: Attempt) -> Vec<Challenge> {
@@ -70,25 +60,33 @@ impl Authenticate for Sessions {
     }
 
     fn places(&self) -> Places {
-        self.cookie()
+        Places(vec![Place::Cookie(COOKIE.to_owned())])
+    }
+}
+
+/// The page sends people back here.
+impl Serve for Login {
+    fn paths(&self) -> Vec<OwnPath> {
+        vec![OwnPath::new("/login/callback", [Method::GET, Method::POST])]
+    }
+
+    fn serve<'a>(&'a self, cx: &'a mut RequestCx<'_>) -> Answer<'a, Result<Respond, PluginError>> {
+        Answer::Now(self.called_back(cx.head()))
     }
 }
 
 /// What needs a session is not kept by a browser that has lost it.
-impl EditResponse for Sessions {
+impl EditResponse for Login {
     fn edit_response(&self, cx: &RequestCx<'_>, head: &mut dyn ResponseHead) -> Result<(), PluginError> {
-        if cx.data::<HasSession>().is_some() && !head.headers().contains_key(header::CACHE_CONTROL) {
+        let has_session = cx.identity().is_some_and(|identity| identity.method == "login");
+        if has_session && !head.headers().contains_key(header::CACHE_CONTROL) {
             head.set(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))?;
         }
         Ok(head.append(header::VARY, HeaderValue::from_static("Cookie"))?)
     }
 }
 
-impl Sessions {
-    fn cookie(&self) -> Places {
-        Places(vec![Place::Cookie(COOKIE.to_owned())])
-    }
-
+impl Login {
     /// The name in a cookie that the page has made.
     fn open(&self, cookie: &[u8]) -> Option<String> {
         let (name, secret) = str::from_utf8(cookie).ok()?.rsplit_once('.')?;
@@ -96,18 +94,34 @@ impl Sessions {
         (!name.is_empty() && self.secret == Secret::new(secret.into())).then(|| name.to_owned())
     }
 
-    fn granted(&self, cx: &RequestCx<'_>, name: String) -> Result<Authentication, PluginError> {
-        cx.set_data(HasSession);
-        let secret = str::from_utf8(self.secret.expose()).map_err(failed)?;
-        let renewed = format!("session={name}.{secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600");
-        let mut edits = HeaderEdits::new();
-        edits.append(header::SET_COOKIE, renewed.parse().map_err(failed)?)?;
+    fn granted(&self, name: String) -> Result<Authentication, PluginError> {
+        let edits = edits(Some(self.session(&name)?))?;
         let identity = Identity { method: "login".to_owned(), subject: Some(name), ..Identity::default() };
         Ok(Authentication::GrantedWith(Arc::new(identity), edits))
     }
 
+    fn session(&self, name: &str) -> Result<HeaderValue, PluginError> {
+        let attributes = b"; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600";
+        let cookie = [b"session=", name.as_bytes(), b".", self.secret.expose(), attributes].concat();
+        HeaderValue::from_bytes(&cookie).map_err(|_| PluginError::new("the secret does not fit into a cookie"))
+    }
+
+    /// A ticket becomes a cookie, and its owner goes on to a page of ours.
+    fn called_back(&self, head: &Parts) -> Result<Respond, PluginError> {
+        let one = |name: &str| match Places(vec![Place::Query(name.to_owned())]).find(head) {
+            Found::One(value) => String::from_utf8(value.to_vec()).ok(),
+            _ => None,
+        };
+        let is_ours = |to: &String| to.starts_with('/') && !to[1..].starts_with(['/', '\\']);
+        match (one("ticket").and_then(|ticket| self.open(ticket.as_bytes())), one("to").filter(is_ours)) {
+            (Some(name), Some(to)) => Ok(Respond::see_other(Reason::Plugin("logged_in"), &to)?
+                .header(header::SET_COOKIE, self.session(&name)?)?),
+            _ => Ok(Respond::page(StatusCode::FORBIDDEN, Reason::Plugin("ticket_wrong"), "<p>That did not work.")),
+        }
+    }
+
     /// Whoever navigates is sent to the page; a script is told where it is.
-    fn login(&self, cx: &RequestCx<'_>, forget: HeaderEdits) -> Result<Authentication, PluginError> {
+    fn login(&self, cx: &RequestCx<'_>, cookie: Option<HeaderValue>) -> Result<Authentication, PluginError> {
         let reason = Reason::Plugin("login_needed");
         let page = format!("{}{}", self.page, cx.path());
         let answer = if is_navigation(cx.method(), cx.headers()) {
@@ -115,8 +129,14 @@ impl Sessions {
         } else {
             Respond::json(StatusCode::UNAUTHORIZED, reason, &serde_json::json!({ "login_url": page }))
         };
-        Ok(Absence::new().proposing(answer).with(forget).into())
+        Ok(Absence::new().proposing(answer).with(edits(cookie)?).into())
     }
+}
+
+fn edits(cookie: Option<HeaderValue>) -> Result<HeaderEdits, PluginError> {
+    let mut edits = HeaderEdits::new();
+    cookie.map(|cookie| edits.append(header::SET_COOKIE, cookie).map(drop)).transpose()?;
+    Ok(edits)
 }
 
 /// A browser that shows a page says so, or asks for HTML by name.
@@ -125,9 +145,4 @@ fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     let asks_for_html = || headers.get("accept").is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
     let navigates = is("sec-fetch-mode", "navigate").unwrap_or_else(asks_for_html);
     method == Method::GET && navigates && is("sec-fetch-dest", "document") != Some(false)
-}
-
-/// A failure refuses the request: 503.
-fn failed(why: impl std::fmt::Display) -> PluginError {
-    PluginError::new(why.to_string())
 }
