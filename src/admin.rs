@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 use self::{
     page::Pages,
-    status::{Credentials, Status, Wanted, write_json},
+    status::{Credentials, Status, Wanted, policies, write_json},
 };
 use crate::{
     config::file::AdminAddress,
@@ -199,6 +199,7 @@ impl Admin {
             log_lines_dropped: self.services.output.dropped(),
             upstreams: upstreams.collect(),
             tls: tls.collect(),
+            policies: policies(snapshot),
             credentials: snapshot.credentials.len(),
             routes: snapshot,
         }

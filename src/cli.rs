@@ -6,7 +6,7 @@
 //! | 1 | it failed: a port is taken, no gateway listens, input is wrong |
 //! | 2 | the configuration is wrong, or the command line is |
 //! | 3 | done, with a warning: `revoke`, where it has no effect |
-//! | 4 | it is not known: the gateway that `reload` or `revoke` asked ended before it answered |
+//! | 4 | it is not known: the gateway that was asked ended before it answered, or a command of `policy` took too long |
 
 mod check;
 mod completions;
@@ -17,6 +17,7 @@ mod key;
 #[cfg(feature = "basic-auth")]
 mod password;
 mod plugins;
+mod policy;
 mod reload;
 mod revoke;
 mod run;
@@ -39,7 +40,7 @@ use crate::{
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 it failed; 2 the configuration or the command line is wrong; 3 done, with a warning (revoke);
-4 not known: the gateway ended before it answered (reload, revoke).
+4 not known: the gateway ended before it answered (reload, revoke, policy), or a command took too long (policy).
 
 A first look: portcullis run -c conf/portcullis.toml";
 
@@ -64,6 +65,8 @@ enum Command {
     Reload(reload::Arguments),
     /// Have the running gateway refuse tokens that are still valid: one, those of a subject, or all of an issuer.
     Revoke(revoke::Arguments),
+    /// Have a policy of the running gateway carry out a command, or list its commands.
+    Policy(policy::Arguments),
     /// Make API keys.
     #[cfg(feature = "key-auth")]
     #[command(subcommand)]
@@ -89,6 +92,7 @@ pub(crate) fn main(registry: Registry) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments, &registry),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Revoke(arguments) => revoke::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
         #[cfg(feature = "key-auth")]
         Command::Key(command) => key::run(command, &mut io::stdout(), &mut io::stdin()).map_err(Failure::Other),
         #[cfg(feature = "basic-auth")]

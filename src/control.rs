@@ -1,8 +1,9 @@
-//! The private socket over which `portcullis reload` and `portcullis revoke` ask a running gateway, and are told what
-//! came of it.
+//! The private socket over which `portcullis reload`, `revoke` and `policy` ask a running gateway, and are told what came
+//! of it.
 //!
 //! One line each way: `reload` and the file that the caller means, and a JSON object ([`Asked`]); `revoke` and a JSON
-//! object ([`Revoke`]), and another ([`Revoked`]). Only root and the gateway's own user are listened to.
+//! object ([`Revoke`]), and another ([`Revoked`]); `policy` likewise ([`Order`] and [`Carried`]). Only root and the
+//! gateway's own user are listened to.
 
 use std::{
     fs,
@@ -13,26 +14,26 @@ use std::{
     },
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::AcqRel},
-        mpsc,
-    },
+    sync::{Arc, atomic::AtomicUsize, mpsc},
     thread,
     time::Duration,
 };
 
+mod policy;
 mod revoke;
 mod served_file;
+mod slot;
 mod socket;
 
 use parking_lot::Mutex;
 use rustix::{net::sockopt::socket_peercred, process::geteuid};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use policy::{Carried, Order, Orders, Outcome};
 pub(crate) use revoke::{Revoke, Revoked, Revoker};
 use served_file::is_one_file;
 pub(crate) use served_file::serves_another;
+use slot::Slot;
 pub(crate) use socket::{SocketFile, bind};
 
 use crate::reload::{ReloadRequest, Reloaded, Scope};
@@ -104,6 +105,7 @@ pub(crate) struct Service {
     callers: Arc<AtomicUsize>,
     requests: mpsc::Sender<ReloadRequest>,
     revoker: Revoker,
+    orders: Orders,
     /// The configuration's file.
     serves: PathBuf,
 }
@@ -117,10 +119,11 @@ impl Service {
         control: Control,
         requests: mpsc::Sender<ReloadRequest>,
         revoker: Revoker,
+        orders: Orders,
         serves: PathBuf,
     ) -> io::Result<Arc<Self>> {
-        let service = Self { socket: Mutex::new(control), callers: Arc::default(), requests, revoker, serves };
-        let service = Arc::new(service);
+        let socket = Mutex::new(control);
+        let service = Arc::new(Self { socket, callers: Arc::default(), requests, revoker, orders, serves });
         service.accept_on_a_thread(&service.socket.lock())?;
         Ok(service)
     }
@@ -163,7 +166,7 @@ impl Service {
                     continue;
                 }
             };
-            let Some(slot) = Slot::take(&self.callers) else {
+            let Some(slot) = Slot::take(&self.callers, CALLERS_MAX) else {
                 log::warn!("control socket: {CALLERS_MAX} callers are served already");
                 continue;
             };
@@ -180,54 +183,40 @@ impl Service {
 
     /// Serves a caller. A panic is a bug, of the gateway or of a plugin; the caller gets no answer.
     fn serve_or_log(&self, caller: &UnixStream) {
-        let serve = || serve(caller, &self.requests, &self.revoker, &self.serves);
-        match catch_unwind(AssertUnwindSafe(serve)) {
+        match catch_unwind(AssertUnwindSafe(|| self.serve(caller))) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::warn!("control socket: {error}"),
             Err(_) => log::error!("control socket: the gateway panicked while it served a caller: a bug in it"),
         }
     }
-}
 
-/// A guard for one of the callers that are served at once.
-struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    fn take(callers: &Arc<AtomicUsize>) -> Option<Self> {
-        let slot = Self(callers.clone());
-        (callers.fetch_add(1, AcqRel) < CALLERS_MAX).then_some(slot)
+    fn serve(&self, mut caller: &UnixStream) -> io::Result<()> {
+        caller.set_read_timeout(Some(CALLER_TIMEOUT))?;
+        caller.set_write_timeout(Some(CALLER_TIMEOUT))?;
+        // By `SO_PEERCRED` (unix(7)).
+        let user = socket_peercred(caller)?.uid.as_raw();
+        if user != 0 && user != geteuid().as_raw() {
+            let why = format!("user {user} may not ask for anything");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        let mut line = String::new();
+        BufReader::new(caller.take(MAX_REQUEST_BYTES)).read_line(&mut line)?;
+        let mut answer = self.answer(line.trim_end(), user)?;
+        answer.push(b'\n');
+        caller.write_all(&answer)
     }
-}
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, AcqRel);
+    fn answer(&self, line: &str, user: libc::uid_t) -> io::Result<Vec<u8>> {
+        Ok(match line.split_once(' ') {
+            Some(("revoke", wanted)) => {
+                serde_json::to_vec(&self.revoker.revoke(&serde_json::from_str(wanted)?, &self.serves, user))?
+            }
+            Some(("policy", order)) => {
+                serde_json::to_vec(&self.orders.carry_out(&serde_json::from_str(order)?, &self.serves, user))?
+            }
+            _ => serde_json::to_vec(&asked_to_reload(line, &self.requests, &self.serves)?)?,
+        })
     }
-}
-
-fn serve(
-    caller: &UnixStream,
-    requests: &mpsc::Sender<ReloadRequest>,
-    revoker: &Revoker,
-    serves: &Path,
-) -> io::Result<()> {
-    caller.set_read_timeout(Some(CALLER_TIMEOUT))?;
-    caller.set_write_timeout(Some(CALLER_TIMEOUT))?;
-    // By `SO_PEERCRED` (unix(7)).
-    let theirs = socket_peercred(caller)?.uid.as_raw();
-    if theirs != 0 && theirs != geteuid().as_raw() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {theirs} may not ask for anything")));
-    }
-    let mut line = String::new();
-    BufReader::new(caller.take(MAX_REQUEST_BYTES)).read_line(&mut line)?;
-    let line = line.trim_end();
-    let mut answer = match line.strip_prefix("revoke ") {
-        Some(wanted) => serde_json::to_vec(&revoker.revoke(&serde_json::from_str(wanted)?, serves, theirs))?,
-        None => serde_json::to_vec(&asked_to_reload(line, requests, serves)?)?,
-    };
-    answer.push(b'\n');
-    let mut caller = caller;
-    caller.write_all(&answer)
 }
 
 fn asked_to_reload(line: &str, requests: &mpsc::Sender<ReloadRequest>, serves: &Path) -> io::Result<Asked> {
@@ -237,7 +226,9 @@ fn asked_to_reload(line: &str, requests: &mpsc::Sender<ReloadRequest>, serves: &
             true => reload(requests),
             false => Ok(Asked::ServesAnother { serves: serves.to_owned() }),
         },
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted neither `reload` nor `revoke`")),
+        _ => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "a caller wanted none of `reload`, `revoke` and `policy`"))
+        }
     }
 }
 
@@ -285,6 +276,18 @@ pub(crate) fn ask_to_revoke(path: &Path, revoke: &Revoke) -> Result<Revoked, NoA
     told(path, &line)
 }
 
+/// Asks the gateway behind this socket to have a policy carry out a command.
+///
+/// # Errors
+/// Nobody listens there, or no answer came.
+pub(crate) fn ask_policy(path: &Path, order: &Order) -> Result<Carried, NoAnswer> {
+    let line = format!("policy {}\n", serde_json::to_string(order).map_err(io::Error::from)?);
+    if line.len() as u64 > MAX_REQUEST_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the command is too long").into());
+    }
+    told(path, &line)
+}
+
 /// Sends a line to the gateway behind this socket, and returns its answer.
 fn told<T: serde::de::DeserializeOwned>(path: &Path, line: &str) -> Result<T, NoAnswer> {
     let mut gateway = UnixStream::connect(path)?;
@@ -325,23 +328,6 @@ fn has_ended(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_caller_that_panics_gives_its_slot_back() {
-        let callers = Arc::default();
-        for _ in 0..2 * CALLERS_MAX {
-            let slot = Slot::take(&callers).expect("the ones before it are free again");
-            let panicked = catch_unwind(AssertUnwindSafe(move || {
-                let _slot = slot;
-                std::panic::resume_unwind(Box::new("a bug"));
-            }));
-            assert!(panicked.is_err());
-        }
-        let all: Vec<_> = (0..CALLERS_MAX).map(|_| Slot::take(&callers).expect("a free slot")).collect();
-        assert!(Slot::take(&callers).is_none());
-        drop(all);
-        assert!(Slot::take(&callers).is_some());
-    }
 
     #[test]
     fn a_gateway_that_ends_is_told_from_one_that_gives_no_answer() {

@@ -356,8 +356,9 @@ fn start_threads(
     let control = control.map(|control| {
         let Reloader { services, runtime, current, .. } = &reloader;
         let (services, runtime, current) = (services.clone(), runtime.clone(), current.clone());
+        let orders = control::Orders::new(services.clone(), runtime.clone(), current.clone());
         let revoker = Revoker { services, runtime, current };
-        control::Service::start(control, requests.clone(), revoker, control::absolute(&reloader.path))
+        control::Service::start(control, requests.clone(), revoker, orders, control::absolute(&reloader.path))
     });
     let control = control.transpose().map_err(system("the thread `control`"))?;
     thread("reload", move || reloader.run(&received))?;

@@ -1,8 +1,11 @@
 //! The answers of `/status` and `/status/credentials`.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
-use portcullis_plugin::Credential;
+use portcullis_plugin::{Credential, StatusPart};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -26,6 +29,8 @@ pub(super) struct Status<'s> {
     pub(super) log_lines_dropped: u64,
     pub(super) upstreams: Map<String, Value>,
     pub(super) tls: Map<String, Value>,
+    /// The parts of each policy that has any.
+    pub(super) policies: Map<String, Value>,
     /// The number of credentials, which `/status/credentials` lists.
     pub(super) credentials: usize,
     /// Their names.
@@ -35,6 +40,26 @@ pub(super) struct Status<'s> {
 
 fn names<S: Serializer>(snapshot: &&Snapshot, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(snapshot.routes().map(|route| &*route.record.name))
+}
+
+/// Returns what policies say of themselves.
+pub(super) fn policies(snapshot: &Snapshot) -> Map<String, Value> {
+    let policies = snapshot.instances.iter().filter(|(_, policy)| !policy.status.is_empty());
+    let parts = policies.map(|(name, policy)| {
+        let parts = policy.status.iter().map(|part| (part.title.clone(), rows(name, part).into()));
+        (name.clone(), Value::Object(parts.collect()))
+    });
+    parts.collect()
+}
+
+/// Returns the rows of a part. A panic is a bug of the plugin, and takes nothing from the rest of the page.
+fn rows(policy: &str, part: &StatusPart) -> Map<String, Value> {
+    catch_unwind(AssertUnwindSafe(|| part.rows().into_map())).unwrap_or_else(|_| {
+        let title = &part.title;
+        log::error!(policy; "a plugin panicked while it was asked for `{title}` of /status: a bug in it");
+        let error = "the plugin panicked: a bug in it".into();
+        Map::from_iter([("error".to_owned(), error)])
+    })
 }
 
 /// Writes a value as indented JSON.

@@ -11,8 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 use portcullis_plugin::{
-    AddressRules, Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends, Hooks, JudgeAgain, Metric, Place,
-    Places, Secret, SecretSource, Store, UnixTime,
+    AddressRules, Background, BuildCx, BuildEnv, BuildError, Command, CredentialEntry, Ends, Hooks, JudgeAgain, Metric,
+    Place, Places, Secret, SecretSource, StatusPart, Store, UnixTime,
 };
 use tokio::{runtime::Handle, task::AbortHandle};
 
@@ -43,6 +43,10 @@ pub(crate) struct Instance {
     pub cookies: Places,
     /// Probable mistakes in it, by field: told at each load, also where it is kept from the one before.
     pub warnings: Vec<(String, String)>,
+    /// Its commands of the control socket.
+    pub commands: Vec<Command>,
+    /// Its parts of `/status`.
+    pub status: Vec<StatusPart>,
     read: Vec<(Read, Fingerprint)>,
     work: Mutex<Work>,
 }
@@ -100,6 +104,8 @@ impl Instance {
             ends: Vec::new(),
             cookies: Places::default(),
             warnings: Vec::new(),
+            commands: Vec::new(),
+            status: Vec::new(),
             wrong: Vec::new(),
             faults: Vec::new(),
         };
@@ -108,7 +114,7 @@ impl Instance {
         let build = AssertUnwindSafe(|| (draft.kind.build)(config, &mut BuildCx::new(&mut env)));
         let built =
             catch_unwind(build).unwrap_or_else(|_| Err(BuildError::new("", "the plugin panicked: a bug in it")));
-        let Env { read, work, metrics, ends, cookies, warnings, wrong, faults, .. } = env;
+        let Env { read, work, metrics, ends, cookies, warnings, commands, status, wrong, faults, .. } = env;
         if !partly.is_whole() {
             // It was built for what more there is to say, and is thrown away. Of credentials nothing can be said: what
             // they have to be may stand in the part that is wrong.
@@ -127,7 +133,8 @@ impl Instance {
                     settings: Fingerprint::all([kind, draft.fingerprint]),
                     read: Fingerprint::all(read.iter().map(|(_, then)| *then)),
                 });
-                Self { hooks, fingerprint, mark, metrics, ends, cookies, warnings, read, work: Mutex::new(work) }
+                let work = Mutex::new(work);
+                Self { hooks, fingerprint, mark, metrics, ends, cookies, warnings, commands, status, read, work }
             }),
             Err(error) => {
                 // A policy that is left out without a word would leave its routes open.
@@ -177,6 +184,8 @@ struct Env<'e> {
     ends: Vec<(Ends, UnixTime)>,
     cookies: Places,
     warnings: Vec<(String, String)>,
+    commands: Vec<Command>,
+    status: Vec<StatusPart>,
     wrong: Vec<(usize, String, String)>,
     /// The faults of the plugin itself, not of its configuration.
     faults: Vec<String>,
@@ -272,6 +281,25 @@ impl BuildEnv for Env<'_> {
 
     fn ends(&mut self, what: Ends, at: UnixTime) {
         self.ends.push((what, at));
+    }
+
+    fn command(&mut self, command: Command) {
+        let name = command.name;
+        if !command.has_valid_name() {
+            self.faults.push(format!("`{}` cannot name a command: a bug in the plugin", name.escape_debug()));
+        } else if self.commands.iter().any(|other| other.name == name) {
+            self.faults.push(format!("the plugin registers the command `{name}` twice: a bug in it"));
+        } else if self.commands.len() == Command::OF_POLICY_MAX {
+            self.faults.push(format!("the plugin registers more than {} commands: a bug in it", self.commands.len()));
+        } else {
+            self.commands.push(command);
+        }
+    }
+
+    fn status(&mut self, part: StatusPart) {
+        if self.status.len() < StatusPart::OF_POLICY_MAX {
+            self.status.push(part);
+        }
     }
 
     fn max_held_body_bytes(&self) -> usize {

@@ -249,3 +249,43 @@ async fn the_command_makes_hashes_that_the_file_takes_and_refuses_short_password
     assert_eq!(short.code, 1, "{short:?}");
     assert!(!short.stderr.contains("secret\n"), "{short:?}");
 }
+
+#[tokio::test]
+async fn an_operator_lets_somebody_who_is_locked_out_try_again() {
+    let toml = format!("[server]\ncontrol = \"@DIR@/control.sock\"\n{GATEWAY}");
+    let (gateway, _upstream) = start_with(&toml).await;
+    let config = gateway.dir().join("portcullis.toml").display().to_string();
+    let policy = async |said: &[&str]| portcullis(&[&["policy", "-c", &config], said].concat(), "").await;
+    for number in 0..3 {
+        assert_eq!(attempt(&gateway, "192.0.2.1", "ci", &format!("wrong {number}")).await.0, 401);
+    }
+    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await.0, 429);
+    let shown = gateway.status().await["policies"]["passwords"]["attempts"].clone();
+    assert_eq!(shown["principals_with_failures"], 1, "{shown:#}");
+
+    // What does not exist is answered with what does.
+    for (said, words) in [
+        (&["nobody", "forget"][..], "there is no policy `nobody`. Commands of the policy `passwords`:\n  forget "),
+        (&["passwords", "forge"], "has no command `forge`. Commands of the policy `passwords`:\n  forget "),
+        (&["passwords", "forget", "ci"], "no IP address"),
+        (&["passwords", "forget", &"a".repeat(1025)], "at most 1024 bytes"),
+        (&[&["passwords", "forget"][..], &["a"; 17]].concat(), "at most 16 arguments"),
+    ] {
+        let refused = policy(said).await;
+        assert!(refused.code == 2 && refused.stderr.contains(words), "{said:?}: {refused:?}");
+    }
+    for listed in [&["passwords"][..], &[]] {
+        let listed = policy(listed).await;
+        assert!(listed.code == 0 && listed.stdout.contains("forget-all: let everybody try again"), "{listed:?}");
+    }
+    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await.0, 429);
+
+    let done = policy(&["passwords", "forget", "192.0.2.1", "ci"]).await;
+    let told = "failed attempts from 192.0.2.1 that are forgotten: 3 different ones in all, and 3 as `ci`\n";
+    assert_eq!((done.code, done.stdout.as_str()), (0, told), "{done:?}");
+    assert_eq!(attempt(&gateway, "192.0.2.1", "ci", PASSWORD).await.0, 200);
+    let line = gateway.wait_line(|line| line["event"] == "command" && line["level"] == "info", crate::harness::LIMIT);
+    let line = line.await;
+    assert_eq!((&line["policy"], &line["command"]), (&"passwords".into(), &"forget".into()), "{line}");
+    assert!(line["user"].is_u64() && line["arguments"] == r#"["192.0.2.1","ci"]"#, "{line}");
+}

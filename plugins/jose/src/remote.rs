@@ -48,8 +48,13 @@
 //! Keys belong to their place. Policies with different settings for one place share its keys and its fetches, and each
 //! judges by its own settings how old the keys may be: a reload that changes settings keeps the keys.
 //!
+//! # Operating it
+//! A policy that hands its sources to [`register`] has a command `refresh`, for an issuer that has changed its keys out of
+//! turn, and shows in `/status` which keys it has and when it fetches them next.
+//!
 //! The request path takes no lock: the keys are swapped whole.
 
+mod control;
 mod fetch;
 mod place;
 mod settings;
@@ -61,6 +66,7 @@ use portcullis_plugin::{BuildCx, BuildError};
 use tokio::{sync::watch, time::Instant};
 
 use crate::KeySet;
+pub use control::register;
 pub use fetch::MAX_BODY_BYTES;
 use fetch::Target;
 pub use place::MAX_UNKNOWN_KIDS;

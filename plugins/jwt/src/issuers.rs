@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use portcullis_jose::Expectations;
+use portcullis_jose::{Expectations, remote};
 use portcullis_plugin::{BuildCx, Claims, Reason, serde_json::Value};
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     consumers::{self, Consumers},
     headers,
     issuer::Issuer,
-    keys::{self, Keys},
+    keys,
     layers::Layers,
     mapping::Parts,
     problems::Problems,
@@ -78,8 +78,9 @@ impl Issuers {
         // All of them, so that the problems of each are reported in one run.
         let issuers: Vec<_> = issuers.collect();
         let issuers = issuers.into_iter().collect::<Option<Vec<_>>>()?;
-        let is_fetched = |issuer: &Arc<Issuer>| matches!(issuer.keys, Keys::Fetched(_));
-        if listed.is_some() && common.fetch.is_some() && !issuers.iter().any(is_fetched) {
+        let sources: Vec<_> = issuers.iter().filter_map(|issuer| issuer.keys.fetched().cloned()).collect();
+        remote::register(&sources, cx);
+        if listed.is_some() && common.fetch.is_some() && sources.is_empty() {
             problems.push(("fetch".to_owned(), "has no use: none of the issuers' keys are fetched".to_owned()));
         }
         let mut issuers = names.into_iter().zip(issuers);

@@ -23,6 +23,14 @@ pub(crate) enum Keys {
 }
 
 impl Keys {
+    /// The source of the keys, where they are fetched.
+    pub(crate) fn fetched(&self) -> Option<&Arc<KeySource>> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Fetched(source) => Some(source),
+        }
+    }
+
     /// The keys that count now.
     pub(crate) fn current(&self) -> Result<Arc<KeySet>, KeysUnavailable> {
         match self {

@@ -37,6 +37,10 @@
 //! A signature that is waited for because the body under it is still coming is not guessed at: see
 //! [`Attempts::for_bodies`].
 //!
+//! # Operating it
+//! A policy that counts has two commands of the control socket, `forget ADDRESS [PRINCIPAL]` for somebody who is locked out
+//! and may try again now, and `forget-all`; and a part of `/status`.
+//!
 //! # Where it is kept
 //! In this process, for each policy in tables of a fixed size that are never full: see `counts`.
 //! They hold neither names nor addresses but keyed digests. The rules (`rules`) know nothing of where counts are kept.
@@ -47,6 +51,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use self::{counted::Counted, counts::Counts, rules::Beside};
 use crate::{Answer, BuildCx, BuildError};
 
+mod commands;
 mod counted;
 mod counts;
 mod failed;
@@ -89,6 +94,7 @@ impl Attempts {
         };
         let (distinct, repeated) = (counter("distinct"), counter("repeated"));
         let counts = cx.shared(&policy, Counts::default);
+        commands::register(&counts, limits, cx);
         Ok(Self(Some(Arc::new(Counted { limits, counts, distinct, repeated, are_bodies: false }))))
     }
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    AddressRules, BoxFuture, Cache, Counter, Credential, Gauge, Histogram, JudgeAgain, Metric, Place, Secret,
-    SecretSource, Store, UnixTime,
+    AddressRules, BoxFuture, Cache, Command, Counter, Credential, Gauge, Histogram, JudgeAgain, Metric, Place, Secret,
+    SecretSource, StatusPart, StatusRows, Store, UnixTime,
     store::{Counters, Space},
 };
 
@@ -92,6 +92,10 @@ pub trait BuildEnv {
     ) -> Metric;
     /// Reports something that the policy depends on and that ends.
     fn ends(&mut self, what: Ends, at: UnixTime);
+    /// Registers a command of the control socket.
+    fn command(&mut self, command: Command);
+    /// Registers a part of `/status`.
+    fn status(&mut self, part: StatusPart);
     /// The most of one request's body that can be held.
     fn max_held_body_bytes(&self) -> usize;
     /// Has a cookie of the policy's own removed from every request to every upstream.
@@ -261,6 +265,18 @@ impl<'b> BuildCx<'b> {
         let place = Place::cookie(name.to_owned()).map_err(|why| BuildError::new("", why))?;
         self.env.cookie(place);
         Ok(())
+    }
+
+    /// Registers a command of the control socket: `portcullis policy POLICY COMMAND [ARGUMENTS...]`. Two of one name are
+    /// an error of the plugin. It lives as long as the policy: what it changes should belong to the policy as well.
+    pub fn command(&mut self, command: Command) {
+        self.env.command(command);
+    }
+
+    /// Registers a part of `/status`: a few named values, such as the age of what was fetched. `rows` is asked for them
+    /// at each look, away from the workers, and answers at once; it tells no secret.
+    pub fn status(&mut self, title: impl Into<String>, rows: impl Fn(&mut StatusRows) + Send + Sync + 'static) {
+        self.env.status(StatusPart::new(title, rows));
     }
 
     /// The most that [`RequestCx::body`](crate::RequestCx::body) can give of one request, whatever limit it is called

@@ -181,6 +181,8 @@
 //!   [`BuildCx::shared`].
 //! - Work that many requests wait for and that is done once: [`SingleFlight`].
 //! - Work in the background, once or again and again: [`BuildCx::background`], [`BuildCx::every`].
+//! - A say for whoever operates the gateway: commands of the control socket ([`BuildCx::command`]) and rows of `/status`
+//!   ([`BuildCx::status`]). A policy that counts [`Attempts`] has `forget` and `forget-all` already.
 //! - Other servers: the crate `portcullis-http`, whose client has deadlines and limits, and mistrusts its servers.
 //!
 //! # What a plugin may rely on
@@ -203,6 +205,7 @@ mod build;
 mod cache;
 mod challenge;
 mod claimed;
+mod control;
 mod counter;
 mod credential;
 mod denial;
@@ -245,6 +248,7 @@ pub use build::{Background, BuildCx, BuildEnv, BuildError, CredentialEntry, Ends
 pub use cache::Cache;
 pub use challenge::Challenge;
 pub use claimed::Claimed;
+pub use control::{Command, CommandError, StatusPart, StatusRows, StatusValue};
 pub use counter::Counter;
 pub use credential::{Consumer, Credential, CredentialLimits, Usage};
 pub use denial::{Denial, DenialStatus};

@@ -27,9 +27,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request::Part
 
 use crate::{
     AddressRules, Answer, Background, BodyCheck, BodyError, BoxFuture, BuildCx, BuildEnv, BuildError, ClientCert,
-    Consumer, Counter, Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Gauge, HeaderEdit, HeaderEdits,
-    Histogram, Hooks, Identity, JudgeAgain, LocalStore, ManagedHeader, Metric, OpenStream, Place, Places, Plugin,
-    PolicyData, Reason, RequestCx, ResponseHead, Secret, SecretSource, Store, UnixTime, Usage,
+    Command, Consumer, Counter, Credential, CredentialEntry, CredentialLimits, Ends, Exchange, Gauge, HeaderEdit,
+    HeaderEdits, Histogram, Hooks, Identity, JudgeAgain, LocalStore, ManagedHeader, Metric, OpenStream, Place, Places,
+    Plugin, PolicyData, Reason, RequestCx, ResponseHead, Secret, SecretSource, StatusPart, Store, UnixTime, Usage,
 };
 
 pub mod store;
@@ -326,6 +326,10 @@ pub struct Build {
     pub histograms: HashMap<String, Histogram>,
     /// The things that the policy depends on and that end, with the time of their end.
     pub ends: Vec<(Ends, UnixTime)>,
+    /// The commands of the control socket.
+    pub commands: Vec<Command>,
+    /// The parts of `/status`.
+    pub status: Vec<StatusPart>,
     /// Addresses that must not be asked where a document names them.
     pub forbidden_addresses: Vec<SocketAddr>,
     /// The most of a body that there is room for; no limit unless changed.
@@ -441,6 +445,12 @@ impl BuildEnv for Build {
     }
     fn ends(&mut self, what: Ends, at: UnixTime) {
         self.ends.push((what, at));
+    }
+    fn command(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+    fn status(&mut self, part: StatusPart) {
+        self.status.push(part);
     }
     fn max_held_body_bytes(&self) -> usize {
         self.max_held_body_bytes.unwrap_or(usize::MAX)

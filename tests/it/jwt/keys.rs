@@ -11,7 +11,7 @@ use super::{
     GATEWAY, World,
     identity_server::{IdentityServer, Mood},
 };
-use crate::harness::{Client, Gateway, Peer, Reply, Upstream, eventually};
+use crate::harness::{Client, Gateway, Peer, Reply, Upstream, eventually, portcullis};
 
 #[tokio::test]
 async fn keys_that_are_rotated_lose_no_request() {
@@ -265,4 +265,26 @@ async fn a_discovery_document_leads_nobody_to_the_gateway_itself() {
         }
     }
     assert!(!gateway.output().contains("\"/keys\""), "nobody asked the gateway: {}", gateway.output());
+}
+
+#[tokio::test]
+async fn an_operator_has_keys_fetched_and_sees_how_old_they_are() {
+    let world = World::start("issue_tokens.mjs", &["RS256"]).await;
+    let config = world.gateway.dir().join("portcullis.toml").display().to_string();
+    let refresh = async || portcullis(&["policy", "-c", &config, "tokens", "refresh"], "").await;
+    let shown = async || {
+        let policies = world.gateway.status().await["policies"]["tokens"].clone();
+        let parts = policies.as_object().expect("parts");
+        parts.iter().find(|(title, _)| title.starts_with("keys of ")).expect("the keys").1.clone()
+    };
+    assert_eq!((&shown().await["keys"], &shown().await["last_fetch"]), (&1.into(), &"ok".into()));
+    let before = world.server.fetches();
+    let done = refresh().await;
+    assert!(done.code == 0 && done.stdout.starts_with("fetched 1 keys of "), "{done:?}");
+    assert_eq!(world.server.fetches(), before + 1);
+
+    world.server.is(Mood::Broken(500));
+    let failed = refresh().await;
+    assert!(failed.code == 1 && failed.stderr.contains("not fetched"), "{failed:?}");
+    assert_eq!((&shown().await["last_fetch"], &shown().await["serves"]), (&"failed".into(), &"yes".into()));
 }

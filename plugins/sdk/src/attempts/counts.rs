@@ -133,6 +133,35 @@ impl Counts {
         }
         self.noted.note(who.pair, now);
     }
+
+    /// Forgets the failures of an address, and of the pair. Returns how many there were of the address and of the pair.
+    pub(super) fn forget(&self, who: &Who) -> (u32, u32) {
+        let now = self.now();
+        let count = |table: &Table, name| {
+            let there = table.get(name, now).map_or(0, |record| record.count);
+            table.remove(name);
+            there
+        };
+        (count(&self.blocks, who.block), count(&self.pairs, who.pair))
+    }
+
+    /// Forgets all failures. It is remembered who has succeeded.
+    pub(super) fn forget_all(&self) {
+        [&self.pairs, &self.blocks, &self.tried].into_iter().for_each(Table::clear);
+        self.forgotten_at.store(0, SeqCst);
+        self.last_failure.store(0, SeqCst);
+    }
+
+    /// Returns the number of pairs and of addresses with failures.
+    pub(super) fn failing(&self) -> (usize, usize) {
+        let now = self.now();
+        (self.pairs.len(now), self.blocks.len(now))
+    }
+
+    /// Returns the time after which the policy's failures are forgotten.
+    pub(super) fn policy_left(&self) -> Duration {
+        Duration::from_nanos(self.forgotten_at.load(SeqCst)).saturating_sub(self.now())
+    }
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -73,6 +73,16 @@ impl Table {
         }
     }
 
+    /// Forgets all records.
+    pub(super) fn clear(&self) {
+        self.shards.iter().for_each(|shard| shard.lock().clear());
+    }
+
+    /// Returns the number of records that have not ended.
+    pub(super) fn len(&self, now: Duration) -> usize {
+        self.shards.iter().map(|shard| shard.lock().iter().filter(|entry| entry.ends > now).count()).sum()
+    }
+
     fn shard(&self, name: Name) -> &Mutex<Vec<Entry>> {
         &self.shards[usize::try_from(name.0 % SHARDS as u64).expect("fewer shards than that")]
     }

@@ -373,3 +373,43 @@ fn where_bodies_are_waited_for_places_bound_strangers_and_nobody_else() {
     strangers.into_iter().chain(known).for_each(Begun::excuse);
     assert!(begins("ada").is_some());
 }
+
+#[test]
+fn an_operator_lets_somebody_who_is_locked_out_try_again() {
+    let mut env = Build::new();
+    let limits = limits(r#"{"per_principal":3,"per_address":6}"#);
+    let attempts = Attempts::new(limits, &mut BuildCx::new(&mut env)).unwrap();
+    let fail = |address, user: &str, count| {
+        let one = |n: usize| attempts.failed(address, Some(user.as_bytes()), format!("{user}{n}").as_bytes()).count();
+        (0..count).for_each(one);
+    };
+    let may = |address, user: &str| now(attempts.check(address, Some(user.as_bytes()))).is_ok();
+    let run = |name: &str, arguments: &[&str]| {
+        let command = env.commands.iter().find(|command| command.name == name).unwrap();
+        now(command.run(&arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>()))
+    };
+    let rows = || env.status[0].rows().into_map();
+
+    fail(HOME, "alice", 3);
+    fail(AWAY, "alice", 3);
+    assert!(!may(HOME, "alice") && !may(AWAY, "alice") && may(HOME, "bob"));
+    assert_eq!((&rows()["principals_with_failures"], &rows()["addresses_with_failures"]), (&2.into(), &2.into()));
+    let done = run("forget", &["203.0.113.7", "alice"]).unwrap();
+    assert_eq!(done, "failed attempts from 203.0.113.7 that are forgotten: 3 different ones in all, and 3 as `alice`");
+    assert!(may(HOME, "alice") && !may(AWAY, "alice"));
+
+    // An address that is closed, by the spelling that a log may have for it.
+    (0..6).for_each(|user| fail(HOME, &format!("user{user}"), 1));
+    assert!(!may(HOME, "bob"));
+    assert!(run("forget", &["::ffff:203.0.113.7"]).is_ok());
+    assert!(may(HOME, "bob") && !may(AWAY, "alice"));
+
+    assert!(run("forget-all", &[]).is_ok());
+    assert!(may(AWAY, "alice"));
+    assert_eq!(rows()["principals_with_failures"], 0);
+
+    for wrong in [&[][..], &["alice"], &[""], &["203.0.113.7", "a", "b"]] {
+        assert!(matches!(run("forget", wrong), Err(crate::CommandError::Usage(_))), "{wrong:?}");
+    }
+    assert!(matches!(run("forget-all", &["x"]), Err(crate::CommandError::Usage(_))));
+}
