@@ -28,10 +28,12 @@
 //! - Before a configuration is published, for as long as that may take; then in the background whenever the keys are
 //!   due, by `Cache-Control` within bounds. A fetch that fails is tried again after a second, and then after pauses that
 //!   double up to the cooldown.
-//! - At once for a token whose key is not known, because the issuer may just have made it: at most once in a cooldown,
-//!   whoever asks, and however many different `kid`s they name. Those who wait for a fetch that is under way wait for the
-//!   same one, and no longer than [`Settings::max_wait`]. A fetch in the background does not use up this one, so that keys
-//!   which change right after it still lose no request.
+//! - At once for a token whose key is not known, because the issuer may just have made it: [`MAX_REFRESHES_AT_ONCE`] in a
+//!   row, a second apart, and then one in a cooldown, whoever asks, and however many different `kid`s they name. Those who
+//!   wait for a fetch that is under way, or for the second to pass, wait for the same one, and no longer than
+//!   [`Settings::max_wait`]. So a stranger's token with a random `kid` does not keep out a key that is rotated in just
+//!   afterwards, and strangers who go on and on cause no more fetches than the cooldown lets them. A fetch in the
+//!   background uses up none of these, so that keys which change right after it still lose no request.
 //! - A `kid` that a fetch did not bring is remembered for two cooldowns, in a bounded list, and makes no fetch again:
 //!   one client with an old token does not take the fetch away from all others.
 //!
@@ -69,8 +71,8 @@ use crate::KeySet;
 pub use control::register;
 pub use fetch::MAX_BODY_BYTES;
 use fetch::Target;
-pub use place::MAX_UNKNOWN_KIDS;
 use place::{Counters, Fetch, Place, Schedule, finished};
+pub use place::{MAX_REFRESHES_AT_ONCE, MAX_UNKNOWN_KIDS};
 pub use settings::{Location, Settings};
 
 /// There are no keys to decide by: the request is answered with 503.
@@ -142,16 +144,22 @@ impl KeySource {
     /// the newest.
     pub async fn refreshed_for(self: &Arc<Self>, kid: Option<&str>) -> Result<Arc<KeySet>, KeysUnavailable> {
         let knows = |keys: &KeySet| kid.is_some_and(|kid| keys.knows(kid));
+        let came = Instant::now();
         let waiting = async {
             if let Some(running) = self.running() {
                 finished(running).await;
             }
             // A fetch that was under way may have begun before the key was published.
-            if !self.current().is_ok_and(|keys| knows(&keys))
-                && let Some(running) = self.asked(kid)
-            {
-                finished(running).await;
-                kid.iter().for_each(|kid| self.place.remember_unknown(kid));
+            while !self.current().is_ok_and(|keys| knows(&keys)) {
+                match self.asked(kid, came) {
+                    Asked::Running(running) => {
+                        finished(running).await;
+                        return kid.iter().for_each(|kid| self.place.remember_unknown(kid));
+                    }
+                    Asked::From(moment) => tokio::time::sleep_until(moment).await,
+                    Asked::Decided => return kid.iter().for_each(|kid| self.place.remember_unknown(kid)),
+                    Asked::Nothing => return,
+                }
             }
         };
         let is_in_time = tokio::time::timeout(self.settings.max_wait.0, waiting).await.is_ok();
@@ -207,27 +215,45 @@ impl KeySource {
         self.place.schedule.lock().running()
     }
 
-    /// The fetch for a token whose key is not known: the one that is under way, a new one if there may be one, or none.
-    fn asked(&self, kid: Option<&str>) -> Option<watch::Receiver<()>> {
+    /// Asks for a fetch for a token that came at this moment and whose key is not known.
+    fn asked(&self, kid: Option<&str>, came: Instant) -> Asked {
         let (now, cooldown) = (Instant::now(), self.settings.cooldown.0);
         let unknown_since = kid.and_then(|kid| self.place.unknown_since(kid));
         let mut schedule = self.place.schedule.lock();
         if let Some(running) = schedule.running() {
-            return Some(running);
+            return Asked::Running(running);
+        }
+        if schedule.has_begun_after(came) {
+            return Asked::Decided;
         }
         let is_over = |since: Option<Instant>, pause| since.is_none_or(|since| since + pause <= now);
-        let may_ask = is_over(unknown_since, 2 * cooldown)
-            && is_over(schedule.asked, cooldown)
-            && is_over(schedule.failed.map(|failed| failed.at), cooldown);
-        may_ask.then(|| {
-            schedule.asked = Some(now);
-            self.start(&mut schedule)
-        })
+        let may_ask =
+            is_over(unknown_since, 2 * cooldown) && is_over(schedule.failed.map(|failed| failed.at), cooldown);
+        match schedule.budget.next(now, cooldown).filter(|_| may_ask) {
+            None => Asked::Nothing,
+            Some(moment) if moment > now => Asked::From(moment),
+            Some(_) => {
+                schedule.budget.take(now, cooldown);
+                Asked::Running(self.start(&mut schedule))
+            }
+        }
     }
 
     fn start(&self, schedule: &mut Schedule) -> watch::Receiver<()> {
         self.place.start(schedule, self.settings.timeout.0)
     }
+}
+
+/// The result of asking for a fetch.
+enum Asked {
+    /// The fetch that is under way, or that has just begun.
+    Running(watch::Receiver<()>),
+    /// From this moment on there may be one.
+    From(Instant),
+    /// One that began after the token came has ended.
+    Decided,
+    /// There may be none.
+    Nothing,
 }
 
 fn network(client: &Client, target: &Target, allow_http: bool) -> Fetch {

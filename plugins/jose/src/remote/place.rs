@@ -20,6 +20,12 @@ use crate::{KeySet, PublishedKeys, SkipReason, SkippedKey};
 /// The most `kid`s that are remembered as unknown.
 pub const MAX_UNKNOWN_KIDS: usize = 1024;
 
+/// The most fetches that tokens with unknown keys cause in a row before there is one in a cooldown.
+pub const MAX_REFRESHES_AT_ONCE: u32 = 4;
+
+/// The shortest time between two of them.
+const REFRESH_SPACING: Duration = Duration::from_secs(1);
+
 /// The pause after the first fetch that fails. After each further one it is twice as long.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
@@ -72,8 +78,10 @@ impl Known {
 pub(super) struct Schedule {
     /// The fetch that is under way, if any: closed once it is done.
     running: Option<watch::Receiver<()>>,
-    /// When a token with an unknown key last caused a fetch.
-    pub asked: Option<Instant>,
+    /// When the last fetch began.
+    begun: Option<Instant>,
+    /// The fetches that tokens with unknown keys may still cause.
+    pub budget: RefreshBudget,
     /// The last fetch failed.
     pub failed: Option<Failed>,
 }
@@ -82,6 +90,36 @@ impl Schedule {
     /// The fetch that is under way.
     pub(super) fn running(&self) -> Option<watch::Receiver<()>> {
         self.running.clone().filter(|running| running.has_changed().is_ok())
+    }
+
+    /// Returns `true` if the last fetch began after this moment: it has decided about a token that came then.
+    pub(super) fn has_begun_after(&self, moment: Instant) -> bool {
+        self.begun.is_some_and(|begun| begun > moment)
+    }
+}
+
+/// The fetches for unknown keys: [`MAX_REFRESHES_AT_ONCE`] in a row, at least [`REFRESH_SPACING`] apart, and one more in
+/// each cooldown. One stranger's token costs one of them and leaves the others to a key that was just rotated in; those
+/// who come between two of them share the next.
+#[derive(Default)]
+pub(super) struct RefreshBudget {
+    /// When all of them may be made again.
+    full_at: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl RefreshBudget {
+    /// Returns when the next fetch may be made, or `None` where none are left for now.
+    pub(super) fn next(&self, now: Instant, cooldown: Duration) -> Option<Instant> {
+        let used_up = cooldown.saturating_mul(MAX_REFRESHES_AT_ONCE - 1);
+        let is_left = self.full_at.is_none_or(|full_at| full_at.saturating_duration_since(now) <= used_up);
+        is_left.then(|| self.last.map_or(now, |last| (last + REFRESH_SPACING).max(now)))
+    }
+
+    /// Takes one of them.
+    pub(super) fn take(&mut self, now: Instant, cooldown: Duration) {
+        self.full_at = Some(self.full_at.map_or(now, |full_at| full_at.max(now)) + cooldown);
+        self.last = Some(now);
     }
 }
 
@@ -162,6 +200,7 @@ impl Place {
         }
         let (done, running) = watch::channel(());
         schedule.running = Some(running.clone());
+        schedule.begun = Some(Instant::now());
         let under_way = UnderWay { place: self.clone(), is_done: false, _done: done };
         tokio::spawn(under_way.carry_out(timeout));
         running

@@ -41,7 +41,8 @@ pub struct Settings {
     /// Keys are fresh for at most so long, whatever the issuer says; 24 h unless said. A key that the issuer withdraws
     /// serves no longer than this while the issuer answers, whatever else is wrong with its answer.
     pub max_refresh: Span,
-    /// The time between two fetches for unknown keys, and the longest pause after one that failed; 30 s unless said.
+    /// The time between two fetches for unknown keys once a few have been made in a row, and the longest pause after one
+    /// that failed; 30 s unless said.
     pub cooldown: Span,
     /// The time for which keys serve after they were due, while the issuer cannot be reached or answers with an error;
     /// 24 h unless said.

@@ -274,19 +274,55 @@ async fn a_rotation_loses_no_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_kids_fetch_once_in_a_cooldown() {
+async fn strangers_cause_a_few_fetches_and_then_one_in_a_cooldown() {
     let (issuer, key) = (Arc::new(Issuer::default()), signer());
     issuer.publishes(&[key.jwk("1")]);
     let source = source(&issuer);
     source.clone().first().await;
-    for round in 1..=3 {
+    let at_once = usize::try_from(MAX_REFRESHES_AT_ONCE).unwrap();
+    for round in 0..3 {
         for number in 0..100 {
             let kid = format!("{round}-{number}");
             assert_eq!(verifies(&source, &key, Some(&kid)).await, Ok(false));
         }
-        assert_eq!(issuer.fetches(), 1 + round);
+        assert_eq!(issuer.fetches(), 1 + at_once + round);
         seconds(31).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strangers_token_does_not_keep_out_a_key_that_is_rotated_in() {
+    let (issuer, old, new) = (Arc::new(Issuer::default()), signer(), signer());
+    issuer.publishes(&[old.jwk("old")]);
+    let source = source(&issuer);
+    source.clone().first().await;
+    assert_eq!(verifies(&source, &signer(), Some("stranger")).await, Ok(false));
+    issuer.publishes(&[new.jwk("new")]);
+    assert_eq!(verifies(&source, &new, Some("new")).await, Ok(true));
+    assert_eq!(issuer.fetches(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_strangers_at_once_share_the_fetches() {
+    let (issuer, old, new) = (Arc::new(Issuer::default()), signer(), signer());
+    issuer.publishes(&[old.jwk("old")]);
+    *issuer.delay.lock() = Duration::from_millis(100);
+    let source = source(&issuer);
+    source.clone().first().await;
+    let ask = |kid: String| {
+        let source = source.clone();
+        tokio::spawn(async move { source.refreshed_for(Some(&kid)).await.unwrap().knows(&kid) })
+    };
+    let first = ask("stranger".to_owned());
+    first.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let strangers: Vec<_> = (0..1000).map(|number| ask(number.to_string())).collect();
+    issuer.publishes(&[new.jwk("new")]);
+    assert!(ask("new".to_owned()).await.unwrap());
+    for stranger in strangers {
+        assert!(!stranger.await.unwrap());
+    }
+    assert_eq!(issuer.fetches(), 3, "a fetch that begins after a token came decides about it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,7 +383,7 @@ async fn tokens_without_kid_fetch_within_the_same_limits() {
     for _ in 0..100 {
         assert_eq!(verifies(&source, &old, None).await, Ok(false));
     }
-    assert_eq!(issuer.fetches(), 2);
+    assert_eq!(issuer.fetches(), 1 + usize::try_from(MAX_REFRESHES_AT_ONCE).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
