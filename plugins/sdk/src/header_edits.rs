@@ -1,4 +1,4 @@
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
 use crate::ManagedHeader;
 
@@ -69,6 +69,7 @@ impl HeaderEdits {
     /// # Errors
     /// The name is the gateway's: see [`ManagedHeader::is_gateways`].
     pub fn set(&mut self, name: HeaderName, value: HeaderValue) -> Result<&mut Self, ManagedHeader> {
+        let value = discreet(&name, value);
         self.add(name, HeaderEdit::Set(value))
     }
 
@@ -77,6 +78,7 @@ impl HeaderEdits {
     /// # Errors
     /// The name is the gateway's: see [`ManagedHeader::is_gateways`].
     pub fn append(&mut self, name: HeaderName, value: HeaderValue) -> Result<&mut Self, ManagedHeader> {
+        let value = discreet(&name, value);
         self.add(name, HeaderEdit::Append(value))
     }
 
@@ -107,5 +109,30 @@ impl HeaderEdits {
     /// All of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderEdit)> {
         self.0.iter().flat_map(|edits| &edits.all)
+    }
+}
+
+/// Marks the value of a cookie, which may be a session, as one that logs do not show and HPACK does not index.
+pub(crate) fn discreet(name: &HeaderName, mut value: HeaderValue) -> HeaderValue {
+    if name == header::SET_COOKIE {
+        value.set_sensitive(true);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_not_shown() {
+        let session = HeaderValue::from_static("session=s3cret");
+        let mut edits = HeaderEdits::new();
+        edits.append(header::SET_COOKIE, session.clone()).unwrap().set(header::SET_COOKIE, session.clone()).unwrap();
+        let answer = crate::Respond::new(http::StatusCode::OK, crate::Reason::Plugin("test"));
+        let answer = answer.header(header::SET_COOKIE, session).unwrap();
+        for said in [format!("{edits:?}"), format!("{answer:?}")] {
+            assert!(!said.contains("s3cret"), "{said}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use crate::{Challenge, ManagedHeader, PluginError, Reason};
+use crate::{Challenge, ManagedHeader, PluginError, Reason, header_edits::discreet};
 
 /// An answer that a plugin makes by itself: a redirect, a page, JSON. It ends the request.
 ///
@@ -104,6 +104,7 @@ impl Respond {
         if name == header::CONTENT_TYPE {
             return Err(ManagedHeader(name));
         }
+        let value = discreet(&name, value);
         self.0.headers.push((ManagedHeader::check(name)?, value));
         Ok(self)
     }
