@@ -70,7 +70,7 @@ pub(crate) fn check(
     before: Option<&Snapshot>,
     is_without_secrets: bool,
 ) -> Result<Snapshot, Report> {
-    let secrets = secrets(path, is_without_secrets).as_given_by(Unit::find());
+    let secrets = secrets(path, is_without_secrets).given_by(Unit::find());
     load_from(sources.clone(), registry, services, before, secrets)
 }
 

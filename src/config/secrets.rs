@@ -76,7 +76,7 @@ impl Secrets {
 
     /// Reads secrets that this process was not given from where the unit gets them for its service.
     #[must_use]
-    pub(crate) fn as_given_by(self, unit: Option<Unit>) -> Self {
+    pub(crate) fn given_by(self, unit: Option<Unit>) -> Self {
         Self { unit: unit.map(Arc::new), ..self }
     }
 

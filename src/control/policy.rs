@@ -187,6 +187,7 @@ fn check(arguments: &[String]) -> Result<(), String> {
 }
 
 /// Runs a command so that its panic is an answer, and so is its lateness.
+#[expect(clippy::disallowed_methods, reason = "a command runs on a thread of its own")]
 fn contained(runtime: &Handle, command: &Command, arguments: &[String]) -> Carried {
     let run = || {
         // Work that the command spawns needs a runtime.

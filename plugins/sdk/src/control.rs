@@ -174,7 +174,9 @@ impl From<String> for StatusValue {
 }
 
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(StatusRows::TEXT_MAX_BYTES)]
+    let most = text.len().min(StatusRows::TEXT_MAX_BYTES);
+    let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    &text[..end]
 }
 
 /// A part of a policy that `/status` shows.
