@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The most streams that an HTTP/2 client may have open. Requests of streams that it has reset may still be in flight:
-/// see [`CONNECTION_REQUESTS_MAX`](crate::front::CONNECTION_REQUESTS_MAX).
+/// see `CONNECTION_REQUESTS_MAX` in `front::streams`.
 pub(super) const MAX_STREAMS: u32 = 100;
 /// The most streams that a client may open and reset before we have looked at them; one more ends the connection
 /// (CVE-2023-44487).

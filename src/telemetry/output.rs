@@ -19,6 +19,10 @@
 //! admitted; with a sink that hangs before it fails, those of [`STUCK_AFTER`] too. Every [`REPORT_EVERY`] it tries
 //! again with a line of its own, because no request may be admitted to cause one. A line on standard error reports that
 //! writing has begun to fail, and that it works again; a sink that only hangs is not reported.
+//!
+//! [`GATHER`]: queue::GATHER
+//! [`REPORT_EVERY`]: queue::REPORT_EVERY
+//! [`STUCK_AFTER`]: queue::STUCK_AFTER
 
 use std::{
     fs::File,
@@ -154,7 +158,7 @@ impl Output {
     }
 
     /// Returns whether lines that are queued now are likely to be lost: the sink did not take the lines before, or has
-    /// been busy with them for [`STUCK_AFTER`] and may never take them.
+    /// been busy with them for [`STUCK_AFTER`](queue::STUCK_AFTER) and may never take them.
     pub(crate) fn is_failing(&self) -> bool {
         let queue = &self.owner.0;
         queue.is_failing.load(Acquire) || queue.is_stuck()
