@@ -102,6 +102,16 @@ pub(crate) struct RouteDraft {
     pub location: Location,
 }
 
+impl RouteDraft {
+    /// Returns the policy whose own path this is, if it is no route of the file.
+    pub(crate) fn policy(&self) -> Option<PolicyRef> {
+        match self.ending {
+            Ending::Own(policy) => Some(policy),
+            Ending::Forward(_) | Ending::Respond { .. } | Ending::Echo => None,
+        }
+    }
+}
+
 /// The largest request body of a route that sets none.
 const DEFAULT_MAX_BODY_BYTES: u64 = 100 << 20;
 

@@ -1,16 +1,19 @@
 //! Paths of policies' own: a callback, a logout. Each becomes a route beside those of the file, on the hosts of the routes
 //! that use the policy, with their guards and without authentication.
 //!
-//! On each host a path is guarded by everything that guards a route which uses the policy there, so that whoever is kept
-//! from all of them is kept from it too.
+//! On each host a path is guarded by all guards of the routes that use the policy and that may be reached there, those of
+//! wildcards and of routes without hosts included: whoever is kept from one of them is kept from the path. It is there on
+//! every narrower host that the file names too. Otherwise a parameter on such a host would take the path, and its upstream
+//! would get the code of a login.
 
-use std::{collections::BTreeMap, str::FromStr, sync::Arc};
+use std::{collections::HashSet, str::FromStr, sync::Arc};
 
+use http::HeaderValue;
 use portcullis_plugin::OwnPath;
 
 use super::instance::Instance;
 use crate::{
-    config::{Configuration, Ending, Fingerprint, PluginUse, Problems, RouteDraft, node::Name},
+    config::{Configuration, Ending, Fingerprint, PluginUse, Problems, RouteDraft, file::HttpsRedirect, node::Name},
     router::{HostPattern, MethodSet, PathPattern, Pattern},
 };
 
@@ -36,14 +39,23 @@ pub(super) fn add(configuration: &mut Configuration<'_>, instances: &[Option<Arc
         }
     }
     for draft in own {
-        let taken = configuration.routes.iter().find(|other| is_same(&other.pattern, &draft.pattern));
-        if let Some(other) = taken {
-            let path = &draft.pattern.paths[0];
-            let text = format!("its path `{path}` is a path of {} already", other.location.path);
-            draft.location.problem(problems, "", text);
+        // The same policy on several hosts is no conflict: the narrower host counts, as everywhere.
+        let is_other =
+            |other: &&RouteDraft| other.policy() != draft.policy() && is_same(&other.pattern, &draft.pattern);
+        let is_named_alike = |other: &&RouteDraft| other.name.text == draft.name.text;
+        let path = &draft.pattern.paths[0];
+        let text = if let Some(other) = configuration.routes.iter().find(is_other) {
+            format!("its path `{path}` is a path of {} already", other.location.path)
+        } else if let Some(other) = configuration.routes.iter().find(is_named_alike) {
+            format!(
+                "its path `{path}` is called `{}` in logs and metrics, and so is {}",
+                draft.name.text, other.location.path
+            )
         } else {
             configuration.routes.push(draft);
-        }
+            continue;
+        };
+        draft.location.problem(problems, "", text);
     }
 }
 
@@ -62,12 +74,20 @@ fn pattern(path: &OwnPath) -> Result<Pattern, String> {
 
 /// Returns whether both have a path of the same spelling on a host that both have.
 fn is_same(one: &Pattern, other: &Pattern) -> bool {
-    let overlap = |a: &HostPattern| other.hosts.iter().any(|b| a == b || a.contains(b) || b.contains(a));
-    let has_host = one.hosts.is_empty() || other.hosts.is_empty() || one.hosts.iter().any(overlap);
+    let has_host = hosts_of(one).any(|a| hosts_of(other).any(|b| contains(a, b) || contains(b, a)));
     has_host && one.paths.iter().any(|path| other.paths.iter().any(|other| path.is_same(other)))
 }
 
-/// Returns the routes for one path: one for all hosts that are guarded alike.
+/// Everything in which the hosts of one path may differ. Hosts that are alike share a route.
+#[derive(PartialEq)]
+struct Conditions {
+    is_any_host: bool,
+    guards: Vec<usize>,
+    https_redirect: Option<HttpsRedirect>,
+    hsts: Option<HeaderValue>,
+}
+
+/// Returns the routes for one path: one for all hosts that are treated alike.
 fn drafts(
     configuration: &Configuration<'_>,
     instances: &[Option<Arc<Instance>>],
@@ -80,40 +100,47 @@ fn drafts(
         of_auth.chain(&route.plugins).any(|plugin| plugin.policy == policy)
     };
     let users: Vec<&RouteDraft> = configuration.routes.iter().filter(uses).collect();
-    // By host; `None` is any host.
-    let mut hosts: Vec<Option<&HostPattern>> = Vec::new();
-    for host in users.iter().flat_map(|route| hosts_of(route)) {
-        if !hosts.contains(&host) {
-            hosts.push(host);
+    let at = |host| users.iter().copied().filter(move |user| hosts_of(&user.pattern).any(|of| contains(of, host)));
+    let mut groups: Vec<(Conditions, Vec<Option<&HostPattern>>)> = Vec::new();
+    let mut seen = HashSet::new();
+    for host in configuration.routes.iter().flat_map(|route| hosts_of(&route.pattern)) {
+        if !seen.insert(host) || at(host).next().is_none() {
+            continue;
         }
-    }
-    let mut groups: BTreeMap<(bool, Vec<usize>), Vec<Option<&HostPattern>>> = BTreeMap::new();
-    for host in hosts {
-        let guards = guards(&users, host, instances).map(|plugin| plugin.policy).collect();
-        groups.entry((host.is_none(), guards)).or_default().push(host);
+        let conditions = Conditions {
+            is_any_host: host.is_none(),
+            guards: guards(at(host), instances).iter().map(|plugin| plugin.policy).collect(),
+            https_redirect: https_redirect(at(host)),
+            hsts: at(host).find_map(|user| user.hsts.clone()),
+        };
+        match groups.iter_mut().find(|(known, _)| *known == conditions) {
+            Some((_, hosts)) => hosts.push(host),
+            None => groups.push((conditions, vec![host])),
+        }
     }
     let key = &configuration.policies[policy];
     let several = groups.len() > 1;
-    let drafts = groups.into_values().filter_map(|hosts| {
-        let first = users.iter().find(|route| hosts_of(route).any(|host| host == hosts[0]))?;
+    let drafts = groups.into_iter().filter_map(|(Conditions { https_redirect, hsts, .. }, hosts)| {
+        let first = at(hosts[0]).next()?;
         let name = match hosts[0] {
             Some(host) if several => format!("{}:{}@{host}", key.key, path.path),
             _ => format!("{}:{}", key.key, path.path),
         };
-        let said = format!("{name} {:?} {:?} {}", pattern.methods, hosts, path.max_body_bytes);
+        let said =
+            format!("{name} {:?} {hosts:?} {} {https_redirect:?} {hsts:?}", pattern.methods, path.max_body_bytes);
         Some(RouteDraft {
             name: Name { text: name, file: key.location.file, span: key.location.span.clone(), path: String::new() },
             pattern: Pattern { hosts: hosts.iter().copied().flatten().cloned().collect(), ..pattern.clone() },
             ending: Ending::Own(policy),
             auth: Vec::new(),
             anonymous: None,
-            plugins: guards(&users, hosts[0], instances).cloned().collect(),
+            plugins: guards(at(hosts[0]), instances).into_iter().cloned().collect(),
             is_overlap_accepted: true,
             allows_encoded_slash: false,
             max_body_bytes: Some(path.max_body_bytes),
             realm: first.realm.clone(),
-            https_redirect: first.https_redirect,
-            hsts: first.hsts.clone(),
+            https_redirect,
+            hsts,
             fingerprint: Fingerprint::all([key.fingerprint, Fingerprint::of_bytes(said.as_bytes())]),
             location: key.location.clone(),
         })
@@ -121,25 +148,35 @@ fn drafts(
     drafts.collect()
 }
 
-/// Returns the hosts of a route; `None` is any host.
-fn hosts_of(route: &RouteDraft) -> impl Iterator<Item = Option<&HostPattern>> {
-    let any = route.pattern.hosts.is_empty().then_some(None);
-    route.pattern.hosts.iter().map(Some).chain(any)
+/// Returns the hosts of a pattern; `None` is any host.
+fn hosts_of(pattern: &Pattern) -> impl Iterator<Item = Option<&HostPattern>> {
+    let any = pattern.hosts.is_empty().then_some(None);
+    pattern.hosts.iter().map(Some).chain(any)
 }
 
-/// Returns the policies with a guard of the routes that have this host, and those that every route has, each once.
-fn guards<'r>(
-    users: &[&'r RouteDraft],
-    host: Option<&HostPattern>,
-    instances: &[Option<Arc<Instance>>],
-) -> impl Iterator<Item = &'r PluginUse> {
+/// Returns whether the first matches every host that the second matches.
+fn contains(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {
+    one.is_none_or(|one| other.is_some_and(|other| one.contains(other)))
+}
+
+/// Returns the strictest of the routes' redirects to TLS: a cookie that one of them keeps to TLS is not made without.
+fn https_redirect<'r>(users: impl Iterator<Item = &'r RouteDraft>) -> Option<HttpsRedirect> {
+    // One that redirects, then one that leaves it to the listener, then one that refuses to.
+    users.map(|user| user.https_redirect).min_by_key(|of| match of {
+        Some(HttpsRedirect(Some(_))) => 0,
+        None => 1,
+        Some(HttpsRedirect(None)) => 2,
+    })?
+}
+
+/// Returns the policies of these routes that have a guard, and those that every route has, each once.
+fn guards<'r>(users: impl Iterator<Item = &'r RouteDraft>, instances: &[Option<Arc<Instance>>]) -> Vec<&'r PluginUse> {
     let mut found: Vec<&PluginUse> = Vec::new();
-    let here = users.iter().filter(|route| hosts_of(route).any(|of| of == host));
-    for plugin in here.flat_map(|route| &route.plugins) {
+    for plugin in users.flat_map(|route| &route.plugins) {
         let is_guard = instances[plugin.policy].as_ref().is_some_and(|instance| instance.hooks.guard.is_some());
         if (is_guard || plugin.is_default) && !found.iter().any(|known| known.policy == plugin.policy) {
             found.push(plugin);
         }
     }
-    found.into_iter()
+    found
 }

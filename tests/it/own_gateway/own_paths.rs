@@ -174,3 +174,77 @@ async fn a_reload_adds_and_removes_them() {
     assert_eq!(gateway.reload().await.code, 0);
     assert_eq!(client.get(CALLBACK).send().await.status, 303);
 }
+
+/// Asks for the callback on a host.
+async fn called_back(gateway: &Gateway, host: &str) -> u16 {
+    Client::http1(gateway.address(0)).get(CALLBACK).host(host).send().await.status
+}
+
+const CLOSED: &str = "{ use = \"answerer\", id = \"a\", hook = \"guard\", status = 410 }";
+
+fn also(hosts: &str, plugins: &str) -> String {
+    route("also", "/also/{*rest}", hosts, &format!("auth = [\"people\"]\nplugins = [{plugins}]"))
+}
+
+#[tokio::test]
+async fn a_policy_on_any_host_and_on_a_named_one_does_not_conflict_with_itself() {
+    let (gateway, _upstream) = start(&[people("", ""), also("a.example", "")]).await;
+    assert_eq!((called_back(&gateway, "a.example").await, called_back(&gateway, "x.example").await), (303, 303));
+}
+
+#[tokio::test]
+async fn a_policy_on_a_wildcard_and_below_it_with_other_guards_does_not_conflict_with_itself() {
+    let (gateway, _upstream) = start(&[people("*.example", ""), also("a.example", CLOSED)]).await;
+    assert_eq!((called_back(&gateway, "a.example").await, called_back(&gateway, "x.example").await), (410, 303));
+}
+
+#[tokio::test]
+async fn guards_of_a_wildcard_guard_the_path_on_the_hosts_below() {
+    let (gateway, _upstream) = start(&[people("*.example", CLOSED), also("a.example", "")]).await;
+    assert_eq!((called_back(&gateway, "x.example").await, called_back(&gateway, "a.example").await), (410, 410));
+}
+
+#[tokio::test]
+async fn a_parameter_on_a_narrower_host_gives_way() {
+    let file = route("mine", "/login/{page}", "a.example", "public = true");
+    let (gateway, upstream) = start(&[people("", ""), file]).await;
+    let client = Client::http1(gateway.address(0));
+    let app = client.get("/app/1").host("a.example").header("accept", "text/html").send().await;
+    assert_eq!(app.status, 302, "the policy is in force on this host");
+    assert_eq!((called_back(&gateway, "a.example").await, upstream.requests()), (303, 0), "the ticket went upstream");
+}
+
+#[tokio::test]
+async fn each_host_keeps_its_redirect_to_tls() {
+    let secure = also("b.example", "").replace("upstream =", "https_redirect = 443\nupstream =");
+    // Whichever of the two the file says first.
+    for secure in [secure.clone(), secure.replace("routes.also", "routes.zeta")] {
+        let (gateway, _upstream) = start(&[people("a.example", ""), secure]).await;
+        assert_eq!((called_back(&gateway, "a.example").await, called_back(&gateway, "b.example").await), (303, 308));
+    }
+}
+
+#[tokio::test]
+async fn the_stricter_redirect_counts_on_one_host() {
+    let secure = also("a.example", "").replace("upstream =", "https_redirect = 443\nupstream =");
+    for secure in [secure.clone(), secure.replace("routes.also", "routes.zeta")] {
+        let (gateway, _upstream) = start(&[people("a.example", ""), secure]).await;
+        assert_eq!(called_back(&gateway, "a.example").await, 308);
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_is_no_get() {
+    let (gateway, _upstream) = start(&[people("", "")]).await;
+    let client = Client::http1(gateway.address(0));
+    let asking = client.request("OPTIONS", CALLBACK).header("origin", "https://x.example");
+    let answer = asking.header("access-control-request-method", "GET").send().await;
+    assert_eq!((answer.status, cookie(&answer)), (405, None));
+}
+
+#[tokio::test]
+async fn a_route_of_the_file_cannot_have_the_name_of_an_own_path() {
+    let file = route("\"people:/login/callback\"", "/mine", "", "public = true");
+    let said = refused(&[people("", ""), file]).await;
+    assert!(said.contains("people:/login/callback"), "{said}");
+}
