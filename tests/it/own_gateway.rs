@@ -29,31 +29,47 @@ use std::{
 
 use crate::harness::{Asking, Client, Gateway, Upstream, key};
 
-/// Builds it, once for all scenarios. It shares the target directory, the profile and the lock file of the workspace,
-/// so that only what differs is compiled.
+/// The folder of what is built for these tests.
+fn ours() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_portcullis")).parent().expect("a binary lies in a folder")
+}
+
+/// Runs cargo on it. It shares the target directory, the profile and the lock file of the workspace, so that only what
+/// differs is compiled.
+fn cargo(subcommand: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("tests/own-gateway");
+    std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).expect("a copy of the lock file");
+    let profile = match ours().file_name().and_then(|name| name.to_str()) {
+        None | Some("debug") => "dev",
+        Some(profile) => profile,
+    };
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([subcommand, "--offline", "--quiet", "--profile", profile, "--target-dir"]);
+    cargo.arg(ours().parent().expect("a profile's folder lies in the target directory")).current_dir(&folder);
+    // What the workspace says about its dependencies; a crate outside it has to be told. The engine itself is not worth
+    // the time of an optimiser here.
+    for setting in ["'*'.opt-level=1", "'*'.debug=false", "portcullis.opt-level=0"] {
+        cargo.arg("--config").arg(format!("profile.dev.package.{setting}"));
+    }
+    let done = cargo.output().expect("cargo starts");
+    let said = [&done.stdout, &done.stderr].map(|said| String::from_utf8_lossy(said));
+    assert!(done.status.success(), "{}{}", said[0], said[1]);
+}
+
+/// Builds it, once for all scenarios.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = root.join("tests/own-gateway");
-        std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).expect("a copy of the lock file");
-        let ours = Path::new(env!("CARGO_BIN_EXE_portcullis")).parent().expect("a binary lies in a folder");
-        let profile = match ours.file_name().and_then(|name| name.to_str()) {
-            None | Some("debug") => "dev",
-            Some(profile) => profile,
-        };
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--offline", "--quiet", "--profile", profile, "--target-dir"]);
-        cargo.arg(ours.parent().expect("a profile's folder lies in the target directory")).current_dir(&folder);
-        // What the workspace says about its dependencies; a crate outside it has to be told. The engine itself is not
-        // worth the time of an optimiser here.
-        for setting in ["'*'.opt-level=1", "'*'.debug=false", "portcullis.opt-level=0"] {
-            cargo.arg("--config").arg(format!("profile.dev.package.{setting}"));
-        }
-        let built = cargo.output().expect("cargo starts");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        ours.join("own-gateway")
+        cargo("build");
+        ours().join("own-gateway")
     })
+}
+
+#[test]
+fn its_plugins_do_what_every_plugin_does() {
+    program();
+    cargo("test");
 }
 
 /// Policies of all three kinds, and a consumer with a credential for each authenticator. Routes come from a scenario.

@@ -3,7 +3,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portcullis_plugin::{
     Credential, DenialStatus,
-    testing::{Build, Request, now, open_stream},
+    testing::{Build, Conformance, Request, now, open_stream},
 };
 
 use super::*;
@@ -501,4 +501,14 @@ fn a_stream_lasts_as_long_as_its_user_and_follows_what_is_said_of_them() {
     let of_a_key = Arc::new(Identity { method, ..Identity::of_client(&identity.credentials[0]) });
     assert!(ends(&open_stream(&of_a_key)), "another plugin has stood here");
     assert_eq!(policy.hashes(), hashes, "no password is hashed for it");
+}
+
+#[test]
+fn it_does_what_every_plugin_does() {
+    Conformance::<BasicAuth>::new(|| toml::from_str("").unwrap())
+        .build(acme())
+        .granting(|| basic(format!("ci:{PASSWORD}")))
+        .secret(PASSWORD)
+        .secret(SNOW)
+        .check();
 }

@@ -1,6 +1,6 @@
 use portcullis_plugin::{
     Credential, CredentialLimits, Usage,
-    testing::{Build, Request, now},
+    testing::{Build, Conformance, Request, now},
 };
 
 use super::*;
@@ -267,4 +267,10 @@ fn the_log_is_told_which_entry() {
     assert_eq!(detail(of("b", "y")), "deny[1]");
     assert_eq!(detail(of("c", "z")), "no entry of allow");
     assert_eq!(detail(of("a", "z")), "allow[0]");
+}
+
+#[test]
+fn it_does_what_every_plugin_does() {
+    let config = || toml::from_str("allow = [{ consumers = ['acme'], scopes = ['read'] }]").unwrap();
+    Conformance::<ConsumerRestriction>::new(config).identity(acme(&["read"])).identity(subject(&["read"])).check();
 }

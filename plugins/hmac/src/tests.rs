@@ -2,12 +2,12 @@ mod configuration;
 mod example;
 mod streams;
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use portcullis_plugin::{
     Attempt, Authenticate, Authentication, BodyError, DenialStatus, LocalStore, Place, UnixTime,
     bytes::Bytes,
-    testing::{Build, Request},
+    testing::{Build, Conformance, Request},
 };
 
 use crate::{
@@ -441,4 +441,18 @@ fn the_challenge_says_what_to_sign() {
             ("algorithms", "hmac-sha256")
         ]
     );
+}
+
+#[test]
+fn it_does_what_every_plugin_does() {
+    // Each is another request: a signature counts once.
+    let number = Cell::new(0);
+    let next = || {
+        number.set(number.get() + 1);
+        signed(request("GET", &format!("/orders/{}", number.get())))
+    };
+    Conformance::<Hmac>::new(|| config("")).build(build()).granting(next).secret(SECRET).check();
+    for toml in ["scheme = \"cavage\"", "scheme = \"timestamp\"\ntimestamp = { preset = \"github\" }"] {
+        Conformance::<Hmac>::new(|| config(toml)).build(build()).secret(SECRET).check();
+    }
 }

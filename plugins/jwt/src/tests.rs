@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use portcullis_plugin::{
     Authenticate, Authentication, Credential, Identity, LocalStore, PluginError, Reason, UnixTime,
     serde_json::{self, Value, json},
-    testing::{Build, Request},
+    testing::{Build, Conformance, Request},
 };
 
 use super::*;
@@ -204,4 +204,13 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 fn problems(toml: &str) -> Vec<String> {
     let error = Build::new().plugin::<Jwt>(config(toml)).err().unwrap_or_else(|| panic!("{toml}: no problem"));
     error.problems.into_iter().map(|(field, message)| format!("{field}: {message}")).collect()
+}
+
+#[test]
+fn it_does_what_every_plugin_does() {
+    let file = key_file(&jwks(&[&RSA, &EC, &ED]));
+    let path = file.path().display();
+    let toml = format!("issuer = \"{ISSUER}\"\naudience = [\"{AUDIENCE}\"]\njwks_file = \"{path}\"\n");
+    let token = EC.sign(&claims(json!({})));
+    Conformance::<Jwt>::new(|| config(&toml)).granting(|| bearer(&token)).secret(&token).check();
 }

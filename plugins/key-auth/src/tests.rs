@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use portcullis_plugin::{
     UnixTime,
-    testing::{Build, Request, now},
+    testing::{Build, Conformance, Request, now},
 };
 
 use super::*;
@@ -297,4 +297,13 @@ fn judging_a_key_allocates_nothing() {
         });
         assert_eq!(allocations.count_total, 0);
     }
+}
+
+#[test]
+fn it_does_what_every_plugin_does() {
+    Conformance::<KeyAuth>::new(|| config(""))
+        .build(acme())
+        .granting(|| Request::get("/").header("x-api-key", KEY))
+        .secret(KEY)
+        .check();
 }

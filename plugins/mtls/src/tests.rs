@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use portcullis_plugin::{
     Answer, Attempt, Authenticate, Authentication, Claimed, ClientCert, Identity, Reason, UnixTime,
-    testing::{Build, Request, now},
+    testing::{Build, Conformance, Request, now},
 };
 use portcullis_x509::testing::{Ca, NOW, Sketch};
 
@@ -221,4 +221,10 @@ fn headers_are_handed_on_if_asked_for() {
     assert_eq!(value("client-cert"), Some(format!(":{}:", STANDARD.encode(certificate.der())).as_str()));
     assert_eq!(value("x-client-cert-cn"), Some("alice"));
     assert_eq!(value("x-client-cert-verify"), Some("SUCCESS"));
+}
+
+#[test]
+fn it_does_what_every_plugin_does() {
+    let alice = client(|_| {});
+    Conformance::<Mtls>::new(|| config("")).granting(|| over(sent(&alice, &[]))).check();
 }

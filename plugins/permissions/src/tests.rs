@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_plugin::{
     Admit, Identity, Plugin, Refusal, Verdict,
-    testing::{Build, Request, now},
+    testing::{Build, Conformance, Request, now},
 };
 
 pub(crate) const ALLOWED: &str = "allowed";
@@ -54,4 +54,15 @@ pub(crate) fn both(first: Identity, second: Identity) -> Identity {
         parts: vec![Arc::new(first), Arc::new(second)],
         ..Identity::default()
     }
+}
+
+#[test]
+fn they_do_what_every_plugin_does() {
+    let with = || Identity { scopes: strings(&["read"]), roles: strings(&["editor"]), ..Identity::default() };
+    let scopes = || toml::from_str("all = ['read']").unwrap();
+    Conformance::<crate::Scopes>::new(scopes).identity(with()).identity(both(with(), with())).check();
+    let roles = || toml::from_str("any = ['editor']").unwrap();
+    Conformance::<crate::Roles>::new(roles).identity(with()).check();
+    let claims = || toml::from_str("all = [{ claim = 'plan', equals = 'gold' }]").unwrap();
+    Conformance::<crate::Claims>::new(claims).identity(with()).check();
 }

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use portcullis_plugin::{
     CertificateNames, Claims, Consumer, Credential, CredentialLimits, UnixTime, Usage,
     serde_json::from_str,
-    testing::{Build, Request, now},
+    testing::{Build, Conformance, Request, now},
 };
 
 use super::*;
@@ -470,4 +470,10 @@ fn the_log_is_told_which_rule() {
         other => panic!("{other:?}"),
     };
     assert_eq!((detail("GET"), detail("POST")), ("require[1]".into(), "deny[0]".into()));
+}
+
+#[test]
+fn it_does_what_every_plugin_does() {
+    let config = || toml::from_str("require = ['request.path == \"/\"']").unwrap();
+    Conformance::<Rules>::new(config).identity(user()).identity(nobody()).check();
 }

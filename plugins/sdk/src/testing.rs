@@ -1,4 +1,5 @@
 //! A plugin's tests need no socket and no engine: a request is a plain struct, and so is the engine's side of `build`.
+//! The tests that every plugin should pass are there already: see [`Conformance`].
 //!
 //! ```
 //! use portcullis_plugin::{testing, *};
@@ -32,7 +33,12 @@ use crate::{
     Plugin, PolicyData, Reason, RequestCx, ResponseHead, Secret, SecretSource, StatusPart, Store, UnixTime, Usage,
 };
 
+mod conformance;
+mod forwarded;
 pub mod store;
+
+pub use conformance::{Conformance, conformance};
+pub use forwarded::Forwarded;
 
 /// A request made by hand.
 pub struct Request {
@@ -312,6 +318,8 @@ pub struct Build {
     pub warnings: Vec<(String, String)>,
     /// The store of the plugin.
     pub store: Arc<LocalStore>,
+    /// The store that it gets instead, where a test has replaced it.
+    other_store: Option<Arc<dyn Store>>,
     /// Work to start after publishing.
     pub background: Vec<Background>,
     /// Work to finish before publishing.
@@ -369,6 +377,11 @@ impl Build {
         self
     }
 
+    /// Lends plugins another store, such as a [`DistantStore`](store::DistantStore) that fails.
+    pub fn replace_store(&mut self, store: Arc<dyn Store>) {
+        self.other_store = Some(store);
+    }
+
     /// Builds the plugin from a configuration.
     ///
     /// # Errors
@@ -415,7 +428,7 @@ impl BuildEnv for Build {
         self.before_publish.push(work);
     }
     fn store(&self) -> Arc<dyn Store> {
-        self.store.clone()
+        self.other_store.clone().unwrap_or_else(|| self.store.clone())
     }
     fn judge_again(&self) -> JudgeAgain {
         let count = self.judged_again.clone();

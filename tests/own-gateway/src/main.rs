@@ -6,6 +6,8 @@ mod escort;
 mod faulty;
 mod login;
 mod porter;
+#[cfg(test)]
+mod tests;
 mod ticket;
 
 use std::process::ExitCode;

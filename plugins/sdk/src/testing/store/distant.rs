@@ -2,7 +2,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::Poll,
     time::Duration,
@@ -24,18 +24,29 @@ use crate::{
 pub struct DistantStore {
     local: Arc<LocalStore>,
     error: Mutex<Option<StoreError>>,
+    hangs: AtomicBool,
     round_trips: AtomicUsize,
 }
 
 impl DistantStore {
     /// Answers later what this store says.
     pub fn new(local: Arc<LocalStore>) -> Self {
-        Self { local, error: Mutex::default(), round_trips: AtomicUsize::new(0) }
+        Self { local, error: Mutex::default(), hangs: AtomicBool::new(false), round_trips: AtomicUsize::new(0) }
     }
 
     /// Fails from now on, or no longer.
     pub fn fail(&self, error: Option<StoreError>) {
         *self.error.lock() = error;
+    }
+
+    /// Returns `true` if it fails now.
+    pub fn is_failing(&self) -> bool {
+        self.error.lock().is_some()
+    }
+
+    /// Does not answer calls that are made from now on, or answers again.
+    pub fn hang(&self, hangs: bool) {
+        self.hangs.store(hangs, Relaxed);
     }
 
     /// The number of calls so far.
@@ -48,6 +59,9 @@ impl DistantStore {
         ask: impl FnOnce(&'s LocalStore) -> StoreAnswer<'s, T>,
     ) -> StoreAnswer<'s, T> {
         self.round_trips.fetch_add(1, Relaxed);
+        if self.hangs.load(Relaxed) {
+            return Answer::later(std::future::pending());
+        }
         let error = self.error.lock().clone();
         let answer = error.map_or_else(|| now(ask(&self.local)), Err);
         let mut is_there = false;
