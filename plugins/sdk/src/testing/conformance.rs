@@ -33,11 +33,11 @@
 use std::{
     pin::pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
-use super::{Build, Forwarded, Request, Response, open_stream, store::DistantStore};
+use super::{Build, Forwarded, Request, open_stream, store::DistantStore};
 use crate::{
     Answer, Attempt, Authenticate, Authentication, Hooks, Identity, LocalStore, OpenStream, Outcome, Places, Plugin,
     Reason, Revocation, StoreError, UnixTime, store::Space,
@@ -46,15 +46,11 @@ use crate::{
 mod bodies;
 mod requests;
 
-/// The longest that a hook may keep its thread, however busy the machine is that tests it. A hook that computes for
-/// longer than a millisecond does so elsewhere; a test cannot tell that from a machine with much to do.
-const MAX_POLL: Duration = Duration::from_secs(2);
+use bodies::MAX_POLL;
+use requests::MARK;
 
 /// The longest that a hook may take, with everything that it waits for.
 const MAX_ANSWER: Duration = Duration::from_secs(10);
-
-/// A secret in the credentials of odd requests. Nothing that a plugin says may repeat it.
-const MARK: &str = "conformance-mark-5f2dd9";
 
 /// Tries a plugin with these settings: see [`Conformance::check`].
 ///
@@ -367,7 +363,7 @@ fn abandon<T>(answer: Answer<'_, T>, polls: usize) {
     let mut answer = pin!(answer.get());
     let mut poll = || answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     for _ in 0..polls {
-        if let Poll::Ready(_) = poll() {
+        if poll().is_ready() {
             return;
         }
     }

@@ -1,8 +1,13 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::{MARK, Request, Response};
-use crate::{BodyError, ClientCert, Place, Places, Reason};
+use crate::{
+    BodyError, ClientCert, Place, Places, Reason,
+    testing::{Request, Response},
+};
+
+/// A secret in the credentials of odd requests. Nothing that a plugin says may repeat it.
+pub(super) const MARK: &str = "conformance-mark-5f2dd9";
 
 /// Makes a request, as often as it is asked for.
 type Make = Box<dyn Fn() -> Request>;
@@ -118,7 +123,7 @@ fn values(scheme: Option<&str>) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     ]
 }
 
-fn of_target(target: String) -> Option<Make> {
+fn of_target(target: &str) -> Option<Make> {
     let uri: http::Uri = target.parse().ok()?;
     Some(Box::new(move || {
         let mut request = from(Request::get("/"));
@@ -128,7 +133,7 @@ fn of_target(target: String) -> Option<Make> {
 }
 
 fn queries(name: &str) -> Vec<(String, Make)> {
-    let of = |query: String| of_target(format!("/a?{query}")).map(|make| (format!("a query `{name}`"), make));
+    let of = |query: String| of_target(&format!("/a?{query}")).map(|make| (format!("a query `{name}`"), make));
     let long = "a".repeat(1 << 15);
     [
         name.to_owned(),
@@ -181,7 +186,7 @@ fn lines() -> Vec<(String, Make)> {
     });
     let long = format!("/{}", "a/".repeat(1 << 13));
     let targets = ["*", "//", "/%2e%2e/%00", "/%", "/a;b=c/", "/?", "http://other.example/", "/\u{e9}", &long];
-    let targets = targets.map(|target| Some((format!("the target `{target:.40}`"), of_target(target.to_owned())?)));
+    let targets = targets.map(|target| Some((format!("the target `{target:.40}`"), of_target(target)?)));
     methods.chain(targets.into_iter().flatten()).collect()
 }
 

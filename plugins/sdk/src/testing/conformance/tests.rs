@@ -89,6 +89,7 @@ impl Authenticate for Hook {
         let Some(key) = cx.headers().get("x-api-key") else { return Answer::Now(Ok(Authentication::Absent)) };
         match self.fault {
             Fault::Panics => assert!(key.to_str().is_ok(), "not text"),
+            #[expect(clippy::disallowed_methods, reason = "it is the fault")]
             Fault::Blocks => std::thread::sleep(MAX_POLL + Duration::from_millis(100)),
             Fault::Waits => return Answer::Later(Box::pin(std::future::pending()) as BoxFuture<'a, _>),
             Fault::Tells => return Answer::Now(Err(PluginError::new(format!("unknown: {key:?}")))),
