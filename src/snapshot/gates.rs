@@ -36,7 +36,7 @@ impl Built<'_, '_> {
             // What is wrong with it has been reported. A route goes without none of its policies.
             let Some(instance) = &self.instances[plugin.policy] else { return None };
             let hooks = &instance.hooks;
-            if hooks.authenticate.is_some() {
+            if hooks.authenticate.is_some() && !matches!(draft.ending, Ending::Own(_)) {
                 plugin.location.problem(
                     problems,
                     "",

@@ -172,7 +172,9 @@ fn https_redirect<'r>(users: impl Iterator<Item = &'r RouteDraft>) -> Option<Htt
 /// Returns the policies of these routes that have a guard, and those that every route has, each once.
 fn guards<'r>(users: impl Iterator<Item = &'r RouteDraft>, instances: &[Option<Arc<Instance>>]) -> Vec<&'r PluginUse> {
     let mut found: Vec<&PluginUse> = Vec::new();
-    for plugin in users.flat_map(|route| &route.plugins) {
+    // An authenticator may have a guard as well.
+    let of_auth = |route: &'r RouteDraft| route.auth.iter().flat_map(|together| &together.policies);
+    for plugin in users.flat_map(|route| of_auth(route).chain(&route.plugins)) {
         let is_guard = instances[plugin.policy].as_ref().is_some_and(|instance| instance.hooks.guard.is_some());
         if (is_guard || plugin.is_default) && !found.iter().any(|known| known.policy == plugin.policy) {
             found.push(plugin);

@@ -162,6 +162,17 @@ async fn one_that_takes_too_long_or_panics_is_refused_and_the_reason_is_on_recor
 }
 
 #[tokio::test]
+async fn a_guard_of_the_authenticator_itself_guards_its_paths() {
+    let faulty = "auth = [{ use = \"faulty\", id = \"odd\", hook = \"guard_before_serve\" }]";
+    let (gateway, _upstream) = start(&[route("app", "/app/{*rest}", "", faulty)]).await;
+    for client in clients(&gateway) {
+        assert_eq!(client.get("/faulty").send().await.status, 500);
+    }
+    let failures = "policy=\"app/odd\",hook=\"guard\",reason=\"plugin_panicked\"";
+    assert_eq!(gateway.metric(&format!("portcullis_hook_failures_total{{{failures}}}")).await, 2.0);
+}
+
+#[tokio::test]
 async fn a_reload_adds_and_removes_them() {
     let (gateway, _upstream) = start(&[people("", "")]).await;
     let client = Client::http1(gateway.address(0));

@@ -32,6 +32,7 @@ enum Hook {
     Admit,
     Prepare,
     Serve,
+    GuardBeforeServe,
     HoldBody,
     EditRequest,
     EditResponse,
@@ -55,11 +56,11 @@ impl Plugin for Faulty {
         let faulty = Arc::new(Self { hook: config.hook, sleeps: config.sleeps, counters });
         let of = |hooks: &[Hook]| hooks.contains(&config.hook).then(|| faulty.clone());
         Ok(Hooks {
-            guard: of(&[Hook::Guard]).map(|it| it as _),
-            authenticate: of(&[Hook::Authenticate, Hook::Heeds]).map(|it| it as _),
+            guard: of(&[Hook::Guard, Hook::GuardBeforeServe]).map(|it| it as _),
+            authenticate: of(&[Hook::Authenticate, Hook::Heeds, Hook::GuardBeforeServe]).map(|it| it as _),
             admit: of(&[Hook::Admit, Hook::HoldBody]).map(|it| it as _),
             prepare: of(&[Hook::Prepare]).map(|it| it as _),
-            serve: of(&[Hook::Serve]).map(|it| it as _),
+            serve: of(&[Hook::Serve, Hook::GuardBeforeServe]).map(|it| it as _),
             edit_request: of(&[Hook::EditRequest]).map(|it| it as _),
             edit_response: of(&[Hook::EditResponse]).map(|it| it as _),
             body: of(&[Hook::BeginBody, Hook::RequestBody, Hook::ResponseBody]).map(|it| it as _),
