@@ -99,10 +99,7 @@ pub(super) fn fits(
     let Some(Entered { listener, secured }) = entered else { return Ok(()) };
     let tls = snapshot.settings.tls(*listener);
     match secured {
-        Some(secured) => {
-            let needs_certificate = gate.auth.as_ref().is_some_and(|auth| auth.needs_certificate);
-            secured.fits(tls, host, needs_certificate, now)
-        }
+        Some(secured) => secured.fits(tls, host, gate.needs_certificate, now),
         None if tls.is_some() => Err(Misdirected::by_age("the listener speaks TLS since this connection was made")),
         None => Ok(()),
     }

@@ -90,6 +90,7 @@ impl Built<'_, '_> {
             route: Arc::new(route),
             settings: self.settings.clone(),
             auth: auth?,
+            needs_certificate: self.needs_certificate(draft),
             guard,
             admit,
             prepare,
@@ -98,6 +99,13 @@ impl Built<'_, '_> {
             https_redirect: draft.https_redirect,
             hsts: draft.hsts.clone(),
         }))
+    }
+
+    /// Returns whether a policy that finds out who is calling, or that answers on its own path, uses the certificate.
+    fn needs_certificate(&self, draft: &RouteDraft) -> bool {
+        let of_auth = draft.auth.iter().flat_map(|together| &together.policies).map(|plugin| plugin.policy);
+        let hooks = of_auth.chain(draft.policy()).filter_map(|policy| Some(&self.instances[policy].as_ref()?.hooks));
+        hooks.filter_map(|hooks| hooks.authenticate.as_ref()).any(|hook| hook.needs_certificate())
     }
 
     /// Returns the time limit for the hooks of a policy.
@@ -118,7 +126,6 @@ impl Built<'_, '_> {
         }
         let mut hidden = Places::default();
         let mut is_whole = true;
-        let mut needs_certificate = false;
         let mut added: Vec<usize> = Vec::new();
         let mut authenticator = |plugin: &PluginUse, problems: &mut Problems| {
             let policy = &self.configuration.policies[plugin.policy];
@@ -141,9 +148,6 @@ impl Built<'_, '_> {
             if !added.contains(&plugin.policy) {
                 added.push(plugin.policy);
                 hidden.merge(hook.hidden());
-                if hook.needs_certificate() {
-                    needs_certificate = true;
-                }
                 pipeline.add((&name, plugin.policy), &instance.hooks, self.timeout(policy));
             }
             Some(Authenticator {
@@ -166,7 +170,7 @@ impl Built<'_, '_> {
             None => None,
             Some(name) => Some(Arc::new(Identity::anonymous(self.configuration.consumers.get(&name.text)?))),
         };
-        is_whole.then(|| Some(Auth { needs_certificate, alternatives: alternatives.into(), anonymous, hidden }))
+        is_whole.then(|| Some(Auth { alternatives: alternatives.into(), anonymous, hidden }))
     }
 
     /// Returns the fingerprint of a route with everything that it uses.

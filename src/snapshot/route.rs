@@ -92,9 +92,6 @@ pub(crate) struct Auth {
     pub anonymous: Option<Arc<Identity>>,
     /// The places of credentials, which are removed before the request is forwarded.
     pub hidden: Places,
-    /// Set if an authenticator uses the client's certificate: then the host must be the one that the connection was
-    /// made for.
-    pub needs_certificate: bool,
 }
 
 impl Auth {
@@ -163,6 +160,8 @@ pub(crate) struct Gate {
     pub settings: Arc<Settings>,
     /// The authentication; `None`: everybody is let in.
     pub auth: Option<Auth>,
+    /// Set if a policy uses the certificate of the connection: see `Authenticate::needs_certificate`.
+    pub needs_certificate: bool,
     /// Hooks that run before authentication.
     pub guard: Vec<Step<dyn Guard>>,
     /// Hooks that run after authentication.

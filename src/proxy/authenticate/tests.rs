@@ -168,7 +168,6 @@ fn outcome_of(guards: usize, alternatives: &[&[Says]], speaker: Option<usize>, a
         timeout: TIMEOUT,
     };
     let auth = Auth {
-        needs_certificate: false,
         alternatives: alternatives
             .iter()
             .map(|all| Alternative { parts: all.iter().map(authenticator).collect(), speaker })

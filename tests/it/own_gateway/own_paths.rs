@@ -1,7 +1,7 @@
 //! Paths of a policy's own: the callback of the login.
 
 use super::program;
-use crate::harness::{Client, Gateway, Response, Upstream, key};
+use crate::harness::{Authority, Client, Gateway, Leaf, Response, Tls, Upstream, key};
 
 const GATEWAY: &str = r#"
 [admin]
@@ -170,6 +170,24 @@ async fn a_guard_of_the_authenticator_itself_guards_its_paths() {
     }
     let failures = "policy=\"app/odd\",hook=\"guard\",reason=\"plugin_panicked\"";
     assert_eq!(gateway.metric(&format!("portcullis_hook_failures_total{{{failures}}}")).await, 2.0);
+}
+
+#[tokio::test]
+async fn where_the_policy_uses_certificates_the_host_is_the_servers_name() {
+    let (servers, clients) = (Authority::new("Servers"), Authority::new("Clients"));
+    let server = servers.issue(Leaf::server("*.example.com"));
+    let tls = "[listeners.tls]\ncertificates = [{ cert = \"server.pem\", key = \"server.key\" }]\n\
+               client_auth = \"optional\"\nclient_ca = \"clients.pem\"\n";
+    let faulty = "auth = [{ use = \"faulty\", id = \"odd\", hook = \"certificate_before_serve\", sleeps = \"1ms\" }]";
+    let toml = format!("{GATEWAY}{}", route("app", "/app/{*rest}", "", faulty)).replace("h2c = true\n", tls);
+    let builder = Gateway::builder(&toml).program(program()).set("UPSTREAM", "127.0.0.1:1");
+    let builder = builder.set("SHA256", &key("acme").1).file("cookie.secret", "open sesame\n");
+    let builder = builder.file("server.pem", server.chain_pem()).file("server.key", server.key_pem());
+    let gateway = builder.file("clients.pem", clients.pem()).start().await;
+    let client = Client::by_tls(gateway.address(0), &Tls::trusting(&servers).name("a.example.com").http1());
+    for (host, status) in [("a.example.com", 200), ("b.example.com", 421)] {
+        assert_eq!(client.get("/faulty").host(host).send().await.status, status, "{host}");
+    }
 }
 
 #[tokio::test]

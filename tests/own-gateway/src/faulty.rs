@@ -33,6 +33,7 @@ enum Hook {
     Prepare,
     Serve,
     GuardBeforeServe,
+    CertificateBeforeServe,
     HoldBody,
     EditRequest,
     EditResponse,
@@ -57,10 +58,11 @@ impl Plugin for Faulty {
         let of = |hooks: &[Hook]| hooks.contains(&config.hook).then(|| faulty.clone());
         Ok(Hooks {
             guard: of(&[Hook::Guard, Hook::GuardBeforeServe]).map(|it| it as _),
-            authenticate: of(&[Hook::Authenticate, Hook::Heeds, Hook::GuardBeforeServe]).map(|it| it as _),
+            authenticate: of(&[Hook::Authenticate, Hook::Heeds, Hook::GuardBeforeServe, Hook::CertificateBeforeServe])
+                .map(|it| it as _),
             admit: of(&[Hook::Admit, Hook::HoldBody]).map(|it| it as _),
             prepare: of(&[Hook::Prepare]).map(|it| it as _),
-            serve: of(&[Hook::Serve, Hook::GuardBeforeServe]).map(|it| it as _),
+            serve: of(&[Hook::Serve, Hook::GuardBeforeServe, Hook::CertificateBeforeServe]).map(|it| it as _),
             edit_request: of(&[Hook::EditRequest]).map(|it| it as _),
             edit_response: of(&[Hook::EditResponse]).map(|it| it as _),
             body: of(&[Hook::BeginBody, Hook::RequestBody, Hook::ResponseBody]).map(|it| it as _),
@@ -110,6 +112,10 @@ impl Authenticate for Faulty {
 
     fn challenges(&self, _: &RequestCx<'_>, _: Attempt) -> Vec<Challenge> {
         Vec::new()
+    }
+
+    fn needs_certificate(&self) -> bool {
+        self.hook == Hook::CertificateBeforeServe
     }
 
     fn heeds(&self, _: &Revocation) -> bool {
