@@ -128,7 +128,7 @@ impl ProxyHttp for Proxy {
         let Some(route) = state.route.clone() else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route got through");
         };
-        let (head, body) = match &route.ending {
+        let (mut head, body) = match &route.ending {
             Ending::Own(_) => return Error::e_explain(ErrorType::InternalError, "a policy did not answer on its path"),
             Ending::Forward(_) => return self.may_forward(state).await.map(|()| false),
             Ending::Respond { status, body, content_type } => respond::fixed(*status, body, content_type)?,
@@ -138,7 +138,6 @@ impl ProxyHttp for Proxy {
                 respond::echo(&head)?
             }
         };
-        let mut head = head;
         self.edit_response(session, state, &mut head)?;
         self.answer(session, state, head, body).await?;
         Ok(true)
@@ -212,7 +211,13 @@ impl ProxyHttp for Proxy {
         state: &mut Self::CTX,
     ) -> Result<()> {
         let asked = Asked { version: session.req_header().version, wants_upgrade: state.wants_upgrade };
-        response_head::receive(head, asked)
+        response_head::receive(head, asked)?;
+        match &state.route {
+            Some(route) if !route.callers.cookies.0.is_empty() => {
+                response_head::remove_cookies(head, &route.callers.cookies)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn response_filter(

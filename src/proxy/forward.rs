@@ -66,8 +66,9 @@ fn hide(head: &mut RequestHeader, hidden: &Places) -> Result<()> {
         set_target(head, &target)?;
     }
     if hidden.has_cookie() {
-        let lines: Vec<HeaderValue> = head.headers.get_all(header::COOKIE).iter().cloned().collect();
-        if lines.iter().any(|line| hidden.strip_cookies(line.as_bytes()).is_some()) {
+        let is_there = |line: &HeaderValue| hidden.strip_cookies(line.as_bytes()).is_some();
+        if head.headers.get_all(header::COOKIE).iter().any(is_there) {
+            let lines: Vec<HeaderValue> = head.headers.get_all(header::COOKIE).iter().cloned().collect();
             head.remove_header(&header::COOKIE);
             for line in lines {
                 let kept =

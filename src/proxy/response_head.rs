@@ -4,9 +4,10 @@
 //! Pingora reads a head as leniently as it can, and writes what it has read. What it decides about the body it decides
 //! before, from its own copy; so a head that two readers would frame differently must not go on.
 
-use http::{HeaderName, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
+use portcullis_plugin::Places;
 
 /// Fields that every connection has for itself (RFC 9110 section 7.6.1). `Transfer-Encoding` is another one: Pingora
 /// frames the answer by it.
@@ -54,6 +55,21 @@ pub(super) fn receive(head: &mut ResponseHeader, asked: Asked) -> Result<()> {
     // Whatever the upstream speaks: it is the gateway that answers (RFC 9112 section 2.3).
     head.set_version(Version::HTTP_11);
     Ok(())
+}
+
+/// Removes the cookies that only policies may set.
+///
+/// # Errors
+/// None that can occur: what is put back was there before.
+pub(super) fn remove_cookies(head: &mut ResponseHeader, of_policies: &Places) -> Result<()> {
+    let is_foreign = |line: &HeaderValue| of_policies.has_set_cookie(line.as_bytes());
+    if !head.headers.get_all(header::SET_COOKIE).iter().any(is_foreign) {
+        return Ok(());
+    }
+    let kept: Vec<HeaderValue> =
+        head.headers.get_all(header::SET_COOKIE).iter().filter(|line| !is_foreign(line)).cloned().collect();
+    head.remove_header(&header::SET_COOKIE);
+    kept.into_iter().try_for_each(|line| head.append_header(header::SET_COOKIE, line).map(drop))
 }
 
 /// The fields of a head that have to be looked at. One look at the few names there are costs less than to ask the map
@@ -185,9 +201,8 @@ mod tests {
         let mut head = head(version, status, lines);
         receive(&mut head, asked).ok()?;
         assert_eq!(head.version, Version::HTTP_11);
-        let line = |(name, value): (&HeaderName, &http::HeaderValue)| {
-            format!("{name}: {}", value.to_str().expect("visible ASCII"))
-        };
+        let line =
+            |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().expect("visible ASCII"));
         let mut left: Vec<String> = head.headers.iter().map(line).collect();
         left.sort();
         Some(left)

@@ -257,7 +257,8 @@ impl<'b> BuildCx<'b> {
 
     /// Declares a cookie of the policy's own, such as a session: it is removed from every request to every upstream, on
     /// routes that do not use the policy and public ones too, whatever `keep` says. The other cookies of a request stay
-    /// as they are, byte for byte. Hooks that run before the request is forwarded see it.
+    /// as they are, byte for byte. Hooks that run before the request is forwarded see it. Nor can an upstream set it: such
+    /// a `Set-Cookie` does not reach the client.
     ///
     /// # Errors
     /// The name is no token (RFC 6265 section 4.1.1).

@@ -285,6 +285,18 @@ impl Places {
         let kept: Vec<&[u8]> = pairs().filter(|pair| !is_hidden(pair)).collect();
         Some(kept.join(&b';').trim_ascii_start().to_vec())
     }
+
+    /// Returns `true` if a `Set-Cookie` line makes a browser send a cookie that stands in a place. A cookie without a
+    /// name counts by its value, which is all that a browser sends of it: `=session=x` comes back as `session=x`.
+    pub fn has_set_cookie(&self, line: &[u8]) -> bool {
+        let pair = line.split(|byte| *byte == b';').next().unwrap_or_default();
+        let (name, _) = split_cookie(pair);
+        let name = match name {
+            b"" => split_cookie(trim(pair).strip_prefix(b"=").unwrap_or_default()).0,
+            name => name,
+        };
+        self.0.iter().any(|place| matches!(place, Place::Cookie(own) if own.as_bytes() == name))
+    }
 }
 
 /// The credential in a header line: all of it, or what follows the scheme. `None` where the line has another scheme.

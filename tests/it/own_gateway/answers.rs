@@ -41,6 +41,12 @@ const REMOVED: &str = "session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0";
 fn reply(asked: &Recorded) -> Reply {
     let status = asked.target.rsplit('/').next().and_then(|status| status.parse().ok()).filter(|status| *status >= 200);
     let reply = Reply::new(status.unwrap_or(200)).header("set-cookie", "upstream=1").header("set-cookie", "upstream=2");
+    let reply = if asked.target.contains("planted") {
+        let planted = ["session=planted; Path=/", " session = planted", "=session=planted", "session", "sessions=1"];
+        planted.into_iter().fold(reply, |reply, cookie| reply.header("set-cookie", cookie))
+    } else {
+        reply
+    };
     if asked.target.contains("stored") { reply.header("cache-control", "max-age=60") } else { reply }
 }
 
@@ -199,6 +205,18 @@ async fn no_upstream_gets_the_cookie_of_a_policy_and_all_others_stay() {
         }
         assert_eq!(client.get("/app/1").header("cookie", &format!("a=1; {COOKIE}")).send().await.status, 200);
         assert_eq!(upstream.last().header("cookie"), Some("a=1"));
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_sets_no_cookie_of_a_policy() {
+    let routes = [route("app", "auth = [\"people\"]"), route("open", "public = true")];
+    let (gateway, _upstream) = start(&routes.join("\n")).await;
+    for client in clients(&gateway) {
+        let open = client.get("/open/planted").send().await;
+        assert_eq!(cookies(&open), ["upstream=1", "upstream=2", "sessions=1"]);
+        let own = client.get("/app/planted").header("cookie", COOKIE).send().await;
+        assert_eq!(cookies(&own), ["upstream=1", "upstream=2", "sessions=1", RENEWED], "the policy sets its own");
     }
 }
 

@@ -282,3 +282,31 @@ fn malformed_requests_do_not_panic_and_their_credentials_are_removed() {
         assert_nothing_is_left(assembled(header).as_bytes(), &assembled(query));
     });
 }
+
+#[test]
+fn a_set_cookie_line_is_known_by_the_cookie_that_comes_back() {
+    let session = Places(vec![Place::Cookie("session".to_owned()), Place::Query("key".to_owned())]);
+    let lines: [&[u8]; 8] = [
+        b"session=x",
+        b"session",
+        b" session\t= x; Path=/",
+        b"session=; Max-Age=0",
+        b"=session=x",
+        b" = session=x",
+        b"=session",
+        b"session=a=b",
+    ];
+    assert!(lines.into_iter().all(|line| session.has_set_cookie(line)));
+    let others: [&[u8]; 9] = [
+        b"",
+        b"=",
+        b";session=x",
+        b"a=session=x",
+        b"Session=x",
+        b"sessions=x",
+        b"key=x",
+        b"a=b; session=x",
+        b"\xffsession=x",
+    ];
+    assert!(!others.into_iter().any(|line| session.has_set_cookie(line)));
+}
