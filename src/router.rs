@@ -34,7 +34,7 @@ mod tree;
 pub(crate) use host::{HostPattern, host_key, request_host_key};
 pub(crate) use kept::{Headers, KeptHeaders, MatchedAgain, MatchedFirst};
 pub(crate) use method::MethodSet;
-pub(crate) use overlap::{Protected, Tie};
+pub(crate) use overlap::{Protected, Tie, contains_host, do_hosts_meet};
 pub(crate) use path::PathPattern;
 pub(crate) use pattern::{HeaderCondition, Pattern};
 pub(crate) use sample::Sample;

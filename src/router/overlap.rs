@@ -170,17 +170,17 @@ impl<'p> ByHost<'p> {
         let above = exact.into_iter().flat_map(|host| self.wildcards.iter().filter(|above| above.contains(host)));
         let keys = exact.map(|host| [Some(host), None]).into_iter().flatten().chain(above.map(|above| Some(*above)));
         let looked_up = keys.filter_map(|key| self.hosts.get(&key));
-        let all = exact.is_none().then(|| self.hosts.iter().filter(move |(other, _)| do_meet(host, **other)));
+        let all = exact.is_none().then(|| self.hosts.iter().filter(move |(other, _)| do_hosts_meet(host, **other)));
         looked_up.chain(all.into_iter().flatten().map(|(_, guarded)| guarded)).flatten()
     }
 }
 
 /// Returns whether a path of an open route that ends in a rest reaches this one: see [`Protected::first_reached_by`].
 pub(super) fn reaches(open: &Guarded<'_>, guarded: &Guarded<'_>) -> bool {
-    if !do_meet(open.host, guarded.host) {
+    if !do_hosts_meet(open.host, guarded.host) {
         return false;
     }
-    if is_same_shape(open.path, guarded.path) {
+    if open.path.is_same(guarded.path) {
         return !open.pattern.methods.intersection(&guarded.pattern.methods).is_empty();
     }
     let is_behind = open.host != guarded.host && contains_host(open.host, guarded.host);
@@ -188,20 +188,17 @@ pub(super) fn reaches(open: &Guarded<'_>, guarded: &Guarded<'_>) -> bool {
 }
 
 /// Returns whether two names or wildcards have a host in common: if they are the same, or one is above the other.
-fn do_meet(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {
+pub(crate) fn do_hosts_meet(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {
     contains_host(one, other) || contains_host(other, one)
 }
 
-fn contains_host(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {
+/// Returns whether the first matches every host that the second matches; `None` matches any host.
+pub(crate) fn contains_host(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {
     match (one, other) {
         (None, _) => true,
         (Some(_), None) => false,
         (Some(one), Some(other)) => one.contains(other),
     }
-}
-
-fn is_same_shape(one: &PathPattern, other: &PathPattern) -> bool {
-    one.has_rest() == other.has_rest() && one.segments() == other.segments()
 }
 
 /// Returns whether some path begins with the catch-all's segments and with the path's, of which there are as many or

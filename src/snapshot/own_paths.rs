@@ -14,7 +14,7 @@ use portcullis_plugin::OwnPath;
 use super::instance::Instance;
 use crate::{
     config::{Configuration, Ending, Fingerprint, PluginUse, Problems, RouteDraft, file::HttpsRedirect, node::Name},
-    router::{HostPattern, MethodSet, PathPattern, Pattern},
+    router::{HostPattern, MethodSet, PathPattern, Pattern, contains_host, do_hosts_meet},
 };
 
 /// The most paths that one policy can have.
@@ -31,9 +31,12 @@ pub(super) fn add(configuration: &mut Configuration<'_>, instances: &[Option<Arc
             policy.problem(problems, "", format!("the plugin wants {} paths; {MAX_PATHS} are the most", paths.len()));
             continue;
         }
-        for path in paths {
-            match pattern(&path) {
-                Ok(found) => own.extend(drafts(configuration, instances, number, &path, &found)),
+        for (at, path) in paths.iter().enumerate() {
+            let is_repeated = paths[..at].iter().any(|other| other.path == path.path);
+            match pattern(path)
+                .and_then(|found| if is_repeated { Err("it is there twice".to_owned()) } else { Ok(found) })
+            {
+                Ok(found) => own.extend(drafts(configuration, instances, number, path, &found)),
                 Err(why) => policy.problem(problems, "", format!("its path `{}`: {why}", path.path.escape_debug())),
             }
         }
@@ -74,7 +77,7 @@ fn pattern(path: &OwnPath) -> Result<Pattern, String> {
 
 /// Returns whether both have a path of the same spelling on a host that both have.
 fn is_same(one: &Pattern, other: &Pattern) -> bool {
-    let has_host = hosts_of(one).any(|a| hosts_of(other).any(|b| contains(a, b) || contains(b, a)));
+    let has_host = hosts_of(one).any(|a| hosts_of(other).any(|b| do_hosts_meet(a, b)));
     has_host && one.paths.iter().any(|path| other.paths.iter().any(|other| path.is_same(other)))
 }
 
@@ -100,7 +103,7 @@ fn drafts(
         of_auth.chain(&route.plugins).any(|plugin| plugin.policy == policy)
     };
     let users: Vec<&RouteDraft> = configuration.routes.iter().filter(uses).collect();
-    let at = |host| users.iter().copied().filter(move |user| hosts_of(&user.pattern).any(|of| contains(of, host)));
+    let at = |host| users.iter().copied().filter(move |user| hosts_of(&user.pattern).any(|of| contains_host(of, host)));
     let mut groups: Vec<(Conditions, Vec<Option<&HostPattern>>)> = Vec::new();
     let mut seen = HashSet::new();
     for host in configuration.routes.iter().flat_map(|route| hosts_of(&route.pattern)) {
@@ -152,11 +155,6 @@ fn drafts(
 fn hosts_of(pattern: &Pattern) -> impl Iterator<Item = Option<&HostPattern>> {
     let any = pattern.hosts.is_empty().then_some(None);
     pattern.hosts.iter().map(Some).chain(any)
-}
-
-/// Returns whether the first matches every host that the second matches.
-fn contains(one: Option<&HostPattern>, other: Option<&HostPattern>) -> bool {
-    one.is_none_or(|one| other.is_some_and(|other| one.contains(other)))
 }
 
 /// Returns the strictest of the routes' redirects to TLS: a cookie that one of them keeps to TLS is not made without.
