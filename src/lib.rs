@@ -39,9 +39,10 @@
 //!    unsent.
 //! 4. Pingora calls [`proxy::Proxy`], whose `proxy::decide` takes the current [`snapshot::Snapshot`]: [`proxy::check`]
 //!    makes the head unambiguous ([`canonical`]), and [`router`] finds the [`snapshot::Gate`].
-//! 5. `proxy::pipeline` runs the gate's guards, [`proxy::authenticate`], restrictions, and checks of the whole body.
+//! 5. `proxy::pipeline` runs the gate's guards, [`proxy::authenticate`], restrictions, checks of the whole body and
+//!    preparation; on its own path a policy answers.
 //! 6. A refusal is a row of [`proxy::refusal`], and `proxy::own_answer` sends it. Whoever is let through loses foreign
-//!    identity headers and credentials ([`proxy::forward::strip`]).
+//!    identity headers, credentials and the cookies of policies ([`proxy::forward::strip`]).
 //! 7. A route without an upstream answers by `proxy::respond`. For others [`proxy::retry`] has [`upstream`] choose an
 //!    address, and [`proxy::forward`] makes the upstream's request: plugins' edits, then what only the gateway says.
 //! 8. Pieces of the body pass `proxy::request_body`.
@@ -58,8 +59,8 @@
 //! 4. [`config::load`] resolves names and secrets into a [`config::Configuration`]; `config::value_lints` warns.
 //! 5. [`snapshot::compile`] builds upstreams, and policies by their [`registry::Registry`] entry, or takes over those
 //!    that did not change.
-//! 6. `snapshot::gates` assembles routes with their whole pipelines, [`router::Router::build`] finds ties, and the
-//!    lints and `snapshot::overlaps` look for ways around.
+//! 6. `snapshot::own_paths` adds the paths of policies, `snapshot::gates` assembles routes with their whole pipelines,
+//!    [`router::Router::build`] finds ties, and the lints and `snapshot::overlaps` look for ways around.
 //! 7. Any error, or a change that only a restart can make, refuses all of it: the report goes to the log and the
 //!    caller.
 //! 8. [`reload::prepare`] has plugins fetch what they need, and names of targets are looked up, for a bounded time.
@@ -81,7 +82,8 @@
 //! 4. A route has its whole pipeline, or the configuration is refused. No unknown, failed or misspelt plugin ever means
 //!    "let it through".
 //! 5. Identity headers from outside are removed on every route, public ones too, in every spelling, and ours are set in
-//!    the upstream request after hop-by-hop headers are dealt with.
+//!    the upstream request after hop-by-hop headers are dealt with. Cookies of policies reach no upstream, and none sets
+//!    them.
 //! 6. The path that is matched is the path that is authorised is the path that is forwarded: made canonical once.
 //! 7. Nothing in the request but the matched route chooses policy: no `Upgrade`, method override or cookie switches a
 //!    plugin off.

@@ -88,8 +88,9 @@ impl Orders {
         if !is_one_file(&order.serves, serves) {
             return Carried { outcome: Outcome::Failed, answer: serves_another(serves).into() };
         }
-        let snapshot = self.current.load_full();
-        let command = match find(&snapshot, order) {
+        // The configuration is let go before the command runs, which may take long.
+        let found = find(&self.current.load(), order);
+        let command = match found {
             Ok(command) => command,
             Err(listed) => return listed,
         };

@@ -22,6 +22,7 @@ pub(super) fn open<T>(head: &mut RequestHeader, edit: impl FnOnce(&mut Parts) ->
     *head = RequestHeader::from(parts);
     outcome
 }
+
 /// Returns whether the head of the response has been sent.
 pub(super) fn has_begun(session: &Session) -> bool {
     session.response_written().is_some_and(|head| !head.status.is_informational())

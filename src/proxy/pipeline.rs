@@ -1,4 +1,5 @@
-//! A route's phases before the request is let through: guards, authentication, restrictions, in the order of the file.
+//! A route's phases before the request is let through, each in the order of the file: guards, authentication,
+//! restrictions, checks of the whole body, preparation. On a policy's own path the policy answers then.
 
 use std::sync::Arc;
 

@@ -48,14 +48,21 @@ async fn refresh(sources: &[Arc<KeySource>]) -> Result<String, CommandError> {
 impl KeySource {
     fn rows(&self, rows: &mut StatusRows) {
         let known = self.place.known.load_full();
-        let failed = self.place.schedule.lock().failed;
-        let due = self.due(&self.place.schedule.lock());
+        let (has_failed, due) = {
+            let schedule = self.place.schedule.lock();
+            (schedule.failed.is_some(), self.due(&schedule))
+        };
         rows.row("keys", known.as_ref().map_or(0, |known| known.keys.keys().len()));
         if let Some(known) = &known {
             rows.row("fetched_before_s", known.fetched.elapsed().as_secs());
         }
         rows.row("next_fetch_in_s", due.saturating_duration_since(Instant::now()).as_secs());
         rows.row("serves", if self.current().is_ok() { "yes" } else { "no: requests get 503" });
-        rows.row("last_fetch", if failed.is_some() { "failed" } else { "ok" });
+        let last_fetch = match (has_failed, &known) {
+            (true, _) => "failed",
+            (false, Some(_)) => "ok",
+            (false, None) => "none yet",
+        };
+        rows.row("last_fetch", last_fetch);
     }
 }

@@ -181,13 +181,14 @@ impl Subject {
 
     /// Begins a request, and leaves it after so many polls.
     fn abandons(&self, mut request: Request, polls: usize) {
-        let Hooks { guard, authenticate, admit, prepare, .. } = &self.hooks;
+        let Hooks { guard, authenticate, admit, prepare, serve, .. } = &self.hooks;
         guard.iter().for_each(|hook| abandon(hook.guard(&mut request.cx()), polls));
         authenticate.iter().for_each(|hook| abandon(hook.authenticate(&mut request.cx()), polls));
         for identity in &self.identities {
             admit.iter().for_each(|hook| abandon(hook.admit(&mut request.cx(), identity), polls));
         }
         prepare.iter().for_each(|hook| abandon(hook.prepare(&mut request.cx()), polls));
+        serve.iter().for_each(|hook| abandon(hook.serve(&mut request.cx()), polls));
     }
 
     /// Takes a request through all hooks.
@@ -219,6 +220,10 @@ impl Subject {
         if let Some(hook) = &self.hooks.prepare {
             let began = Instant::now();
             self.said(&bounded(began, hook.prepare(&mut request.cx())).await);
+        }
+        if let Some(hook) = &self.hooks.serve {
+            let began = Instant::now();
+            self.said(&bounded(began, hook.serve(&mut request.cx())).await);
         }
         self.forwards(&mut request);
     }
