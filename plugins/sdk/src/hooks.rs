@@ -116,8 +116,8 @@ pub trait Admit: Send + Sync {
 /// connected: to exchange a token, to fetch what the upstream asks for. It may wait: see [Deadlines and
 /// departure](crate#deadlines-and-departure).
 ///
-/// What it finds out it keeps by [`RequestCx::set_data`], and [`EditRequest`] of the same policy puts it into the
-/// request: that runs again when a request is tried on another target, and this does not.
+/// It keeps its result by [`RequestCx::set_data`], and [`EditRequest`] of the same policy puts that into the request:
+/// that runs again when a request is tried on another target, and this does not.
 pub trait Prepare: Send + Sync {
     /// Prepares the request. It runs on public routes and for the anonymous consumer too. Anything but
     /// [`Verdict::Allow`] and [`Verdict::AllowWith`] ends the request, and so does a failure (503): a request never goes

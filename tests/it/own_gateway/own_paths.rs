@@ -48,7 +48,7 @@ async fn start(routes: &[String]) -> (Gateway, Upstream) {
     (builder.file("cookie.secret", "open sesame\n").start().await, upstream)
 }
 
-/// What a configuration with these routes is refused for.
+/// Returns the report about a configuration with these routes, which is refused.
 async fn refused(routes: &[String]) -> String {
     let builder = Gateway::builder(&format!("{GATEWAY}{}", routes.concat())).program(program());
     let builder = builder.set("UPSTREAM", "127.0.0.1:1").set("SHA256", &key("acme").1);

@@ -1,4 +1,4 @@
-//! What is done once for a request that was let through, before an upstream is connected.
+//! The hook that runs once for a request that was let through, before an upstream is connected.
 
 use super::{GATEWAY, TICKET, porter, program, route, start, ticketed};
 use crate::harness::{Client, Gateway, RawUpstream, Upstream, WebSocket, key, within};
